@@ -1,0 +1,44 @@
+# Needs Python 3.11 and make. Every target first makes .venv with the pinned packages of requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test check crash bench lock format clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "== making .venv with the pinned packages (about a minute, once)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-warn-script-location -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/ready  ## make .venv
+
+demo: .venv/ready  ## run a production ML system through a year of real flights (about 4 minutes)
+	$(BIN)/python -m examples.flights.demo --out build $(ARGS)
+
+test: .venv/ready  ## unit, contract, property, example and document tests
+	$(BIN)/python -m pytest -q -m "not slow and not crash" $(ARGS)
+
+check: .venv/ready  ## format, lint, import rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: .venv/ready  ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+crash: .venv/ready  ## kill -9 the worker and the server at random points and compare the final state
+	$(BIN)/python -m tests.crash.kill $(ARGS)
+
+lock:  ## pin the dependencies again (needs uv)
+	uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock
+
+clean:  ## remove what the other targets made
+	rm -rf .venv build

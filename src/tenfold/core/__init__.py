@@ -1,0 +1,1 @@
+"""Values and rules everybody shares: errors, durations, clocks, expressions, fingerprints. No I/O."""

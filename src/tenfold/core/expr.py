@@ -1,0 +1,297 @@
+"""The expression language: a small syntax tree of a closed list of functions.
+
+An expression is a value. It is written with `col("amount") > 10`, knows its name and its inputs, and computes nothing
+by itself: `tenfold.processing.evaluate` gives it one meaning for arrays of any length, one row included.
+
+Null rules: a null input makes a null result, except for `is_null`, `fill_null` and the three-valued `&` and `|`
+(false & null is false, true | null is true). Division by zero is null. Integers divide to floats.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tenfold.core.errors import DefinitionError, suggest
+from tenfold.core.times import UNITS, duration
+
+NUMERIC = ("int", "float", "bool")
+AGGREGATES = ("count", "sum", "mean", "min", "max", "last")
+
+# name -> result type; "same" is the type of the first input, "number" is int for ints and float otherwise
+FUNCTIONS = {
+    "add": "number",
+    "sub": "number",
+    "mul": "number",
+    "div": "float",
+    "neg": "number",
+    "abs": "number",
+    "eq": "bool",
+    "ne": "bool",
+    "lt": "bool",
+    "le": "bool",
+    "gt": "bool",
+    "ge": "bool",
+    "and": "bool",
+    "or": "bool",
+    "not": "bool",
+    "is_null": "bool",
+    "fill_null": "same",
+    "hour": "int",
+    "minute_of_day": "int",
+    "weekday": "int",
+    "month": "int",
+    "age": "float",
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expr:
+    """A column expression; build it with `col`, `count`, `exists` and operators.
+
+    Examples
+    --------
+    >>> from tenfold import col
+    >>> (col("amount") / col("mean") > 2).text
+    '((amount / mean) > 2)'
+    """
+
+    fn: str
+    args: tuple[Any, ...] = ()
+    where: "Expr | None" = None
+    window: int | None = None
+
+    def __bool__(self) -> bool:
+        raise DefinitionError(
+            "an expression has no truth value while it is being declared. Combine conditions with &, | and ~ "
+            "instead of and, or and not."
+        )
+
+    __hash__ = object.__hash__
+
+    def __add__(self, other: object) -> "Expr":
+        return _call("add", self, other)
+
+    def __sub__(self, other: object) -> "Expr":
+        return _call("sub", self, other)
+
+    def __mul__(self, other: object) -> "Expr":
+        return _call("mul", self, other)
+
+    def __truediv__(self, other: object) -> "Expr":
+        return _call("div", self, other)
+
+    def __radd__(self, other: object) -> "Expr":
+        return _call("add", other, self)
+
+    def __rsub__(self, other: object) -> "Expr":
+        return _call("sub", other, self)
+
+    def __rmul__(self, other: object) -> "Expr":
+        return _call("mul", other, self)
+
+    def __rtruediv__(self, other: object) -> "Expr":
+        return _call("div", other, self)
+
+    def __neg__(self) -> "Expr":
+        return _call("neg", self)
+
+    def __eq__(self, other: object) -> "Expr":  # type: ignore[override]
+        return _call("eq", self, other)
+
+    def __ne__(self, other: object) -> "Expr":  # type: ignore[override]
+        return _call("ne", self, other)
+
+    def __lt__(self, other: object) -> "Expr":
+        return _call("lt", self, other)
+
+    def __le__(self, other: object) -> "Expr":
+        return _call("le", self, other)
+
+    def __gt__(self, other: object) -> "Expr":
+        return _call("gt", self, other)
+
+    def __ge__(self, other: object) -> "Expr":
+        return _call("ge", self, other)
+
+    def __and__(self, other: object) -> "Expr":
+        return _call("and", self, other)
+
+    def __or__(self, other: object) -> "Expr":
+        return _call("or", self, other)
+
+    def __invert__(self) -> "Expr":
+        return _call("not", self)
+
+    def abs(self) -> "Expr":
+        """Return the absolute value."""
+        return _call("abs", self)
+
+    def is_null(self) -> "Expr":
+        """Return whether the value is missing; never null itself."""
+        return _call("is_null", self)
+
+    def fill_null(self, value: object) -> "Expr":
+        """Return the value, or `value` where it is missing."""
+        return _call("fill_null", self, value)
+
+    def hour(self, zone: str = "UTC") -> "Expr":
+        """Return the hour of day, 0 to 23, in a time zone such as "America/New_York"."""
+        return Expr("hour", (self, _zone(zone)))
+
+    def minute_of_day(self, zone: str = "UTC") -> "Expr":
+        """Return the minutes since local midnight, 0 to 1439."""
+        return Expr("minute_of_day", (self, _zone(zone)))
+
+    def weekday(self, zone: str = "UTC") -> "Expr":
+        """Return the local day of the week, Monday = 0."""
+        return Expr("weekday", (self, _zone(zone)))
+
+    def month(self, zone: str = "UTC") -> "Expr":
+        """Return the local month, 1 to 12."""
+        return Expr("month", (self, _zone(zone)))
+
+    def age(self, unit: str = "s") -> "Expr":
+        """Return how long before the moment asked about this instant was, in units of ms, s, m, h, d or w."""
+        if unit not in UNITS:
+            raise DefinitionError(f'age("{unit}") is not a unit of time.{suggest(unit, UNITS)}')
+        return Expr("age", (self, lit(UNITS[unit])))
+
+    def sum(self, *, window: str, where: "Expr | None" = None) -> "Expr":
+        """Return the exact sum over a trailing window; null when there is no value."""
+        return _aggregate("sum", self, window, where)
+
+    def mean(self, *, window: str, where: "Expr | None" = None) -> "Expr":
+        """Return the mean over a trailing window, from the exact sum; null when there is no value."""
+        return _aggregate("mean", self, window, where)
+
+    def min(self, *, window: str, where: "Expr | None" = None) -> "Expr":
+        """Return the smallest value in a trailing window; null when there is no value."""
+        return _aggregate("min", self, window, where)
+
+    def max(self, *, window: str, where: "Expr | None" = None) -> "Expr":
+        """Return the largest value in a trailing window; null when there is no value."""
+        return _aggregate("max", self, window, where)
+
+    def last(self, *, window: str | None = None, where: "Expr | None" = None) -> "Expr":
+        """Return the value of the latest record by (event time, id), null values included."""
+        return _aggregate("last", self, window, where)
+
+    @property
+    def text(self) -> str:
+        """The expression as it reads, one text for one meaning; part of every fingerprint."""
+        return _text(self)
+
+    def walk(self) -> Iterator["Expr"]:
+        """Yield this expression and all it is made of."""
+        yield self
+        parts = (*self.args, self.where)
+        for part in parts:
+            if isinstance(part, Expr):
+                yield from part.walk()
+
+    def columns(self) -> set[str]:
+        """Return the names of the columns it reads."""
+        return {node.args[0] for node in self.walk() if node.fn == "col"}
+
+    def aggregates(self) -> list["Expr"]:
+        """Return the aggregates in it, outermost first."""
+        return [node for node in self.walk() if node.fn in AGGREGATES]
+
+    def replace_leaves(self, names: dict[str, str]) -> "Expr":
+        """Return the expression with the aggregates and features named in `names` (by text) as columns."""
+        if self.text in names:
+            return col(names[self.text])
+        args = tuple(arg.replace_leaves(names) if isinstance(arg, Expr) else arg for arg in self.args)
+        return replace(self, args=args)
+
+
+def col(name: str) -> Expr:
+    """Return the column of a source, or of the row that is being predicted, by name.
+
+    Examples
+    --------
+    >>> from tenfold import col
+    >>> col("delay").mean(window="3h").text
+    'mean(delay, window=10800s)'
+    """
+    if not isinstance(name, str) or not name:
+        raise DefinitionError(f'col({name!r}) is not a column name. Write for example col("amount").')
+    return Expr("col", (name,))
+
+
+def count(*, window: str, where: Expr | None = None) -> Expr:
+    """Return the number of records in a trailing window, 0 when there is none."""
+    return _aggregate("count", lit(1), window, where)
+
+
+def lit(value: object) -> Expr:
+    """Return a constant as an expression."""
+    if isinstance(value, Expr):
+        return value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return Expr("lit", (value,))
+    raise DefinitionError(f"{value!r} cannot be part of an expression. Use a number, text, True or False, or col(...).")
+
+
+def feature(view: str, name: str) -> Expr:
+    """Return a reference to a feature of a view; written `view["name"]`."""
+    return Expr("feature", (view, name))
+
+
+def _call(fn: str, *args: object) -> Expr:
+    return Expr(fn, tuple(lit(arg) for arg in args))
+
+
+def _aggregate(fn: str, value: Expr, window: str | None, where: Expr | None) -> Expr:
+    inner = [*value.aggregates(), *(where.aggregates() if where is not None else ())]
+    if inner:
+        raise DefinitionError(
+            f"{fn} of {inner[0].text} aggregates an aggregate. Compute the inner one in a feature view of its own."
+        )
+    return Expr(fn, (value,), where=where, window=None if window is None else duration(window, name="window"))
+
+
+def _zone(zone: str) -> str:
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        hint = suggest(zone, zoneinfo.available_timezones())
+        raise DefinitionError(f'"{zone}" is not a time zone.{hint}') from error
+    return zone
+
+
+_SIGNS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+}
+
+
+def _text(node: object) -> str:
+    if not isinstance(node, Expr):
+        return repr(node)
+    if node.fn == "col":
+        return str(node.args[0])
+    if node.fn == "lit":
+        return repr(node.args[0])
+    if node.fn == "feature":
+        return f"{node.args[0]}[{node.args[1]!r}]"
+    if node.fn in _SIGNS:
+        return f"({_text(node.args[0])} {_SIGNS[node.fn]} {_text(node.args[1])})"
+    inner = [_text(arg) for arg in node.args]
+    if node.window is not None:
+        inner.append(f"window={node.window / UNITS['s']:g}s")
+    if node.where is not None:
+        inner.append(f"where={_text(node.where)}")
+    return f"{node.fn}({', '.join(inner)})"

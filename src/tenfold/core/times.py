@@ -1,0 +1,89 @@
+"""Durations and instants: int64 microseconds inside, text with a unit and aware datetimes outside."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from tenfold.core.errors import DefinitionError
+
+UNITS = {
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+    "w": 604_800_000_000,
+}
+DAY = UNITS["d"]
+FOREVER = 2**62
+"""Later than any instant: the end of what has not ended."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORM = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d|w)")
+
+
+def duration(text: str, *, name: str = "duration") -> int:
+    """Return a duration in microseconds.
+
+    Raises
+    ------
+    DefinitionError
+        When the text is not a whole number and a unit.
+
+    Examples
+    --------
+    >>> duration("90m") == duration("1h") + duration("30m")
+    True
+    """
+    match = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise DefinitionError(
+            f'{name}="{text}" is not a duration. Write a whole number and one of ms, s, m, h, d, w, '
+            f'for example {name}="10m" or {name}="30d".'
+        )
+    return int(match[1]) * UNITS[match[2]]
+
+
+def to_us(moment: datetime | str | int) -> int:
+    """Return an instant in microseconds since 1970 UTC; naive datetimes are refused.
+
+    Examples
+    --------
+    >>> to_us("2013-04-01T00:00:00+00:00") == to_us("2013-04-01")
+    True
+    >>> to_us(datetime(2013, 4, 1))
+    Traceback (most recent call last):
+    tenfold.core.errors.DefinitionError: 2013-04-01T00:00:00 has no time zone. Write for example 2013-04-01T00:00:00+00:00.
+    """
+    if isinstance(moment, int):
+        return moment
+    if isinstance(moment, str):
+        moment = _parse(moment)
+    if moment.tzinfo is None:
+        raise DefinitionError(
+            f"{moment.isoformat()} has no time zone. Write for example {moment.isoformat()}+00:00."
+        )
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _parse(text: str) -> datetime:
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DefinitionError(f'"{text}" is not a date or time. Write for example 2013-04-01T06:00:00+00:00.') from error
+    return parsed.replace(tzinfo=UTC) if len(text) == len("2013-04-01") else parsed
+
+
+def to_datetime(us: int) -> datetime:
+    """Return the aware UTC datetime of an instant in microseconds."""
+    return EPOCH + timedelta(microseconds=int(us))
+
+
+def iso(us: int) -> str:
+    """Return an instant as text.
+
+    Examples
+    --------
+    >>> iso(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return to_datetime(us).isoformat()

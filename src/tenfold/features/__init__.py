@@ -1,0 +1,1 @@
+"""3 feature engineering: entities, feature views, and the one kernel that computes them everywhere."""

@@ -1,0 +1,181 @@
+"""From rows of a source to sorted records of a view: keys, order, versions. The same steps offline and online."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from tenfold.core.times import FOREVER
+from tenfold.features.kernel import Input, Records
+from tenfold.features.view import FeatureView, slot
+from tenfold.processing.conform import KNOWN
+from tenfold.processing.derive import apply
+from tenfold.processing.evaluate import AS_OF, evaluate
+from tenfold.processing.frame import Column, Frame
+
+OFFSET = "_offset"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A view's records as they arrived, with what orders and identifies them.
+
+    `ids` are UTF-8 bytes of fixed width; `offset` is the place in the log, which decides between two versions that
+    became known at the same instant.
+    """
+
+    event: np.ndarray
+    known: np.ndarray
+    until: np.ndarray
+    offset: np.ndarray
+    ids: np.ndarray
+    inputs: tuple[Input, ...]
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """Return the rows at positions, or where a mask is true."""
+        inputs = tuple(item.take(rows) for item in self.inputs)
+        return Rows(self.event[rows], self.known[rows], self.until[rows], self.offset[rows], self.ids[rows], inputs)
+
+    def records(self, group: np.ndarray) -> Records:
+        """Return the kernel's form; rows must be sorted by (group, event, id)."""
+        return Records(group, self.event, self.known, self.until, self.inputs)
+
+
+def rows_of(view: FeatureView, frame: Frame, rows: int) -> tuple[list[Column], Rows]:
+    """Return the key columns and the records of a view, in the order of the frame."""
+    columns, keep = apply(view.source, frame, rows)
+    root = view.source.root
+    member = np.ones(rows, dtype=np.bool_) if keep is None else keep.values
+    inputs = []
+    for spec in view.plan.inputs:
+        part = member
+        if spec.where is not None:
+            met = evaluate(spec.where, columns, rows)
+            part = member & met.valid & met.values
+        inputs.append(Input(spec.name, evaluate(spec.value, columns, rows), part))
+    keys = [columns[name] for name in view.entity.keys] if view.entity else []
+    found = Rows(
+        columns[root.time].values,
+        columns[KNOWN].values,
+        np.full(rows, FOREVER, dtype=np.int64),
+        columns[OFFSET].values,
+        identities([columns[name] for name in root.ids]),
+        tuple(inputs),
+    )
+    return keys, found
+
+
+def identities(columns: Sequence[Column]) -> np.ndarray:
+    """Return one fixed-width byte string per row; several fields are joined unambiguously."""
+    texts = [_texts(item) for item in columns]
+    joined = texts[0] if len(texts) == 1 else [b"\x1f".join(parts) for parts in zip(*texts, strict=True)]
+    return np.array(joined, dtype=np.bytes_) if joined else np.zeros(0, dtype="S1")
+
+
+def _texts(item: Column) -> list[bytes]:
+    if item.type == "str":
+        return [b"" if text is None else text.encode() for text in item.values.tolist()]
+    return [b"%d" % int(value) for value in item.values.tolist()]
+
+
+def pack_key(values: Sequence[object]) -> bytes:
+    """Return the canonical bytes of an entity key."""
+    return msgspec.msgpack.encode(list(values))
+
+
+def versions(rows: Rows) -> Rows:
+    """Count each record id once and end a version when the next one became known.
+
+    A repeated version with the same content is dropped; what differs replaces it from the moment it was known.
+    """
+    if len(rows.ids) < 2:
+        return rows
+    order = np.lexsort((rows.offset, rows.known, rows.ids))
+    same = rows.ids[order][1:] == rows.ids[order][:-1]
+    if not same.any():
+        return rows
+    until = rows.until.copy()
+    keep = np.ones(len(rows.ids), dtype=np.bool_)
+    newest = int(order[0])
+    for place in range(1, len(order)):
+        row = int(order[place])
+        if not same[place - 1]:
+            newest = row
+        elif _equal(rows, newest, row):
+            keep[row] = False
+        else:
+            until[newest] = min(until[newest], rows.known[row])
+            newest = row
+    return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs).take(keep)
+
+
+def _equal(rows: Rows, left: int, right: int) -> bool:
+    if rows.event[left] != rows.event[right]:
+        return False
+    for item in rows.inputs:
+        one, two = (
+            (item.member[row], item.column.valid[row], item.column.values[row]) for row in (left, right)
+        )
+        if one != two:
+            return False
+    return True
+
+
+def in_order(rows: Rows, group: np.ndarray | None = None) -> np.ndarray:
+    """Return the positions that sort rows by (group, event, id, known)."""
+    keys = (rows.event,) if group is None else (rows.event, group)
+    order = np.lexsort(keys)
+    tied = rows.event[order][1:] == rows.event[order][:-1]
+    if group is not None:
+        tied &= group[order][1:] == group[order][:-1]
+    if tied.any():
+        _sort_ties(order, tied, rows)
+    return order
+
+
+def _sort_ties(order: np.ndarray, tied: np.ndarray, rows: Rows) -> None:
+    """Sort the rows of each run of equal (group, event) by (id, known) in place."""
+    run = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
+    places = np.flatnonzero(run)
+    number = np.cumsum(np.concatenate([[True], ~tied]))[places]
+    chosen = order[places]
+    inner = np.lexsort((rows.offset[chosen], rows.known[chosen], rows.ids[chosen], number))
+    order[places] = chosen[inner]
+
+
+def key_codes(parts: Sequence[Sequence[Column]]) -> tuple[list[np.ndarray], int]:
+    """Return int64 codes for the keys of several sets of rows, equal keys having equal codes, and how many there are.
+
+    A key with a null part gets -1: it belongs to no entity.
+    """
+    lengths = [len(columns[0]) for columns in parts]
+    code = np.zeros(sum(lengths), dtype=np.int64)
+    valid = np.ones(sum(lengths), dtype=np.bool_)
+    size = 1
+    for columns in zip(*parts, strict=True):
+        values = np.concatenate([item.values for item in columns])
+        valid &= np.concatenate([item.valid for item in columns])
+        place, distinct = _factorize(values, columns[0].type)
+        _, code = np.unique(code * distinct + place, return_inverse=True)
+        size = int(code.max()) + 1 if len(code) else 0
+    code = np.where(valid, code, -1)
+    return np.split(code, np.cumsum(lengths)[:-1]), size
+
+
+def _factorize(values: np.ndarray, type_: str) -> tuple[np.ndarray, int]:
+    if type_ != "str":
+        distinct, place = np.unique(values, return_inverse=True)
+        return place, len(distinct)
+    import pyarrow as pa
+
+    coded = pa.array(values, type=pa.string()).dictionary_encode()
+    return coded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), max(len(coded.dictionary), 1)
+
+
+def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
+    """Return the features of a view from its aggregates as of `at`."""
+    frame: dict[str, Column] = {slot(place): item for place, item in enumerate(results)}
+    frame[AS_OF] = Column("time", at, np.ones(len(at), dtype=np.bool_))
+    return {name: evaluate(expr, frame, len(at)) for name, expr in view.plan.outputs.items()}
+

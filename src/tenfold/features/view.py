@@ -1,0 +1,240 @@
+"""Entities and feature views: what the user declares, compiled once into what the kernel computes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tenfold.core.errors import DefinitionError, NotFound, suggest
+from tenfold.core.expr import Expr, feature
+from tenfold.core.fingerprint import fingerprint
+from tenfold.features.kernel import Aggregate
+from tenfold.processing.derive import Source
+from tenfold.processing.evaluate import AS_OF, infer
+from tenfold.sources.declare import check_name
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What features describe, and the field or fields that identify it.
+
+    Examples
+    --------
+    >>> from tenfold import Entity
+    >>> Entity("route", key=("origin", "dest")).keys
+    ('origin', 'dest')
+    """
+
+    name: str
+    key: str | tuple[str, ...] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_name("entity", self.name)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key fields in order."""
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """A column to aggregate: an expression over the source, and which records take part."""
+
+    name: str
+    value: Expr
+    where: Expr | None
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A view compiled: inputs, aggregates over them, and the features as expressions over the aggregates.
+
+    Aggregate i is the column named by `slot(i)` in `outputs`.
+    """
+
+    inputs: tuple[InputSpec, ...]
+    aggregates: tuple[Aggregate, ...]
+    outputs: Mapping[str, Expr]
+    types: Mapping[str, str]
+
+    @property
+    def longest(self) -> int:
+        """The longest window in microseconds, 0 when there is none."""
+        return max((item.window for item in self.aggregates if item.window is not None), default=0)
+
+    @property
+    def lifelong(self) -> tuple[int, ...]:
+        """The inputs whose last value is needed however old it is."""
+        return tuple(sorted({item.input for item in self.aggregates if item.window is None}))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureView:
+    """A group of features of one entity from one source; without an entity, features of the row being predicted.
+
+    Parameters
+    ----------
+    source
+        Events, a Table or a Derived source. For a view without entity: the source whose rows are predicted.
+    features
+        Expressions by name. With an entity each contains an aggregate such as `col("x").mean(window="1h")`; without,
+        columns of the row and features of other views, `view["name"]`.
+
+    A feature as of t is a function of records known strictly before t.
+
+    Raises
+    ------
+    DefinitionError
+        When an expression does not fit the source.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from tenfold import Entity, Events, FeatureView, col, count
+    >>> class Payment:
+    ...     payment_id: str
+    ...     card_id: str
+    ...     amount: float
+    ...     at: datetime
+    >>> payments = Events("payments", Payment, time="at", id="payment_id")
+    >>> card = FeatureView(
+    ...     "card",
+    ...     entity=Entity("card", key="card_id"),
+    ...     source=payments,
+    ...     features={"payments_1h": count(window="1h"), "spend_1d": col("amount").sum(window="1d")},
+    ... )
+    >>> card["spend_1d"].text
+    "card['spend_1d']"
+    >>> card["spend_1w"]
+    Traceback (most recent call last):
+    tenfold.core.errors.NotFound: no feature "spend_1w" in feature view "card". Did you mean "spend_1d"? Known: payments_1h, spend_1d.
+    """
+
+    name: str
+    source: Source = field(kw_only=True)
+    features: Mapping[str, Expr] = field(kw_only=True)
+    entity: Entity | None = field(default=None, kw_only=True)
+    plan: Plan = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name("feature view", self.name)
+        if not self.features:
+            raise DefinitionError(f'feature view "{self.name}" has no features.')
+        for name in self.features:
+            check_name("feature", name)
+        plan = self._stored_plan() if self.entity is not None else self._request_plan()
+        object.__setattr__(self, "plan", plan)
+
+    def __getitem__(self, name: str) -> Expr:
+        if name not in self.features:
+            raise NotFound("feature", name, self.features, within=f'feature view "{self.name}"')
+        return feature(self.name, name)
+
+    def __iter__(self) -> Iterator[Expr]:
+        return iter([feature(self.name, name) for name in self.features])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that changes a value of this view."""
+        keys = None if self.entity is None else self.entity.keys
+        texts = {name: expr.text for name, expr in self.features.items()}
+        return fingerprint(self.name, self.source.fingerprint, keys, texts)
+
+    def _types(self) -> dict[str, str]:
+        return {name: item.type for name, item in self.source.fields.items()}
+
+    def _stored_plan(self) -> Plan:
+        assert self.entity is not None  # noqa: S101 - for the type checker; the caller has looked
+        types = self._types()
+        for key in self.entity.keys:
+            if key not in types:
+                raise DefinitionError(
+                    f'feature view "{self.name}": key "{key}" of entity "{self.entity.name}" is not a field of source '
+                    f'"{self.source.name}".{suggest(key, types)}'
+                )
+        compiler = _Compiler(self.name, types)
+        outputs = {name: compiler.output(name, expr) for name, expr in self.features.items()}
+        slots = dict(compiler.types) | {AS_OF: "time"}
+        result = {name: infer(expr, slots, self._where(name)) for name, expr in outputs.items()}
+        return Plan(tuple(compiler.inputs), tuple(compiler.aggregates), outputs, result)
+
+    def _request_plan(self) -> Plan:
+        for name, expr in self.features.items():
+            if expr.aggregates():
+                raise DefinitionError(
+                    f'feature "{self.name}.{name}" aggregates over events, but the view has no entity to group by. '
+                    "Add entity=..., or move it to a view that has one."
+                )
+            plain = expr.replace_leaves({node.text: "" for node in expr.walk() if node.fn == "feature"})
+            for used in sorted(plain.columns() - {""}):
+                if used not in self.source.fields:
+                    raise DefinitionError(
+                        f'feature "{self.name}.{name}" reads column "{used}", which is not a field of source '
+                        f'"{self.source.name}".{suggest(used, self.source.fields)}'
+                    )
+        return Plan((), (), dict(self.features), {})
+
+    def _where(self, name: str) -> str:
+        return f'feature "{self.name}.{name}"'
+
+
+class _Compiler:
+    """Collects inputs and aggregates of one view, each distinct one once."""
+
+    def __init__(self, view: str, types: Mapping[str, str]) -> None:
+        self._view, self._fields = view, types
+        self.inputs: list[InputSpec] = []
+        self.aggregates: list[Aggregate] = []
+        self.types: dict[str, str] = {}
+        self._slots: dict[str, str] = {}
+        self._places: dict[tuple[str, str], int] = {}
+
+    def output(self, name: str, expr: Expr) -> Expr:
+        where = f'feature "{self._view}.{name}"'
+        found = expr.aggregates()
+        if not found:
+            raise DefinitionError(
+                f"{where} has no aggregate, so there is one value per event, not per key. "
+                f"Write for example {expr.text}.last()."
+            )
+        if any(node.fn == "feature" for node in expr.walk()):
+            raise DefinitionError(f"{where} reads a feature of another view. Move it to a view without an entity.")
+        for node in found:
+            self._slot(node, where)
+        return expr.replace_leaves(self._slots)
+
+    def _slot(self, node: Expr, where: str) -> None:
+        if node.text in self._slots:
+            return
+        if node.where is not None and infer(node.where, self._fields, where) != "bool":
+            raise DefinitionError(f"{where}: where={node.where.text} is not a condition.")
+        kind = infer(node.args[0], self._fields, where)
+        if node.fn not in ("last", "count") and kind not in ("int", "float", "bool"):
+            raise DefinitionError(f"{where}: {node.fn} needs numbers, and {node.args[0].text} is {kind}.")
+        place = self._input(node, kind)
+        name = slot(len(self.aggregates))
+        self.aggregates.append(Aggregate(node.fn, place, node.window))
+        self._slots[node.text] = name
+        self.types[name] = _result(node.fn, kind)
+
+    def _input(self, node: Expr, kind: str) -> int:
+        value = node.args[0]
+        key = (value.text, "" if node.where is None else node.where.text)
+        if key not in self._places:
+            self._places[key] = len(self.inputs)
+            self.inputs.append(InputSpec(f'view "{self._view}", {value.text}', value, node.where, kind))
+        return self._places[key]
+
+
+def slot(place: int) -> str:
+    """Return the column name of an aggregate's result."""
+    return f"_{place}"
+
+
+def _result(fn: str, kind: str) -> str:
+    if fn == "count":
+        return "int"
+    if fn == "mean":
+        return "float"
+    return "int" if kind == "bool" and fn != "last" else kind
+

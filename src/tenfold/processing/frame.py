@@ -1,0 +1,136 @@
+"""Columns in memory: numpy values with a mask of what is not null, to and from Arrow and rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tenfold.sources.declare import Field
+
+DTYPES: Mapping[str, Any] = {"int": np.int64, "float": np.float64, "bool": np.bool_, "time": np.int64, "str": object}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Values of one type with their validity.
+
+    `type` is "int", "float", "bool", "time" (int64 microseconds UTC) or "str"; `values` has shape (n,) and its numpy
+    dtype (object for text); `valid` has shape (n,), bool. Where `valid` is false the value is 0, false or None.
+    """
+
+    type: str
+    values: np.ndarray
+    valid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: np.ndarray) -> "Column":
+        """Return the rows at positions, or where a mask is true."""
+        return Column(self.type, self.values[rows], self.valid[rows])
+
+    def numbers(self) -> np.ndarray:
+        """Return float64 values with NaN for null, as estimators take them."""
+        out = self.values.astype(np.float64)
+        out[~self.valid] = np.nan
+        return out
+
+    def plain(self) -> list[Any]:
+        """Return Python values with None for null."""
+        return [value if ok else None for value, ok in zip(self.values.tolist(), self.valid.tolist(), strict=True)]
+
+
+Frame = Mapping[str, Column]
+
+
+def column(type_: str, values: Iterable[Any]) -> Column:
+    """Return a column of Python values, None for null.
+
+    Examples
+    --------
+    >>> column("int", [1, None]).plain()
+    [1, None]
+    """
+    items = list(values)
+    valid = np.array([item is not None for item in items], dtype=np.bool_)
+    blank = None if type_ == "str" else 0
+    filled = [blank if item is None else item for item in items]
+    return Column(type_, _array(filled, type_), valid)
+
+
+def _array(items: Sequence[Any], type_: str) -> np.ndarray:
+    out = np.empty(len(items), dtype=DTYPES[type_])
+    out[:] = items
+    return out
+
+
+def constant(type_: str, value: Any, rows: int) -> Column:
+    """Return a column that repeats one value."""
+    values = np.empty(rows, dtype=DTYPES[type_])
+    values[:] = value if value is not None or type_ == "str" else 0
+    return Column(type_, values, np.full(rows, value is not None))
+
+
+def concat(parts: Sequence[Column]) -> Column:
+    """Return columns of one type, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    values = np.concatenate([part.values for part in parts])
+    return Column(parts[0].type, values, np.concatenate([part.valid for part in parts]))
+
+
+def from_arrow(table: "pa.Table", types: Mapping[str, str]) -> dict[str, Column]:
+    """Return the columns of an Arrow table that `types` names."""
+    return {name: _from_arrow(table.column(name), type_) for name, type_ in types.items()}
+
+
+def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
+    import pyarrow as pa
+
+    array = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    valid = np.asarray(array.is_valid())
+    if type_ == "str":
+        return Column(type_, array.to_numpy(zero_copy_only=False), valid)
+    if type_ == "time":
+        array = array.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    if array.null_count:
+        array = array.fill_null(False if type_ == "bool" else 0)  # noqa: FBT003 - the fill value
+    values = np.asarray(array.to_numpy(zero_copy_only=False)).astype(DTYPES[type_], copy=False)
+    return Column(type_, values, valid)
+
+
+def arrow_type(type_: str) -> Any:
+    """Return the Arrow type a column is stored as."""
+    import pyarrow as pa
+
+    stored = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "str": pa.string(),
+        "time": pa.timestamp("us", "UTC"),
+    }
+    return stored[type_]
+
+
+def to_arrow(frame: Frame) -> "pa.Table":
+    """Return the columns as an Arrow table, with nulls."""
+    import pyarrow as pa
+
+    arrays = {
+        name: pa.array(item.values, type=pa.int64() if item.type == "time" else arrow_type(item.type), mask=~item.valid)
+        for name, item in frame.items()
+    }
+    typed = [array.cast(arrow_type(frame[name].type)) for name, array in arrays.items()]
+    return pa.table(typed, names=list(frame))
+
+
+def types_of(fields: Mapping[str, "Field"]) -> dict[str, str]:
+    """Return the column types of a source's fields."""
+    return {name: item.type for name, item in fields.items()}

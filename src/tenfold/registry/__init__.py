@@ -1,0 +1,1 @@
+"""8 model registry: numbered model versions, the stage of each, and the history of every move."""

@@ -1,0 +1,380 @@
+"""Model versions, their stages and the append-only history of every move."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from tenfold.core.clock import Clock
+from tenfold.core.errors import Conflict, NotFound
+from tenfold.sources.database import Database
+
+# The unique index is what makes two Productions impossible, whatever the code above it does.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS model_version (
+    model TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    artefact TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    info TEXT NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN ('none', 'staging', 'production', 'archived')),
+    PRIMARY KEY (model, number),
+    UNIQUE (model, run_id)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS model_production ON model_version (model) WHERE stage = 'production';
+CREATE TRIGGER IF NOT EXISTS model_version_fixed
+BEFORE UPDATE OF model, number, run_id, digest, artefact, created, info ON model_version
+BEGIN SELECT RAISE(ABORT, 'a model version never changes, only its stage does'); END;
+CREATE TRIGGER IF NOT EXISTS model_version_kept BEFORE DELETE ON model_version
+BEGIN SELECT RAISE(ABORT, 'a model version is never deleted'); END;
+CREATE TABLE IF NOT EXISTS stage_event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    from_stage TEXT NOT NULL,
+    to_stage TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    "by" TEXT NOT NULL,
+    why TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    FOREIGN KEY (model, version) REFERENCES model_version (model, number)
+);
+CREATE INDEX IF NOT EXISTS stage_event_model ON stage_event (model, seq);
+CREATE TRIGGER IF NOT EXISTS stage_event_fixed BEFORE UPDATE ON stage_event
+BEGIN SELECT RAISE(ABORT, 'the history of stages is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS stage_event_kept BEFORE DELETE ON stage_event
+BEGIN SELECT RAISE(ABORT, 'the history of stages is append-only'); END;
+"""
+
+REGISTER = """
+INSERT INTO model_version (model, number, run_id, digest, artefact, created, info, stage)
+SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, 'none' FROM model_version WHERE model = ?1
+ON CONFLICT (model, run_id) DO NOTHING
+"""
+BY_RUN = "SELECT * FROM model_version WHERE model = ? AND run_id = ?"
+BY_NUMBER = "SELECT * FROM model_version WHERE model = ? AND number = ?"
+VERSIONS = "SELECT * FROM model_version WHERE model = ? ORDER BY number"
+PRODUCTION = "SELECT * FROM model_version WHERE model = ? AND stage = 'production'"
+MODELS = "SELECT DISTINCT model FROM model_version ORDER BY model"
+SET_STAGE = "UPDATE model_version SET stage = ? WHERE model = ? AND number = ?"
+ADD_EVENT = """
+INSERT INTO stage_event (model, version, from_stage, to_stage, at, "by", why, evidence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+"""
+EVENTS = "SELECT * FROM stage_event WHERE model = ? ORDER BY seq"
+LAST_EVENT = "SELECT coalesce(max(seq), 0) AS seq FROM stage_event WHERE model = ?"
+
+
+class Stage(StrEnum):
+    """Where a version stands; at most one version of a model is in production."""
+
+    NONE = "none"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    ARCHIVED = "archived"
+
+
+MOVES: Mapping[Stage, tuple[Stage, ...]] = {
+    Stage.NONE: (Stage.STAGING,),
+    Stage.STAGING: (Stage.PRODUCTION, Stage.ARCHIVED),
+    Stage.PRODUCTION: (Stage.ARCHIVED,),
+    Stage.ARCHIVED: (),
+}
+"""What `Registry.move` allows; only `Registry.rollback` leads out of archived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One trained result of a model. Only its stage ever changes.
+
+    `created` is in microseconds since 1970 UTC; `digest` is the sha256 of the blob named `artefact`.
+    """
+
+    model: str
+    number: int
+    run_id: str
+    digest: str
+    artefact: str
+    created: int
+    stage: Stage
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """One move of one version: who or what moved it, when (microseconds since 1970 UTC), why, and on what numbers."""
+
+    seq: int
+    model: str
+    version: int
+    from_stage: Stage
+    to_stage: Stage
+    at: int
+    by: str
+    why: str
+    evidence: dict[str, Any]
+
+
+def champions(events: Iterable[StageEvent]) -> list[int]:
+    """Return the numbers a model can fall back through, the newest champion last.
+
+    A promotion adds its version; a rollback drops every version above the one it restored, so that the next
+    rollback goes one further back instead of forth.
+
+    Examples
+    --------
+    >>> def to_production(version, before):
+    ...     return StageEvent(0, "m", version, before, Stage.PRODUCTION, 0, "ann", "", {})
+    >>> promotions = [to_production(number, Stage.STAGING) for number in (1, 2, 3)]
+    >>> champions(promotions)
+    [1, 2, 3]
+    >>> champions([*promotions, to_production(2, Stage.ARCHIVED)])
+    [1, 2]
+    """
+    found: list[int] = []
+    for event in events:
+        if event.to_stage is not Stage.PRODUCTION:
+            continue
+        if event.from_stage is Stage.ARCHIVED:
+            del found[found.index(event.version) :]
+        found.append(event.version)
+    return found
+
+
+class Registry:
+    """The model versions of a project; durable when a method returns, usable from several processes.
+
+    At every moment at most one version of a model is in production. A version's stage and the event that explains it
+    commit together; events are never changed or deleted. `move` and `rollback` take an open transaction as `tx`, to
+    commit together with a step of the journal (see `tenfold.automation.journal.Effect`).
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from tenfold.core.clock import VirtualClock
+    >>> with TemporaryDirectory() as folder:
+    ...     database = Database(Path(folder) / "state.db", SCHEMA)
+    ...     registry = Registry(database, VirtualClock(0))
+    ...     for run_id in ("r0001", "r0002"):
+    ...         version = registry.register("fraud", run_id=run_id, digest="d", artefact=run_id, info={})
+    ...         for stage in (Stage.STAGING, Stage.PRODUCTION):
+    ...             event = registry.move("fraud", version.number, stage, by="ann", why="passed", evidence={})
+    ...     event = registry.rollback("fraud", by="ann", why="errors rose")
+    ...     stages = [(version.number, version.stage.value) for version in registry.versions("fraud")]
+    ...     database.close()
+    >>> event.version, stages
+    (1, [(1, 'production'), (2, 'archived')])
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def register(
+        self, model: str, *, run_id: str, digest: str, artefact: str, info: Mapping[str, Any]
+    ) -> Version:
+        """Number the result of a run; the same run again returns the version it already has.
+
+        Raises
+        ------
+        Conflict
+            When the run is registered with another digest.
+        """
+        values = (model, run_id, digest, artefact, self._clock.now(), _json(info))
+        with self._database.transaction() as tx:
+            tx.execute(REGISTER, values)
+            version = _version(tx.execute(BY_RUN, (model, run_id)).fetchone())
+        if version.digest != digest:
+            raise Conflict(
+                f"run {run_id} is already {_name(version)} with digest {version.digest}, not {digest}. "
+                "Register the new files under a new run."
+            )
+        return version
+
+    def get(self, model: str, number: int) -> Version:
+        """Return a version; NotFound names the known models or versions."""
+        rows = self._database.query(BY_NUMBER, model, number)
+        if not rows:
+            raise self._missing(model, number)
+        return _version(rows[0])
+
+    def versions(self, model: str) -> list[Version]:
+        """Return the versions of a model by number; an empty list when nothing is registered yet."""
+        return [_version(row) for row in self._database.query(VERSIONS, model)]
+
+    def production(self, model: str) -> Version | None:
+        """Return the version in production, None when there is none."""
+        rows = self._database.query(PRODUCTION, model)
+        return _version(rows[0]) if rows else None
+
+    def models(self) -> list[str]:
+        """Return the names of the models that have a version, sorted."""
+        return [row["model"] for row in self._database.query(MODELS)]
+
+    def history(self, model: str) -> list[StageEvent]:
+        """Return every move of a model's versions, oldest first."""
+        return [_event(row) for row in self._database.query(EVENTS, model)]
+
+    def move(
+        self,
+        model: str,
+        number: int,
+        to: Stage,
+        *,
+        by: str,
+        why: str,
+        evidence: Mapping[str, Any],
+        expect: int | None = None,
+        tx: sqlite3.Connection | None = None,
+    ) -> StageEvent:
+        """Move a version to a stage; a move to production archives the champion in the same transaction.
+
+        `expect` is the seq of the model's last event that the caller saw, 0 when it saw none: compare and swap.
+
+        Raises
+        ------
+        NotFound
+            When there is no such version.
+        Conflict
+            When the model moved since `expect`, or the stage cannot be reached from the present one. Nothing changed.
+        """
+        with self._transaction(tx) as tx:
+            row = tx.execute(BY_NUMBER, (model, number)).fetchone()
+            if row is None:
+                raise self._missing(model, number)
+            version = _version(row)
+            if expect is not None:
+                _check_last(tx, model, expect)
+            _check_move(version, to)
+            if to is Stage.PRODUCTION:
+                self._archive_champion(tx, version, by=by, why=why)
+            return self._set(tx, version, to, by=by, why=why, evidence=evidence)
+
+    def rollback(
+        self,
+        model: str,
+        *,
+        by: str,
+        why: str,
+        evidence: Mapping[str, Any] | None = None,
+        tx: sqlite3.Connection | None = None,
+    ) -> StageEvent:
+        """Make the champion before the present one champion again, and archive the present one.
+
+        The order is that of the promotions, not of the numbers. Each call goes one further back. When the champion
+        was archived by hand and none is in production, that last champion returns.
+
+        Raises
+        ------
+        NotFound
+            When there is no earlier champion. Nothing changed.
+        """
+        with self._transaction(tx) as tx:
+            found = champions(_event(row) for row in tx.execute(EVENTS, (model,)))
+            if tx.execute(PRODUCTION, (model,)).fetchone():
+                found.pop()
+            if not found:
+                raise self._no_champion(model)
+            version = _version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
+            self._archive_champion(tx, version, by=by, why=why)
+            return self._set(tx, version, Stage.PRODUCTION, by=by, why=why, evidence=evidence or {})
+
+    def _transaction(self, tx: sqlite3.Connection | None) -> AbstractContextManager[sqlite3.Connection]:
+        return self._database.transaction() if tx is None else nullcontext(tx)
+
+    def _archive_champion(self, tx: sqlite3.Connection, successor: Version, *, by: str, why: str) -> None:
+        row = tx.execute(PRODUCTION, (successor.model,)).fetchone()
+        if row is not None:
+            evidence = {"replaced_by": successor.number}
+            self._set(tx, _version(row), Stage.ARCHIVED, by=by, why=why, evidence=evidence)
+
+    def _set(
+        self,
+        tx: sqlite3.Connection,
+        version: Version,
+        to: Stage,
+        *,
+        by: str,
+        why: str,
+        evidence: Mapping[str, Any],
+    ) -> StageEvent:
+        place = (version.model, version.number)
+        tx.execute(SET_STAGE, (to, *place))
+        values = (*place, version.stage, to, self._clock.now(), by, why, _json(evidence))
+        (row,) = tx.execute(ADD_EVENT, values).fetchall()
+        return _event(row)
+
+    def _no_champion(self, model: str) -> NotFound:
+        models = self.models()
+        if model not in models:
+            return NotFound("model", model, models)
+        return NotFound("earlier production version of model", model, ())
+
+    def _missing(self, model: str, number: int) -> NotFound:
+        numbers = [str(version.number) for version in self.versions(model)]
+        if not numbers:
+            return NotFound("model", model, self.models())
+        return NotFound("version", str(number), numbers, within=f'model "{model}"')
+
+
+def _check_last(tx: sqlite3.Connection, model: str, expect: int) -> None:
+    last = tx.execute(LAST_EVENT, (model,)).fetchone()["seq"]
+    if last != expect:
+        raise Conflict(
+            f'model "{model}" moved since you looked: its last event is {last}, you saw {expect}. '
+            f'Look again with registry.history("{model}") and decide anew.'
+        )
+
+
+def _check_move(version: Version, to: Stage) -> None:
+    if to in MOVES[version.stage]:
+        return
+    moves = [stage.value for stage in MOVES[version.stage]]
+    if version.stage is Stage.ARCHIVED:
+        moves.append(f'production by registry.rollback("{version.model}", by=..., why=...)')
+    raise Conflict(
+        f"{_name(version)} is in stage {version.stage.value} and cannot move to {to.value}. "
+        f"From {version.stage.value} it can move to: {', '.join(moves)}."
+    )
+
+
+def _name(version: Version) -> str:
+    return f"{version.model} version {version.number}"
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _version(row: sqlite3.Row) -> Version:
+    return Version(
+        model=row["model"],
+        number=row["number"],
+        run_id=row["run_id"],
+        digest=row["digest"],
+        artefact=row["artefact"],
+        created=row["created"],
+        stage=Stage(row["stage"]),
+        info=msgspec.json.decode(row["info"]),
+    )
+
+
+def _event(row: sqlite3.Row) -> StageEvent:
+    return StageEvent(
+        seq=row["seq"],
+        model=row["model"],
+        version=row["version"],
+        from_stage=Stage(row["from_stage"]),
+        to_stage=Stage(row["to_stage"]),
+        at=row["at"],
+        by=row["by"],
+        why=row["why"],
+        evidence=msgspec.json.decode(row["evidence"]),
+    )

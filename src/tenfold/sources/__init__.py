@@ -1,0 +1,1 @@
+"""1 data storage: declared sources, the durable log, versioned lake tables, blobs, the metadata database."""

@@ -1,0 +1,111 @@
+"""What a storage engine must do: three narrow protocols, each with its checks in `contract.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records appended together: offsets `base` to `base + count - 1` of a topic.
+
+    `data` is an Arrow IPC stream. `arrival` is the clock's instant of the append and `stamp` its monotonic count
+    (both in microseconds); `stamp` only serves to measure freshness.
+    """
+
+    topic: str
+    base: int
+    count: int
+    arrival: int
+    stamp: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset after the last record."""
+        return self.base + self.count
+
+
+class Log(Protocol):
+    """A durable, ordered log of record batches per topic.
+
+    `append` returns only when the batch would survive kill -9 and power loss; it is idempotent by `key`: appending
+    under a key that the topic already holds changes nothing and returns the batch stored first. Readers see whole
+    batches, in offset order, without gaps. Several processes may append and read.
+    """
+
+    def append(self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None) -> Batch:
+        """Store one batch and return it with its offsets."""
+        ...
+
+    def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
+        """Return up to `limit` batches whose base offset is at least `after`, in order."""
+        ...
+
+    def find(self, topic: str, key: str) -> Batch | None:
+        """Return the batch appended under a key."""
+        ...
+
+    def ends(self) -> dict[str, int]:
+        """Return for every topic the offset after its last record."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held; may be called twice."""
+        ...
+
+
+class Lake(Protocol):
+    """Versioned tables of records; every write makes a new version and old versions stay readable.
+
+    `append` is idempotent by (`writer`, `upto`): a second append by the same writer up to the same or a smaller
+    position changes nothing, so a batch cannot be stored twice however a process dies.
+    """
+
+    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
+        """Append rows as one version; return False when this writer already wrote up to there."""
+        ...
+
+    def position(self, table: str, writer: str) -> int:
+        """Return the last `upto` of a writer, 0 when it never wrote."""
+        ...
+
+    def read(
+        self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
+    ) -> "pa.Table":
+        """Return a table's rows ordered by `_offset`, at a version (default: newest), filtered by an SQL condition."""
+        ...
+
+    def version(self, table: str) -> int:
+        """Return the newest version number, -1 when there is no such table."""
+        ...
+
+    def compact(self, table: str) -> Mapping[str, int]:
+        """Merge small files; readable versions stay readable."""
+        ...
+
+
+class Blobs(Protocol):
+    """Immutable files by name: model artefacts.
+
+    A blob is visible only when complete; putting the same name again with other bytes raises Conflict.
+    """
+
+    def put(self, name: str, files: Mapping[str, bytes]) -> str:
+        """Store a directory of files under a name and return its sha256 digest."""
+        ...
+
+    def get(self, name: str) -> dict[str, bytes]:
+        """Return the files of a blob after checking its digest; NotFound when there is none."""
+        ...
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of complete blobs, sorted."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a blob; removing what is not there is fine."""
+        ...

@@ -1,0 +1,287 @@
+"""What every log, lake and blob store must pass, as plain functions.
+
+Each check takes `make`, which opens the implementation at one place: the first call finds it empty, a later call finds
+what was stored there. A check raises AssertionError when the implementation breaks its promise.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
+from tenfold.sources.base import Batch, Blobs, Lake, Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MakeLog = Callable[[], Log]
+MakeLake = Callable[[], Lake]
+MakeBlobs = Callable[[], Blobs]
+Result = TypeVar("Result")
+THREADS = 4
+
+
+def log_checks() -> list[Callable[[MakeLog], None]]:
+    """Return the checks of a `Log`."""
+    return [
+        log_reads_back,
+        log_starts_empty,
+        log_offsets_have_no_gaps,
+        log_limits_whole_batches,
+        log_key_is_stored_once,
+        log_key_belongs_to_a_topic,
+        log_topics_are_apart,
+        log_keeps_any_text_and_bytes,
+        log_keeps_a_large_batch,
+        log_refuses_an_empty_batch,
+        log_threads_append_at_once,
+        log_threads_append_one_key_once,
+        log_closes_twice,
+        log_reopens,
+    ]
+
+
+def blob_checks() -> list[Callable[[MakeBlobs], None]]:
+    """Return the checks of `Blobs`."""
+    return [
+        blobs_read_back,
+        blobs_put_twice_is_fine,
+        blobs_never_change,
+        blobs_digest_depends_on_names_and_bytes,
+        blobs_list_by_prefix,
+        blobs_delete_twice,
+        blobs_name_what_they_know,
+        blobs_refuse_paths_as_names,
+        blobs_threads_put_at_once,
+        blobs_reopen,
+    ]
+
+
+def log_reads_back(make: MakeLog) -> None:
+    log = make()
+    stored = log.append("payments", b"data", 3, arrival=10, stamp=20, key="k")
+    assert stored == Batch("payments", 0, 3, 10, 20, b"data")
+    assert log.read("payments", 0) == [stored]
+    assert log.find("payments", "k") == stored
+    assert log.ends() == {"payments": 3}
+
+
+def log_starts_empty(make: MakeLog) -> None:
+    log = make()
+    assert log.ends() == {}
+    assert log.read("payments", 0) == []
+    assert log.find("payments", "k") is None
+
+
+def log_offsets_have_no_gaps(make: MakeLog) -> None:
+    log = make()
+    stored = [_append(log, "payments", count) for count in (3, 1, 5)]
+    assert [batch.base for batch in stored] == [0, 3, 4]
+    assert log.read("payments", 0) == stored
+    assert log.read("payments", 3) == stored[1:]
+    assert log.read("payments", 9) == []
+    assert log.ends() == {"payments": 9}
+
+
+def log_limits_whole_batches(make: MakeLog) -> None:
+    log = make()
+    stored = [_append(log, "payments", 10) for _ in range(5)]
+    assert log.read("payments", 0, limit=2) == stored[:2]
+    assert log.read("payments", stored[1].end, limit=2) == stored[2:4]
+
+
+def log_key_is_stored_once(make: MakeLog) -> None:
+    log = make()
+    first = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
+    assert log.append("payments", b"two", 7, arrival=2, stamp=2, key="k") == first
+    assert log.read("payments", 0) == [first]
+    assert log.ends() == {"payments": 2}
+
+
+def log_key_belongs_to_a_topic(make: MakeLog) -> None:
+    log = make()
+    first = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
+    second = log.append("labels", b"two", 3, arrival=2, stamp=2, key="k")
+    assert (log.find("payments", "k"), log.find("labels", "k")) == (first, second)
+    assert log.find("payments", "other") is None
+
+
+def log_topics_are_apart(make: MakeLog) -> None:
+    log = make()
+    stored = {topic: [_append(log, topic, 2), _append(log, topic, 2)] for topic in ("a", "b")}
+    assert {topic: log.read(topic, 0) for topic in stored} == stored
+    assert log.ends() == {"a": 4, "b": 4}
+
+
+def log_keeps_any_text_and_bytes(make: MakeLog) -> None:
+    log = make()
+    stored = log.append(
+        "Zahlung é 支払い", bytes(range(256)), 1, arrival=2**62, stamp=0, key="clé 'x' \U0001f600"
+    )
+    assert log.read("Zahlung é 支払い", 0) == [stored]
+    assert log.find("Zahlung é 支払い", "clé 'x' \U0001f600") == stored
+    assert stored.data == bytes(range(256))
+
+
+def log_keeps_a_large_batch(make: MakeLog) -> None:
+    log = make()
+    stored = log.append("payments", b"\x00\x01" * 4_000_000, 1_000_000, arrival=0, stamp=0)
+    assert log.read("payments", 0) == [stored]
+    assert log.ends() == {"payments": 1_000_000}
+
+
+def log_refuses_an_empty_batch(make: MakeLog) -> None:
+    log = make()
+    message = refused(SchemaError, log.append, "payments", b"", 0, arrival=0, stamp=0)
+    assert '"payments"' in message
+    assert log.ends() == {}
+
+
+def log_threads_append_at_once(make: MakeLog) -> None:
+    log = make()
+    stored = together(lambda place: [_append(log, "payments", place + 1) for _ in range(25)])
+    expected = sorted((batch for batches in stored for batch in batches), key=lambda batch: batch.base)
+    found = log.read("payments", 0, limit=1_000)
+    assert found == expected
+    assert [batch.base for batch in found[1:]] == [batch.end for batch in found[:-1]]
+
+
+def log_threads_append_one_key_once(make: MakeLog) -> None:
+    log = make()
+    stored = together(
+        lambda place: log.append("payments", b"%d" % place, 1, arrival=place, stamp=0, key="k")
+    )
+    assert set(stored) == {stored[0]}
+    assert log.read("payments", 0) == [stored[0]]
+
+
+def log_closes_twice(make: MakeLog) -> None:
+    log = make()
+    log.close()
+    log.close()
+
+
+def log_reopens(make: MakeLog) -> None:
+    log = make()
+    stored = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
+    log.close()
+    again = make()
+    assert again.read("payments", 0) == [stored]
+    assert again.append("payments", b"two", 2, arrival=2, stamp=2, key="k") == stored
+    assert _append(again, "payments", 1).base == 2
+
+
+def blobs_read_back(make: MakeBlobs) -> None:
+    blobs = make()
+    files = {"model.txt": "é".encode(), "native/trees.bin": bytes(range(256)) * 4_000, "empty": b""}
+    assert re.fullmatch("[0-9a-f]{64}", blobs.put("fraud/3", files))
+    assert blobs.get("fraud/3") == files
+
+
+def blobs_put_twice_is_fine(make: MakeBlobs) -> None:
+    blobs = make()
+    first = blobs.put("fraud/3", {"a": b"1", "b": b"2"})
+    assert blobs.put("fraud/3", {"b": b"2", "a": b"1"}) == first
+    assert blobs.names() == ["fraud/3"]
+
+
+def blobs_never_change(make: MakeBlobs) -> None:
+    blobs = make()
+    blobs.put("fraud/3", {"a": b"1"})
+    for files in ({"a": b"2"}, {"a": b"1", "b": b""}, {}):
+        assert "fraud/3" in refused(Conflict, blobs.put, "fraud/3", files)
+    assert blobs.get("fraud/3") == {"a": b"1"}
+
+
+def blobs_digest_depends_on_names_and_bytes(make: MakeBlobs) -> None:
+    blobs = make()
+    contents: list[dict[str, bytes]] = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"1"}]
+    assert len({blobs.put(f"m/{place}", files) for place, files in enumerate(contents)}) == 4
+    assert blobs.put("other", {"a": b"1"}) == blobs.put("m/0", {"a": b"1"})
+
+
+def blobs_list_by_prefix(make: MakeBlobs) -> None:
+    blobs = make()
+    assert blobs.names() == []
+    for name in ("fraud/2", "fraud", "fraud/10", "churn/1"):
+        blobs.put(name, {"a": name.encode()})
+    assert blobs.names() == ["churn/1", "fraud", "fraud/10", "fraud/2"]
+    assert blobs.names("fraud/") == ["fraud/10", "fraud/2"]
+    assert blobs.get("fraud/2") == {"a": b"fraud/2"}
+
+
+def blobs_delete_twice(make: MakeBlobs) -> None:
+    blobs = make()
+    blobs.put("fraud/3", {"a": b"1"})
+    blobs.delete("fraud/3")
+    blobs.delete("fraud/3")
+    assert blobs.names() == []
+    blobs.put("fraud/3", {"a": b"2"})
+    assert blobs.get("fraud/3") == {"a": b"2"}
+
+
+def blobs_name_what_they_know(make: MakeBlobs) -> None:
+    blobs = make()
+    blobs.put("fraud/3", {"a": b"1"})
+    assert refused(NotFound, blobs.get, "fraud/4") == (
+        'no blob "fraud/4". Did you mean "fraud/3"? Known: fraud/3.'
+    )
+
+
+def blobs_refuse_paths_as_names(make: MakeBlobs) -> None:
+    blobs = make()
+    for name in ("../x", "/x", "a//b", "a/", "a/../b", "", ".x", "a b", "a\n", "é"):
+        refused(DefinitionError, blobs.put, name, {"a": b""})
+        refused(DefinitionError, blobs.put, "fine", {name: b""})
+        refused(DefinitionError, blobs.get, name)
+        refused(DefinitionError, blobs.delete, name)
+    assert blobs.names() == []
+
+
+def blobs_threads_put_at_once(make: MakeBlobs) -> None:
+    blobs = make()
+
+    def put(place: int) -> str:
+        try:
+            return blobs.put("fraud/3", {"a": b"%d" % (place % 2)})
+        except Conflict:
+            return ""
+
+    digests = together(put)
+    assert digests.count("") == THREADS // 2
+    assert len(set(digests)) == 2
+
+
+def blobs_reopen(make: MakeBlobs) -> None:
+    digest = make().put("fraud/3", {"a": b"1"})
+    assert make().get("fraud/3") == {"a": b"1"}
+    assert make().put("fraud/3", {"a": b"1"}) == digest
+
+
+def _append(log: Log, topic: str, count: int) -> Batch:
+    return log.append(topic, b"x" * count, count, arrival=count, stamp=0)
+
+
+def together(work: Callable[[int], Result]) -> list[Result]:
+    """Return the results of `work(0)`, `work(1)`, ... that threads start at the same moment."""
+    gate = threading.Barrier(THREADS)
+
+    def start(place: int) -> Result:
+        gate.wait()
+        return work(place)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(start, range(THREADS)))
+
+
+def _refused(kind: type[Exception], work: Callable[[], object]) -> str:
+    """Return the message of the error that `work` must raise."""
+    try:
+        work()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+

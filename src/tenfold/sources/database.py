@@ -1,0 +1,180 @@
+"""SQLite, opened the one way that is durable and safe for many threads and processes."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tenfold.core.errors import Unavailable
+
+BEGIN = "BEGIN IMMEDIATE"
+WAL_ATTEMPTS = 100
+
+
+class Database:
+    """One SQLite file in WAL mode; every commit is on disk before it returns (`synchronous=FULL`).
+
+    Any number of threads and processes may use the same file: readers never wait, writers wait for each other up to
+    `busy_ms` milliseconds and then get `Unavailable`. Connections are kept in a pool instead of one per thread, so
+    readers run beside a writer, a thread that ends leaves nothing open, and `close` is complete. Inside
+    `transaction` the same thread's `query` and `execute` join that transaction.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it and its folders are created when missing.
+    schema : str
+        SQL statements that may run at every opening (`CREATE ... IF NOT EXISTS`), in one transaction.
+    busy_ms : int
+        Milliseconds a writer waits for another one.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> database = Database(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+    >>> with database.transaction() as connection:
+    ...     rows = connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    >>> [row["a"] for row in database.query("SELECT a FROM t WHERE a > ?", 1)]
+    [2]
+    >>> database.close()
+    """
+
+    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000) -> None:
+        self._path = path
+        self._busy_ms = busy_ms
+        self._idle: list[sqlite3.Connection] = []
+        self._mine = threading.local()
+        self._closed = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._open()
+        try:
+            self._use_wal(connection)
+            self._create(connection, schema)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that holds the write lock; commit at the end, roll back on any exception.
+
+        Raises
+        ------
+        Unavailable
+            When another writer held the lock for too long; nothing was changed.
+        """
+        if self._current() is not None:
+            raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
+        with self._connection() as connection:
+            self._begin(connection)
+            self._mine.connection = connection
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._mine.connection = None
+
+    def query(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Return all rows of a statement that reads, from one snapshot."""
+        current = self._current()
+        if current is not None:
+            return current.execute(sql, values).fetchall()
+        with self._connection() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement that writes, in a transaction of its own, and return the number of rows it changed."""
+        current = self._current()
+        if current is not None:
+            return current.execute(sql, values).rowcount
+        with self.transaction() as connection:
+            return connection.execute(sql, values).rowcount
+
+    def close(self) -> None:
+        """Close the file; may be called twice. A thread inside a transaction finishes it first."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _current(self) -> sqlite3.Connection | None:
+        return getattr(self._mine, "connection", None)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._closed:
+            raise Unavailable(f'database "{self._path}" was closed. Open it again before using it.')
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_ms / 1_000, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute(BEGIN)
+        except sqlite3.OperationalError as error:
+            raise self._unavailable(error) from error
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # SQLite does not wait for a lock when it changes the journal mode, so an empty transaction does the waiting.
+        for _ in range(WAL_ATTEMPTS):
+            try:
+                connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                self._begin(connection)
+                connection.execute("ROLLBACK")
+            else:
+                return
+        raise Unavailable(f'database "{self._path}" stayed locked while it was opened. Try again.')
+
+    def _create(self, connection: sqlite3.Connection, schema: str) -> None:
+        # executescript commits what is open, so the transaction has to be part of the script.
+        try:
+            connection.executescript(f"{BEGIN};\n{schema}\n;COMMIT;")
+        except sqlite3.OperationalError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.OperationalError) -> Exception:
+        """Return what to raise: a lock that was not released is worth a retry, anything else is a defect."""
+        if not is_locked(error):
+            return error
+        return Unavailable(
+            f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
+            "Nothing was changed; it is safe to retry."
+        )
+
+
+def is_locked(error: sqlite3.OperationalError) -> bool:
+    """Return whether another connection's lock is the cause; the low byte of SQLite's code names the family.
+
+    Examples
+    --------
+    >>> is_locked(sqlite3.OperationalError("no such table: t"))
+    False
+    """
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

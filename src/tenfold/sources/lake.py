@@ -1,0 +1,340 @@
+"""The embedded lake: Delta tables in a local folder, read by DuckDB."""
+
+import glob
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from tenfold.core.clock import Clock, SystemClock
+from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
+from tenfold.sources.blobs import flush
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from deltalake import CommitProperties, DeltaTable
+
+T = TypeVar("T")
+TABLE = re.compile(r"[a-z][a-z0-9_]*")
+ATTEMPTS = 12
+FIRST_WAIT = 0.005
+LONGEST_WAIT = 0.5
+# Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read.
+CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
+KEPT = (
+    "bool, int8 to int64, float, double, string, binary, date32, decimal128, timestamp[us, tz=UTC], "
+    "or a list, struct or map of them"
+)
+USE_UTC = "SET TimeZone = 'UTC'"
+FROM_FILES = "FROM read_parquet(?, union_by_name = true)"
+FROM_ROWS = "FROM stored_rows"
+
+
+class DeltaLake:
+    """`Lake` tables as Delta tables in folders below `root`, which any Delta reader can open.
+
+    Every append is one version, on disk when `append` returns, and idempotent by (`writer`, `upto`) also between
+    processes: the position is part of the Delta commit, and Delta refuses a commit made against an older position.
+    `upto` is at least 1. Rows may bring new columns (older rows read null) and may lack some; a column never changes
+    its type. Types are returned as written, so types that Delta would replace are refused with SchemaError.
+    `compact` makes a version of fewer files and deletes none: every version stays readable. `where` is a condition in
+    DuckDB's SQL.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of all tables.
+    clock : Clock, optional
+        Waits between attempts when other processes commit at the same moment.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import pyarrow as pa
+    >>> lake = DeltaLake(Path(mkdtemp()))
+    >>> rows = pa.table({"_offset": [0, 1], "amount": [9.5, 3.0]})
+    >>> lake.append("payments", rows, writer="ingest", upto=2)
+    True
+    >>> lake.append("payments", rows, writer="ingest", upto=2)
+    False
+    >>> lake.read("payments", columns=["amount"], where="amount > 5").to_pylist()
+    [{'amount': 9.5}]
+    """
+
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._root = root.resolve()
+        self._clock = clock or SystemClock()
+
+    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
+        path = self._path(table)
+        check_upto(upto)
+        plain = storable(rows, table)
+        return self._retry(table, lambda: self._append(path, plain, writer, upto))
+
+    def position(self, table: str, writer: str) -> int:
+        return _position(self._open(table), writer) if _is_table(self._path(table)) else 0
+
+    def read(
+        self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
+    ) -> "pa.Table":
+        delta = self._open(table, version)
+        with self._engine.cursor() as connection:
+            source = [glob.escape(uri) for uri in delta.file_uris()] or _schema(delta).empty_table()
+            return select(connection, source, _schema(delta), table=table, columns=columns, where=where)
+
+    def version(self, table: str) -> int:
+        return int(self._open(table).version()) if _is_table(self._path(table)) else -1
+
+    def compact(self, table: str) -> Mapping[str, int]:
+        return self._retry(table, lambda: self._compact(table))
+
+    @cached_property
+    def _engine(self) -> "duckdb.DuckDBPyConnection":
+        import duckdb
+
+        return duckdb.connect()
+
+    def _path(self, table: str) -> Path:
+        check_name(table)
+        return self._root / table
+
+    def _open(self, table: str, version: int | None = None) -> "DeltaTable":
+        from deltalake import DeltaTable
+
+        path = self._path(table)
+        if not _is_table(path):
+            raise NotFound("table", table, [entry.name for entry in self._root.iterdir() if _is_table(entry)])
+        newest = DeltaTable(path)
+        if version is None:
+            return newest
+        check_version(table, version, newest.version())
+        return DeltaTable(path, version=version)
+
+    def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int) -> bool:
+        from deltalake import write_deltalake
+
+        if not _is_table(path) and self._create(path, rows, writer, upto):
+            return True
+        delta = self._open(path.name)
+        if _position(delta, writer) >= upto:
+            return False
+        check_types(path.name, _schema(delta), rows.schema)
+        # Rows of no length change no schema: a column that no file has could not be read.
+        added = rows if rows.num_rows else _schema(delta).empty_table()
+        write_deltalake(
+            delta, added, mode="append", schema_mode="merge", commit_properties=_commit(writer, upto)
+        )
+        _flush_commit(path, delta.version())
+        return True
+
+    def _create(self, path: Path, rows: "pa.Table", writer: str, upto: int) -> bool:
+        """Make the table with its first rows; return False when another process was first.
+
+        Two processes that create a Delta table in place may both succeed and the second one's schema wins. So the
+        first version is made aside and renamed, which fails when the table is there.
+        """
+        from deltalake import write_deltalake
+
+        staging = self._root / f".{uuid.uuid4().hex}"
+        try:
+            write_deltalake(
+                staging, rows, configuration=CONFIGURATION, commit_properties=_commit(writer, upto)
+            )
+            _flush_commit(staging, 0)
+            staging.rename(path)
+        except OSError:
+            if not _is_table(path):
+                raise
+            return False
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        flush(self._root)
+        return True
+
+    def _compact(self, table: str) -> dict[str, int]:
+        delta = self._open(table)
+        before = len(delta.file_uris())
+        delta.optimize.compact()
+        _flush_commit(self._path(table), delta.version())
+        return {"files_before": before, "files_after": len(delta.file_uris())}
+
+    def _retry(self, table: str, attempt: Callable[[], T]) -> T:
+        from deltalake.exceptions import CommitFailedError
+
+        for count in range(ATTEMPTS):
+            try:
+                return attempt()
+            except CommitFailedError:
+                self._clock.sleep(min(FIRST_WAIT * 2**count, LONGEST_WAIT))
+        raise Unavailable(
+            f'table "{table}" was changed by other processes in each of {ATTEMPTS} attempts to commit. '
+            "Nothing was changed here; it is safe to retry."
+        )
+
+
+def select(
+    connection: "duckdb.DuckDBPyConnection",
+    source: "Sequence[str] | pa.Table",
+    schema: "pa.Schema",
+    *,
+    table: str,
+    columns: Sequence[str] | None = None,
+    where: str = "",
+) -> "pa.Table":
+    """Return columns of Parquet files or of an Arrow table, filtered and ordered by `_offset`, typed by a schema."""
+    import duckdb
+
+    names = schema.names if columns is None else list(columns)
+    unknown = [name for name in names if name not in schema.names]
+    if unknown:
+        raise NotFound("column", unknown[0], schema.names, within=f'table "{table}"')
+    values = [source] if isinstance(source, list) else []
+    if not values:
+        connection.register("stored_rows", source)
+    connection.execute(USE_UTC).fetchall()
+    sql = _select_sql(names, FROM_FILES if values else FROM_ROWS, where, "_offset" in schema.names)
+    try:
+        found = connection.sql(sql, params=values).to_arrow_table()
+    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+        raise DefinitionError(
+            f'where="{where}" cannot be evaluated on table "{table}": {str(error).splitlines()[0]}. '
+            f"Write an SQL condition on {', '.join(schema.names)}."
+        ) from error
+    return found.cast(_chosen(schema, names))
+
+
+def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) -> str:
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+    # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
+    condition = f" WHERE ({where}\n)" if where else ""
+    return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
+
+
+def _chosen(schema: "pa.Schema", names: Sequence[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([schema.field(name) for name in names])
+
+
+def storable(rows: "pa.Table", table: str) -> "pa.Table":
+    """Return rows without metadata and with nullable columns; SchemaError when a type would not survive storing.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> storable(pa.table({"n": pa.array([1], pa.uint64())}), "payments")
+    Traceback (most recent call last):
+    tenfold.core.errors.SchemaError: table "payments" cannot keep column "n" of type uint64. Cast it to one of ...
+    """
+    import pyarrow as pa
+
+    for field in rows.schema:
+        if not _keeps(field.type):
+            raise SchemaError(
+                f'table "{table}" cannot keep column "{field.name}" of type {field.type}. Cast it to one of {KEPT}.'
+            )
+    return rows.cast(pa.schema([(field.name, field.type) for field in rows.schema]))
+
+
+def _keeps(kind: "pa.DataType") -> bool:
+    from pyarrow import types
+
+    if types.is_timestamp(kind):
+        return bool(kind.unit == "us" and kind.tz == "UTC")
+    if types.is_list(kind) or types.is_struct(kind) or types.is_map(kind):
+        return all(_keeps(kind.field(place).type) for place in range(kind.num_fields))
+    plain = (types.is_boolean, types.is_signed_integer, types.is_float32, types.is_float64, types.is_string)
+    return any(test(kind) for test in (*plain, types.is_binary, types.is_date32, types.is_decimal128))
+
+
+def check_name(table: str) -> None:
+    """Refuse a table name that is not a plain identifier.
+
+    Examples
+    --------
+    >>> check_name("../etc")
+    Traceback (most recent call last):
+    tenfold.core.errors.DefinitionError: "../etc" cannot be the name of a table. Use lower-case letters, ...
+    """
+    if not TABLE.fullmatch(table):
+        raise DefinitionError(
+            f'"{table}" cannot be the name of a table. Use lower-case letters, digits and "_", and begin with a '
+            'letter, for example "payments".'
+        )
+
+
+def check_types(table: str, stored: "pa.Schema", new: "pa.Schema") -> None:
+    """Raise SchemaError when a column that both schemas have changed its type."""
+    for field in new:
+        held = stored.field(field.name).type if field.name in stored.names else field.type
+        if held != field.type:
+            raise SchemaError(
+                f'column "{field.name}" of table "{table}" is {held}, but the rows have {field.type}. '
+                f"Cast it to {held}, or write to another table."
+            )
+
+
+def check_upto(upto: int) -> None:
+    """Refuse a position that says nothing was written.
+
+    Examples
+    --------
+    >>> check_upto(0)
+    Traceback (most recent call last):
+    tenfold.core.errors.SchemaError: upto=0 means that nothing was written. Pass the offset after the last row, ...
+    """
+    if upto < 1:
+        raise SchemaError(
+            f"upto={upto} means that nothing was written. Pass the offset after the last row, at least 1."
+        )
+
+
+def check_version(table: str, version: int, newest: int) -> None:
+    """Raise NotFound when a table has no such version.
+
+    Examples
+    --------
+    >>> check_version("payments", 7, 2)
+    Traceback (most recent call last):
+    tenfold.core.errors.NotFound: no version "7" in table "payments". Known: 0 to 2.
+    """
+    if not 0 <= version <= newest:
+        raise NotFound("version", str(version), [f"0 to {newest}"], within=f'table "{table}"')
+
+
+def _is_table(path: Path) -> bool:
+    return not path.name.startswith(".") and (path / "_delta_log").is_dir()
+
+
+def _position(delta: "DeltaTable", writer: str) -> int:
+    return delta.transaction_version(writer) or 0
+
+
+def _schema(delta: "DeltaTable") -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(delta.schema().to_arrow())
+
+
+def _commit(writer: str, upto: int) -> "CommitProperties":
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(app_transactions=[Transaction(writer, upto)])
+
+
+def _flush_commit(path: Path, version: int) -> None:
+    """Force a commit, its checkpoint and its files to disk; the deltalake package itself does not."""
+    log = path / "_delta_log"
+    commit = (log / f"{version:020d}.json").read_bytes()
+    actions = [msgspec.json.decode(line) for line in commit.splitlines()]
+    added = [path / unquote(action["add"]["path"]) for action in actions if "add" in action]
+    for item in (*added, *log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log, path):
+        flush(item)

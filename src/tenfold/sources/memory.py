@@ -1,0 +1,182 @@
+"""Storage that lives as long as its object: the same contracts, for tests and examples."""
+
+import hashlib
+import threading
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tenfold.core.errors import Conflict, NotFound
+from tenfold.sources.base import Batch
+from tenfold.sources.blobs import encode, make_manifest
+from tenfold.sources.lake import check_name, check_types, check_upto, check_version, select, storable
+from tenfold.sources.log import check_count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class MemoryLog:
+    """A `Log` in memory, for the threads of one process.
+
+    Examples
+    --------
+    >>> log = MemoryLog()
+    >>> log.append("payments", b"...", 3, arrival=0, stamp=0).base
+    0
+    >>> log.ends()
+    {'payments': 3}
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches: defaultdict[str, list[Batch]] = defaultdict(list)
+        self._keys: dict[tuple[str, str], Batch] = {}
+
+    def append(
+        self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None
+    ) -> Batch:
+        check_count(topic, count)
+        with self._lock:
+            held = None if key is None else self._keys.get((topic, key))
+            if held is not None:
+                return held
+            batches = self._batches[topic]
+            batch = Batch(topic, batches[-1].end if batches else 0, count, arrival, stamp, data)
+            batches.append(batch)
+            if key is not None:
+                self._keys[topic, key] = batch
+            return batch
+
+    def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
+        with self._lock:
+            batches = self._batches.get(topic, [])
+            first = bisect_left(batches, after, key=lambda batch: batch.base)
+            return batches[first : first + limit]
+
+    def find(self, topic: str, key: str) -> Batch | None:
+        return self._keys.get((topic, key))
+
+    def ends(self) -> dict[str, int]:
+        with self._lock:
+            return {topic: batches[-1].end for topic, batches in self._batches.items()}
+
+    def close(self) -> None:
+        """Release nothing: the batches live as long as the object."""
+
+
+class MemoryLake:
+    """A `Lake` in memory; a version is an Arrow table that shares its columns with the version before.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> lake = MemoryLake()
+    >>> lake.append("payments", pa.table({"_offset": [0, 1]}), writer="ingest", upto=2)
+    True
+    >>> lake.read("payments", where="_offset > 0").to_pylist()
+    [{'_offset': 1}]
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._versions: dict[str, list[pa.Table]] = {}
+        self._positions: dict[tuple[str, str], int] = {}
+
+    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
+        check_name(table)
+        check_upto(upto)
+        plain = storable(rows, table)
+        with self._lock:
+            if self._positions.get((table, writer), 0) >= upto:
+                return False
+            self._versions.setdefault(table, []).append(self._joined(table, plain))
+            self._positions[table, writer] = upto
+            return True
+
+    def position(self, table: str, writer: str) -> int:
+        check_name(table)
+        return self._positions.get((table, writer), 0)
+
+    def read(
+        self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
+    ) -> "pa.Table":
+        import duckdb
+
+        newest = self._newest(table)
+        check_version(table, newest if version is None else version, newest)
+        rows = self._versions[table][newest if version is None else version]
+        with duckdb.connect() as connection:
+            return select(connection, rows, rows.schema, table=table, columns=columns, where=where)
+
+    def version(self, table: str) -> int:
+        check_name(table)
+        return len(self._versions.get(table, [])) - 1
+
+    def compact(self, table: str) -> Mapping[str, int]:
+        with self._lock:
+            rows = self._versions[table][self._newest(table)]
+            merged = rows.combine_chunks()
+            if _chunks(merged) < _chunks(rows):
+                self._versions[table].append(merged)
+            return {"files_before": _chunks(rows), "files_after": _chunks(merged)}
+
+    def _newest(self, table: str) -> int:
+        newest = self.version(table)
+        if newest < 0:
+            raise NotFound("table", table, self._versions)
+        return newest
+
+    def _joined(self, table: str, rows: "pa.Table") -> "pa.Table":
+        import pyarrow as pa
+
+        versions = self._versions.get(table)
+        if not versions:
+            return rows
+        check_types(table, versions[-1].schema, rows.schema)
+        return pa.concat_tables([versions[-1], rows], promote_options="default")
+
+
+class MemoryBlobs:
+    """`Blobs` in memory.
+
+    Examples
+    --------
+    >>> blobs = MemoryBlobs()
+    >>> digest = blobs.put("fraud/3", {"model.txt": b"tree"})
+    >>> blobs.get("fraud/3")
+    {'model.txt': b'tree'}
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blobs: dict[str, dict[str, bytes]] = {}
+
+    def put(self, name: str, files: Mapping[str, bytes]) -> str:
+        for text, kind in [(name, "blob"), *((file, "file") for file in files)]:
+            encode(text, kind)
+        with self._lock:
+            held = self._blobs.setdefault(name, dict(files))
+        if held != files:
+            raise Conflict(
+                f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
+            )
+        return hashlib.sha256(make_manifest(files)).hexdigest()
+
+    def get(self, name: str) -> dict[str, bytes]:
+        encode(name, "blob")
+        if name not in self._blobs:
+            raise NotFound("blob", name, self._blobs)
+        return dict(self._blobs[name])
+
+    def names(self, prefix: str = "") -> list[str]:
+        return sorted(name for name in list(self._blobs) if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        encode(name, "blob")
+        self._blobs.pop(name, None)
+
+
+def _chunks(rows: "pa.Table") -> int:
+    return max((column.num_chunks for column in rows.columns), default=0)

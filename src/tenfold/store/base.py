@@ -1,0 +1,32 @@
+"""What an online store must do; its checks are in `contract.py`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+
+class OnlineStore(Protocol):
+    """State per key, with the offset it stands for.
+
+    `write` is one transaction: after kill -9 either all states and all offsets are there or none. One writer at a
+    time (a second one waits), any number of readers in any process, who see a committed whole.
+    """
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the state of each key, None where there is none, all from one snapshot."""
+        ...
+
+    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
+        """Store states and offsets in one durable transaction; an offset never moves back."""
+        ...
+
+    def offsets(self) -> dict[str, int]:
+        """Return the offsets committed with the states."""
+        ...
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, state) in key order."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held; may be called twice."""
+        ...

@@ -1,0 +1,217 @@
+"""What every online store must pass, as plain functions.
+
+Each check takes `make`, which opens the implementation at one place: the first call finds it empty, a call after
+`close` finds what was stored there. A check raises AssertionError when the implementation breaks its promise.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from tenfold.core.errors import SchemaError
+from tenfold.store.base import OnlineStore
+
+Make = Callable[[], OnlineStore]
+THREADS = 4
+
+
+def checks() -> list[Callable[[Make], None]]:
+    """Return the checks of an `OnlineStore`."""
+    return [
+        reads_back,
+        reads_in_the_order_asked,
+        starts_empty,
+        later_state_replaces,
+        offset_never_moves_back,
+        states_and_offsets_are_independent,
+        items_come_in_key_order,
+        items_by_prefix,
+        any_bytes_survive,
+        long_keys_survive,
+        large_write,
+        failed_write_applies_nothing,
+        empty_keys_are_refused,
+        threads_write_at_once,
+        readers_see_whole_writes,
+        closes_twice,
+        reopens,
+    ]
+
+
+def reads_back(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"1", b"b": b"2"}, {"payments": 5})
+    assert store.read([b"a", b"b"]) == [b"1", b"2"]
+    assert store.offsets() == {"payments": 5}
+
+
+def reads_in_the_order_asked(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"1", b"b": b"2"}, {})
+    assert store.read([b"b", b"x", b"a", b"b"]) == [b"2", None, b"1", b"2"]
+    assert store.read([]) == []
+
+
+def starts_empty(make: Make) -> None:
+    store = make()
+    assert store.read([b"a"]) == [None]
+    assert store.offsets() == {}
+    assert list(store.items()) == []
+
+
+def later_state_replaces(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"a longer state", b"b": b"1"}, {"payments": 1})
+    store.write({b"a": b"2"}, {"payments": 2})
+    assert store.read([b"a", b"b"]) == [b"2", b"1"]
+    assert store.offsets() == {"payments": 2}
+
+
+def offset_never_moves_back(make: Make) -> None:
+    store = make()
+    store.write({}, {"payments": 9, "labels": 2})
+    store.write({}, {"payments": 4, "labels": 3})
+    assert store.offsets() == {"payments": 9, "labels": 3}
+
+
+def states_and_offsets_are_independent(make: Make) -> None:
+    store = make()
+    store.write({b"payments": b"state"}, {"payments": 2**40, "Zahlung é": 0})
+    store.write({}, {})
+    assert list(store.items()) == [(b"payments", b"state")]
+    assert store.offsets() == {"payments": 2**40, "Zahlung é": 0}
+
+
+def items_come_in_key_order(make: Make) -> None:
+    store = make()
+    states = {key: key * 2 for key in (b"b", b"\xff", b"a\x00", b"a", b"\x00", b"ab")}
+    store.write(states, {})
+    assert list(store.items()) == sorted(states.items())
+
+
+def items_by_prefix(make: Make) -> None:
+    store = make()
+    store.write({key: b"" for key in (b"a", b"v/1", b"v/2", b"v", b"w/1", b"\xff\xff")}, {})
+    assert [key for key, _ in store.items(b"v/")] == [b"v/1", b"v/2"]
+    assert [key for key, _ in store.items(b"\xff")] == [b"\xff\xff"]
+    assert list(store.items(b"x")) == []
+
+
+def any_bytes_survive(make: Make) -> None:
+    store = make()
+    states = {bytes([byte]): bytes([byte]) for byte in range(256)} | {"é 支払い".encode(): b""}
+    store.write(states, {})
+    assert dict(store.items()) == states
+    assert store.read(list(states)) == list(states.values())
+
+
+def long_keys_survive(make: Make) -> None:
+    store = make()
+    keys = [b"card:" + b"k" * length for length in (470, 473, 474, 475, 505, 506, 507, 2_000)]
+    states = {key: b"state %d" % len(key) for key in [*keys, keys[-1] + b"x", b"card:" + b"k" * 1_999 + b"z"]}
+    store.write(states, {})
+    assert store.read(list(states)) == list(states.values())
+    assert dict(store.items(b"card:")) == states
+    assert dict(store.items(keys[-1])) == {key: states[key] for key in states if key.startswith(keys[-1])}
+
+
+def large_write(make: Make) -> None:
+    store = make()
+    states = {b"card:%06d" % number: b"\x00" * 500 for number in range(20_000)}
+    store.write(states, {"payments": 20_000})
+    assert sum(1 for _ in store.items(b"card:01")) == 10_000
+    assert store.read([b"card:019999"]) == [b"\x00" * 500]
+
+
+def failed_write_applies_nothing(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"old"}, {"payments": 1})
+    try:
+        store.write(_Breaks(), {"payments": 2})
+    except _BrokenError:
+        assert list(store.items()) == [(b"a", b"old")]
+        assert store.offsets() == {"payments": 1}
+    else:
+        raise AssertionError("the error of a mapping was swallowed")
+
+
+def empty_keys_are_refused(make: Make) -> None:
+    store = make()
+    for use in (lambda: store.write({b"": b""}, {"payments": 1}), lambda: store.read([b""])):
+        try:
+            use()
+        except SchemaError:
+            continue
+        raise AssertionError("an empty key was accepted")
+    assert store.offsets() == {}
+
+
+def threads_write_at_once(make: Make) -> None:
+    store = make()
+
+    def write(place: int) -> None:
+        for number in range(10):
+            store.write({b"%d/%d" % (place, number): b"x"}, {"payments": place * 10 + number})
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(write, range(THREADS)))
+    assert len(list(store.items())) == THREADS * 10
+    assert store.offsets() == {"payments": THREADS * 10 - 1}
+
+
+def readers_see_whole_writes(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"0", b"b": b"0"}, {})
+    done = threading.Event()
+
+    def look() -> int:
+        torn = 0
+        while not done.is_set():
+            first, second = store.read([b"a", b"b"])
+            torn += first != second
+        return torn
+
+    with ThreadPoolExecutor(1) as pool:
+        torn = pool.submit(look)
+        try:
+            for number in range(50):
+                store.write({b"a": b"%d" % number, b"b": b"%d" % number}, {})
+        finally:
+            done.set()
+        assert torn.result() == 0
+
+
+def closes_twice(make: Make) -> None:
+    store = make()
+    store.close()
+    store.close()
+
+
+def reopens(make: Make) -> None:
+    store = make()
+    store.write({b"a": b"1"}, {"payments": 5})
+    store.close()
+    again = make()
+    assert again.read([b"a"]) == [b"1"]
+    assert again.offsets() == {"payments": 5}
+    again.write({b"a": b"2"}, {"payments": 3})
+    assert again.offsets() == {"payments": 5}
+
+
+class _BrokenError(Exception):
+    """What `_Breaks` raises."""
+
+
+class _Breaks(Mapping[bytes, bytes]):
+    """States whose second value cannot be read."""
+
+    def __getitem__(self, key: bytes) -> bytes:
+        if key == b"b":
+            raise _BrokenError
+        return b"new"
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter((b"a", b"b", b"c"))
+
+    def __len__(self) -> int:
+        return 3

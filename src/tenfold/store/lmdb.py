@@ -1,0 +1,128 @@
+"""The embedded online store: one LMDB environment."""
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import lmdb
+
+from tenfold.core.errors import Unavailable
+from tenfold.store.memory import check_keys
+
+LONGEST = 511  # LMDB's limit for a key, in bytes
+HEAD = LONGEST - hashlib.sha256().digest_size
+OFFSET = struct.Struct("<q")
+LENGTH = struct.Struct("<I")
+
+
+class LMDBOnlineStore:
+    """An `OnlineStore` in one directory: memory-mapped reads without locks, durable writes.
+
+    `write` returns when states and offsets are on disk, in one transaction. Writers of all processes wait for each
+    other; readers never wait and see one committed whole. LMDB allows one open environment per directory and
+    process, so threads share one object; a second one raises Unavailable.
+
+    LMDB's keys have at most 511 bytes. A key of 511 bytes or more is stored as its first 479 bytes and its sha256, with
+    the whole key beside the state: `items` yields it unchanged, but keys that agree in those 479 bytes come in the
+    order of their hashes.
+
+    Parameters
+    ----------
+    path : Path
+        The directory; made when missing.
+    map_size : int
+        Upper limit of the file in bytes. The file is sparse: it takes the space of what it holds.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> store = LMDBOnlineStore(Path(mkdtemp()))
+    >>> store.write({b"card:1": b"state"}, {"payments": 5})
+    >>> store.read([b"card:1", b"card:2"])
+    [b'state', None]
+    >>> store.offsets()
+    {'payments': 5}
+    >>> store.close()
+    """
+
+    def __init__(self, path: Path, *, map_size: int = 2**36) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        try:
+            self._env = lmdb.open(str(path), map_size=map_size, max_dbs=2, max_readers=512)
+        except lmdb.Error as error:
+            raise Unavailable(
+                f'online store "{path}" cannot be opened: {error} A process may open it once; share that object.'
+            ) from error
+        self._env.reader_check()
+        self._states = self._env.open_db(b"states")
+        self._offsets = self._env.open_db(b"offsets")
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        check_keys(keys)
+        with self._env.begin(db=self._states) as transaction:
+            return [_state(key, transaction.get(_stored(key))) for key in keys]
+
+    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
+        check_keys(states)
+        try:
+            with self._env.begin(write=True) as transaction:
+                self._write(transaction, states, offsets)
+        except lmdb.MapFullError as error:
+            raise Unavailable(
+                f'online store "{self._path}" is full. Nothing was written; open it with a larger map_size.'
+            ) from error
+
+    def offsets(self) -> dict[str, int]:
+        with self._env.begin(db=self._offsets) as transaction:
+            return {name.decode(): OFFSET.unpack(end)[0] for name, end in transaction.cursor()}
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        # Everything is read inside one transaction, so it must end before `close`.
+        start = prefix[:HEAD]
+        with self._env.begin(db=self._states) as transaction, transaction.cursor() as cursor:
+            cursor.set_range(start)
+            for stored, value in cursor:
+                if not stored.startswith(start):
+                    return
+                key = _key(stored, value)
+                if key.startswith(prefix):
+                    yield key, value[_extra(key) :]
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _write(
+        self, transaction: lmdb.Transaction, states: Mapping[bytes, bytes], offsets: Mapping[str, int]
+    ) -> None:
+        for key, state in states.items():
+            transaction.put(_stored(key), _value(key, state), db=self._states)
+        for name, end in offsets.items():
+            held = transaction.get(name.encode(), db=self._offsets)
+            newest = end if held is None else max(end, OFFSET.unpack(held)[0])
+            transaction.put(name.encode(), OFFSET.pack(newest), db=self._offsets)
+
+
+def _stored(key: bytes) -> bytes:
+    return key if len(key) < LONGEST else key[:HEAD] + hashlib.sha256(key).digest()
+
+
+def _extra(key: bytes) -> int:
+    """Return how many bytes stand before the state in the value of a key."""
+    return 0 if len(key) < LONGEST else LENGTH.size + len(key)
+
+
+def _value(key: bytes, state: bytes) -> bytes:
+    return state if len(key) < LONGEST else LENGTH.pack(len(key)) + key + state
+
+
+def _state(key: bytes, value: bytes | None) -> bytes | None:
+    return value if value is None or len(key) < LONGEST else value[_extra(key) :]
+
+
+def _key(stored: bytes, value: bytes) -> bytes:
+    if len(stored) < LONGEST:
+        return stored
+    length = LENGTH.unpack_from(value)[0]
+    return value[LENGTH.size : LENGTH.size + length]

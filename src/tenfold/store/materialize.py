@@ -1,0 +1,110 @@
+"""Keeps states and lake tables current from the log: each record counts once however a process dies."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tenfold.features.records import OFFSET, Rows, key_codes, pack_key, rows_of
+from tenfold.features.state import advance
+from tenfold.features.view import FeatureView
+from tenfold.processing.conform import KNOWN
+from tenfold.processing.frame import Frame, from_arrow, types_of
+from tenfold.processing.ingest import to_table
+from tenfold.sources.base import Batch, Lake, Log
+from tenfold.sources.declare import Events
+from tenfold.store.base import OnlineStore
+from tenfold.store.online import group_name, prefix
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCHES = 200
+SINK = "log"
+"""The name under which the lake remembers how much of a topic it holds."""
+
+
+class StateSink:
+    """Folds the log into the states of all views; states and offsets commit in one transaction."""
+
+    def __init__(self, log: Log, store: OnlineStore, views: Sequence[FeatureView]) -> None:
+        self._log, self._store = log, store
+        self._views: dict[str, list[FeatureView]] = {}
+        for view in views:
+            self._views.setdefault(view.source.root.name, []).append(view)
+
+    def advance(self) -> list[Batch]:
+        """Process what is new, at most BATCHES batches a topic, and return those batches."""
+        offsets = self._store.offsets()
+        ends = self._log.ends()
+        done: list[Batch] = []
+        for topic, views in self._views.items():
+            marks = {view.name: offsets.get(group_name(view), 0) for view in views}
+            lowest = min(marks.values())
+            if lowest < ends.get(topic, 0):
+                batches = self._log.read(topic, lowest, limit=BATCHES)
+                self._fold(batches, views, marks)
+                done += batches
+        return done
+
+    def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], marks: Mapping[str, int]) -> None:
+        frame = read_frame(views[0].source.root, batches)
+        states: dict[bytes, bytes] = {}
+        for view in views:
+            states |= self._states(view, frame, marks[view.name])
+        self._store.write(states, {group_name(view): max(batches[-1].end, marks[view.name]) for view in views})
+
+    def _states(self, view: FeatureView, frame: Frame, mark: int) -> dict[bytes, bytes]:
+        fresh = frame[OFFSET].values >= mark
+        if not fresh.all():
+            frame = {name: item.take(fresh) for name, item in frame.items()}
+        keys, rows = rows_of(view, frame, len(frame[OFFSET]))
+        (code,), size = key_codes([keys])
+        order = np.argsort(code, kind="stable")
+        edges = np.searchsorted(code[order], np.arange(size + 1))
+        groups: dict[bytes, Rows] = {}
+        for first, behind in zip(edges[:-1], edges[1:], strict=True):
+            if behind > first:
+                mine = order[first:behind]
+                key = pack_key([item.values[mine[0]].item() if item.type != "str" else item.values[mine[0]] for item in keys])
+                groups[prefix(view) + key] = rows.take(mine)
+        before = self._store.read(list(groups))
+        return {key: advance(view, state, new) for (key, new), state in zip(groups.items(), before, strict=True)}
+
+
+class LakeSink:
+    """Moves the log into lake tables, in commits of many records; a commit carries its offset, so none is stored twice."""
+
+    def __init__(self, log: Log, lake: Lake, topics: Sequence[str]) -> None:
+        self._log, self._lake, self._topics = log, lake, topics
+
+    def lag(self) -> int:
+        """Return how many records are in the log and not yet in the lake."""
+        ends = self._log.ends()
+        return sum(ends.get(topic, 0) - self._lake.position(topic, SINK) for topic in self._topics)
+
+    def flush(self) -> int:
+        """Move everything that is in the log by now and return how many records that were."""
+        ends = self._log.ends()
+        return sum(self._flush(topic, ends.get(topic, 0)) for topic in self._topics)
+
+    def _flush(self, topic: str, end: int) -> int:
+        start = position = self._lake.position(topic, SINK)
+        while position < end:
+            batches = self._log.read(topic, position, limit=5 * BATCHES)
+            if not batches:
+                break
+            self._lake.append(topic, _tables(batches), writer=SINK, upto=batches[-1].end)
+            position = batches[-1].end
+        return position - start
+
+
+def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
+    """Return log batches of a source as columns, with known times and offsets."""
+    return from_arrow(_tables(batches), types_of(source.fields) | {KNOWN: "int", OFFSET: "int"})
+
+
+def _tables(batches: Sequence[Batch]) -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.concat_tables([to_table(batch) for batch in batches]).combine_chunks()

@@ -1,0 +1,67 @@
+"""Online state that lives as long as its object."""
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from tenfold.core.errors import SchemaError
+
+
+class MemoryOnlineStore:
+    """An `OnlineStore` in memory, for the threads of one process.
+
+    Examples
+    --------
+    >>> store = MemoryOnlineStore()
+    >>> store.write({b"card:1": b"state"}, {"payments": 5})
+    >>> store.read([b"card:1", b"card:2"])
+    [b'state', None]
+    >>> store.offsets()
+    {'payments': 5}
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[bytes, bytes] = {}
+        self._offsets: dict[str, int] = {}
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        check_keys(keys)
+        with self._lock:
+            return [self._states.get(key) for key in keys]
+
+    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
+        check_keys(states)
+        # Copies are made before anything changes: a mapping that fails half-way changes nothing.
+        new, moved = dict(states), dict(offsets)
+        with self._lock:
+            self._states.update(new)
+            self._offsets.update(
+                {name: max(end, self._offsets.get(name, end)) for name, end in moved.items()}
+            )
+
+    def offsets(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._offsets)
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        with self._lock:
+            found = sorted(item for item in self._states.items() if item[0].startswith(prefix))
+        return iter(found)
+
+    def close(self) -> None:
+        """Release nothing: the states live as long as the object."""
+
+
+def check_keys(keys: Collection[bytes]) -> None:
+    """Refuse an empty key: it names nothing.
+
+    Examples
+    --------
+    >>> check_keys([b""])
+    Traceback (most recent call last):
+    tenfold.core.errors.SchemaError: a key of the online store is empty. Build it from the view's name and ...
+    """
+    if b"" in keys:
+        raise SchemaError(
+            "a key of the online store is empty. Build it from the view's name and the entity's key values."
+        )

@@ -1,0 +1,1 @@
+"""7 experiment tracking: what every training run used, measured and made."""

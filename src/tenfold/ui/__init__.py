@@ -1,0 +1,1 @@
+"""What a person sees: report pages and terminal tables."""

@@ -1,0 +1,391 @@
+"""Small charts as SVG text: no script, nothing loaded, both themes, a text alternative, never by color alone.
+
+Every function returns a whole <svg> element that stands in a page of `report` or alone in a notebook. Names are
+escaped. None, NaN and infinite values are gaps.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tenfold.ui import axes
+from tenfold.ui.axes import HALF, ROW, WIDE, Points, finite, frame, short, text
+from tenfold.ui.markup import Html, clean, join, number, tag
+from tenfold.ui.theme import color
+
+if TYPE_CHECKING:
+    from tenfold.training.metrics import CalibrationBin
+
+
+def lines(
+    series: Mapping[str, Points],
+    *,
+    label: str,
+    x_labels: Sequence[tuple[float, str]] = (),
+    y_label: str = "",
+    markers: Sequence[tuple[float, str]] = (),
+    levels: Sequence[tuple[float, str]] = (),
+    width: int = HALF,
+    height: int = 190,
+) -> Html:
+    """Return lines over a common horizontal axis.
+
+    Parameters
+    ----------
+    series : mapping of name to (x, y) points
+        In the order of x; a point without y is a gap, a point between two gaps a dot.
+    label, y_label : str
+        The chart's name; the unit of y.
+    x_labels, markers : sequence of (x, text)
+        Texts under the axis; notes on dashed vertical lines (promotions, rollbacks).
+    levels : sequence of (y, text)
+        Horizontal lines: a floor, a budget.
+    width, height : int
+        The width of the drawing and the height of its plot.
+    """
+    xs = [x for points in series.values() for x, _ in points] or [0.0]
+    ys = [y for points in series.values() for _, y in points if y is not None and finite(y)]
+    ys += [y for y, _ in levels]
+    at = axes.ticks(min(ys, default=0.0), max(ys, default=1.0))
+    left, right = 14 + max(axes.breadth(number(value)) for value in at), width - 8.0
+    key, used = axes.legend(axes.line_key(series), width) if len(series) > 1 else (join(), 0.0)
+    x = axes.linear(min(xs), max(xs), left, right)
+    notes = [(x(when), words) for when, words in markers]
+    top = used + max(axes.marker_height(notes), 24.0 if y_label else 10.0) + (ROW if notes and y_label else 0)
+    y = axes.linear(at[0], at[-1], top + height, top)
+    return frame(
+        label,
+        " ".join(_said(name, points) for name, points in series.items()),
+        width,
+        top + height + (26 if x_labels else 10),
+        key,
+        axes.y_axis(at, y, left, right, y_label),
+        *(_level(y(value), words, left, right) for value, words in levels),
+        axes.x_axis([(x(when), words) for when, words in x_labels], top + height + 19, left, right),
+        axes.markers(notes, top, top + height, left, right),
+        *(axes.curve(points, x, y, name, i) for i, (name, points) in enumerate(series.items())),
+    )
+
+
+def bars(
+    values: Mapping[str, float], *, label: str, notes: Mapping[str, str] | None = None, width: int = HALF
+) -> Html:
+    """Return one horizontal bar per value, in the order given; negative ones go to the left of zero.
+
+    `notes` are put behind the numbers.
+    """
+    known = [value for value in values.values() if finite(value)]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    names = min(width * 0.4, max((axes.breadth(clean(name)) for name in values), default=0.0) + 10)
+    said = {name: f"{number(value)} {(notes or {}).get(name, '')}".strip() for name, value in values.items()}
+    room = min(width * 0.3, max(map(axes.breadth, said.values()), default=0.0) + 8)
+    x = axes.linear(low, high, names, width - room)
+    zero = x(0.0) if high > low else names
+    drawn = [
+        join(
+            _name(name, names - 8, i * 24 + 16),
+            _bar(value, x(value) if finite(value) and high > low else zero, zero, i * 24),
+            text(*_beside(value, x, zero, i * 24 + 16, high > low), short(said[name], room)),
+        )
+        for i, (name, value) in enumerate(values.items())
+    ]
+    axis = tag("line", x1=zero, x2=zero, y1=0, y2=24 * len(values), stroke=color("muted")) if low < 0 else ""
+    summary = "; ".join(f"{name} {said[name]}" for name in list(values)[:8])
+    return frame(label, summary, width, max(1, 24 * len(values)), *drawn, axis)
+
+
+def heatmap(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    *,
+    label: str,
+    levels: Sequence[float] = (0.1, 0.2, 0.3, 0.5),
+    weights: Sequence[float] = (),
+    notes: Sequence[str] = (),
+    markers: Sequence[tuple[int, str]] = (),
+    width: int = WIDE,
+) -> Html:
+    """Return a grid of cells in five steps, split by four ascending `levels`; the upper two steps also carry dots.
+
+    Parameters
+    ----------
+    rows, columns : sequence of str
+        Names; `values` has one sequence per row with one value per column.
+    weights, notes : sequence, optional
+        Per row: its importance as a bar, and its verdict in words.
+    markers : sequence of (column number, text)
+        Notes on dashed lines before a column.
+    """
+    names = min(width * 0.24, max((axes.breadth(clean(name)) for name in rows), default=0.0) + 12)
+    left = names + (62 if weights else 0)
+    right = width - (max(axes.breadth(clean(note)) for note in notes) + 12 if notes else 0)
+    cell = min(44.0, (right - left) / max(1, len(columns)))
+    end = left + cell * len(columns)
+    head = ROW + 4.0
+    heaviest = max(weights, default=0.0) or 1.0
+    body = [
+        join(
+            _name(name, names - 8, y + 14),
+            _weight(weights[i] / heaviest, names, y) if weights else "",
+            *(
+                _cell(value, levels, left + j * cell, y, cell, f"{name}, {columns[j]}")
+                for j, value in enumerate(line)
+            ),
+            text(end + 10, y + 14, notes[i], muted=True) if notes else "",
+        )
+        for i, (name, line) in enumerate(zip(rows, values, strict=True))
+        for y in (head + i * 21,)
+    ]
+    bottom = head + 21 * len(rows)
+    foot = bottom + 12 + axes.marker_height(markers)
+    key, used = axes.legend(_heat_key(levels), width)
+    return frame(
+        label,
+        "; ".join(f"{name}: {note}" for name, note in zip(rows, notes, strict=False)),
+        width,
+        foot + used,
+        axes.x_axis([(left + (j + 0.5) * cell, name) for j, name in enumerate(columns)], head - 8, left, end),
+        *body,
+        axes.markers(
+            [(left + j * cell, words) for j, words in markers], head - 3, bottom, left, end, under=True
+        ),
+        tag("g", key, transform=f"translate(0 {foot:.0f})"),
+    )
+
+
+def histogram(
+    bins: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    width: int = HALF,
+    height: int = 170,
+) -> Html:
+    """Return the shares of rows per bin: the first series as bars, every other one as steps drawn over them.
+
+    `bins` are the names of the bins; each series counts its rows per bin.
+    """
+    shares = {name: [count / (sum(counts) or 1) for count in counts] for name, counts in series.items()}
+    at = axes.ticks(0.0, max((share for line in shares.values() for share in line), default=0.0) or 1.0)
+    left, right = 44.0, width - 8.0
+    key, used = axes.legend([(name, _step_key(i)) for i, name in enumerate(shares)], width)
+    top = used + 26
+    y = axes.linear(0.0, at[-1], top + height, top)
+    step = (right - left) / max(1, len(bins))
+    drawn = [
+        _columns(bins, line, y, left, step, name) if i == 0 else _steps(line, y, left, step, name, i)
+        for i, (name, line) in enumerate(shares.items())
+    ]
+    return frame(
+        label,
+        " ".join(_peak(name, bins, line) for name, line in shares.items()),
+        width,
+        top + height + 26,
+        key,
+        axes.y_axis(at, y, left, right, "share of rows", percent=True),
+        *drawn,
+        axes.x_axis(
+            [(left + (j + 0.5) * step, name) for j, name in enumerate(bins)], top + height + 19, left, right
+        ),
+    )
+
+
+def calibration(
+    curves: Mapping[str, "Sequence[CalibrationBin]"], *, label: str, width: int = HALF, height: int = 260
+) -> Html:
+    """Return what happened against what was predicted, per bin; a model that keeps its word lies on the diagonal."""
+    points = {
+        name: [(part["predicted"], part["happened"]) for part in curve] for name, curve in curves.items()
+    }
+    at = axes.ticks(
+        0.0, max((value for curve in points.values() for pair in curve for value in pair), default=1.0) or 1.0
+    )
+    left, right = 44.0, width - 16.0
+    entries = [*axes.line_key(points), ("as promised", _diagonal(0, 0, 24, 0))]
+    key, used = axes.legend(entries, width)
+    top = used + 26
+    x, y = axes.linear(0.0, at[-1], left, right), axes.linear(0.0, at[-1], top + height, top)
+    return frame(
+        label,
+        " ".join(_worst(name, curve) for name, curve in points.items()),
+        width,
+        top + height + 42,
+        key,
+        axes.y_axis(at, y, left, right, "happened", percent=True),
+        axes.x_axis([(x(value), f"{number(100 * value)} %") for value in at], top + height + 19, left, width),
+        text(right, top + height + 37, "predicted", anchor="end", muted=True),
+        _diagonal(x(0.0), y(0.0), x(at[-1]), y(at[-1])),
+        *(_kept(curve, x, y, name, i) for i, (name, curve) in enumerate(points.items())),
+    )
+
+
+def sparkline(values: Sequence[float | None], *, label: str, width: int = 110, height: int = 24) -> Html:
+    """Return a line the size of a word, with a dot at its last value."""
+    known = [value for value in values if value is not None and finite(value)]
+    x = axes.linear(0, max(1, len(values) - 1), 3, width - 4)
+    y = axes.linear(min(known, default=0.0), max(known, default=0.0), height - 4, 4)
+    parts = axes.pieces(list(enumerate(values)))
+    path = "".join(axes.path([(x(i), y(value)) for i, value in piece]) for piece in parts)
+    last = parts[-1][-1] if parts else None
+    return tag(
+        "svg",
+        tag("title", f"{label}: {_range(known)}"),
+        tag("path", d=path, fill="none", stroke="currentColor", stroke_width=1.5, stroke_linejoin="round")
+        if path
+        else "",
+        tag("circle", cx=x(last[0]), cy=y(last[1]), r=2.5) if last else "",
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        role="img",
+        aria_label=f"{label}: {_range(known)}",
+        fill="currentColor",
+    )
+
+
+def _kept(curve: Sequence[tuple[float, float]], x: axes.Scale, y: axes.Scale, name: str, i: int) -> Html:
+    dots = (
+        axes.dot(
+            x(predicted),
+            y(happened),
+            i,
+            f"{name}: predicted {number(predicted)}, happened {number(happened)}",
+        )
+        for predicted, happened in curve
+    )
+    return join(axes.curve(curve, x, y, name, i) if len(curve) > 1 else "", *dots)
+
+
+def _level(y: float, words: str, left: float, right: float) -> Html:
+    return join(
+        tag(
+            "line",
+            x1=left,
+            x2=right,
+            y1=y,
+            y2=y,
+            stroke=color("muted"),
+            stroke_dasharray="1 3",
+            stroke_width=1.5,
+        ),
+        text(right, y - 5, words, anchor="end", muted=True),
+    )
+
+
+def _diagonal(x1: float, y1: float, x2: float, y2: float) -> Html:
+    return tag(
+        "line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=color("muted"), stroke_dasharray="1 4", stroke_width=1.5
+    )
+
+
+def _name(name: str, room: float, y: float) -> Html:
+    return text(0, y, join(short(name, room), tag("title", name)))
+
+
+def _bar(value: float, end: float, zero: float, y: float) -> Html:
+    fill = color("series-1" if value < 0 else "series-0")
+    return tag("rect", x=min(zero, end), y=y + 5, width=max(1.0, abs(end - zero)), height=14, rx=2, fill=fill)
+
+
+def _beside(value: float, x: axes.Scale, zero: float, y: float, spread: bool) -> tuple[float, float]:
+    if not finite(value) or not spread:
+        return zero + 6, y
+    return max(x(value), zero) + 6, y
+
+
+def _weight(share: float, left: float, y: float) -> Html:
+    return tag("rect", x=left, y=y + 6, width=max(1.5, 50 * share), height=8, rx=2, fill=color("bar"))
+
+
+def _cell(value: float | None, levels: Sequence[float], x: float, y: float, cell: float, name: str) -> Html:
+    box = {"x": x + 1, "y": y + 1, "width": cell - 2, "height": 19, "rx": 2.5}
+    if value is None or not finite(value):
+        words = tag("title", f"{name}: no data")
+        return tag("rect", words, **box, fill="none", stroke=color("muted"), stroke_dasharray="2 2")
+    step = sum(value >= level for level in levels)
+    words = tag("title", f"{name}: {number(value, 3)}")
+    return join(
+        tag("rect", words, **box, fill=color(f"heat-{step}")), _heat_dot(step, x + cell / 2, y + 10.5)
+    )
+
+
+def _heat_dot(step: int, x: float, y: float) -> Html:
+    radius = {3: 1.5, 4: 3.0}.get(step)
+    return tag("circle", cx=x, cy=y, r=radius, fill=color("heat-dot")) if radius else join()
+
+
+def _heat_key(levels: Sequence[float]) -> list[tuple[str, object]]:
+    said = [number(level) for level in levels]
+    words = [
+        f"below {said[0]}",
+        *(f"{a} to {b}" for a, b in pairwise(said)),
+        f"{said[-1]} and more",
+    ]
+    ends = {3: " (dot)", 4: " (large dot)"}
+    steps = [
+        (f"{phrase}{ends.get(i, '')}", join(_swatch(fill=color(f"heat-{i}")), _heat_dot(i, 15, 0)))
+        for i, phrase in enumerate(words)
+    ]
+    return [*steps, ("no data", _swatch(fill="none", stroke=color("muted"), stroke_dasharray="2 2"))]
+
+
+def _swatch(**look: object) -> Html:
+    return tag("rect", x=8, y=-7, width=14, height=14, rx=2.5, **look)
+
+
+def _step_key(i: int) -> Html:
+    return _swatch(fill=color("bar")) if i == 0 else tag("path", d="M0 0H24", **axes.stroke(i - 1))
+
+
+def _columns(
+    bins: Sequence[str], shares: Sequence[float], y: axes.Scale, left: float, step: float, name: str
+) -> Html:
+    return join(
+        *(
+            tag(
+                "rect",
+                tag("title", f"{name}, {bins[j]}: {number(100 * share, 3)} %"),
+                x=left + j * step + 1,
+                y=y(share),
+                width=max(1.0, step - 2),
+                height=y(0.0) - y(share),
+                fill=color("bar"),
+            )
+            for j, share in enumerate(shares)
+        )
+    )
+
+
+def _steps(shares: Sequence[float], y: axes.Scale, left: float, step: float, name: str, i: int) -> Html:
+    path = (
+        f"M{left:.1f} {y(0.0):.1f}"
+        + "".join(f"V{y(share):.1f}h{step:.2f}" for share in shares)
+        + f"V{y(0.0):.1f}"
+    )
+    return tag("path", tag("title", name), d=path, **axes.stroke(i - 1))
+
+
+def _said(name: str, points: Points) -> str:
+    return f"{name}: {_range([y for _, y in points if y is not None and finite(y)])}."
+
+
+def _range(known: Sequence[float]) -> str:
+    if not known:
+        return "no data"
+    return f"last {number(known[-1])}, between {number(min(known))} and {number(max(known))}"
+
+
+def _peak(name: str, bins: Sequence[str], shares: Sequence[float]) -> str:
+    if not any(shares):
+        return f"{name}: no rows."
+    top = max(range(len(shares)), key=shares.__getitem__)
+    return f"{name}: most rows in {bins[top]}, {number(100 * shares[top], 3)} %."
+
+
+def _worst(name: str, curve: Sequence[tuple[float, float]]) -> str:
+    if not curve:
+        return f"{name}: no rows."
+    predicted, happened = max(curve, key=lambda pair: abs(pair[0] - pair[1]))
+    return f"{name}: farthest from the diagonal where {number(predicted)} was predicted and {number(happened)} happened."

@@ -1,0 +1,434 @@
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from tenfold.automation.journal import SCHEMA, Effect, Journal, Process
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.sources.database import Database
+
+HOUR = 3_600_000_000
+FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
+ADD_EFFECT = "INSERT INTO effect VALUES (?, ?)"
+STEPS = ("train", "gate", "promote")
+
+WORKER = """
+import os, signal, sys
+from pathlib import Path
+from tenfold.automation.journal import Effect, Journal
+from tenfold.core.clock import SystemClock
+from tenfold.core.errors import Conflict
+from tenfold.sources.database import Database
+
+path, owner, task = sys.argv[1:]
+database = Database(Path(path), "")
+journal = Journal(database, SystemClock())
+
+
+def step(run_id, name):
+    apply = lambda tx: tx.execute("INSERT INTO effect VALUES (?, ?)", (run_id, name))
+    return name, lambda results: Effect(owner, apply)
+
+
+def die(results):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if task == "die":
+    journal.run("j0001", [step("j0001", "train"), ("gate", die)], owner=owner)
+for run in journal.unfinished():
+    try:
+        journal.run(run.id, [step(run.id, name) for name in ("train", "gate", "promote")], owner=owner)
+    except Conflict:
+        continue
+database.close()
+"""
+
+
+class Crash(BaseException):
+    """The process dies here: no `except Exception` may see it."""
+
+
+class FailPoints:
+    """Count the points passed; die at the one that is armed."""
+
+    def __init__(self, armed=None):
+        self.armed, self.passed = armed, 0
+
+    def __call__(self):
+        self.passed += 1
+        if self.passed == self.armed:
+            raise Crash
+
+
+class CrashingConnection:
+    def __init__(self, connection, point):
+        self._connection, self._point = connection, point
+
+    def execute(self, *args):
+        self._point()
+        cursor = self._connection.execute(*args)
+        self._point()
+        return cursor
+
+
+class CrashingDatabase(Database):
+    """Can die before and after each statement, before and after each commit."""
+
+    def __init__(self, path, point):
+        super().__init__(path, FULL_SCHEMA)
+        self._point = point
+
+    @contextmanager
+    def transaction(self):
+        with super().transaction() as connection:
+            yield CrashingConnection(connection, self._point)
+            self._point()
+        self._point()
+
+    def query(self, sql, *values):
+        self._point()
+        return super().query(sql, *values)
+
+
+class World:
+    """One state database, lived in by one process after another; `executed` outlives them all."""
+
+    def __init__(self, path):
+        self.path = path
+        self.executed = []
+
+    def live(self, armed=None, steps=None):
+        """Run until done or dead; return the number of points passed."""
+        point = FailPoints(armed)
+        database = CrashingDatabase(self.path, point)
+        try:
+            journal = Journal(database, VirtualClock(0))
+            run_id = journal.begin("release", "drift", {"model": "m"})
+            made = steps or self.steps
+            results = journal.run(run_id, made(run_id, database, point), owner="controller")
+            assert results == {"input": {"model": "m"}, "train": 1, "gate": 2, "promote": 3}
+        except Crash:
+            assert point.passed == armed
+        finally:
+            database.close()
+        return point.passed
+
+    def steps(self, run_id, database, point):
+        def made(name):
+            def step(results):
+                point()
+                self.executed.append(name)
+                point()
+                return Effect(len(results), lambda tx: tx.execute(ADD_EFFECT, (run_id, name)))
+
+            return name, step
+
+        return [made(name) for name in STEPS]
+
+    def look(self):
+        """Return the committed steps and the effects."""
+        with opened(self.path) as database:
+            steps = [row["name"] for row in database.query("SELECT name FROM journal_step ORDER BY rowid")]
+            return steps, [row["step"] for row in database.query("SELECT step FROM effect ORDER BY rowid")]
+
+
+@contextmanager
+def opened(path):
+    database = Database(path, FULL_SCHEMA)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(10)
+
+
+@pytest.fixture
+def wall():
+    return VirtualClock(10**15)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def database(path):
+    with opened(path) as database:
+        yield database
+
+
+@pytest.fixture
+def journal(database, clock, wall):
+    return Journal(database, clock, wall=wall)
+
+
+def constant(value):
+    return lambda results: value
+
+
+def interrupted(results):
+    raise KeyboardInterrupt
+
+
+def test_steps_run_in_order_and_see_what_came_before(journal):
+    seen = []
+
+    def step(name, value):
+        return name, lambda results: (seen.append(dict(results)), value)[1]
+
+    run_id = journal.begin("release", "drift", {"model": "m"})
+    results = journal.run(run_id, [step("a", 1), step("b", [2])], owner="me")
+    assert seen == [{"input": {"model": "m"}}, {"input": {"model": "m"}, "a": 1}]
+    assert results == {"input": {"model": "m"}, "a": 1, "b": [2]}
+    run = journal.get(run_id)
+    assert (run.status, run.results, run.begun, run.ended, run.owner) == (
+        "done",
+        {"a": 1, "b": [2]},
+        10,
+        10,
+        "me",
+    )
+
+
+def test_one_cause_is_one_run_and_is_done_once(journal):
+    run_id = journal.begin("release", "drift", {"model": "m"})
+    assert journal.run(run_id, [("a", constant(1))], owner="me")["a"] == 1
+    assert journal.begin("release", "drift", {"model": "other"}) == run_id
+    assert journal.run(run_id, [("a", constant(2))], owner="you") == {"input": {"model": "m"}, "a": 1}
+    assert journal.begin("release", "other drift", {}) != run_id
+    assert journal.begin("retrain", "drift", {}) != run_id
+
+
+def test_a_step_that_raises_fails_the_run_which_resumes_there(journal):
+    calls = []
+    run_id = journal.begin("release", "drift", {})
+    steps = [("a", calls.append), ("b", lambda results: 1 // 0)]
+    with pytest.raises(ZeroDivisionError):
+        journal.run(run_id, steps, owner="me")
+    run = journal.get(run_id)
+    assert (run.status, run.error) == ("failed", "ZeroDivisionError: integer division or modulo by zero")
+    assert journal.unfinished() == []
+    assert journal.run(run_id, [steps[0], ("b", constant(2))], owner="you") == {
+        "input": {},
+        "a": None,
+        "b": 2,
+    }
+    assert len(calls) == 1
+    assert (journal.get(run_id).status, journal.get(run_id).error) == ("done", None)
+
+
+def test_an_effect_that_raises_leaves_nothing_and_fails_the_run(journal, database):
+    def apply(tx):
+        tx.execute(ADD_EFFECT, ("j0001", "a"))
+        raise Conflict("moved meanwhile")
+
+    run_id = journal.begin("release", "drift", {})
+    with pytest.raises(Conflict, match="moved meanwhile"):
+        journal.run(run_id, [("a", lambda results: Effect(1, apply))], owner="me")
+    assert database.query("SELECT * FROM effect") == []
+    assert (journal.get(run_id).status, journal.get(run_id).results) == ("failed", {})
+
+
+def test_results_look_the_same_at_once_and_after_a_restart(journal):
+    run_id = journal.begin("release", "drift", {})
+    steps = [("a", constant({"pair": (1, 2), "nan": math.nan})), ("b", lambda results: results["a"])]
+    first = journal.run(run_id, steps, owner="me")
+    assert first["a"] == first["b"] == {"pair": [1, 2], "nan": None}
+    assert journal.run(run_id, steps, owner="me") == first
+
+
+@pytest.mark.parametrize("value", [object(), {1j: 1}, "\ud800"])
+def test_a_result_that_json_cannot_hold_is_refused(journal, value):
+    run_id = journal.begin("release", "drift", {})
+    with pytest.raises(DefinitionError, match='step "a" returned what JSON cannot hold'):
+        journal.run(run_id, [("a", constant(value))], owner="me")
+    assert journal.get(run_id).status == "failed"
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["input"]])
+def test_names_of_steps_must_differ(journal, names):
+    run_id = journal.begin("release", "drift", {})
+    with pytest.raises(DefinitionError, match="each needs its own name"):
+        journal.run(run_id, [(name, constant(1)) for name in names], owner="me")
+    assert journal.get(run_id).status == "waiting"
+
+
+def test_an_unknown_run_names_the_nearest(journal):
+    journal.begin("release", "drift", {})
+    for ask in (journal.get, lambda name: journal.run(name, [], owner="me")):
+        with pytest.raises(NotFound, match=r'no durable run "j001"\. Did you mean "j0001"'):
+            ask("j001")
+
+
+def test_a_committed_step_cannot_be_changed(journal, database):
+    journal.run(journal.begin("release", "drift", {}), [("a", constant(1))], owner="me")
+    with pytest.raises(sqlite3.IntegrityError, match="never changes"):
+        database.execute("UPDATE journal_step SET result = '2'")
+
+
+def test_unfinished_runs_are_those_waiting_or_under_way_oldest_first(journal):
+    ids = [journal.begin("release", cause, {}) for cause in ("a", "b", "c")]
+    journal.run(ids[1], [], owner="me")
+    seen = []
+    journal.run(ids[0], [("look", lambda results: seen.extend(journal.unfinished()))], owner="me")
+    assert [(run.id, run.status) for run in seen] == [(ids[0], "running"), (ids[2], "waiting")]
+
+
+def test_a_live_owner_is_left_alone_until_its_lease_ends(journal, wall):
+    run_id = journal.begin("release", "drift", {})
+
+    def step(results):
+        wall.set(wall.now() + HOUR - 1)
+        with pytest.raises(Conflict, match=f'{run_id} is being executed by "me"'):
+            journal.run(run_id, [("a", constant(2))], owner="you")
+        return 1
+
+    results = journal.run(run_id, [("a", step), ("b", step)], owner="me")
+    assert results == {"input": {}, "a": 1, "b": 1}, "each committed step renews the lease"
+
+
+def test_an_overtaken_owner_commits_nothing(journal, database, wall):
+    run_id = journal.begin("release", "drift", {})
+    executed = []
+
+    def made(owner, name, meanwhile=None):
+        def step(results):
+            executed.append((owner, name))
+            if meanwhile:
+                meanwhile()
+            return Effect(owner, lambda tx: tx.execute(ADD_EFFECT, (run_id, name)))
+
+        return name, step
+
+    def takeover():
+        wall.set(wall.now() + HOUR)
+        journal.run(run_id, [made("you", name) for name in STEPS], owner="you")
+
+    mine = [made("me", "train"), made("me", "gate", takeover), made("me", "promote")]
+    with pytest.raises(Conflict, match='taken over while step "gate" was under way'):
+        journal.run(run_id, mine, owner="me")
+    assert executed == [("me", "train"), ("me", "gate"), ("you", "gate"), ("you", "promote")]
+    assert [row["step"] for row in database.query("SELECT step FROM effect")] == list(STEPS)
+    run = journal.get(run_id)
+    assert (run.status, run.error, run.fence) == ("done", None, 2)
+    assert run.results == {"train": "me", "gate": "you", "promote": "you"}
+
+
+def test_an_overtaken_owner_that_fails_does_not_fail_the_run_of_the_new_one(journal, wall):
+    run_id = journal.begin("release", "drift", {})
+
+    def overtaken(results):
+        wall.set(wall.now() + HOUR)
+        with pytest.raises(KeyboardInterrupt):
+            journal.run(run_id, [("a", interrupted)], owner="you")
+        return 1 // 0
+
+    with pytest.raises(ZeroDivisionError):
+        journal.run(run_id, [("a", overtaken)], owner="me")
+    run = journal.get(run_id)
+    assert (run.status, run.owner, run.error) == ("running", "you", None)
+
+
+def test_the_same_owner_in_the_same_process_goes_on_at_once(journal):
+    run_id = journal.begin("release", "drift", {})
+    with pytest.raises(KeyboardInterrupt):
+        journal.run(run_id, [("a", interrupted)], owner="me")
+    assert [run.id for run in journal.unfinished()] == [run_id]
+    assert journal.run(run_id, [("a", constant(1))], owner="me")["a"] == 1
+
+
+def worker(path, owner, task):
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(path), owner, task])
+
+
+def test_a_run_of_a_killed_process_is_taken_over_at_once(database, path, clock):
+    journal = Journal(database, clock)
+    run_id = journal.begin("release", "drift", {})
+    dead = worker(path, "dead", "die")
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # ended, not yet collected: a zombie
+    run = journal.get(run_id)
+    assert (run.status, run.results) == ("running", {"train": "dead"})
+    steps = [(name, constant("me")) for name in STEPS]
+    assert journal.run(run_id, steps, owner="me") == {
+        "input": {},
+        "train": "dead",
+        "gate": "me",
+        "promote": "me",
+    }
+    assert dead.wait() == -signal.SIGKILL
+    assert [row["step"] for row in database.query("SELECT step FROM effect")] == ["train"]
+
+
+def test_two_processes_share_the_runs_and_each_effect_happens_once(database, path, clock):
+    journal = Journal(database, clock)
+    ids = [journal.begin("release", f"tick {number}", {}) for number in range(60)]
+    assert [process.wait() for process in [worker(path, name, "work") for name in ("a", "b")]] == [0, 0]
+    assert journal.unfinished() == []
+    rows = [(row["run_id"], row["step"]) for row in database.query("SELECT * FROM effect")]
+    assert sorted(rows) == sorted((run_id, step) for run_id in ids for step in STEPS)
+
+
+def test_a_process_is_dead_when_it_is_gone_or_its_number_is_used_again():
+    me = Process.current()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert not me.is_dead()
+    assert not Process(me.host, me.pid, 0).is_dead()
+    assert not Process(me.host, 1, 0).is_dead()
+    assert Process(me.host, me.pid, me.birth - 1).is_dead()
+    assert Process(me.host, gone.pid, me.birth).is_dead()
+    assert Process(me.host, gone.pid, 0).is_dead()
+    assert not Process("another machine", gone.pid, me.birth).is_dead()
+
+
+def test_whatever_point_a_process_dies_at_each_step_commits_once(tmp_path):
+    points = World(tmp_path / "whole.db").live()
+    assert points > 40
+    for armed in range(1, points + 1):
+        world = World(tmp_path / f"{armed}.db")
+        world.live(armed)
+        committed, effects = world.look()
+        assert committed == effects == list(STEPS[: len(committed)]), armed
+        world.executed.clear()
+        world.live()
+        assert world.executed == list(STEPS[len(committed) :]), armed
+        assert world.look() == (list(STEPS), list(STEPS)), armed
+
+
+def test_dying_again_and_again_ends_in_the_same_state(tmp_path):
+    for stride in range(10, 30):
+        world = World(tmp_path / f"{stride}.db")
+        for armed in range(stride, 1_000, stride):
+            if world.live(armed) < armed:
+                break
+        assert world.look() == (list(STEPS), list(STEPS)), stride
+
+
+def test_the_fail_points_find_an_effect_that_is_not_in_the_transaction(tmp_path):
+    def careless(run_id, database, point):
+        def step(results):
+            database.execute(ADD_EFFECT, run_id, "train")
+            return len(results)
+
+        return [(name, step) for name in STEPS]
+
+    found = 0
+    points = World(tmp_path / "whole.db").live(steps=careless)
+    for armed in range(1, points + 1, 3):
+        world = World(tmp_path / f"{armed}.db")
+        world.live(armed, careless)
+        world.live(steps=careless)
+        found += len(world.look()[1]) != len(STEPS)
+    assert found > 1

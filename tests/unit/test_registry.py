@@ -1,0 +1,254 @@
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, NotFound
+from tenfold.registry.versions import MOVES, SCHEMA, Registry, Stage, StageEvent, champions
+from tenfold.sources.database import Database
+
+NONE, STAGING, PRODUCTION, ARCHIVED = Stage
+
+LOOK = """
+SELECT (SELECT count(*) FROM stage_event) AS events,
+    (SELECT count(*) FROM model_version WHERE stage = 'production') AS champions
+"""
+PROMOTER = """
+import sys
+from pathlib import Path
+from tenfold.core.clock import SystemClock
+from tenfold.core.errors import Conflict
+from tenfold.registry.versions import SCHEMA, Registry, Stage
+from tenfold.sources.database import Database
+
+database = Database(Path(sys.argv[1]), SCHEMA)
+registry = Registry(database, SystemClock())
+
+
+def promote(number):
+    while True:
+        history = registry.history("m")
+        try:
+            why = {"by": sys.argv[2], "why": "race", "evidence": {}}
+            return registry.move("m", number, Stage.PRODUCTION, expect=history[-1].seq, **why)
+        except Conflict:
+            continue
+
+
+for turn in range(100):
+    version = registry.register("m", run_id=f"{sys.argv[2]}-{turn}", digest="d", artefact="a", info={})
+    registry.move("m", version.number, Stage.STAGING, by=sys.argv[2], why="race", evidence={})
+    promote(version.number)
+database.close()
+"""
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(10)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "state.db", SCHEMA)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def registry(database, clock):
+    return Registry(database, clock)
+
+
+def register(registry, run_id="r0001", model="m", digest="d"):
+    return registry.register(
+        model, run_id=run_id, digest=digest, artefact=f"{model}/{run_id}", info={"rows": 5}
+    )
+
+
+def move(registry, number, *stages, **more):
+    for stage in stages:
+        event = registry.move("m", number, stage, by="ann", why="test", evidence={"auc": 0.9}, **more)
+    return event
+
+
+def promoted(registry, count):
+    for number in range(1, count + 1):
+        register(registry, f"r{number:04}")
+        move(registry, number, STAGING, PRODUCTION)
+
+
+def stages(registry):
+    return {version.number: version.stage for version in registry.versions("m")}
+
+
+def test_versions_are_numbered_per_model(registry):
+    numbers = [register(registry, run, model).number for run, model in [("a", "m"), ("b", "m"), ("c", "n")]]
+    assert numbers == [1, 2, 1]
+    assert registry.models() == ["m", "n"]
+    version = registry.get("m", 2)
+    assert (version.run_id, version.artefact, version.created, version.info) == ("b", "m/b", 10, {"rows": 5})
+    assert version.stage is NONE
+
+
+def test_the_same_run_again_is_the_same_version(registry, clock):
+    first = register(registry)
+    clock.set(99)
+    assert register(registry) == first
+    assert registry.versions("m") == [first]
+    with pytest.raises(Conflict, match="r0001 is already m version 1 with digest d, not other"):
+        register(registry, digest="other")
+
+
+@pytest.mark.parametrize("before", Stage)
+@pytest.mark.parametrize("to", Stage)
+def test_only_the_declared_moves_are_possible(registry, before, to):
+    ways = {NONE: [], STAGING: [STAGING], PRODUCTION: [STAGING, PRODUCTION], ARCHIVED: [STAGING, ARCHIVED]}
+    register(registry)
+    for stage in ways[before]:
+        move(registry, 1, stage)
+    history = registry.history("m")
+    if (before, to) in {(NONE, STAGING), (STAGING, PRODUCTION), (STAGING, ARCHIVED), (PRODUCTION, ARCHIVED)}:
+        event = move(registry, 1, to)
+        assert (event.from_stage, event.to_stage, event.evidence) == (before, to, {"auc": 0.9})
+        assert stages(registry) == {1: to}
+        return
+    with pytest.raises(Conflict) as caught:
+        move(registry, 1, to)
+    assert f"m version 1 is in stage {before} and cannot move to {to}" in str(caught.value)
+    assert all(allowed in str(caught.value) for allowed in MOVES[before])
+    assert stages(registry) == {1: before}
+    assert registry.history("m") == history
+
+
+def test_a_promotion_archives_the_champion_with_an_event_of_its_own(registry):
+    promoted(registry, 2)
+    assert stages(registry) == {1: ARCHIVED, 2: PRODUCTION}
+    assert registry.production("m") == registry.get("m", 2)
+    archived, production = registry.history("m")[-2:]
+    assert (archived.version, archived.to_stage, archived.evidence) == (1, ARCHIVED, {"replaced_by": 2})
+    assert production == StageEvent(
+        production.seq, "m", 2, STAGING, PRODUCTION, 10, "ann", "test", {"auc": 0.9}
+    )
+
+
+def test_a_move_after_somebody_else_moved_is_refused(registry):
+    register(registry)
+    register(registry, "r0002")
+    seen = move(registry, 1, STAGING, expect=0).seq
+    move(registry, 2, STAGING, expect=seen)
+    with pytest.raises(Conflict, match=r'its last event is 2, you saw 1.*registry.history\("m"\)'):
+        move(registry, 1, PRODUCTION, expect=seen)
+    assert stages(registry) == {1: STAGING, 2: STAGING}
+
+
+def test_another_model_does_not_disturb_a_compare_and_swap(registry):
+    register(registry)
+    seen = move(registry, 1, STAGING).seq
+    register(registry, model="n")
+    registry.move("n", 1, STAGING, by="bob", why="test", evidence={})
+    assert move(registry, 1, PRODUCTION, expect=seen).to_stage is PRODUCTION
+
+
+def test_each_rollback_goes_one_further_back(registry):
+    promoted(registry, 3)
+    event = registry.rollback("m", by="ann", why="errors", evidence={"errors": 7})
+    assert (event.version, event.from_stage, event.to_stage) == (2, ARCHIVED, PRODUCTION)
+    assert (event.why, event.evidence) == ("errors", {"errors": 7})
+    assert stages(registry) == {1: ARCHIVED, 2: PRODUCTION, 3: ARCHIVED}
+    assert registry.rollback("m", by="ann", why="errors").version == 1
+    history = registry.history("m")
+    with pytest.raises(NotFound, match='no earlier production version of model "m"'):
+        registry.rollback("m", by="ann", why="errors")
+    assert stages(registry) == {1: PRODUCTION, 2: ARCHIVED, 3: ARCHIVED}
+    assert registry.history("m") == history
+
+
+def test_rollback_follows_the_promotions_not_the_numbers(registry):
+    for number in (1, 2, 3):
+        register(registry, f"r{number:04}")
+        move(registry, number, STAGING)
+    move(registry, 3, PRODUCTION)
+    move(registry, 2, ARCHIVED)
+    move(registry, 1, PRODUCTION)
+    assert registry.rollback("m", by="ann", why="errors").version == 3
+
+
+def test_a_promotion_after_a_rollback_falls_back_to_the_restored_champion(registry):
+    promoted(registry, 3)
+    registry.rollback("m", by="ann", why="errors")
+    register(registry, "r0004")
+    move(registry, 4, STAGING, PRODUCTION)
+    assert [registry.rollback("m", by="ann", why="errors").version for _ in range(2)] == [2, 1]
+
+
+def test_rollback_without_a_champion_brings_the_last_one_back(registry):
+    promoted(registry, 2)
+    move(registry, 2, ARCHIVED)
+    assert registry.production("m") is None
+    assert [registry.rollback("m", by="ann", why="errors").version for _ in range(2)] == [2, 1]
+
+
+def test_unknown_names_get_the_nearest(registry):
+    assert registry.production("m") is None
+    assert registry.versions("m") == []
+    register(registry, model="fraud")
+    with pytest.raises(NotFound, match=r'no model "frud"\. Did you mean "fraud"'):
+        registry.get("frud", 1)
+    with pytest.raises(NotFound, match='no version "2" in model "fraud"'):
+        registry.move("fraud", 2, STAGING, by="ann", why="test", evidence={})
+    with pytest.raises(NotFound, match=r'no model "frud"\. Did you mean "fraud"'):
+        registry.rollback("frud", by="ann", why="test")
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE stage_event SET why = 'other'", "append-only"),
+        ("DELETE FROM stage_event", "append-only"),
+        ("UPDATE model_version SET digest = 'other'", "never changes"),
+        ("DELETE FROM model_version", "never deleted"),
+        ("UPDATE model_version SET stage = 'production'", "UNIQUE"),
+    ],
+)
+def test_the_database_refuses_what_the_registry_never_does(registry, database, statement, message):
+    promoted(registry, 2)
+    before = (registry.versions("m"), registry.history("m"))
+    with pytest.raises(sqlite3.IntegrityError, match=message):
+        database.execute(statement)
+    assert (registry.versions("m"), registry.history("m")) == before
+
+
+def test_moves_commit_with_the_transaction_they_are_given(registry, database):
+    promoted(registry, 2)
+    register(registry, "r0003")
+    before = (registry.versions("m"), registry.history("m"))
+
+    def lost():
+        with database.transaction() as tx:
+            move(registry, 3, STAGING, PRODUCTION, tx=tx)
+            registry.rollback("m", by="ann", why="test", tx=tx)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        lost()
+    assert (registry.versions("m"), registry.history("m")) == before
+
+
+def test_two_processes_promoting_never_leave_two_champions(registry, database, tmp_path):
+    path = str(tmp_path / "state.db")
+    racers = [subprocess.Popen([sys.executable, "-c", PROMOTER, path, name]) for name in ("ann", "bob")]
+    looks = []
+    while any(racer.poll() is None for racer in racers):
+        looks += [tuple(row) for row in database.query(LOOK)]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    assert len({events for events, _ in looks}) > 20, "the watcher did not look while the race was on"
+    assert {count for _, count in looks} <= {0, 1}
+    history = registry.history("m")
+    promotions = [event.version for event in history if event.to_stage is PRODUCTION]
+    assert sorted(promotions) == list(range(1, 201))
+    assert [event.version for event in history if event.to_stage is ARCHIVED] == promotions[:-1]
+    assert stages(registry) == dict.fromkeys(promotions[:-1], ARCHIVED) | {promotions[-1]: PRODUCTION}
+    assert champions(history) == promotions
