@@ -48,8 +48,14 @@ VIEW = FeatureView(
     },
 )
 
-moments = st.builds(lambda hours, edge: hours * HOUR // 2 + edge, st.integers(0, 12), st.sampled_from([-1, 0, 0, 0, 1]))
-numbers = st.one_of(st.none(), st.sampled_from([0.1, -0.1, 1e6, 0.5, 3.25]), st.integers(-(2**30), 2**30).map(lambda n: n / 1024 + 0.1))
+moments = st.builds(
+    lambda hours, edge: hours * HOUR // 2 + edge, st.integers(0, 12), st.sampled_from([-1, 0, 0, 0, 1])
+)
+numbers = st.one_of(
+    st.none(),
+    st.sampled_from([0.1, -0.1, 1e6, 0.5, 3.25]),
+    st.integers(-(2**30), 2**30).map(lambda n: n / 1024 + 0.1),
+)
 events = st.fixed_dictionaries(
     {
         "id": st.sampled_from("abcdefghijklmnopqrstuvwxyz"),
@@ -66,7 +72,8 @@ events = st.fixed_dictionaries(
 def as_records(raw):
     """Give each record a key that its id decides, as a correction does not move a record to another key."""
     return [
-        record | {"key": "xy"[ord(record["id"]) % 2], "known": record["event"] + record["late"], "offset": place}
+        record
+        | {"key": "xy"[ord(record["id"]) % 2], "known": record["event"] + record["late"], "offset": place}
         for place, record in enumerate(raw)
     ]
 
@@ -90,7 +97,10 @@ def plain(features_, row=0):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events, max_size=30), st.lists(st.tuples(st.sampled_from("xyz"), moments), min_size=1, max_size=12))
+@given(
+    st.lists(events, max_size=30),
+    st.lists(st.tuples(st.sampled_from("xyz"), moments), min_size=1, max_size=12),
+)
 def test_offline_is_the_reference(raw, queries):
     records = as_records(raw)
     keys = [column("str", [key for key, _ in queries])]
@@ -128,10 +138,19 @@ def test_order_of_arrival_leaves_no_trace(raw, random):
 
 
 def test_an_inexact_sum_is_refused():
-    records = as_records([{"id": "a", "number": 2.0**42, "whole": 0, "word": None, "event": 0, "late": 0, "key": "x"}] * 1)
+    records = as_records(
+        [{"id": "a", "number": 2.0**42, "whole": 0, "word": None, "event": 0, "late": 0, "key": "x"}] * 1
+    )
     many = [record | {"id": letter} for record in records for letter in "aceg"]
-    with pytest.raises(ValueError, match=r"view \"view\", number: 4 values of up to 4.39805e\+12 cannot be summed exactly"):
-        features(VIEW, as_frame([record | {"key": "x"} for record in many]), [column("str", ["x"])], np.array([HOUR - 1]))
+    with pytest.raises(
+        ValueError, match=r"view \"view\", number: 4 values of up to 4.39805e\+12 cannot be summed exactly"
+    ):
+        features(
+            VIEW,
+            as_frame([record | {"key": "x"} for record in many]),
+            [column("str", ["x"])],
+            np.array([HOUR - 1]),
+        )
 
 
 def test_columns_say_what_is_null():

@@ -10,6 +10,7 @@ from scipy.spatial.distance import jensenshannon
 
 from tenfold.core.errors import NotFound, SchemaError
 from tenfold.monitoring import drift
+from tenfold.training import profile
 
 NAN = float("nan")
 CELLS = st.sampled_from([NAN, -math.inf, math.inf, -1.0, 0.0, 0.5, 1.0, 7.0, 1e300])
@@ -29,13 +30,13 @@ NAMES = ["delay", "late", "origin", "temp"]
 
 
 def reference():
-    return drift.profile(data(), NAMES, categorical={"origin"})
+    return profile.profile(data(), NAMES, categorical={"origin"})
 
 
 def test_bins_are_few_and_the_reference_is_spread_over_them():
     fixed = reference()
     delay, late, origin, temp = (np.array(bins.counts) for bins in fixed.features)
-    assert len(delay) == drift.BINS + 1
+    assert len(delay) == profile.BINS + 1
     assert delay[:-1].min() > 200
     assert temp[-1] == np.isnan(data()[:, 3]).sum()
     assert late[1] == (data()[:, 1] == 0).sum()  # the zero has a bin for itself
@@ -44,72 +45,74 @@ def test_bins_are_few_and_the_reference_is_spread_over_them():
 
 
 def test_a_constant_column_shows_a_move_to_either_side():
-    fixed = drift.profile(np.full((100, 1), 3.0), ["x"])
+    fixed = profile.profile(np.full((100, 1), 3.0), ["x"])
     for value, place in ((2.9, 0), (3.0, 1), (3.1, 2), (NAN, 3)):
-        assert drift.counts(fixed, [[value]])["x"].argmax() == place
+        assert profile.counts(fixed, [[value]])["x"].argmax() == place
 
 
 def test_many_categories_keep_the_fifty_most_frequent():
     codes = np.repeat(np.arange(80.0), np.arange(80, 0, -1))
-    fixed = drift.profile(codes[:, None], ["tail"], categorical={"tail"})
+    fixed = profile.profile(codes[:, None], ["tail"], categorical={"tail"})
     assert fixed.features[0].values == tuple(range(50))
-    assert drift.counts(fixed, [[79.0], [1_000.0], [-1.0], [0.0]])["tail"][[0, 50]].tolist() == [1, 3]
+    assert profile.counts(fixed, [[79.0], [1_000.0], [-1.0], [0.0]])["tail"][[0, 50]].tolist() == [1, 3]
 
 
 @given(st.lists(CELLS, max_size=30), st.lists(CELLS, max_size=30), st.booleans())
 def test_counts_of_parts_add_up_and_no_row_is_lost(ours, theirs, categorical):
-    fixed = drift.profile(np.reshape(ours, (-1, 1)), ["x"], categorical={"x"} if categorical else ())
-    parts = [drift.counts(fixed, np.reshape(part, (-1, 1))) for part in (ours, theirs)]
-    whole = drift.counts(fixed, np.reshape(ours + theirs, (-1, 1)))
+    fixed = profile.profile(np.reshape(ours, (-1, 1)), ["x"], categorical={"x"} if categorical else ())
+    parts = [profile.counts(fixed, np.reshape(part, (-1, 1))) for part in (ours, theirs)]
+    whole = profile.counts(fixed, np.reshape(ours + theirs, (-1, 1)))
     assert (
-        drift.merge(parts)["x"].tolist() == drift.merge(reversed(parts))["x"].tolist() == whole["x"].tolist()
+        profile.merge(parts)["x"].tolist()
+        == profile.merge(reversed(parts))["x"].tolist()
+        == whole["x"].tolist()
     )
     assert whole["x"].sum() == len(ours) + len(theirs)
     assert whole["x"][-1] == sum(map(math.isnan, ours + theirs))
     assert tuple(parts[0]["x"]) == fixed.features[0].counts
-    assert drift.Profile.from_dict(json.loads(json.dumps(fixed.to_dict(), allow_nan=False))) == fixed
+    assert profile.Profile.from_dict(json.loads(json.dumps(fixed.to_dict(), allow_nan=False))) == fixed
 
 
 def test_merging_does_not_change_its_parts():
     part = {"x": np.array([1, 2])}
-    drift.merge([part, part])
+    profile.merge([part, part])
     assert part["x"].tolist() == [1, 2]
 
 
 @given(COUNTS, COUNTS)
 def test_distances_are_those_of_the_definition(a, b):
     if not any(a) or not any(b):
-        assert math.isnan(drift.psi(a, b))
+        assert math.isnan(profile.psi(a, b))
         assert math.isnan(drift.js_distance(a, b))
         return
     p, q = ((np.array(rows) + 0.5) / (sum(rows) + 2) for rows in (a, b))
-    assert drift.psi(a, b) == pytest.approx(sum((q - p) * (np.log(q) - np.log(p))), abs=1e-12)
-    assert drift.psi(a, b) == pytest.approx(drift.psi(b, a), abs=1e-12)
-    assert drift.psi(a, b) >= 0
+    assert profile.psi(a, b) == pytest.approx(sum((q - p) * (np.log(q) - np.log(p))), abs=1e-12)
+    assert profile.psi(a, b) == pytest.approx(profile.psi(b, a), abs=1e-12)
+    assert profile.psi(a, b) >= 0
     # the square root makes 1e-16 of rounding 1e-8
     assert drift.js_distance(a, b) == pytest.approx(jensenshannon(a, b, base=2), abs=1e-7)
 
 
 def test_json_bytes_give_an_equal_profile_and_other_json_is_refused():
     fixed = reference()
-    assert drift.Profile.from_dict(msgspec.json.decode(msgspec.json.encode(fixed.to_dict()))) == fixed
+    assert profile.Profile.from_dict(msgspec.json.decode(msgspec.json.encode(fixed.to_dict()))) == fixed
     assert len(msgspec.json.encode(fixed.to_dict())) < 4_000
     with pytest.raises(SchemaError, match="not a stored drift profile"):
-        drift.Profile.from_dict({"features": [{"name": "x"}]})
+        profile.Profile.from_dict({"features": [{"name": "x"}]})
 
 
 def test_thresholds_come_from_the_reference_chunks_and_have_a_floor():
     fixed, X = reference(), data()
     X[:500, 0] += 2.0  # a season inside the reference
-    chunks = [drift.counts(fixed, part) for part in np.split(X, 10)]
-    limits = drift.thresholds(fixed, chunks)
+    chunks = [profile.counts(fixed, part) for part in np.split(X, 10)]
+    limits = profile.thresholds(fixed, chunks)
     assert limits["delay"] == 1.5 * max(
-        drift.psi(fixed.reference["delay"], chunk["delay"]) for chunk in chunks
+        profile.psi(fixed.reference["delay"], chunk["delay"]) for chunk in chunks
     )
     assert limits["delay"] > 1.0
-    assert limits["origin"] == drift.FLOOR
-    empty = drift.counts(fixed, np.empty((0, 4)))
-    assert drift.thresholds(fixed, [empty, *chunks, empty]) == limits
+    assert limits["origin"] == profile.FLOOR
+    empty = profile.counts(fixed, np.empty((0, 4)))
+    assert profile.thresholds(fixed, [empty, *chunks, empty]) == limits
 
 
 def test_the_report_ranks_by_drift_and_importance_and_mutes_the_unimportant():
@@ -119,7 +122,7 @@ def test_the_report_ranks_by_drift_and_importance_and_mutes_the_unimportant():
     live[:, 3] += 50.0
     rows = drift.drift_report(
         fixed,
-        drift.counts(fixed, live),
+        profile.counts(fixed, live),
         importance={"delay": 60.0, "late": 39.5, "temp": 0.5},
         limits=dict.fromkeys(NAMES, 0.1),
     )
@@ -138,13 +141,13 @@ def test_the_report_ranks_by_drift_and_importance_and_mutes_the_unimportant():
 def test_without_importance_nothing_is_muted_and_without_rows_nothing_is_judged():
     fixed = reference()
     moved = data(seed=2) + np.array([0, 0, 0, 50.0])
-    rows = drift.drift_report(fixed, drift.counts(fixed, moved), importance={}, limits={})
+    rows = drift.drift_report(fixed, profile.counts(fixed, moved), importance={}, limits={})
     assert (rows[0]["feature"], rows[0]["verdict"], rows[0]["threshold"]) == (
         "temp",
         drift.DRIFTING,
-        drift.FLOOR,
+        profile.FLOOR,
     )
-    nothing = drift.counts(fixed, np.empty((0, 4)))
+    nothing = profile.counts(fixed, np.empty((0, 4)))
     rows = drift.drift_report(fixed, nothing, importance={"late": 2.0, "temp": 1.0}, limits={})
     assert [row["feature"] for row in rows[:2]] == ["late", "temp"]
     assert {row["verdict"] for row in rows} == {drift.NO_DATA}
@@ -152,15 +155,15 @@ def test_without_importance_nothing_is_muted_and_without_rows_nothing_is_judged(
 
 def test_a_second_draw_of_the_same_data_is_stable_and_a_tenth_of_a_deviation_is_seen():
     fixed = reference()
-    same = drift.drift_report(fixed, drift.counts(fixed, data(seed=9)), importance={}, limits={})
+    same = drift.drift_report(fixed, profile.counts(fixed, data(seed=9)), importance={}, limits={})
     assert {row["verdict"] for row in same} == {drift.STABLE}
-    slight = drift.counts(fixed, data(n=100_000, seed=9, shift=0.1))
-    assert drift.psi(fixed.reference["delay"], slight["delay"]) == pytest.approx(0.0133, abs=0.005)
+    slight = profile.counts(fixed, data(n=100_000, seed=9, shift=0.1))
+    assert profile.psi(fixed.reference["delay"], slight["delay"]) == pytest.approx(0.0133, abs=0.005)
 
 
 def test_wrong_columns_say_what_to_give():
     fixed = reference()
     with pytest.raises(SchemaError, match="delay, late, origin, temp"):
-        drift.counts(fixed, np.zeros((2, 3)))
+        profile.counts(fixed, np.zeros((2, 3)))
     with pytest.raises(NotFound, match='Did you mean "origin"'):
-        drift.profile(data(), NAMES, categorical={"orign"})
+        profile.profile(data(), NAMES, categorical={"orign"})

@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
@@ -51,103 +50,6 @@ database.close()
 """
 
 
-class Crash(BaseException):
-    """The process dies here: no `except Exception` may see it."""
-
-
-class FailPoints:
-    """Count the points passed; die at the one that is armed."""
-
-    def __init__(self, armed=None):
-        self.armed, self.passed = armed, 0
-
-    def __call__(self):
-        self.passed += 1
-        if self.passed == self.armed:
-            raise Crash
-
-
-class CrashingConnection:
-    def __init__(self, connection, point):
-        self._connection, self._point = connection, point
-
-    def execute(self, *args):
-        self._point()
-        cursor = self._connection.execute(*args)
-        self._point()
-        return cursor
-
-
-class CrashingDatabase(Database):
-    """Can die before and after each statement, before and after each commit."""
-
-    def __init__(self, path, point):
-        super().__init__(path, FULL_SCHEMA)
-        self._point = point
-
-    @contextmanager
-    def transaction(self):
-        with super().transaction() as connection:
-            yield CrashingConnection(connection, self._point)
-            self._point()
-        self._point()
-
-    def query(self, sql, *values):
-        self._point()
-        return super().query(sql, *values)
-
-
-class World:
-    """One state database, lived in by one process after another; `executed` outlives them all."""
-
-    def __init__(self, path):
-        self.path = path
-        self.executed = []
-
-    def live(self, armed=None, steps=None):
-        """Run until done or dead; return the number of points passed."""
-        point = FailPoints(armed)
-        database = CrashingDatabase(self.path, point)
-        try:
-            journal = Journal(database, VirtualClock(0))
-            run_id = journal.begin("release", "drift", {"model": "m"})
-            made = steps or self.steps
-            results = journal.run(run_id, made(run_id, database, point), owner="controller")
-            assert results == {"input": {"model": "m"}, "train": 1, "gate": 2, "promote": 3}
-        except Crash:
-            assert point.passed == armed
-        finally:
-            database.close()
-        return point.passed
-
-    def steps(self, run_id, database, point):
-        def made(name):
-            def step(results):
-                point()
-                self.executed.append(name)
-                point()
-                return Effect(len(results), lambda tx: tx.execute(ADD_EFFECT, (run_id, name)))
-
-            return name, step
-
-        return [made(name) for name in STEPS]
-
-    def look(self):
-        """Return the committed steps and the effects."""
-        with opened(self.path) as database:
-            steps = [row["name"] for row in database.query("SELECT name FROM journal_step ORDER BY rowid")]
-            return steps, [row["step"] for row in database.query("SELECT step FROM effect ORDER BY rowid")]
-
-
-@contextmanager
-def opened(path):
-    database = Database(path, FULL_SCHEMA)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
 @pytest.fixture
 def clock():
     return VirtualClock(10)
@@ -165,8 +67,9 @@ def path(tmp_path):
 
 @pytest.fixture
 def database(path):
-    with opened(path) as database:
-        yield database
+    database = Database(path, FULL_SCHEMA)
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -326,19 +229,22 @@ def test_an_overtaken_owner_commits_nothing(journal, database, wall):
     assert run.results == {"train": "me", "gate": "you", "promote": "you"}
 
 
-def test_an_overtaken_owner_that_fails_does_not_fail_the_run_of_the_new_one(journal, wall):
+@pytest.mark.parametrize(
+    ("outcome", "error"), [(constant(1), Conflict), (lambda results: 1 // 0, ZeroDivisionError)]
+)
+def test_an_overtaken_owner_changes_nothing_while_the_new_one_is_at_work(journal, wall, outcome, error):
     run_id = journal.begin("release", "drift", {})
 
     def overtaken(results):
         wall.set(wall.now() + HOUR)
         with pytest.raises(KeyboardInterrupt):
             journal.run(run_id, [("a", interrupted)], owner="you")
-        return 1 // 0
+        return outcome(results)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         journal.run(run_id, [("a", overtaken)], owner="me")
     run = journal.get(run_id)
-    assert (run.status, run.owner, run.error) == ("running", "you", None)
+    assert (run.status, run.owner, run.error, run.results) == ("running", "you", None, {})
 
 
 def test_the_same_owner_in_the_same_process_goes_on_at_once(journal):
@@ -391,44 +297,3 @@ def test_a_process_is_dead_when_it_is_gone_or_its_number_is_used_again():
     assert Process(me.host, gone.pid, me.birth).is_dead()
     assert Process(me.host, gone.pid, 0).is_dead()
     assert not Process("another machine", gone.pid, me.birth).is_dead()
-
-
-def test_whatever_point_a_process_dies_at_each_step_commits_once(tmp_path):
-    points = World(tmp_path / "whole.db").live()
-    assert points > 40
-    for armed in range(1, points + 1):
-        world = World(tmp_path / f"{armed}.db")
-        world.live(armed)
-        committed, effects = world.look()
-        assert committed == effects == list(STEPS[: len(committed)]), armed
-        world.executed.clear()
-        world.live()
-        assert world.executed == list(STEPS[len(committed) :]), armed
-        assert world.look() == (list(STEPS), list(STEPS)), armed
-
-
-def test_dying_again_and_again_ends_in_the_same_state(tmp_path):
-    for stride in range(10, 30):
-        world = World(tmp_path / f"{stride}.db")
-        for armed in range(stride, 1_000, stride):
-            if world.live(armed) < armed:
-                break
-        assert world.look() == (list(STEPS), list(STEPS)), stride
-
-
-def test_the_fail_points_find_an_effect_that_is_not_in_the_transaction(tmp_path):
-    def careless(run_id, database, point):
-        def step(results):
-            database.execute(ADD_EFFECT, run_id, "train")
-            return len(results)
-
-        return [(name, step) for name in STEPS]
-
-    found = 0
-    points = World(tmp_path / "whole.db").live(steps=careless)
-    for armed in range(1, points + 1, 3):
-        world = World(tmp_path / f"{armed}.db")
-        world.live(armed, careless)
-        world.live(steps=careless)
-        found += len(world.look()[1]) != len(STEPS)
-    assert found > 1

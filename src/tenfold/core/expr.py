@@ -230,12 +230,14 @@ def lit(value: object) -> Expr:
         return value
     if value is None or isinstance(value, (bool, int, float, str)):
         return Expr("lit", (value,))
-    raise DefinitionError(f"{value!r} cannot be part of an expression. Use a number, text, True or False, or col(...).")
+    raise DefinitionError(
+        f"{value!r} cannot be part of an expression. Use a number, text, True or False, or col(...)."
+    )
 
 
-def feature(view: str, name: str) -> Expr:
+def feature(view: Any, name: str) -> Expr:
     """Return a reference to a feature of a view; written `view["name"]`."""
-    return Expr("feature", (view, name))
+    return Expr("feature", (view.name, name, view))
 
 
 def _call(fn: str, *args: object) -> Expr:

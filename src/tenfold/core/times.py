@@ -69,7 +69,9 @@ def _parse(text: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
-        raise DefinitionError(f'"{text}" is not a date or time. Write for example 2013-04-01T06:00:00+00:00.') from error
+        raise DefinitionError(
+            f'"{text}" is not a date or time. Write for example 2013-04-01T06:00:00+00:00.'
+        ) from error
     return parsed.replace(tzinfo=UTC) if len(text) == len("2013-04-01") else parsed
 
 

@@ -23,7 +23,6 @@ from tenfold.features.limbs import MAX_ROWS, join, split
 from tenfold.processing.frame import Column
 
 
-
 @dataclass(frozen=True, slots=True)
 class Input:
     """One aggregated column of the records: values with validity, and which records take part (`where`)."""
@@ -62,7 +61,9 @@ class Aggregate:
     window: int | None
 
 
-def aggregate(records: Records, group: np.ndarray, at: np.ndarray, wanted: Sequence[Aggregate]) -> list[Column]:
+def aggregate(
+    records: Records, group: np.ndarray, at: np.ndarray, wanted: Sequence[Aggregate]
+) -> list[Column]:
     """Return one column per aggregate with a value for each query (group, at).
 
     Parameters
@@ -133,7 +134,9 @@ class _Windows:
         valid = count > 0
         if source.column.type == "float":
             _check_range(source, count)
-            values = join(self.total(item.input, "high", item.window), self.total(item.input, "low", item.window))
+            values = join(
+                self.total(item.input, "high", item.window), self.total(item.input, "low", item.window)
+            )
         else:
             values = self.total(item.input, "whole", item.window)
         if item.fn == "mean":
@@ -189,7 +192,9 @@ class _Windows:
     def last(self, source: Input, window: int | None) -> Column:
         lo = self.lo(window)
         member = source.member[self.rows]
-        newest = np.maximum.accumulate(np.where(member, np.arange(len(member)), -1)) if len(member) else member
+        newest = (
+            np.maximum.accumulate(np.where(member, np.arange(len(member)), -1)) if len(member) else member
+        )
         found = self.hi > lo
         place = np.full(len(self.queries), -1, dtype=np.int64)
         place[found] = newest[self.hi[found] - 1]
@@ -226,7 +231,9 @@ def _out_of_order(starts: np.ndarray, until: np.ndarray) -> np.ndarray:
     return late
 
 
-def _range_extreme(values: np.ndarray, lo: np.ndarray, hi: np.ndarray, pick: np.ufunc, blank: object) -> np.ndarray:
+def _range_extreme(
+    values: np.ndarray, lo: np.ndarray, hi: np.ndarray, pick: np.ufunc, blank: object
+) -> np.ndarray:
     """Return pick over values[lo:hi] per query, from a sparse table built one level at a time."""
     length = hi - lo
     result = np.full(len(lo), blank, dtype=values.dtype)

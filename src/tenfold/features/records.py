@@ -35,7 +35,9 @@ class Rows:
     def take(self, rows: np.ndarray) -> "Rows":
         """Return the rows at positions, or where a mask is true."""
         inputs = tuple(item.take(rows) for item in self.inputs)
-        return Rows(self.event[rows], self.known[rows], self.until[rows], self.offset[rows], self.ids[rows], inputs)
+        return Rows(
+            self.event[rows], self.known[rows], self.until[rows], self.offset[rows], self.ids[rows], inputs
+        )
 
     def records(self, group: np.ndarray) -> Records:
         """Return the kernel's form; rows must be sorted by (group, event, id)."""
@@ -170,7 +172,9 @@ def _factorize(values: np.ndarray, type_: str) -> tuple[np.ndarray, int]:
     import pyarrow as pa
 
     coded = pa.array(values, type=pa.string()).dictionary_encode()
-    return coded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), max(len(coded.dictionary), 1)
+    return coded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), max(
+        len(coded.dictionary), 1
+    )
 
 
 def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
@@ -178,4 +182,3 @@ def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dic
     frame: dict[str, Column] = {slot(place): item for place, item in enumerate(results)}
     frame[AS_OF] = Column("time", at, np.ones(len(at), dtype=np.bool_))
     return {name: evaluate(expr, frame, len(at)) for name, expr in view.plan.outputs.items()}
-

@@ -88,7 +88,11 @@ def _values(stored: object, type_: str, count: int) -> np.ndarray:
 def empty(view: FeatureView) -> Rows:
     """Return the rows of a key nothing is known of."""
     inputs = tuple(
-        Input(spec.name, Column(spec.type, np.zeros(0, dtype=DTYPES[spec.type]), np.zeros(0, dtype=np.bool_)), np.zeros(0, dtype=np.bool_))
+        Input(
+            spec.name,
+            Column(spec.type, np.zeros(0, dtype=DTYPES[spec.type]), np.zeros(0, dtype=np.bool_)),
+            np.zeros(0, dtype=np.bool_),
+        )
         for spec in view.plan.inputs
     )
     return Rows(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, dtype="S1"), inputs)
@@ -107,4 +111,3 @@ def _both(old: Rows, new: Rows, name: str) -> np.ndarray:
 
 def _join_input(old: Input, new: Input) -> Input:
     return Input(old.name, concat([old.column, new.column]), np.concatenate([old.member, new.member]))
-

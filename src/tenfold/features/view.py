@@ -128,10 +128,10 @@ class FeatureView:
     def __getitem__(self, name: str) -> Expr:
         if name not in self.features:
             raise NotFound("feature", name, self.features, within=f'feature view "{self.name}"')
-        return feature(self.name, name)
+        return feature(self, name)
 
     def __iter__(self) -> Iterator[Expr]:
-        return iter([feature(self.name, name) for name in self.features])
+        return iter([feature(self, name) for name in self.features])
 
     @property
     def fingerprint(self) -> str:
@@ -165,8 +165,7 @@ class FeatureView:
                     f'feature "{self.name}.{name}" aggregates over events, but the view has no entity to group by. '
                     "Add entity=..., or move it to a view that has one."
                 )
-            plain = expr.replace_leaves({node.text: "" for node in expr.walk() if node.fn == "feature"})
-            for used in sorted(plain.columns() - {""}):
+            for used in sorted(expr.columns()):
                 if used not in self.source.fields:
                     raise DefinitionError(
                         f'feature "{self.name}.{name}" reads column "{used}", which is not a field of source '
@@ -198,7 +197,9 @@ class _Compiler:
                 f"Write for example {expr.text}.last()."
             )
         if any(node.fn == "feature" for node in expr.walk()):
-            raise DefinitionError(f"{where} reads a feature of another view. Move it to a view without an entity.")
+            raise DefinitionError(
+                f"{where} reads a feature of another view. Move it to a view without an entity."
+            )
         for node in found:
             self._slot(node, where)
         return expr.replace_leaves(self._slots)
@@ -237,4 +238,3 @@ def _result(fn: str, kind: str) -> str:
     if fn == "mean":
         return "float"
     return "int" if kind == "bool" and fn != "last" else kind
-

@@ -45,8 +45,8 @@ class Conformed:
     rejects: Sequence[Reject]
 
 
-class _Misfit(TenfoldError):
-    """One value does not fit its field; becomes the reason of a reject."""
+class Misfit(TenfoldError):
+    """A value does not fit its field: the reason of a reject."""
 
 
 def conform(source: Events, data: Any) -> Conformed:
@@ -94,7 +94,12 @@ def _table(data: Any) -> "pa.Table":
 def _file(path: Path) -> "pa.Table":
     from pyarrow import csv, json, parquet
 
-    readers = {".parquet": parquet.read_table, ".csv": csv.read_csv, ".json": json.read_json, ".ndjson": json.read_json}
+    readers = {
+        ".parquet": parquet.read_table,
+        ".csv": csv.read_csv,
+        ".json": json.read_json,
+        ".ndjson": json.read_json,
+    }
     if path.suffix not in readers:
         raise SchemaError(f'"{path}" cannot be ingested. Known file types: {", ".join(sorted(readers))}.')
     if not path.exists():
@@ -106,7 +111,9 @@ def _check_columns(source: Events, names: Sequence[str]) -> None:
     missing = sorted(set(source.fields) - set(names))
     extra = sorted(set(names) - set(source.fields))
     if extra:
-        raise SchemaError(f'source "{source.name}" has no column "{extra[0]}".{suggest(extra[0], source.fields)} Nothing was stored.')
+        raise SchemaError(
+            f'source "{source.name}" has no column "{extra[0]}".{suggest(extra[0], source.fields)} Nothing was stored.'
+        )
     if missing:
         raise SchemaError(f'source "{source.name}" misses column "{missing[0]}". Nothing was stored.')
 
@@ -121,7 +128,7 @@ def _from_table(
 
     try:
         frame = from_arrow(_aware(source, table), types_of(source.fields))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, _Misfit):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, Misfit):
         rows = table.to_pylist()
         frame, places, rejects = _from_rows(source, rows)
         return frame, places, rejects, rows.__getitem__
@@ -129,10 +136,18 @@ def _from_table(
     for name, field in source.fields.items():
         _note(bad, _blank_nan(frame, name, field), f'"{name}" is missing')
         if field.type in ("float", "int"):
-            _note(bad, np.abs(frame[name].values.astype(np.float64)) >= LARGEST, f'"{name}" is too large for exact sums (2^43)')
+            _note(
+                bad,
+                np.abs(frame[name].values.astype(np.float64)) >= LARGEST,
+                f'"{name}" is too large for exact sums (2^43)',
+            )
         if field.type == "time":
             values, valid = frame[name].values, frame[name].valid
-            _note(bad, valid & ((values < EARLIEST) | (values >= LATEST)), f'"{name}" is not between 1970 and 2200')
+            _note(
+                bad,
+                valid & ((values < EARLIEST) | (values >= LATEST)),
+                f'"{name}" is not between 1970 and 2200',
+            )
     keep = np.ones(table.num_rows, dtype=np.bool_)
     keep[list(bad)] = False
     rejects = [Reject(place, original(place), reason) for place, reason in sorted(bad.items())]
@@ -161,11 +176,11 @@ def _aware(source: Events, table: "pa.Table") -> "pa.Table":
         kind = table.schema.field(name).type
         aware = pa.types.is_timestamp(kind) and kind.tz is not None
         if field.type == "time" and not aware:
-            raise _Misfit(f'"{name}" has no time zone')
+            raise Misfit(f'"{name}" has no time zone')
         if field.type == "str" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise _Misfit(f'"{name}" is not text')
+            raise Misfit(f'"{name}" is not text')
         if field.type in ("int", "float", "bool") and pa.types.is_string(kind):
-            raise _Misfit(f'"{name}" is text')
+            raise Misfit(f'"{name}" is text')
     return table
 
 
@@ -176,7 +191,7 @@ def _from_rows(source: Events, rows: Sequence[Any]) -> tuple[dict[str, Column], 
     for place, row in enumerate(rows):
         try:
             values = convert(source.fields, row)
-        except _Misfit as misfit:
+        except Misfit as misfit:
             rejects.append(Reject(place, row, str(misfit)))
             continue
         places.append(place)
@@ -189,48 +204,48 @@ def _from_rows(source: Events, rows: Sequence[Any]) -> tuple[dict[str, Column], 
 def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
     """Return a row's values as columns hold them; raises with the reason when the row does not fit."""
     if not isinstance(row, Mapping):
-        raise _Misfit(f"a row is {type(row).__name__}, not an object with named fields")
+        raise Misfit(f"a row is {type(row).__name__}, not an object with named fields")
     for name in row:
         if name not in fields:
-            raise _Misfit(f'unknown column "{name}".{suggest(str(name), fields)}')
+            raise Misfit(f'unknown column "{name}".{suggest(str(name), fields)}')
     return {name: _value(name, field, row.get(name)) for name, field in fields.items()}
 
 
 def _value(name: str, field: Field, value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         if not field.nullable:
-            raise _Misfit(f'"{name}" is missing')
+            raise Misfit(f'"{name}" is missing')
         return None
     return _CONVERT[field.type](name, value)
 
 
 def _int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise _Misfit(f'"{name}" is {_shown(value)}, not a whole number')
+        raise Misfit(f'"{name}" is {_shown(value)}, not a whole number')
     return int(_in_range(name, value))
 
 
 def _float(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise _Misfit(f'"{name}" is {_shown(value)}, not a number')
+        raise Misfit(f'"{name}" is {_shown(value)}, not a number')
     return float(_in_range(name, value))
 
 
 def _in_range(name: str, value: Any) -> Any:
     if not abs(value) < LARGEST:
-        raise _Misfit(f'"{name}" is too large for exact sums (2^43)')
+        raise Misfit(f'"{name}" is too large for exact sums (2^43)')
     return value
 
 
 def _bool(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise _Misfit(f'"{name}" is {_shown(value)}, not true or false')
+        raise Misfit(f'"{name}" is {_shown(value)}, not true or false')
     return bool(value)
 
 
 def _str(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _Misfit(f'"{name}" is {_shown(value)}, not text')
+        raise Misfit(f'"{name}" is {_shown(value)}, not text')
     return value
 
 
@@ -239,14 +254,18 @@ def _time(name: str, value: Any) -> int:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise _Misfit(f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00') from error
+            raise Misfit(
+                f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00'
+            ) from error
     if not isinstance(value, date) or not isinstance(value, datetime):
-        raise _Misfit(f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00')
+        raise Misfit(f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00')
     if value.tzinfo is None:
-        raise _Misfit(f'"{name}" is {value.isoformat()}, which has no time zone. Write {value.isoformat()}+00:00')
+        raise Misfit(
+            f'"{name}" is {value.isoformat()}, which has no time zone. Write {value.isoformat()}+00:00'
+        )
     moment = to_us(value)
     if not EARLIEST <= moment < LATEST:
-        raise _Misfit(f'"{name}" is {value.isoformat()}, not between 1970 and 2200')
+        raise Misfit(f'"{name}" is {value.isoformat()}, not between 1970 and 2200')
     return moment
 
 
@@ -276,7 +295,10 @@ def _finish(
     for reason, condition in source.valid.items():
         result = evaluate(condition, frame, rows)
         broken = keep & result.valid & ~result.values
-        rejects += [Reject(int(places[at]), originals(int(places[at])), f"not true: {reason}") for at in np.flatnonzero(broken)]
+        rejects += [
+            Reject(int(places[at]), originals(int(places[at])), f"not true: {reason}")
+            for at in np.flatnonzero(broken)
+        ]
         keep &= ~broken
     if not keep.all():
         frame = {name: item.take(keep) for name, item in frame.items()}
@@ -291,10 +313,10 @@ def complaint(source: str, total: int, rejects: Iterable[Reject]) -> str:
     reasons: dict[str, int] = {}
     for reject in rejects:
         reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-    shown = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:4])
+    shown = ", ".join(
+        f"{reason} ({count})" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:4]
+    )
     return (
         f'{sum(reasons.values()):,} of {total:,} rows of source "{source}" were set aside: {shown}. '
         f"The other rows were stored. See: tenfold rejects {source}"
     )
-
-

@@ -34,7 +34,9 @@ class Derived:
     ...     price: float
     ...     at: datetime
     >>> orders = Events("orders", Order, time="at", id="order_id")
-    >>> sales = Derived("sales", source=orders, where=col("units") > 0, added={"total": col("units") * col("price")})
+    >>> sales = Derived(
+    ...     "sales", source=orders, where=col("units") > 0, added={"total": col("units") * col("price")}
+    ... )
     >>> sales.fields["total"].type
     'float'
     """

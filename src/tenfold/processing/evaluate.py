@@ -55,7 +55,9 @@ def _literal(value: object) -> str:
 
 def _check(expr: Expr, inputs: list[str], where: str) -> None:
     if expr.fn not in FUNCTIONS:
-        raise DefinitionError(f"{where} uses {expr.fn} where rows are computed one by one; it needs a feature view with an entity.")
+        raise DefinitionError(
+            f"{where} uses {expr.fn} where rows are computed one by one; it needs a feature view with an entity."
+        )
     fn, both = expr.fn, set(inputs)
     if fn in ("eq", "ne", "lt", "le", "gt", "ge", "fill_null"):
         ok = len(both) == 1 or both <= set(NUMERIC)
@@ -198,5 +200,3 @@ def _calendar(fn: str, item: Column, zone: str) -> Column:
 def _offset(zone: str, quarter: int) -> int:
     moment = to_datetime(quarter * _QUARTER).astimezone(ZoneInfo(zone))
     return (moment.utcoffset() or timedelta()) // timedelta(microseconds=1)
-
-

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
     from tenfold.sources.declare import Field
 
-DTYPES: Mapping[str, Any] = {"int": np.int64, "float": np.float64, "bool": np.bool_, "time": np.int64, "str": object}
+DTYPES: Mapping[str, Any] = {
+    "int": np.int64,
+    "float": np.float64,
+    "bool": np.bool_,
+    "time": np.int64,
+    "str": object,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,9 @@ class Column:
 
     def plain(self) -> list[Any]:
         """Return Python values with None for null."""
-        return [value if ok else None for value, ok in zip(self.values.tolist(), self.valid.tolist(), strict=True)]
+        return [
+            value if ok else None for value, ok in zip(self.values.tolist(), self.valid.tolist(), strict=True)
+        ]
 
 
 Frame = Mapping[str, Column]
@@ -100,7 +108,7 @@ def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
     if type_ == "time":
         array = array.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     if array.null_count:
-        array = array.fill_null(False if type_ == "bool" else 0)  # noqa: FBT003 - the fill value
+        array = array.fill_null(False if type_ == "bool" else 0)
     values = np.asarray(array.to_numpy(zero_copy_only=False)).astype(DTYPES[type_], copy=False)
     return Column(type_, values, valid)
 
@@ -124,7 +132,9 @@ def to_arrow(frame: Frame) -> "pa.Table":
     import pyarrow as pa
 
     arrays = {
-        name: pa.array(item.values, type=pa.int64() if item.type == "time" else arrow_type(item.type), mask=~item.valid)
+        name: pa.array(
+            item.values, type=pa.int64() if item.type == "time" else arrow_type(item.type), mask=~item.valid
+        )
         for name, item in frame.items()
     }
     typed = [array.cast(arrow_type(frame[name].type)) for name, array in arrays.items()]

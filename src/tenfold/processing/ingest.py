@@ -57,11 +57,15 @@ def ingest(
         frame[KNOWN] = Column("int", known, frame[KNOWN].valid)
     total = conformed.rows + len(conformed.rejects)
     if conformed.rejects:
-        batch = key or fingerprint(source.name, arrival, total, [repr(reject.row) for reject in conformed.rejects])
+        batch = key or fingerprint(
+            source.name, arrival, total, [repr(reject.row) for reject in conformed.rejects]
+        )
         quarantine.add(source.name, conformed.rejects, batch=batch)
     for part, start in enumerate(range(0, conformed.rows, ROWS_PER_BATCH)):
         rows = slice(start, start + ROWS_PER_BATCH)
-        table = to_arrow({name: Column(item.type, item.values[rows], item.valid[rows]) for name, item in frame.items()})
+        table = to_arrow(
+            {name: Column(item.type, item.values[rows], item.valid[rows]) for name, item in frame.items()}
+        )
         log.append(
             source.name,
             to_bytes(table),
@@ -92,5 +96,3 @@ def to_table(batch: Batch) -> "pa.Table":
     offsets = pa.array(np.arange(batch.base, batch.end, dtype=np.int64))
     arrivals = pa.array(np.full(batch.count, batch.arrival, dtype=np.int64))
     return table.append_column("_offset", offsets).append_column("_arrival", arrivals)
-
-

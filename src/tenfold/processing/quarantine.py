@@ -64,7 +64,10 @@ class Quarantine:
     def rows(self, source: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return rejected rows as they were given, newest first."""
         found = self._database.query(_LIST, source, limit)
-        return [{"at": row["at"], "reason": row["reason"], "row": msgspec.json.decode(row["row"])} for row in found]
+        return [
+            {"at": row["at"], "reason": row["reason"], "row": msgspec.json.decode(row["row"])}
+            for row in found
+        ]
 
 
 def _plain(value: Any) -> Any:

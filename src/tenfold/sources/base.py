@@ -37,7 +37,9 @@ class Log(Protocol):
     batches, in offset order, without gaps. Several processes may append and read.
     """
 
-    def append(self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None) -> Batch:
+    def append(
+        self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None
+    ) -> Batch:
         """Store one batch and return it with its offsets."""
         ...
 

@@ -1,4 +1,4 @@
-"""What every log, lake and blob store must pass, as plain functions.
+"""What every log and blob store must pass, as plain functions; those of lakes are in `lake_contract.py`.
 
 Each check takes `make`, which opens the implementation at one place: the first call finds it empty, a later call finds
 what was stored there. A check raises AssertionError when the implementation breaks its promise.
@@ -6,20 +6,17 @@ what was stored there. A check raises AssertionError when the implementation bre
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
-from tenfold.sources.base import Batch, Blobs, Lake, Log
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tenfold.sources.base import Batch, Blobs, Log
 
 MakeLog = Callable[[], Log]
-MakeLake = Callable[[], Lake]
 MakeBlobs = Callable[[], Blobs]
 Result = TypeVar("Result")
+Values = ParamSpec("Values")
 THREADS = 4
 
 
@@ -150,9 +147,7 @@ def log_threads_append_at_once(make: MakeLog) -> None:
 
 def log_threads_append_one_key_once(make: MakeLog) -> None:
     log = make()
-    stored = together(
-        lambda place: log.append("payments", b"%d" % place, 1, arrival=place, stamp=0, key="k")
-    )
+    stored = together(lambda place: log.append("payments", b"%d" % place, 1, arrival=place, stamp=0, key="k"))
     assert set(stored) == {stored[0]}
     assert log.read("payments", 0) == [stored[0]]
 
@@ -276,12 +271,12 @@ def together(work: Callable[[int], Result]) -> list[Result]:
         return list(pool.map(start, range(THREADS)))
 
 
-def _refused(kind: type[Exception], work: Callable[[], object]) -> str:
+def refused(
+    kind: type[Exception], work: Callable[Values, object], *values: Values.args, **named: Values.kwargs
+) -> str:
     """Return the message of the error that `work` must raise."""
     try:
-        work()
+        work(*values, **named)
     except kind as error:
         return str(error)
     raise AssertionError(f"{kind.__name__} was not raised")
-
-

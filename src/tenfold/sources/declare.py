@@ -89,7 +89,9 @@ class Events:
     ...     card_id: str
     ...     amount: float
     ...     at: datetime
-    >>> payments = Events("payments", Payment, time="at", id="payment_id", valid={"amount > 0": col("amount") > 0})
+    >>> payments = Events(
+    ...     "payments", Payment, time="at", id="payment_id", valid={"amount > 0": col("amount") > 0}
+    ... )
     >>> payments.fields["amount"].type
     'float'
     """
@@ -149,7 +151,9 @@ class Events:
         """A hash of everything that changes what a record means."""
         types_ = {name: [kind.type, kind.nullable] for name, kind in self.fields.items()}
         valid = {reason: condition.text for reason, condition in self.valid.items()}
-        return fingerprint(self.name, types_, self.time, self.ids, self.known, self.delay, self.lateness, valid)
+        return fingerprint(
+            self.name, types_, self.time, self.ids, self.known, self.delay, self.lateness, valid
+        )
 
     def _need(self, role: str, name: str) -> None:
         if name not in self.fields:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TABLE = re.compile(r"[a-z][a-z0-9_]*")
+# The deltalake package makes URLs of paths and fails on these.
+UNUSABLE = re.compile(r"[\[\]%]")
 ATTEMPTS = 12
 FIRST_WAIT = 0.005
 LONGEST_WAIT = 0.5
@@ -45,7 +47,7 @@ class DeltaLake:
     `upto` is at least 1. Rows may bring new columns (older rows read null) and may lack some; a column never changes
     its type. Types are returned as written, so types that Delta would replace are refused with SchemaError.
     `compact` makes a version of fewer files and deletes none: every version stays readable. `where` is a condition in
-    DuckDB's SQL.
+    DuckDB's SQL, where a column that is called like a keyword needs quotes: `"at" > ...`.
 
     Parameters
     ----------
@@ -69,8 +71,12 @@ class DeltaLake:
     """
 
     def __init__(self, root: Path, clock: Clock | None = None) -> None:
-        root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()
+        if UNUSABLE.search(str(self._root)):
+            raise DefinitionError(
+                f'the lake cannot be at "{self._root}". Choose a path without "[", "]" and "%".'
+            )
+        self._root.mkdir(parents=True, exist_ok=True)
         self._clock = clock or SystemClock()
 
     def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
@@ -87,7 +93,7 @@ class DeltaLake:
     ) -> "pa.Table":
         delta = self._open(table, version)
         with self._engine.cursor() as connection:
-            source = [glob.escape(uri) for uri in delta.file_uris()] or _schema(delta).empty_table()
+            source = [glob.escape(unquote(uri)) for uri in delta.file_uris()] or _schema(delta).empty_table()
             return select(connection, source, _schema(delta), table=table, columns=columns, where=where)
 
     def version(self, table: str) -> int:
@@ -206,16 +212,20 @@ def select(
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise DefinitionError(
             f'where="{where}" cannot be evaluated on table "{table}": {str(error).splitlines()[0]}. '
-            f"Write an SQL condition on {', '.join(schema.names)}."
+            f"Write an SQL condition on {', '.join(_quoted(schema.names))}."
         ) from error
     return found.cast(_chosen(schema, names))
 
 
 def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) -> str:
-    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+    quoted = ", ".join(_quoted(names))
     # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
     condition = f" WHERE ({where}\n)" if where else ""
     return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
+
+
+def _quoted(names: Sequence[str]) -> list[str]:
+    return ['"' + name.replace('"', '""') + '"' for name in names]
 
 
 def _chosen(schema: "pa.Schema", names: Sequence[str]) -> "pa.Schema":
@@ -333,8 +343,9 @@ def _commit(writer: str, upto: int) -> "CommitProperties":
 def _flush_commit(path: Path, version: int) -> None:
     """Force a commit, its checkpoint and its files to disk; the deltalake package itself does not."""
     log = path / "_delta_log"
-    commit = (log / f"{version:020d}.json").read_bytes()
-    actions = [msgspec.json.decode(line) for line in commit.splitlines()]
+    commit = log / f"{version:020d}.json"
+    actions = [msgspec.json.decode(line) for line in commit.read_bytes().splitlines()]
     added = [path / unquote(action["add"]["path"]) for action in actions if "add" in action]
-    for item in (*added, *log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log, path):
+    checkpoint = (*log.glob(f"{version:020d}.checkpoint.parquet"), *log.glob("_last_checkpoint"))
+    for item in (*added, commit, *checkpoint, log, path):
         flush(item)

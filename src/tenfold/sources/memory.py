@@ -116,7 +116,8 @@ class MemoryLake:
 
     def compact(self, table: str) -> Mapping[str, int]:
         with self._lock:
-            rows = self._versions[table][self._newest(table)]
+            newest = self._newest(table)
+            rows = self._versions[table][newest]
             merged = rows.combine_chunks()
             if _chunks(merged) < _chunks(rows):
                 self._versions[table].append(merged)

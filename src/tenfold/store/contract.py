@@ -7,11 +7,14 @@ Each check takes `make`, which opens the implementation at one place: the first 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from tenfold.core.errors import SchemaError
 from tenfold.store.base import OnlineStore
 
 Make = Callable[[], OnlineStore]
+Key = TypeVar("Key")
+Value = TypeVar("Value", covariant=True)
 THREADS = 4
 
 
@@ -91,7 +94,7 @@ def items_come_in_key_order(make: Make) -> None:
 
 def items_by_prefix(make: Make) -> None:
     store = make()
-    store.write({key: b"" for key in (b"a", b"v/1", b"v/2", b"v", b"w/1", b"\xff\xff")}, {})
+    store.write(dict.fromkeys((b"a", b"v/1", b"v/2", b"v", b"w/1", b"\xff\xff"), b""), {})
     assert [key for key, _ in store.items(b"v/")] == [b"v/1", b"v/2"]
     assert [key for key, _ in store.items(b"\xff")] == [b"\xff\xff"]
     assert list(store.items(b"x")) == []
@@ -126,13 +129,10 @@ def large_write(make: Make) -> None:
 def failed_write_applies_nothing(make: Make) -> None:
     store = make()
     store.write({b"a": b"old"}, {"payments": 1})
-    try:
-        store.write(_Breaks(), {"payments": 2})
-    except _BrokenError:
-        assert list(store.items()) == [(b"a", b"old")]
-        assert store.offsets() == {"payments": 1}
-    else:
-        raise AssertionError("the error of a mapping was swallowed")
+    _must_break(lambda: store.write(_Breaks({b"a": b"new", b"b": b"new"}), {"payments": 2}))
+    _must_break(lambda: store.write({b"a": b"new"}, _Breaks({"payments": 2, "labels": 2})))
+    assert list(store.items()) == [(b"a", b"old")]
+    assert store.offsets() == {"payments": 1}
 
 
 def empty_keys_are_refused(make: Make) -> None:
@@ -202,16 +202,27 @@ class _BrokenError(Exception):
     """What `_Breaks` raises."""
 
 
-class _Breaks(Mapping[bytes, bytes]):
-    """States whose second value cannot be read."""
+class _Breaks(Mapping[Key, Value]):
+    """A mapping whose last value cannot be read."""
 
-    def __getitem__(self, key: bytes) -> bytes:
-        if key == b"b":
+    def __init__(self, values: dict[Key, Value]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: Key) -> Value:
+        if key == list(self._values)[-1]:
             raise _BrokenError
-        return b"new"
+        return self._values[key]
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter((b"a", b"b", b"c"))
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return 3
+        return len(self._values)
+
+
+def _must_break(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except _BrokenError:
+        return
+    raise AssertionError("the error of a mapping was swallowed")

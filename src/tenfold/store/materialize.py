@@ -1,5 +1,6 @@
 """Keeps states and lake tables current from the log: each record counts once however a process dies."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ class StateSink:
         states: dict[bytes, bytes] = {}
         for view in views:
             states |= self._states(view, frame, marks[view.name])
-        self._store.write(states, {group_name(view): max(batches[-1].end, marks[view.name]) for view in views})
+        self._store.write(
+            states, {group_name(view): max(batches[-1].end, marks[view.name]) for view in views}
+        )
 
     def _states(self, view: FeatureView, frame: Frame, mark: int) -> dict[bytes, bytes]:
         fresh = frame[OFFSET].values >= mark
@@ -63,13 +66,20 @@ class StateSink:
         order = np.argsort(code, kind="stable")
         edges = np.searchsorted(code[order], np.arange(size + 1))
         groups: dict[bytes, Rows] = {}
-        for first, behind in zip(edges[:-1], edges[1:], strict=True):
+        for first, behind in itertools.pairwise(edges):
             if behind > first:
                 mine = order[first:behind]
-                key = pack_key([item.values[mine[0]].item() if item.type != "str" else item.values[mine[0]] for item in keys])
+                key = pack_key(
+                    [
+                        item.values[mine[0]].item() if item.type != "str" else item.values[mine[0]]
+                        for item in keys
+                    ]
+                )
                 groups[prefix(view) + key] = rows.take(mine)
         before = self._store.read(list(groups))
-        return {key: advance(view, state, new) for (key, new), state in zip(groups.items(), before, strict=True)}
+        return {
+            key: advance(view, state, new) for (key, new), state in zip(groups.items(), before, strict=True)
+        }
 
 
 class LakeSink:

@@ -1,7 +1,9 @@
 """Offline features: every query answered from the history in the lake, as it was known then."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from tenfold.features.kernel import Records, aggregate
 from tenfold.features.records import Rows, in_order, key_codes, outputs, rows_of, versions
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, Frame, concat, from_arrow, types_of
+from tenfold.processing.frame import Column, Frame, column, concat, from_arrow, types_of
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
 
@@ -31,6 +33,7 @@ class History:
         self._lake = lake
         self.versions: dict[str, int] = dict(versions or {})
         self._frames: dict[str, Frame] = {}
+        self._prepared: dict[str, tuple[list[Column], Rows]] = {}
 
     def frame(self, source: Events) -> Frame:
         """Return all records of a source in log order, with from when each was known."""
@@ -54,18 +57,34 @@ class History:
         at
             int64 microseconds UTC, shape (n,).
         """
-        frame = self.frame(view.source.root)
-        return features(view, frame, keys, at)
+        return _features(view, *self.records(view), keys, at)
+
+    def records(self, view: FeatureView) -> tuple[list[Column], Rows]:
+        """Return the key columns and the records of a view, each version with the moment it was replaced."""
+        if view.fingerprint not in self._prepared:
+            self._prepared[view.fingerprint] = prepare(view, self.frame(view.source.root))
+        return self._prepared[view.fingerprint]
+
+
+def prepare(view: FeatureView, frame: Frame) -> tuple[list[Column], Rows]:
+    """Return the key columns and the records of a view from a frame of its source in log order."""
+    keys, rows = rows_of(view, frame, len(frame[KNOWN]))
+    rows = replace(
+        rows, offset=np.arange(len(rows.offset))
+    )  # positions: they order versions as the offsets did
+    rows = versions(rows)
+    return [item.take(rows.offset) for item in keys], rows
 
 
 def features(view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
     """Return the features of a view for queries, computed from a frame of its source's records."""
-    own, rows = rows_of(view, frame, len(frame[KNOWN]))
-    tagged = versions(_numbered(rows))
-    chosen = tagged.offset
-    (records_code, query_code), size = key_codes([own, keys])
-    rows = Rows(tagged.event, tagged.known, tagged.until, rows.offset[chosen], tagged.ids, tagged.inputs)
-    group = records_code[chosen]
+    return _features(view, *prepare(view, frame), keys, at)
+
+
+def _features(
+    view: FeatureView, own: list[Column], rows: Rows, keys: Sequence[Column], at: np.ndarray
+) -> dict[str, Column]:
+    (group, query_code), size = key_codes([own, keys])
     known_key = group >= 0
     rows, group = rows.take(known_key), group[known_key]
     order = in_order(rows, group)
@@ -78,17 +97,12 @@ def features(view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.nda
     return {name: item.take(back) for name, item in outputs(view, results, at[asked]).items()}
 
 
-def _numbered(rows: Rows) -> Rows:
-    """Put each row's position where its offset was: positions follow offsets, so the order of versions stays."""
-    place = np.empty(len(rows.offset), dtype=np.int64)
-    place[:] = np.arange(len(rows.offset))
-    return Rows(rows.event, rows.known, rows.until, place, rows.ids, rows.inputs)
-
-
-def _in_chunks(view: FeatureView, records: Records, group: np.ndarray, at: np.ndarray, size: int) -> list[Column]:
+def _in_chunks(
+    view: FeatureView, records: Records, group: np.ndarray, at: np.ndarray, size: int
+) -> list[Column]:
     """Run the kernel over pieces of whole keys: they fit the cache, bound memory and run side by side."""
     cuts = _cuts(records, group, at, size)
-    pieces = list(zip(cuts[:-1], cuts[1:], strict=True))
+    pieces = list(itertools.pairwise(cuts))
 
     def run(piece: tuple[int, int]) -> list[Column]:
         first, behind = piece
@@ -106,7 +120,11 @@ def _in_chunks(view: FeatureView, records: Records, group: np.ndarray, at: np.nd
 def _cuts(records: Records, group: np.ndarray, at: np.ndarray, size: int) -> list[int]:
     load = np.bincount(records.group, minlength=size) + np.bincount(group, minlength=size)
     moments = [array for array in (records.event, records.known, at) if len(array)]
-    span = max(int(array.max()) for array in moments) - min(int(array.min()) for array in moments) + 8 if moments else 8
+    span = (
+        max(int(array.max()) for array in moments) - min(int(array.min()) for array in moments) + 8
+        if moments
+        else 8
+    )
     most = max(1, (FOREVER - 1) // span)  # so that (key, moment) fits one int64
     cuts, total = [0], 0
     for code in range(size):
@@ -118,6 +136,4 @@ def _cuts(records: Records, group: np.ndarray, at: np.ndarray, size: int) -> lis
 
 
 def _no_rows(types: Mapping[str, str]) -> Frame:
-    from tenfold.processing.frame import column
-
     return {name: column(type_, []) for name, type_ in types.items()}

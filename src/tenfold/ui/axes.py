@@ -11,6 +11,8 @@ HALF, WIDE = 540, 1130
 FONT = 12
 ROW = 18
 """Height of a line of text."""
+MARKER_ROW = 14
+"""Height of a line of notes."""
 DASHES = (None, "7 3", "2 3", "9 3 2 3", "4 2", "1 4")
 """Series differ by dashes as well as by color."""
 
@@ -99,7 +101,23 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * times for times in (1, 2, 2.5, 5, 10) if power * times >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
+    return [round(i * step, 2 - math.floor(math.log10(step))) for i in range(first, last + 1)]
+
+
+def tick_texts(at: Sequence[float], *, percent: bool = False) -> list[str]:
+    """Return the texts of ticks, with as many digits as tell them apart.
+
+    Examples
+    --------
+    >>> tick_texts([0.5, 0.75]), tick_texts([0.5001, 0.5002]), tick_texts([0.5, 0.75], percent=True)
+    (['0.5', '0.75'], ['0.5001', '0.5002'], ['50 %', '75 %'])
+    """
+    values = [round(100 * value, 6) if percent else value for value in at]
+    for digits in range(3, 12):
+        texts = [number(value, digits) for value in values]
+        if len(set(texts)) == len(values):
+            break
+    return [f"{words} %" for words in texts] if percent else texts
 
 
 def y_axis(
@@ -109,9 +127,9 @@ def y_axis(
     lines = [
         join(
             tag("line", x1=left, x2=right, y1=y(value), y2=y(value), stroke=color("line")),
-            text(left - 7, y(value) + 4, _tick(value, percent), anchor="end", muted=True),
+            text(left - 7, y(value) + 4, words, anchor="end", muted=True),
         )
-        for value in at
+        for value, words in zip(at, tick_texts(at, percent=percent), strict=True)
     ]
     return join(*lines, text(0, y(at[-1]) - 11, label, muted=True) if label else "")
 
@@ -156,15 +174,10 @@ def markers(
     *,
     under: bool = False,
 ) -> Html:
-    """Return dashed vertical lines from `top` to `bottom`, each with its text above (or under), apart when close."""
-    ends: list[float] = []
+    """Return dashed vertical lines from `top` to `bottom`, each with its text above (or under) it."""
     drawn = []
-    for x, words in sorted(notes):
-        half = breadth(words) / 2
-        center = min(max(x, left + half), right - half)
-        line = next((i for i, end in enumerate(ends) if center - half > end), len(ends))
-        ends[line : line + 1] = [center + half + 8]
-        away = 6 + line * (ROW - 4)
+    for x, center, line, words in _stacked(notes, left, right):
+        away = 6 + line * MARKER_ROW
         y1, y2 = (top, bottom + away) if under else (top - away + 3, bottom)
         drawn.append(tag("line", x1=x, x2=x, y1=y1, y2=y2, stroke=color("muted"), stroke_dasharray="3 3"))
         drawn.append(
@@ -173,9 +186,25 @@ def markers(
     return join(*drawn)
 
 
-def marker_height(notes: Sequence[tuple[float, str]]) -> float:
-    """Return the room that the texts of `markers` need at most."""
-    return 6 + (ROW - 4) * len(notes) if notes else 0.0
+def marker_height(notes: Sequence[tuple[float, str]], left: float, right: float) -> float:
+    """Return the room that the texts of `markers` need."""
+    lines = [line for _, _, line, _ in _stacked(notes, left, right)]
+    return 6.0 + MARKER_ROW * (max(lines) + 1) if lines else 0.0
+
+
+def _stacked(
+    notes: Sequence[tuple[float, str]], left: float, right: float
+) -> list[tuple[float, float, int, str]]:
+    """Return (x, middle of the text, line, text): texts that would overlap go to different lines."""
+    ends: list[float] = []
+    placed = []
+    for x, words in sorted(notes):
+        half = breadth(words) / 2
+        center = min(max(x, left + half), right - half)
+        line = next((i for i, end in enumerate(ends) if center - half > end), len(ends))
+        ends[line : line + 1] = [center + half + 8]
+        placed.append((x, center, line, words))
+    return placed
 
 
 def stroke(i: int) -> dict[str, object]:
@@ -226,10 +255,6 @@ def dot(x: float, y: float, i: int, words: str) -> Html:
 def line_key(names: Iterable[str]) -> list[tuple[str, object]]:
     """Return the legend entries of lines."""
     return [(name, tag("path", d="M0 0H24", **stroke(i))) for i, name in enumerate(names)]
-
-
-def _tick(value: float, percent: bool) -> str:
-    return f"{number(round(100 * value, 6))} %" if percent else number(value)
 
 
 def _whole(name: str, words: str) -> Html:

@@ -86,7 +86,8 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
         if value is not None
     )
     inside = "".join(map(escape, children))
-    return Html(f"<{name}{written}>{inside}</{name}>" if inside or name in _PAIRED else f"<{name}{written}/>")
+    alone = name in _ALONE and not inside
+    return Html(f"<{name}{written}/>" if alone else f"<{name}{written}>{inside}</{name}>")
 
 
 def join(*parts: object) -> Html:
@@ -119,7 +120,8 @@ def number(value: object, digits: int = 4) -> str:
     return text.replace(",", _THIN).replace("-", _MINUS)
 
 
-_PAIRED = frozenset({"td", "th", "div", "span", "section", "p", "dd", "style"})
+# Only these may be written without an end tag, in HTML and in SVG.
+_ALONE = frozenset({"br", "circle", "line", "link", "meta", "path", "rect"})
 
 
 def _short(value: object) -> object:

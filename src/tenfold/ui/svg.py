@@ -34,24 +34,26 @@ def lines(
     ----------
     series : mapping of name to (x, y) points
         In the order of x; a point without y is a gap, a point between two gaps a dot.
-    label, y_label : str
-        The chart's name; the unit of y.
     x_labels, markers : sequence of (x, text)
         Texts under the axis; notes on dashed vertical lines (promotions, rollbacks).
     levels : sequence of (y, text)
         Horizontal lines: a floor, a budget.
     width, height : int
-        The width of the drawing and the height of its plot.
+        Of the drawing; of the plot in it.
     """
     xs = [x for points in series.values() for x, _ in points] or [0.0]
     ys = [y for points in series.values() for _, y in points if y is not None and finite(y)]
     ys += [y for y, _ in levels]
     at = axes.ticks(min(ys, default=0.0), max(ys, default=1.0))
-    left, right = 14 + max(axes.breadth(number(value)) for value in at), width - 8.0
+    left, right = 14 + max(map(axes.breadth, axes.tick_texts(at))), width - 8.0
     key, used = axes.legend(axes.line_key(series), width) if len(series) > 1 else (join(), 0.0)
     x = axes.linear(min(xs), max(xs), left, right)
     notes = [(x(when), words) for when, words in markers]
-    top = used + max(axes.marker_height(notes), 24.0 if y_label else 10.0) + (ROW if notes and y_label else 0)
+    top = (
+        used
+        + max(axes.marker_height(notes, left, right), 24.0 if y_label else 10.0)
+        + (ROW if notes and y_label else 0)
+    )
     y = axes.linear(at[0], at[-1], top + height, top)
     return frame(
         label,
@@ -81,13 +83,14 @@ def bars(
     room = min(width * 0.3, max(map(axes.breadth, said.values()), default=0.0) + 8)
     x = axes.linear(low, high, names, width - room)
     zero = x(0.0) if high > low else names
+    ends = {name: x(value) if finite(value) and high > low else zero for name, value in values.items()}
     drawn = [
         join(
             _name(name, names - 8, i * 24 + 16),
-            _bar(value, x(value) if finite(value) and high > low else zero, zero, i * 24),
-            text(*_beside(value, x, zero, i * 24 + 16, high > low), short(said[name], room)),
+            _bar(end, zero, i * 24),
+            text(max(end, zero) + 6, i * 24 + 16, short(said[name], room)),
         )
-        for i, (name, value) in enumerate(values.items())
+        for i, (name, end) in enumerate(ends.items())
     ]
     axis = tag("line", x1=zero, x2=zero, y1=0, y2=24 * len(values), stroke=color("muted")) if low < 0 else ""
     summary = "; ".join(f"{name} {said[name]}" for name in list(values)[:8])
@@ -119,26 +122,28 @@ def heatmap(
     """
     names = min(width * 0.24, max((axes.breadth(clean(name)) for name in rows), default=0.0) + 12)
     left = names + (62 if weights else 0)
-    right = width - (max(axes.breadth(clean(note)) for note in notes) + 12 if notes else 0)
-    cell = min(44.0, (right - left) / max(1, len(columns)))
+    room = min(width * 0.24, max((axes.breadth(clean(note)) for note in notes), default=0.0) + 12)
+    cell = min(44.0, (width - left - room) / max(1, len(columns)))
     end = left + cell * len(columns)
     head = ROW + 4.0
     heaviest = max(weights, default=0.0) or 1.0
-    body = [
+    margins = [
         join(
-            _name(name, names - 8, y + 14),
-            _weight(weights[i] / heaviest, names, y) if weights else "",
-            *(
-                _cell(value, levels, left + j * cell, y, cell, f"{name}, {columns[j]}")
-                for j, value in enumerate(line)
-            ),
-            text(end + 10, y + 14, notes[i], muted=True) if notes else "",
+            _name(name, names - 8, head + i * 21 + 14),
+            _weight(weights[i] / heaviest, names, head + i * 21) if weights else "",
+            text(end + 10, head + i * 21 + 14, short(notes[i], room - 10), muted=True) if notes else "",
         )
-        for i, (name, line) in enumerate(zip(rows, values, strict=True))
-        for y in (head + i * 21,)
+        for i, name in enumerate(rows)
     ]
+    steps: dict[int, list[Html]] = {}
+    for i, (name, line) in enumerate(zip(rows, values, strict=True)):
+        for j, (column, value) in enumerate(zip(columns, line, strict=True)):
+            step = _step(value, levels)
+            words = f"{name}, {column}: {number(value, 3) if step >= 0 else 'no data'}"
+            steps.setdefault(step, []).append(_cell(step, left + j * cell, head + i * 21, cell, words))
     bottom = head + 21 * len(rows)
-    foot = bottom + 12 + axes.marker_height(markers)
+    spots = [(left + j * cell, words) for j, words in markers]
+    foot = bottom + 12 + axes.marker_height(spots, left, end)
     key, used = axes.legend(_heat_key(levels), width)
     return frame(
         label,
@@ -146,10 +151,9 @@ def heatmap(
         width,
         foot + used,
         axes.x_axis([(left + (j + 0.5) * cell, name) for j, name in enumerate(columns)], head - 8, left, end),
-        *body,
-        axes.markers(
-            [(left + j * cell, words) for j, words in markers], head - 3, bottom, left, end, under=True
-        ),
+        *margins,
+        *(tag("g", *cells, **_heat(step)) for step, cells in sorted(steps.items())),
+        axes.markers(spots, head - 3, bottom, left, end, under=True),
         tag("g", key, transform=f"translate(0 {foot:.0f})"),
     )
 
@@ -213,7 +217,12 @@ def calibration(
         top + height + 42,
         key,
         axes.y_axis(at, y, left, right, "happened", percent=True),
-        axes.x_axis([(x(value), f"{number(100 * value)} %") for value in at], top + height + 19, left, width),
+        axes.x_axis(
+            list(zip(map(x, at), axes.tick_texts(at, percent=True), strict=True)),
+            top + height + 19,
+            left,
+            width,
+        ),
         text(right, top + height + 37, "predicted", anchor="end", muted=True),
         _diagonal(x(0.0), y(0.0), x(at[-1]), y(at[-1])),
         *(_kept(curve, x, y, name, i) for i, (name, curve) in enumerate(points.items())),
@@ -284,31 +293,30 @@ def _name(name: str, room: float, y: float) -> Html:
     return text(0, y, join(short(name, room), tag("title", name)))
 
 
-def _bar(value: float, end: float, zero: float, y: float) -> Html:
-    fill = color("series-1" if value < 0 else "series-0")
+def _bar(end: float, zero: float, y: float) -> Html:
+    fill = color("series-1" if end < zero else "series-0")
     return tag("rect", x=min(zero, end), y=y + 5, width=max(1.0, abs(end - zero)), height=14, rx=2, fill=fill)
-
-
-def _beside(value: float, x: axes.Scale, zero: float, y: float, spread: bool) -> tuple[float, float]:
-    if not finite(value) or not spread:
-        return zero + 6, y
-    return max(x(value), zero) + 6, y
 
 
 def _weight(share: float, left: float, y: float) -> Html:
     return tag("rect", x=left, y=y + 6, width=max(1.5, 50 * share), height=8, rx=2, fill=color("bar"))
 
 
-def _cell(value: float | None, levels: Sequence[float], x: float, y: float, cell: float, name: str) -> Html:
-    box = {"x": x + 1, "y": y + 1, "width": cell - 2, "height": 19, "rx": 2.5}
+def _step(value: float | None, levels: Sequence[float]) -> int:
     if value is None or not finite(value):
-        words = tag("title", f"{name}: no data")
-        return tag("rect", words, **box, fill="none", stroke=color("muted"), stroke_dasharray="2 2")
-    step = sum(value >= level for level in levels)
-    words = tag("title", f"{name}: {number(value, 3)}")
-    return join(
-        tag("rect", words, **box, fill=color(f"heat-{step}")), _heat_dot(step, x + cell / 2, y + 10.5)
-    )
+        return -1
+    return sum(value >= level for level in levels)
+
+
+def _heat(step: int) -> dict[str, object]:
+    if step < 0:
+        return {"fill": "none", "stroke": color("muted"), "stroke_dasharray": "2 2"}
+    return {"fill": color(f"heat-{step}")}
+
+
+def _cell(step: int, x: float, y: float, cell: float, words: str) -> Html:
+    box = tag("rect", tag("title", words), x=x + 1, y=y + 1, width=cell - 2, height=19, rx=2.5)
+    return join(box, _heat_dot(step, x + cell / 2, y + 10.5))
 
 
 def _heat_dot(step: int, x: float, y: float) -> Html:
@@ -323,12 +331,12 @@ def _heat_key(levels: Sequence[float]) -> list[tuple[str, object]]:
         *(f"{a} to {b}" for a, b in pairwise(said)),
         f"{said[-1]} and more",
     ]
-    ends = {3: " (dot)", 4: " (large dot)"}
+    dots = ("", "", "", " (dot)", " (large dot)")
     steps = [
-        (f"{phrase}{ends.get(i, '')}", join(_swatch(fill=color(f"heat-{i}")), _heat_dot(i, 15, 0)))
-        for i, phrase in enumerate(words)
+        (said + dot, join(_swatch(**_heat(i)), _heat_dot(i, 15, 0)))
+        for i, (said, dot) in enumerate(zip(words, dots, strict=True))
     ]
-    return [*steps, ("no data", _swatch(fill="none", stroke=color("muted"), stroke_dasharray="2 2"))]
+    return [*steps, ("no data", _swatch(**_heat(-1)))]
 
 
 def _swatch(**look: object) -> Html:

@@ -4,6 +4,7 @@ Rich is imported only to draw on a terminal or to make a console. Nothing here e
 progress goes to stderr, a table to the console it is given.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,14 +38,18 @@ def table(console: "Console", title: str, columns: Sequence[str], rows: Sequence
     shown as they are: they cannot carry colors, markup or terminal commands.
     """
     cells = [
-        [number(cell) if isinstance(cell, Real) or cell is None else clean(cell) for cell in row]
+        [number(cell) if isinstance(cell, Real) or cell is None else _flat(cell) for cell in row]
         for row in rows
     ]
     right = [_numeric([row[i] for row in rows]) for i in range(len(columns))]
     if console.is_terminal:
         _drawn(console, title, columns, cells, right)
     else:
-        _lines(console, title, [list(map(clean, columns)), *cells], right)
+        _lines(console, title, [list(map(_flat, columns)), *cells], right)
+
+
+def _flat(value: object) -> str:
+    return re.sub(r"[\n\t]+", " ", clean(value))
 
 
 def _numeric(cells: Sequence[object]) -> bool:
@@ -63,9 +68,9 @@ def _drawn(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, title=Text(clean(title), "bold"), title_justify="left", pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, title=Text(_flat(title), "bold"), title_justify="left", pad_edge=False)
     for name, numeric in zip(columns, right, strict=True):
-        drawn.add_column(Text(clean(name)), justify="right" if numeric else "left")
+        drawn.add_column(Text(_flat(name)), justify="right" if numeric else "left")
     for row in rows:
         drawn.add_row(*map(Text, row))
     console.print(drawn)
@@ -80,7 +85,7 @@ def _lines(console: "Console", title: str, rows: Sequence[Sequence[str]], right:
         ).rstrip()
         for row in rows
     ]
-    console.out("\n".join([clean(title), *lines] if title else lines), highlight=False)
+    console.out("\n".join([_flat(title), *lines] if title else lines), highlight=False)
 
 
 class _Drawer(Protocol):
@@ -136,7 +141,7 @@ class Progress:
         """End the step under way and start the next one; `total` is what `advance` will add up to, if known."""
         self._finish(done=True)
         self._started = self._clock.elapsed()
-        self._drawer.begin(clean(description), total)
+        self._drawer.begin(_flat(description), total)
         return Step(self._drawer)
 
     def _finish(self, *, done: bool) -> None:

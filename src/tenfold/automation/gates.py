@@ -1,0 +1,32 @@
+"""The gate: a candidate and the champion on the same rows, judged by the release's checks."""
+
+from collections.abc import Sequence
+
+from tenfold.core.times import iso
+from tenfold.monitoring.checks import Check, Verdict, judge
+from tenfold.training.dataset import TrainingSet
+from tenfold.training.fit import scores
+from tenfold.training.metrics import evaluate
+from tenfold.training.package import Package
+
+
+def judge_candidate(
+    gates: Sequence[Check], rows: TrainingSet, candidate: Package, champion: Package | None
+) -> list[Verdict]:
+    """Return one verdict per gate, on the same rows for both versions."""
+    names = sorted({check.metric for check in gates})
+    own = evaluate(names, rows.y, scores(candidate, rows))
+    other = evaluate(names, rows.y, scores(champion, rows)) if champion is not None else {}
+    return [judge(check, own[check.metric], other.get(check.metric)) for check in gates]
+
+
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Return whether every gate passed; an undecided one did not."""
+    return all(verdict.passed for verdict in verdicts)
+
+
+def reason(verdicts: Sequence[Verdict], rows: TrainingSet) -> str:
+    """Return in one sentence why a candidate was let in or refused."""
+    failed = [verdict.why for verdict in verdicts if not verdict.passed]
+    told = failed or [verdict.why for verdict in verdicts]
+    return f"{'; '.join(told)} (test rows: {len(rows):,}, {iso(int(rows.at[0]))[:10]} to {iso(int(rows.at[-1]))[:10]})"

@@ -1,0 +1,220 @@
+"""The loop: watch what was served, decide when to train, gate, promote or refuse. Every decision is durable."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.automation.audit import Audit
+from tenfold.automation.gates import judge_candidate, passed, reason
+from tenfold.automation.journal import Effect, Journal, Step
+from tenfold.automation.release import Release
+from tenfold.core.clock import Clock
+from tenfold.core.errors import GateFailed
+from tenfold.core.times import UNITS, iso
+from tenfold.monitoring.checks import judge
+from tenfold.monitoring.performance import Matured
+from tenfold.registry.versions import Registry, Stage
+from tenfold.serving.service import Versions
+from tenfold.sources.database import Database
+from tenfold.training.dataset import Dataset
+from tenfold.training.fit import Split, newest_split
+from tenfold.training.train import Trainer
+
+WEEK = UNITS["w"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Keeps one release running; `tick` may be called at any time, in any process, and twice.
+
+    Parameters
+    ----------
+    dataset
+        Gives the rows of the model's spine over the newest tables.
+    matured
+        Gives the served predictions in [start, end) whose outcome is known by now.
+    """
+
+    release: Release
+    database: Database
+    trainer: Trainer
+    registry: Registry
+    versions: Versions
+    journal: Journal
+    audit: Audit
+    clock: Clock
+    dataset: Callable[[], Dataset]
+    matured: Callable[[int, int], Matured]
+
+    def tick(self) -> list[str]:
+        """Do what is due now: judge the monitors once a week, then train if the schedule or a monitor asks for it.
+
+        Returns the causes of the trainings that were run.
+        """
+        now = self.clock.now()
+        due = [*self._scheduled(now), *self._degraded(now)]
+        for cause, why in due[:1]:
+            self.retrain(cause, why)
+        return [cause for cause, _ in due[:1]]
+
+    def resume(self) -> int:
+        """Finish the trainings that a crash interrupted, each from its first unfinished step; return how many."""
+        mine = [run for run in self.journal.unfinished() if run.input.get("model") == self.release.model.name]
+        for run in mine:
+            self._run(run.id)
+        return len(mine)
+
+    def retrain(
+        self, cause: str, why: str, *, by: str = "loop", split: Split | None = None
+    ) -> dict[str, Any]:
+        """Train, gate, and promote or refuse; one training per cause, however often it is asked for."""
+        now = self.clock.now()
+        model = self.release.model
+        split = split or newest_split(model, now, int(self.dataset().at[0]))
+        given = {
+            "model": model.name,
+            "why": why,
+            "by": by,
+            "train": split.train,
+            "test": split.test,
+            "now": split.now,
+        }
+        run_id = self.journal.begin("retrain", cause, given)
+        return self._run(run_id)
+
+    def promote(self, number: int, *, by: str) -> str:
+        """Judge a version and promote it.
+
+        Raises
+        ------
+        GateFailed
+            When a gate refuses it; the version is archived and the refusal is in the audit log.
+        """
+        split = newest_split(self.release.model, self.clock.now(), int(self.dataset().at[0]))
+        verdict = self._judge(number, split)
+        with_tx = self._decide(number, verdict, by=by, cause=f"promote/{number}/{self.clock.now()}")
+        with self.database.transaction() as tx:
+            with_tx(tx)
+        if not verdict["passed"]:
+            raise GateFailed(
+                f"{self.release.model.name} version {number} was refused: {verdict['why']}",
+                verdict["results"],
+            )
+        return str(verdict["why"])
+
+    def _run(self, run_id: str) -> dict[str, Any]:
+        return self.journal.run(run_id, self._steps(run_id), owner="loop")
+
+    def _steps(self, run_id: str) -> list[Step]:
+        model = self.release.model
+
+        def split(results: Mapping[str, Any]) -> Split:
+            given = results["input"]
+            return Split(tuple(given["train"]), tuple(given["test"]), given["now"])
+
+        def start(results: Mapping[str, Any]) -> Any:
+            return self.trainer.start(model, self.dataset(), split(results)).id
+
+        def train(results: Mapping[str, Any]) -> Any:
+            return self.trainer.finish(model, self.dataset(), split(results), results["start"]).number
+
+        def gate(results: Mapping[str, Any]) -> Any:
+            return self._judge(results["train"], split(results))
+
+        def decide(results: Mapping[str, Any]) -> Any:
+            verdict, given = results["gate"], results["input"]
+            apply = self._decide(
+                results["train"], verdict, by=given["by"], cause=run_id, trigger=given["why"]
+            )
+            return Effect("promoted" if verdict["passed"] else "refused", apply)
+
+        return [("start", start), ("train", train), ("gate", gate), ("decide", decide)]
+
+    def _judge(self, number: int, split: Split) -> dict[str, Any]:
+        model = self.release.model
+        rows = self.dataset().training_set(split.now, start=split.test[0], end=split.test[1])
+        production = self.registry.production(model.name)
+        champion = None if production is None else self.versions.get(model, production.number).package
+        verdicts = judge_candidate(
+            self.release.gates, rows, self.versions.get(model, number).package, champion
+        )
+        return {
+            "passed": passed(verdicts),
+            "why": reason(verdicts, rows),
+            "results": [verdict.evidence() for verdict in verdicts],
+            "champion": None if production is None else production.number,
+        }
+
+    def _decide(
+        self, number: int, verdict: Mapping[str, Any], *, by: str, cause: str, trigger: str = ""
+    ) -> Callable[[sqlite3.Connection], None]:
+        """Return the effect of a verdict: stage moves and one audit row, all in the caller's transaction."""
+        name = self.release.model.name
+        evidence = dict(verdict) | ({"trigger": trigger} if trigger else {})
+        stage = self.registry.get(name, number).stage
+
+        def move(tx: sqlite3.Connection, to: Stage) -> None:
+            self.registry.move(name, number, to, by=by, why=verdict["why"], evidence=evidence, tx=tx)
+
+        def apply(tx: sqlite3.Connection) -> None:
+            if stage == Stage.NONE:
+                move(tx, Stage.STAGING)
+            move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
+            decision = "promoted" if verdict["passed"] else "refused"
+            why = f"{trigger}: {verdict['why']}" if trigger else verdict["why"]
+            self.audit.record(
+                "gate", f"{name}/{number}", decision, why, by=by, evidence=evidence, cause=cause, tx=tx
+            )
+
+        return apply
+
+    def _scheduled(self, now: int) -> list[tuple[str, str]]:
+        every = self.release.every_us
+        newest = self._newest_training()
+        if every is None or newest is None or now - newest < every:
+            return []
+        days = (now - newest) // UNITS["d"]
+        return [
+            (
+                f"schedule/{self.release.model.name}/{iso(now)}",
+                f"schedule: the last training was {days} days ago",
+            )
+        ]
+
+    def _degraded(self, now: int) -> list[tuple[str, str]]:
+        """Judge the monitors, once a week, and return the cause of a training when one asks for it."""
+        model = self.release.model
+        production = self.registry.production(model.name)
+        if production is None or self._judged(now) or not self.release.monitors:
+            return []
+        week, newest = now // WEEK, self._newest_training() or 0
+        horizon = model.label.horizon_us
+        longest = max(check.window or 0 for check in self.release.monitors)
+        served = self.matured(now - horizon - longest, now)
+        asked: list[tuple[str, str]] = []
+        for check in self.release.monitors:
+            rows = served.between(now - horizon - (check.window or 0), now)
+            value = rows.metrics([check.metric])[check.metric] if len(rows.y) else None
+            verdict = judge(check, value)
+            state = {True: "healthy", False: "degraded", None: "undecided"}[verdict.passed]
+            why = f"{verdict.why} over {len(rows.y):,} matured predictions"
+            cause = f"{week}/{check.text}"
+            self.audit.record(
+                "monitor", model.name, state, why, by="loop", evidence=verdict.evidence(), cause=cause
+            )
+            if (
+                verdict.passed is False
+                and check.then == "retrain"
+                and now - newest >= self.release.cooldown_us
+            ):
+                asked.append((f"degraded/{model.name}/{iso(now)}", f"degraded: {why}"))
+        return asked
+
+    def _judged(self, now: int) -> bool:
+        newest = self.audit.list(self.release.model.name, "monitor", 1)
+        return bool(newest) and newest[-1].at // WEEK == now // WEEK
+
+    def _newest_training(self) -> int | None:
+        runs = [run for run in self.trainer.runs.list(self.release.model.name, 20) if run.kind == "train"]
+        return runs[0].started if runs else None

@@ -1,0 +1,409 @@
+"""A project, where it runs, and the app: wiring only. What happens is in the components."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tenfold.automation import audit, journal
+from tenfold.automation.audit import Audit
+from tenfold.automation.journal import Journal
+from tenfold.automation.loop import Loop
+from tenfold.automation.release import Release
+from tenfold.automation.replay import Day, replay
+from tenfold.core.clock import Clock, SharedClock, SystemClock, VirtualClock
+from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.times import FOREVER, to_us
+from tenfold.features.view import FeatureView
+from tenfold.monitoring import telemetry
+from tenfold.monitoring.performance import Matured, mature
+from tenfold.monitoring.skew import Skew, skew
+from tenfold.monitoring.telemetry import Telemetry
+from tenfold.processing import quarantine
+from tenfold.processing.ingest import Ingested, ingest
+from tenfold.processing.quarantine import Quarantine
+from tenfold.registry import versions
+from tenfold.registry.versions import Registry, StageEvent, Version
+from tenfold.serving.batch import score
+from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
+from tenfold.serving.service import Service, Versions
+from tenfold.sources.base import Blobs, Lake, Log
+from tenfold.sources.database import Database
+from tenfold.sources.declare import Events, check_name
+from tenfold.store.base import OnlineStore
+from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.store.offline import History
+from tenfold.store.worker import Worker
+from tenfold.tracking import runs
+from tenfold.tracking.runs import Runs
+from tenfold.training.dataset import Dataset, TrainingSet
+from tenfold.training.fit import Split, newest_split
+from tenfold.training.model import Model
+from tenfold.training.train import Trainer
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+SCHEMA = "\n".join(part.SCHEMA for part in (runs, versions, journal, audit, quarantine, telemetry))
+
+
+@dataclass(frozen=True, eq=False)
+class Platform:
+    """Where a project runs: objects that satisfy the protocols; what is not given is embedded under `home`.
+
+    Examples
+    --------
+    >>> from tenfold import Platform
+    >>> Platform(home="build/try").home.name
+    'try'
+    """
+
+    home: Path = Path(".tenfold")
+    clock: Clock = field(default_factory=SystemClock)
+    log: Log | None = None
+    lake: Lake | None = None
+    online: OnlineStore | None = None
+    blobs: Blobs | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(self.home))
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """What exists: a name and the releases; sources, views and models follow from them.
+
+    Raises
+    ------
+    DefinitionError
+        When two different things have one name.
+    """
+
+    name: str
+    releases: Sequence[Release] = field(kw_only=True)
+    sources: dict[str, Events] = field(init=False, repr=False)
+    views: dict[str, FeatureView] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name("project", self.name)
+        sources: dict[str, Events] = {}
+        views: dict[str, FeatureView] = {}
+        for model in (release.model for release in self.releases):
+            for view in model.views:
+                _add("feature view", views, view.name, view)
+            roots = (model.spine.root, model.label.source.root, *(view.source.root for view in model.views))
+            for root in roots:
+                _add("source", sources, root.name, root)
+        if TOPIC in sources:
+            raise DefinitionError(f'source name "{TOPIC}" is taken by the prediction log. Rename the source.')
+        object.__setattr__(self, "sources", sources)
+        object.__setattr__(self, "views", views)
+
+    def source(self, name: str) -> Events:
+        """Return a source by name; NotFound names the nearest."""
+        return _get("source", self.sources, name)
+
+    def release(self, model: str | None = None) -> Release:
+        """Return the release of a model by name; without one, the only release there is."""
+        known = {release.model.name: release for release in self.releases}
+        if model is None and len(known) == 1:
+            return next(iter(known.values()))
+        return _get("model", known, model or "")
+
+    def open(self, platform: Platform | None = None) -> "App":
+        """Return the project running; use it in a `with` statement."""
+        return App(self, platform or Platform())
+
+
+def _add(kind: str, known: dict[str, Any], name: str, item: Any) -> None:
+    if known.setdefault(name, item) is not item:
+        raise DefinitionError(f'two {kind}s are named "{name}". Rename one.')
+
+
+def _get(kind: str, known: dict[str, Any], name: str) -> Any:
+    if name not in known:
+        raise NotFound(kind, name, known)
+    return known[name]
+
+
+class App:
+    """A project, running: one per process and home. Every method may be called again after a crash.
+
+    Examples
+    --------
+    >>> from tenfold import App
+    >>> App.__name__
+    'App'
+    """
+
+    def __init__(self, project: Project, platform: Platform) -> None:
+        self.project, self.platform, self.clock = project, platform, platform.clock
+        home = platform.home
+        self.database = Database(home / "state.db", SCHEMA)
+        self.log: Log = platform.log or _log(home)
+        self.lake: Lake = platform.lake or _lake(home)
+        self.blobs: Blobs = platform.blobs or _blobs(home)
+        self.runs = Runs(self.database, self.clock)
+        self.registry = Registry(self.database, self.clock)
+        self.journal = Journal(self.database, self.clock)
+        self.audit = Audit(self.database, self.clock)
+        self.quarantine = Quarantine(self.database, self.clock)
+        self.telemetry = Telemetry(self.database, self.clock)
+        self.versions = Versions(self.registry, self.blobs)
+        self.predictions = PredictionLog(self.log, self.clock)
+        self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
+
+    def __enter__(self) -> "App":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        if "online" in self.__dict__:
+            self.online.close()
+        self.log.close()
+        self.database.close()
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The online store, opened when it is first needed: another process may be the one that uses it."""
+        return self.platform.online or _online(self.platform.home)
+
+    # data ------------------------------------------------------------------------------------------
+
+    def ingest(
+        self, source: Events | str, data: Any, *, history: bool = False, key: str | None = None
+    ) -> Ingested:
+        """Check rows and append those that fit to the log; the others go to quarantine. Durable when it returns.
+
+        Parameters
+        ----------
+        data
+            A list of dicts, a data frame, an Arrow table, or a path to a parquet, csv, json or ndjson file.
+        history
+            The rows are long known: each counts as known from its declared time. Otherwise from its arrival, if later.
+        key
+            Makes it idempotent: the same key again stores nothing.
+        """
+        root = self.project.source(source if isinstance(source, str) else source.name)
+        return ingest(
+            root, data, log=self.log, quarantine=self.quarantine, clock=self.clock, history=history, key=key
+        )
+
+    def worker(self, *, rows: int = 50_000, seconds: float = 10.0) -> Worker:
+        """Return the stream worker, which folds the log into online states and lake tables."""
+        views = [view for view in self.project.views.values() if view.entity is not None]
+        states = StateSink(self.log, self.online, views)
+        return Worker(
+            states, self._lake_sink(), self.clock, observe=self.telemetry.fresh, rows=rows, seconds=seconds
+        )
+
+    def process(self) -> int:
+        """Fold everything that is in the log into states and lake tables; return how many records became visible."""
+        return self.worker().drain()
+
+    def flush(self) -> int:
+        """Move everything that is in the log into lake tables; return how many records that were."""
+        return self._lake_sink().flush()
+
+    def _lake_sink(self) -> LakeSink:
+        return LakeSink(self.log, self.lake, [*self.project.sources, TOPIC])
+
+    # training --------------------------------------------------------------------------------------
+
+    def dataset(self, model: Model) -> Dataset:
+        """Return the rows of a model's spine with features, over the newest lake tables; computed once per version."""
+        newest = {name: self.lake.version(name) for name in self.project.sources}
+        if self._history[0] != newest:
+            self._history = (newest, {})
+        known = self._history[1]
+        if model.fingerprint not in known:
+            known[model.fingerprint] = Dataset(model, History(self.lake, newest))
+        return known[model.fingerprint]
+
+    def training_set(self, model: Model, start: Any = None, end: Any = None) -> TrainingSet:
+        """Return the mature rows predicted in [start, end) with features as known then and labels as known now."""
+        first, last = (None if moment is None else to_us(moment) for moment in (start, end))
+        return self.dataset(model).training_set(self.clock.now(), start=first, end=last)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """What trains models and records it."""
+        return Trainer(self.runs, self.registry, self.blobs, _code())
+
+    def train(self, model: Model, split: Split | None = None) -> Version:
+        """Train on the newest mature history, or on a given split; returns the registered version, not yet promoted."""
+        dataset = self.dataset(model)
+        return self.trainer.train(
+            model, dataset, split or newest_split(model, self.clock.now(), int(dataset.at[0]))
+        )
+
+    def rebuild(self, model: Model, run_id: str) -> bool:
+        """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""
+        return self.trainer.rebuild(model, self.lake, run_id)
+
+    # releases --------------------------------------------------------------------------------------
+
+    def loop(self, release: Release | None = None) -> Loop:
+        """Return the loop that keeps a release running."""
+        chosen = release or self.project.release()
+
+        def matured(start: int, end: int) -> Matured:
+            return self.matured(chosen.model, start, end)
+
+        return Loop(
+            chosen,
+            self.database,
+            self.trainer,
+            self.registry,
+            self.versions,
+            self.journal,
+            self.audit,
+            self.clock,
+            lambda: self.dataset(chosen.model),
+            matured,
+        )
+
+    def promote(self, model: Model, number: int, *, by: str = "user") -> str:
+        """Judge a version by the release's gates and promote it; GateFailed says why not."""
+        return self.loop(self.project.release(model.name)).promote(number, by=by)
+
+    def rollback(self, model: Model, *, by: str = "user", why: str = "asked for") -> StageEvent:
+        """Make the previous Production version Production again, in one transaction with its audit row."""
+        with self.database.transaction() as tx:
+            event = self.registry.rollback(model.name, by=by, why=why, tx=tx)
+            subject = f"{model.name}/{event.version}"
+            self.audit.record(
+                "rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx
+            )
+        return event
+
+    def replay(self, start: Any, end: Any, model: str | None = None) -> Iterator[Day]:
+        """Run history through the loop, day by day, on a clock that can be set."""
+        if not isinstance(self.clock, (VirtualClock, SharedClock)):
+            raise DefinitionError(
+                "replay needs a clock of history. Open the project on Platform(clock=VirtualClock(...))."
+            )
+        release = self.project.release(model)
+
+        def score_day(first: int, last: int) -> int:
+            return len(self.score(release.model, first, last))
+
+        return replay(
+            self.loop(release), self.clock, to_us(start), to_us(end), score=score_day, flush=self.flush
+        )
+
+    # predictions -----------------------------------------------------------------------------------
+
+    def service(self, model: Model) -> Service:
+        """Return what answers single rows of a model."""
+        return Service(
+            model,
+            store=self.online,
+            log=self.log,
+            versions=self.versions,
+            predictions=self.predictions,
+            clock=self.clock,
+        )
+
+    def predict(self, model: Model, row: Any, *, key: str | None = None) -> dict[str, Any]:
+        """Answer one row as of now, from everything in the log; the answer is durable when it returns."""
+        self.process()
+        return self.service(model).predict(row, key=key)
+
+    def score(self, model: Model, start: Any, end: Any) -> Predictions:
+        """Score all rows predicted in [start, end) with the Production version and log them, once per period."""
+        production = self.versions.production(model)
+        return score(self.dataset(model), production, to_us(start), to_us(end), self.predictions)
+
+    # monitoring ------------------------------------------------------------------------------------
+
+    def matured(self, model: Model, start: int, end: int) -> Matured:
+        """Return what was served in [start, end), once per row, whose outcome is known by now."""
+        history = self.dataset(model).history
+        online, batch = (read(self.lake, model.name, mode, start, end) for mode in (ONLINE, BATCH))
+        parts = [mature(model, history, part, self.clock.now()) for part in (online, batch)]
+        return _first_answers(*parts)
+
+    def skew(self, model: Model, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
+        """Recompute every feature vector that was served online and compare it bit by bit."""
+        served = read(self.lake, model.name, ONLINE, to_us(start), to_us(end))
+        history = self.dataset(model).history
+        return skew(model, history, served, lambda number: self.versions.get(model, number).package.manifest)
+
+    # serving ---------------------------------------------------------------------------------------
+
+    def asgi(self, *, wait: float = 5.0) -> "Starlette":
+        """Return the HTTP application."""
+        from tenfold.serving.http import application
+
+        models = [release.model for release in self.project.releases]
+        return application(
+            {model.name: self.service(model) for model in models},
+            self.project.sources,
+            self.ingest,
+            wait=wait,
+        )
+
+    def serve(self, *, port: int = 8000, host: str = "127.0.0.1", wait: float = 5.0) -> None:
+        """Answer requests until interrupted; a worker must run, in this process or another one."""
+        import uvicorn
+
+        uvicorn.run(self.asgi(wait=wait), host=host, port=port, log_level="warning", access_log=False)
+
+
+def _first_answers(online: Matured, batch: Matured) -> Matured:
+    """Return both, without the batch answers of rows that were answered online."""
+    import numpy as np
+
+    answered = set(online.predictions.row)
+    rows = np.array(
+        [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64
+    )
+    batch = Matured(batch.predictions.take(rows), batch.y[rows])
+    if not len(online.y) or not len(batch.y):
+        return online if len(online.y) else batch
+    return online.join(batch)
+
+
+def _log(home: Path) -> Log:
+    from tenfold.sources.log import SQLiteLog
+
+    return SQLiteLog(home / "log.db")
+
+
+def _lake(home: Path) -> Lake:
+    from tenfold.sources.lake import DeltaLake
+
+    return DeltaLake(home / "lake")
+
+
+def _blobs(home: Path) -> Blobs:
+    from tenfold.sources.blobs import DirectoryBlobs
+
+    return DirectoryBlobs(home / "blobs")
+
+
+def _online(home: Path) -> OnlineStore:
+    from tenfold.store.lmdb import LMDBOnlineStore
+
+    return LMDBOnlineStore(home / "online")
+
+
+def _code() -> dict[str, str]:
+    """Return which code runs: the package's version and, in a git checkout, its commit."""
+    from importlib.metadata import version
+
+    found = {"tenfold": version("tenfold")}
+    try:
+        out = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    except FileNotFoundError:
+        return found
+    return found | {"git": out.stdout.strip()} if out.returncode == 0 else found

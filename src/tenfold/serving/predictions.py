@@ -1,0 +1,183 @@
+"""The prediction log: every answer with its features, ages, version and as-of time, durable before it is returned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenfold.core.clock import Clock
+from tenfold.core.times import iso
+from tenfold.processing.ingest import to_bytes, to_table
+from tenfold.sources.base import Lake, Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOPIC = "predictions"
+ONLINE, BATCH = "online", "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Answers as columns.
+
+    Attributes
+    ----------
+    id, row : n texts
+        The prediction's id, and the id of the row it is for.
+    on : n texts
+        The value by which the row meets its label.
+    version : (n,) int64
+    at : (n,) int64 microseconds UTC
+    score : (n,) float64
+    features : (n, n_features) float64
+    ages : (n, n_views) float64 microseconds, NaN where nothing was known of a key
+    request : n texts
+        The row as it was asked for, as JSON; empty for batch scoring, whose rows are in the lake.
+    """
+
+    model: str
+    mode: str
+    id: Sequence[str]
+    row: Sequence[str]
+    on: Sequence[str]
+    version: np.ndarray
+    at: np.ndarray
+    score: np.ndarray
+    decision: np.ndarray
+    features: np.ndarray
+    ages: np.ndarray
+    request: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: np.ndarray) -> "Predictions":
+        """Return the predictions at positions."""
+        texts = {
+            name: [getattr(self, name)[row] for row in rows.tolist()]
+            for name in ("id", "row", "on", "request")
+        }
+        arrays = {
+            name: getattr(self, name)[rows]
+            for name in ("version", "at", "score", "decision", "features", "ages")
+        }
+        return Predictions(self.model, self.mode, **texts, **arrays)
+
+
+class PredictionLog:
+    """Appends predictions to the log; idempotent by key."""
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log, self._clock = log, clock
+
+    def write(self, answers: Predictions, *, key: str) -> Predictions:
+        """Store predictions durably and return what is stored under the key: these, or the ones stored first."""
+        data = to_bytes(_to_table(answers))
+        now = self._clock.now()
+        batch = self._log.append(TOPIC, data, len(answers), arrival=now, stamp=self._clock.elapsed(), key=key)
+        return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
+
+    def find(self, key: str, model: str, mode: str) -> Predictions | None:
+        """Return the predictions stored under a key."""
+        batch = self._log.find(TOPIC, key)
+        return None if batch is None else _from_table(to_table(batch), model, mode)
+
+
+def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
+    """Return the predictions of a model in one mode with `start <= at < end`, in log order, each id once."""
+    if lake.version(TOPIC) < 0:
+        return _from_table(_to_table(nothing(model, mode)), model, mode)
+    where = (
+        f"""model = '{model}' AND mode = '{mode}' AND epoch_us("at") >= {start} AND epoch_us("at") < {end}"""
+    )
+    found = _from_table(lake.read(TOPIC, where=where), model, mode)
+    _, first = np.unique(np.array(found.id, dtype=object), return_index=True)
+    return found if len(first) == len(found) else found.take(np.sort(first))
+
+
+def nothing(model: str, mode: str) -> Predictions:
+    """Return no predictions."""
+    zero, blank = np.zeros(0), np.zeros((0, 0))
+    whole = np.zeros(0, dtype=np.int64)
+    return Predictions(model, mode, [], [], [], whole, whole, zero, zero.astype(np.bool_), blank, blank, [])
+
+
+def _to_table(answers: Predictions) -> "pa.Table":
+    import pyarrow as pa
+
+    count = len(answers)
+    return pa.table(
+        {
+            "prediction_id": pa.array(answers.id, pa.string()),
+            "model": pa.array([answers.model] * count, pa.string()),
+            "mode": pa.array([answers.mode] * count, pa.string()),
+            "version": pa.array(answers.version, pa.int64()),
+            "row_id": pa.array(answers.row, pa.string()),
+            "label_key": pa.array(answers.on, pa.string()),
+            "at": pa.array(answers.at, pa.int64()).cast(pa.timestamp("us", "UTC")),
+            "score": pa.array(answers.score, pa.float64()),
+            "decision": pa.array(answers.decision, pa.bool_()),
+            "features": _lists(answers.features),
+            "ages": _lists(answers.ages),
+            "request": pa.array(answers.request, pa.string()),
+        }
+    )
+
+
+def _lists(matrix: np.ndarray) -> "pa.Array":
+    import pyarrow as pa
+
+    width = matrix.shape[1] if matrix.ndim == 2 else 0
+    offsets = np.arange(len(matrix) + 1, dtype=np.int32) * width
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel(), pa.float64())
+    )
+
+
+def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
+    import pyarrow as pa
+
+    def numbers(name: str) -> np.ndarray:
+        return np.asarray(table.column(name).combine_chunks().to_numpy(zero_copy_only=False))
+
+    def matrix(name: str) -> np.ndarray:
+        values = table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return values.reshape(table.num_rows, -1) if table.num_rows else np.zeros((0, 0))
+
+    at = table.column("at").combine_chunks().cast(pa.int64()).to_numpy()
+    texts = {
+        name: table.column(name).to_pylist() for name in ("prediction_id", "row_id", "label_key", "request")
+    }
+    return Predictions(
+        model,
+        mode,
+        texts["prediction_id"],
+        texts["row_id"],
+        texts["label_key"],
+        numbers("version"),
+        at,
+        numbers("score"),
+        numbers("decision"),
+        matrix("features"),
+        matrix("ages"),
+        texts["request"],
+    )
+
+
+def as_dict(answers: Predictions, place: int, threshold: float, views: Sequence[str]) -> dict[str, Any]:
+    """Return one prediction as what a client gets."""
+    ages = answers.ages[place]
+    return {
+        "prediction_id": answers.id[place],
+        "model": answers.model,
+        "version": int(answers.version[place]),
+        "score": float(answers.score[place]),
+        "decision": bool(answers.decision[place]),
+        "threshold": threshold,
+        "as_of": iso(int(answers.at[place])),
+        "ages_s": {
+            name: None if np.isnan(age) else age / 1e6 for name, age in zip(views, ages.tolist(), strict=True)
+        },
+    }

@@ -1,0 +1,247 @@
+"""Models and labels: what is predicted, for which rows, when, and from what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.expr import Expr
+from tenfold.core.fingerprint import fingerprint
+from tenfold.core.times import duration
+from tenfold.features.view import Entity, FeatureView
+from tenfold.processing.derive import Source
+from tenfold.processing.evaluate import AS_OF, infer
+from tenfold.sources.declare import check_name
+from tenfold.training.metrics import METRICS
+
+
+class Estimator(Protocol):
+    """Anything with scikit-learn's `fit`."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Learn from X (n_rows, n_features) float64 and y (n_rows,) float64."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """The outcome of a row, looking ahead: an event that happens within `horizon` of the prediction.
+
+    Parameters
+    ----------
+    source
+        The events that hold the outcome.
+    on
+        The field, in the spine and in `source`, by which they meet.
+    value
+        The outcome as an expression over the event.
+    horizon
+        How long after the prediction the outcome may come. A row is mature, and may be learned from, when its
+        horizon has passed; before that, early outcomes would bias it.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from tenfold import Events, Label, col
+    >>> class Departure:
+    ...     flight_id: str
+    ...     delay: float
+    ...     at: datetime
+    >>> departures = Events("departures", Departure, time="at", id="flight_id")
+    >>> Label(departures, on="flight_id", value=col("delay") > 15, horizon="1d").horizon
+    '1d'
+    """
+
+    source: Source
+    on: str = field(kw_only=True)
+    value: Expr = field(kw_only=True)
+    horizon: str = field(kw_only=True)
+    view: FeatureView = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        duration(self.horizon, name="horizon")
+        entity = Entity("label", key=self.on)
+        view = FeatureView("label", entity=entity, source=self.source, features={"value": self.value.last()})
+        object.__setattr__(self, "view", view)
+
+    @property
+    def horizon_us(self) -> int:
+        """The horizon in microseconds."""
+        return duration(self.horizon)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that changes a label."""
+        return fingerprint(self.view.fingerprint, self.horizon)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What is predicted, when, from what, and how it is learned.
+
+    Parameters
+    ----------
+    spine
+        The source whose rows are predicted.
+    lead
+        How long before a row's event time the prediction is made.
+    features
+        Feature views, or single features `view["name"]`, in the order the estimator gets them.
+    estimator
+        An object with scikit-learn's `fit`; it is copied, never changed.
+    threshold
+        Scores from here on are decided as true.
+    metrics
+        Names of metrics to report; the first is the one models are compared by.
+    train_window
+        How much history to learn from; everything when not given.
+    test_window
+        How much of the newest mature history to keep aside for evaluation.
+
+    Raises
+    ------
+    DefinitionError
+        When a name, a window or a feature does not fit.
+    """
+
+    name: str
+    spine: Source = field(kw_only=True)
+    features: Sequence[FeatureView | Expr] = field(kw_only=True)
+    label: Label = field(kw_only=True)
+    estimator: Estimator = field(kw_only=True)
+    lead: str | None = field(default=None, kw_only=True)
+    threshold: float = field(default=0.5, kw_only=True)
+    metrics: Sequence[str] = field(default=("roc_auc",), kw_only=True)
+    train_window: str | None = field(default=None, kw_only=True)
+    test_window: str = field(default="14d", kw_only=True)
+    columns: Mapping[str, str] = field(init=False, repr=False)
+    views: Sequence[FeatureView] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name("model", self.name)
+        for text, name in (
+            (self.test_window, "test_window"),
+            (self.train_window, "train_window"),
+            (self.lead, "lead"),
+        ):
+            if text is not None:
+                duration(text, name=name)
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise NotFound("metric", metric, METRICS, within=f'model "{self.name}"')
+        if self.train_us is not None and self.train_us <= self.test_us:
+            raise DefinitionError(
+                f'model "{self.name}": test_window="{self.test_window}" leaves nothing to fit on, because it is part of '
+                f'train_window="{self.train_window}". Make test_window shorter.'
+            )
+        if not hasattr(self.estimator, "fit"):
+            raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
+        if self.label.on not in self.spine.fields:
+            raise NotFound("field", self.label.on, self.spine.fields, within=f'spine "{self.spine.name}"')
+        references = list(_references(self.features))
+        object.__setattr__(self, "views", _views(references))
+        self._check_keys()
+        types = self._types()
+        object.__setattr__(
+            self,
+            "columns",
+            {f"{view.name}.{name}": types[f"{view.name}.{name}"] for view, name in references},
+        )
+
+    @property
+    def lead_us(self) -> int:
+        """The lead in microseconds."""
+        return 0 if self.lead is None else duration(self.lead)
+
+    @property
+    def test_us(self) -> int:
+        """The test window in microseconds."""
+        return duration(self.test_window)
+
+    @property
+    def train_us(self) -> int | None:
+        """The training window in microseconds."""
+        return None if self.train_window is None else duration(self.train_window)
+
+    @property
+    def stored(self) -> list[FeatureView]:
+        """The views whose features are stored per key."""
+        return [view for view in self.views if view.entity is not None]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything declared that changes a trained version."""
+        views = {view.name: view.fingerprint for view in self.views}
+        estimator = [type(self.estimator).__qualname__, _parameters(self.estimator)]
+        times = [self.lead, self.train_window, self.test_window]
+        return fingerprint(
+            self.name,
+            self.spine.fingerprint,
+            views,
+            list(self.columns),
+            self.label.fingerprint,
+            estimator,
+            times,
+        )
+
+    def _check_keys(self) -> None:
+        for view in self.stored:
+            for key in view.entity.keys if view.entity else ():
+                if key not in self.spine.fields:
+                    raise NotFound(
+                        "field",
+                        key,
+                        self.spine.fields,
+                        within=f'spine "{self.spine.name}", key of view "{view.name}"',
+                    )
+
+    def _types(self) -> dict[str, str]:
+        types = {
+            f"{view.name}.{name}": kind for view in self.stored for name, kind in view.plan.types.items()
+        }
+        fields = {name: item.type for name, item in self.spine.fields.items()} | {AS_OF: "time"}
+        for view in self.views:
+            if view.entity is None:
+                names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in nodes(view)}
+                for name, expr in view.features.items():
+                    where = f'feature "{view.name}.{name}"'
+                    types[f"{view.name}.{name}"] = infer(expr.replace_leaves(names), fields | types, where)
+        return types
+
+
+def nodes(view: FeatureView) -> Iterator[Expr]:
+    """Yield the references to features of other views in a view."""
+    for expr in view.features.values():
+        yield from (node for node in expr.walk() if node.fn == "feature")
+
+
+def _references(features: Sequence[FeatureView | Expr]) -> Iterator[tuple[FeatureView, str]]:
+    for item in features:
+        if isinstance(item, FeatureView):
+            yield from ((item, name) for name in item.features)
+        elif isinstance(item, Expr) and item.fn == "feature":
+            yield item.args[2], item.args[1]
+        else:
+            raise DefinitionError(
+                f'features takes feature views and features such as view["name"], not {item!r}.'
+            )
+
+
+def _views(references: Sequence[tuple[FeatureView, str]]) -> list[FeatureView]:
+    """Return each view that is used, also by reference, those that are referred to first."""
+    found: dict[str, FeatureView] = {}
+
+    def visit(view: FeatureView) -> None:
+        for node in nodes(view):
+            visit(node.args[2])
+        if found.setdefault(view.name, view) is not view:
+            raise DefinitionError(f'two feature views are named "{view.name}". Rename one.')
+
+    for view, _ in references:
+        visit(view)
+    return list(found.values())
+
+
+def _parameters(estimator: Estimator) -> dict[str, str]:
+    given = estimator.get_params() if hasattr(estimator, "get_params") else vars(estimator)
+    return {name: repr(value) for name, value in sorted(given.items())}

@@ -1,0 +1,136 @@
+"""A trained version as files: the native model, a manifest of everything it needs, and golden rows checked at load."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from tenfold.core.errors import DefinitionError, SchemaError
+
+GOLDEN_ROWS = 32
+_MODEL, _MANIFEST = "model.txt", "manifest.json"
+
+
+class Predictor(Protocol):
+    """Scores rows; the same bits for one row and for many."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return shape (n_rows,) float64 for X (n_rows, n_features) float64."""
+        ...
+
+    def importance(self) -> np.ndarray:
+        """Return each feature's share of the total gain, shape (n_features,) float64, summing to 1."""
+        ...
+
+
+class LightGBMPredictor:
+    """A LightGBM booster in its own text format; probabilities for classifiers."""
+
+    def __init__(self, text: str) -> None:
+        import lightgbm
+
+        self.text = text
+        self._booster = lightgbm.Booster(model_str=text)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        threads = 1 if len(X) < 1000 else 2  # waiting for a second thread costs more than a few rows
+        return np.asarray(self._booster.predict(X, num_threads=threads))
+
+    def importance(self) -> np.ndarray:
+        gain = self._booster.feature_importance("gain")
+        return gain / max(gain.sum(), 1e-300)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version was made from and what it needs to answer.
+
+    `columns` are the model's features in order with their types; `categories` the known values of the text ones;
+    `reference` and `limits` are what drift is measured against;
+    `golden_rows` and `golden_scores` are replayed whenever the version is loaded.
+    """
+
+    model: str
+    declaration: str
+    columns: dict[str, str]
+    categories: dict[str, list[str]]
+    views: dict[str, str]
+    threshold: float
+    metrics: dict[str, float]
+    reference: dict[str, Any]
+    limits: dict[str, float]
+    importance: dict[str, float]
+    tables: dict[str, int]
+    training_set: str
+    rows: int
+    period: tuple[int, int]
+    libraries: dict[str, str]
+    golden_rows: bytes
+    golden_scores: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A version in memory."""
+
+    predictor: Predictor
+    manifest: Manifest
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files to store."""
+        text = getattr(self.predictor, "text", None)
+        if text is None:
+            raise DefinitionError(f"{type(self.predictor).__name__} has no native format to store.")
+        return {_MODEL: text.encode(), _MANIFEST: msgspec.json.encode(self.manifest)}
+
+
+def predictor_of(estimator: Any) -> Predictor:
+    """Return the native predictor of a fitted estimator.
+
+    Raises
+    ------
+    DefinitionError
+        When the estimator has no format that is safe to load: tenfold never stores pickles.
+    """
+    booster = getattr(estimator, "booster_", None)
+    if booster is None:
+        raise DefinitionError(
+            f"{type(estimator).__name__} cannot be stored: only LightGBM's estimators have a safe native format here. "
+            "Use LGBMClassifier or LGBMRegressor."
+        )
+    return LightGBMPredictor(booster.model_to_string())
+
+
+def load(files: Mapping[str, bytes]) -> Package:
+    """Return a version from its files, after its golden rows gave the stored scores again, bit for bit.
+
+    Raises
+    ------
+    SchemaError
+        When they did not: the library or the machine computes something else than where the version was tested.
+    """
+    manifest = msgspec.json.decode(files[_MANIFEST], type=Manifest)
+    predictor = LightGBMPredictor(files[_MODEL].decode())
+    rows = np.frombuffer(manifest.golden_rows, dtype=np.float64).reshape(-1, len(manifest.columns))
+    stored = np.frombuffer(manifest.golden_scores, dtype=np.float64)
+    differing = int((predictor.predict(rows) != stored).sum())
+    if differing:
+        raise SchemaError(
+            f"{differing} of {len(stored)} golden rows of model {manifest.model} score differently here than when it was "
+            f"trained with {manifest.libraries}. Train it again on this machine, or install those versions."
+        )
+    return Package(predictor, manifest)
+
+
+def golden(X: np.ndarray, scores: np.ndarray) -> tuple[bytes, bytes]:
+    """Return evenly spaced rows and their scores as bytes."""
+    places = np.unique(np.linspace(0, len(X) - 1, GOLDEN_ROWS).astype(np.int64))
+    return np.ascontiguousarray(X[places]).tobytes(), scores[places].tobytes()
+
+
+def libraries(names: Sequence[str]) -> dict[str, str]:
+    """Return the installed versions of packages."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in names}

@@ -1,0 +1,62 @@
+"""From features to what an estimator takes: one float64 row per prediction, the same offline and online."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tenfold.processing.derive import apply
+from tenfold.processing.evaluate import AS_OF, evaluate
+from tenfold.processing.frame import Column, Frame
+from tenfold.training.model import Model, nodes
+
+Categories = Mapping[str, Sequence[str]]
+
+
+def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.ndarray) -> dict[str, Column]:
+    """Return the model's columns, in its order, for rows of the spine.
+
+    Parameters
+    ----------
+    spine
+        The spine's fields, n rows.
+    stored
+        Features per stored view, n rows each.
+    at
+        The moment of each prediction: int64 microseconds UTC, shape (n,).
+    """
+    rows = len(at)
+    frame, _ = apply(model.spine, spine, rows)
+    frame[AS_OF] = Column("time", at, np.ones(rows, dtype=np.bool_))
+    for view in model.stored:
+        for name, item in stored[view.name].items():
+            frame[f"{view.name}.{name}"] = item
+    for view in model.views:
+        if view.entity is None:
+            names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in nodes(view)}
+            for name, expr in view.features.items():
+                frame[f"{view.name}.{name}"] = evaluate(expr.replace_leaves(names), frame, rows)
+    return {name: frame[name] for name in model.columns}
+
+
+def vocabulary(columns: Mapping[str, Column]) -> dict[str, list[str]]:
+    """Return the sorted distinct values of every text column."""
+    return {
+        name: sorted({text for text in item.values.tolist() if text is not None})
+        for name, item in columns.items()
+        if item.type == "str"
+    }
+
+
+def encode(columns: Mapping[str, Column], categories: Categories) -> np.ndarray:
+    """Return shape (n_rows, n_columns) float64: numbers as they are, text as its place in `categories`, null as NaN.
+
+    Text that is not among the categories is NaN too.
+    """
+    return np.column_stack([_numbers(item, categories.get(name)) for name, item in columns.items()])
+
+
+def _numbers(item: Column, categories: Sequence[str] | None) -> np.ndarray:
+    if item.type != "str":
+        return item.numbers()
+    places = {text: float(place) for place, text in enumerate(categories or ())}
+    return np.array([places.get(text, np.nan) for text in item.values.tolist()], dtype=np.float64)

@@ -1,0 +1,217 @@
+"""Every embedded storage engine passes every check, and a wrong one fails the checks that name its fault."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
+from tenfold.sources import contract as sources
+from tenfold.sources import lake_contract as lakes
+from tenfold.sources.blobs import DirectoryBlobs
+from tenfold.sources.lake import DeltaLake
+from tenfold.sources.log import SQLiteLog
+from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
+from tenfold.store import contract as stores
+from tenfold.store.lmdb import LMDBOnlineStore
+from tenfold.store.memory import MemoryOnlineStore
+
+
+def always(thing):
+    """A memory engine's place is the object itself."""
+    return lambda: thing
+
+
+LOGS = {"memory": lambda path: always(MemoryLog()), "sqlite": lambda path: lambda: SQLiteLog(path / "log.db")}
+LAKES = {
+    "memory": lambda path: always(MemoryLake()),
+    "delta": lambda path: lambda: DeltaLake(path / "a lake é *?#"),
+}
+BLOBS = {
+    "memory": lambda path: always(MemoryBlobs()),
+    "directory": lambda path: lambda: DirectoryBlobs(path / "blobs"),
+}
+STORES = {
+    "memory": lambda path: always(MemoryOnlineStore()),
+    "lmdb": lambda path: lambda: LMDBOnlineStore(path / "online", map_size=2**30),
+}
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable]:
+    """Wrap a factory so that everything it opens is closed at the end."""
+    things = []
+
+    def remember(make):
+        def make_and_remember():
+            things.append(make())
+            return things[-1]
+
+        return make_and_remember
+
+    yield remember
+    for thing in things:
+        getattr(thing, "close", lambda: None)()
+
+
+def name(check):
+    return check.__name__
+
+
+@pytest.mark.parametrize("check", sources.log_checks(), ids=name)
+@pytest.mark.parametrize("engine", LOGS)
+def test_log(engine, check, tmp_path, opened):
+    check(opened(LOGS[engine](tmp_path)))
+
+
+@pytest.mark.parametrize("check", lakes.checks(), ids=name)
+@pytest.mark.parametrize("engine", LAKES)
+def test_lake(engine, check, tmp_path):
+    check(LAKES[engine](tmp_path))
+
+
+@pytest.mark.parametrize("check", sources.blob_checks(), ids=name)
+@pytest.mark.parametrize("engine", BLOBS)
+def test_blobs(engine, check, tmp_path):
+    check(BLOBS[engine](tmp_path))
+
+
+@pytest.mark.parametrize("check", stores.checks(), ids=name)
+@pytest.mark.parametrize("engine", STORES)
+def test_online_store(engine, check, tmp_path, opened):
+    check(opened(STORES[engine](tmp_path)))
+
+
+class ForgetsKeys(MemoryLog):
+    def append(self, topic, data, count, *, arrival, stamp, key=None):
+        return super().append(topic, data, count, arrival=arrival, stamp=stamp)
+
+
+class MovesBack(MemoryOnlineStore):
+    def write(self, states, offsets):
+        super().write(states, {})
+        self._offsets.update(offsets)
+
+
+class WritesTwice(MemoryLake):
+    def append(self, table, rows, *, writer, upto):
+        if upto <= self.position(table, writer):
+            self._positions.pop((table, writer), None)
+        return super().append(table, rows, writer=writer, upto=upto)
+
+
+class Overwrites(MemoryBlobs):
+    def put(self, name, files):
+        if name in self._blobs and all("/" not in file for file in files):
+            self.delete(name)
+        return super().put(name, files)
+
+
+def failures(checks, make):
+    """The names of the checks that an implementation does not pass."""
+    failed = set()
+    for check in checks:
+        with suppress(AssertionError):
+            check(always(make()))
+            continue
+        failed.add(check.__name__)
+    return failed
+
+
+def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
+    assert failures(sources.log_checks(), ForgetsKeys) == {
+        "log_reads_back",
+        "log_key_is_stored_once",
+        "log_key_belongs_to_a_topic",
+        "log_keeps_any_text_and_bytes",
+        "log_threads_append_one_key_once",
+        "log_reopens",
+    }
+
+
+def test_a_store_that_lets_offsets_move_back_fails_the_checks_of_offsets():
+    assert failures(stores.checks(), MovesBack) >= {"offset_never_moves_back", "reopens"}
+
+
+def test_a_lake_that_writes_twice_fails_the_checks_of_positions():
+    assert failures(lakes.checks(), WritesTwice) == {
+        "writer_position_is_stored_once",
+        "compacts_and_keeps_versions",
+        "threads_append_one_position_once",
+        "reopens",
+    }
+
+
+def test_blobs_that_change_fail_the_checks_of_change():
+    assert failures(sources.blob_checks(), Overwrites) == {"blobs_never_change", "blobs_threads_put_at_once"}
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"other"), lambda file: file.unlink()])
+@pytest.mark.parametrize("file", ["model.txt", "@manifest.json"])
+def test_a_changed_blob_is_refused(tmp_path, file, change):
+    blobs = DirectoryBlobs(tmp_path)
+    blobs.put("fraud/3", {"model.txt": b"tree"})
+    change(tmp_path / "fraud@3" / file)
+    with pytest.raises(
+        SchemaError, match=r'blob "fraud/3" is not what was stored: .* put it again from its source'
+    ):
+        blobs.get("fraud/3")
+
+
+def test_what_a_killed_put_leaves_is_invisible(tmp_path):
+    blobs = DirectoryBlobs(tmp_path)
+    (tmp_path / ".0123").mkdir()
+    (tmp_path / ".0123" / "model.txt").write_bytes(b"half")
+    assert blobs.names() == []
+    blobs.put("fraud/3", {"model.txt": b"tree"})
+    assert blobs.names() == ["fraud/3"]
+
+
+def test_delta_keeps_its_whole_log_and_leaves_nothing_aside(tmp_path):
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    lake = DeltaLake(tmp_path)
+    lake.append("payments", pa.table({"_offset": [0]}), writer="w", upto=1)
+    assert DeltaTable(tmp_path / "payments").metadata().configuration == {
+        "delta.enableExpiredLogCleanup": "false"
+    }
+    assert [entry.name for entry in tmp_path.iterdir()] == ["payments"]
+
+
+@pytest.mark.parametrize("folder", ["a[1]", "50%"])
+def test_delta_refuses_folders_it_cannot_address(tmp_path, folder):
+    with pytest.raises(DefinitionError, match=r'Choose a path without "\[", "\]" and "%"'):
+        DeltaLake(tmp_path / folder)
+
+
+def test_delta_reads_across_checkpoints(tmp_path):
+    import pyarrow as pa
+
+    lake = DeltaLake(tmp_path)
+    for number in range(105):
+        lake.append("payments", pa.table({"_offset": [number]}), writer="w", upto=number + 1)
+    assert lake.position("payments", "w") == 105
+    assert lake.read("payments", version=3)["_offset"].to_pylist() == [0, 1, 2, 3]
+    assert lake.read("payments")["_offset"].to_pylist() == list(range(105))
+
+
+def test_a_second_lmdb_store_in_one_process_is_refused(tmp_path):
+    store = LMDBOnlineStore(tmp_path, map_size=2**20)
+    with pytest.raises(Unavailable, match=r"already open in this process. A process may open it once; share"):
+        LMDBOnlineStore(tmp_path, map_size=2**20)
+    store.close()
+    LMDBOnlineStore(tmp_path, map_size=2**20).close()
+
+
+def test_a_full_lmdb_store_writes_nothing(tmp_path):
+    store = LMDBOnlineStore(tmp_path, map_size=2**20)
+    store.write({b"a": b"1"}, {"payments": 1})
+    with pytest.raises(Unavailable, match=r"is full. Nothing was written; open it with a larger map_size"):
+        store.write({b"b": b"x" * 2**21}, {"payments": 2})
+    assert list(store.items()) == [(b"a", b"1")]
+    assert store.offsets() == {"payments": 1}
+    store.close()
+    larger = LMDBOnlineStore(tmp_path, map_size=2**23)
+    larger.write({b"b": b"x" * 2**21}, {"payments": 2})
+    larger.close()
