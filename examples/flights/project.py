@@ -307,7 +307,6 @@ release = Release(
         checks.at_least("roc_auc", 0.70),
         checks.at_most("calibration_gap", 0.10),
         checks.beats_champion("log_loss", by=-0.005),
-        checks.no_skew(rows=200),
     ],
     monitors=[
         checks.at_least("roc_auc", 0.74, window="7d", then="retrain"),

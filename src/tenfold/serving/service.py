@@ -9,11 +9,13 @@ import numpy as np
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import NotFound, SchemaError, Unavailable
+from tenfold.core.times import iso
 from tenfold.processing.conform import Misfit, convert
 from tenfold.processing.frame import Column, column
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Log
+from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name, lookup
 from tenfold.training.model import Model
@@ -141,7 +143,7 @@ class Service:
         stored = self._predictions.find(prediction_id, self.model.name, ONLINE)
         version = self._versions.production(self.model)
         if stored is None:
-            answer = self._answer(values, row, at, version, row_id, prediction_id)
+            answer = self._answer(values, at, version, row_id, prediction_id)
             stored = self._predictions.write(answer, key=prediction_id)
         names = [view.name for view in self.model.stored]
         return as_dict(stored, 0, version.package.manifest.threshold, names)
@@ -155,7 +157,7 @@ class Service:
             ) from misfit
 
     def _answer(
-        self, values: Mapping[str, Any], row: Any, at: int, version: Loaded, row_id: str, prediction_id: str
+        self, values: Mapping[str, Any], at: int, version: Loaded, row_id: str, prediction_id: str
     ) -> Predictions:
         found = lookup(self._store, self.model.stored, values, at)
         fields = self.model.spine.root.fields
@@ -179,8 +181,18 @@ class Service:
             score >= manifest.threshold,
             X,
             np.array([ages], dtype=np.float64),
-            [_encode(row).decode()],
+            [_request(fields, values)],
         )
+
+
+def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:
+    """Return the row as JSON that reads back to the same values."""
+    times = {
+        name: iso(values[name])
+        for name, item in fields.items()
+        if item.type == "time" and values[name] is not None
+    }
+    return _encode({**values, **times}).decode()
 
 
 def too_late(seconds: float) -> str:
