@@ -31,6 +31,20 @@ class Sources:
         return list(vars(self).items())
 
 
+KNOWN = {
+    "schedule": "published",
+    "departures": "departed",
+    "arrivals": "arrived",
+    "cancellations": "cancelled",
+    "planes": "since",
+}
+
+
+def known(name: str, rows: pd.DataFrame) -> pd.Series:
+    """Return from when each row of a source was known; an hour's weather when the hour is over."""
+    return rows["hour"] + pd.Timedelta(hours=1) if name == "weather" else rows[KNOWN[name]]
+
+
 def load() -> Sources:
     """Return all sources for the year."""
     flights = _flights()

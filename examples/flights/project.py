@@ -22,6 +22,7 @@ from tenfold import (
     col,
     count,
 )
+from tenfold.core.expr import Expr
 
 ZONE = "America/New_York"
 LATE = 15  # minutes
@@ -131,10 +132,19 @@ carrier_here = Entity("carrier_here", key=("carrier", "origin"))
 aircraft = Entity("aircraft", key="tailnum")
 
 
-def declare(departures: Events | Derived, arrivals: Events | Derived, lead: str = "60m") -> Model:
-    """Declare the features and the model over given sources, so that their mistakes can be shown side by side."""
-    delays = Derived("delays", source=departures, added={"late": col("dep_delay") > LATE})
-    late, delay = col("late"), col("dep_delay")
+MINUTES = col("dep_delay")
+
+
+def declare(
+    departures: Events | Derived,
+    arrivals: Events | Derived,
+    *,
+    lead: str | None = "60m",
+    delay: Expr = MINUTES,
+) -> Model:
+    """Declare the features and the model over given sources, so that mistakes can be shown beside what is right."""
+    delays = Derived("delays", source=departures, added={"late": delay > LATE})
+    late = col("late")
 
     at_origin = FeatureView(
         "at_origin",
