@@ -87,7 +87,7 @@ def main() -> None:
         with flights.project.open(platform) as app:
             _check_served(app, story, progress)
             _refuse_seconds(app, progress)
-            _replay(app, sources, START + options.days * DAY, story, progress)
+            _replay(app, sources, START + options.days * DAY, progress)
             _test(app, story, progress)
             story.year = year_of(app, MODEL, START, END)
             _roll_back(app, story, progress)
@@ -147,7 +147,7 @@ def _refuse_seconds(app: App, progress: Progress) -> None:
     raise SystemExit("the gate let in a model that was trained on delays in seconds")
 
 
-def _replay(app: App, sources: Sources, start: int, story: Story, progress: Progress) -> None:
+def _replay(app: App, sources: Sources, start: int, progress: Progress) -> None:
     progress.step("load the rest of the year; the clock of history hides what is not yet known")
     _ingest(app, sources, start, MATURE)
     app.flush()

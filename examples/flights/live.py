@@ -87,6 +87,7 @@ class Processes:
     clock: Path
     port: int
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    restarting: set[str] = field(default_factory=set)
 
     def start(self, name: str) -> None:
         """Start a process; its output goes to a file in the home folder."""
@@ -100,9 +101,11 @@ class Processes:
     def kill(self, name: str) -> None:
         """End a process at once, as a power cut would (SIGKILL), and start it again."""
         process = self.running[name]
+        self.restarting.add(name)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         self.start(name)
+        self.restarting.discard(name)
 
     def __enter__(self) -> "Processes":
         self.home.mkdir(parents=True, exist_ok=True)
@@ -157,8 +160,8 @@ class Client:
             return 0, {}
 
     def _check(self) -> None:
-        for name, process in self._processes.running.items():
-            if process.poll() is not None:
+        for name, process in list(self._processes.running.items()):
+            if process.poll() is not None and name not in self._processes.restarting:
                 raise SystemExit(
                     f"{name} ended with {process.returncode}; see {self._processes.home / name}.log"
                 )

@@ -319,7 +319,7 @@ release = Release(
         checks.beats_champion("log_loss", by=-0.005),
     ],
     monitors=[
-        checks.at_least("roc_auc", 0.74, window="7d", then="retrain"),
+        checks.at_least("roc_auc", 0.74, window="14d", then="retrain"),
         checks.at_most("calibration_gap", 0.06, window="28d", then="retrain"),
     ],
 )

@@ -46,9 +46,11 @@ def year_of(app: App, model: Model, start: int, end: int) -> Year:
     months = []
     for first, last in itertools.pairwise(edges):
         mine, other = served.between(first, last), frozen.between(first, last)
-        auc = [roc_auc(part.y, part.predictions.score) for part in (other, mine)]
+        auc_frozen, auc_loop = (roc_auc(part.y, part.predictions.score) for part in (other, mine))
         name = to_datetime(first).astimezone(ZoneInfo(ZONE)).strftime("%Y-%m")
-        months.append(Month(name, float(mine.y.mean()), *auc, len(mine.y), _decisions(app, first, last)))
+        months.append(
+            Month(name, float(mine.y.mean()), auc_frozen, auc_loop, len(mine.y), _decisions(app, first, last))
+        )
     kept = {
         name: calibration_curve(part.y, part.predictions.score)
         for name, part in (("loop", served), ("frozen", frozen))

@@ -104,14 +104,16 @@ class Project:
 
     def source(self, name: str) -> Events:
         """Return a source by name; NotFound names the nearest."""
-        return _get("source", self.sources, name)
+        found: Events = _get("source", self.sources, name)
+        return found
 
     def release(self, model: str | None = None) -> Release:
         """Return the release of a model by name; without one, the only release there is."""
         known = {release.model.name: release for release in self.releases}
         if model is None and len(known) == 1:
             return next(iter(known.values()))
-        return _get("model", known, model or "")
+        found: Release = _get("model", known, model or "")
+        return found
 
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""
@@ -296,9 +298,7 @@ class App:
         def score_day(first: int, last: int) -> int:
             return len(self.score(release.model, first, last))
 
-        return replay(
-            self.loop(release), self.clock, to_us(start), to_us(end), score=score_day, flush=self.flush
-        )
+        return replay(self.loop(release), self.clock, to_us(start), to_us(end), score=score_day)
 
     # predictions -----------------------------------------------------------------------------------
 
@@ -327,6 +327,7 @@ class App:
 
     def matured(self, model: Model, start: int, end: int) -> Matured:
         """Return what was served in [start, end), once per row, whose outcome is known by now."""
+        self.flush()
         history = self.dataset(model).history
         online, batch = (read(self.lake, model.name, mode, start, end) for mode in (ONLINE, BATCH))
         parts = [mature(model, history, part, self.clock.now()) for part in (online, batch)]

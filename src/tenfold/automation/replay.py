@@ -25,13 +25,7 @@ class Day:
 
 
 def replay(
-    loop: Loop,
-    clock: VirtualClock | SharedClock,
-    start: int,
-    end: int,
-    *,
-    score: Callable[[int, int], int],
-    flush: Callable[[], object],
+    loop: Loop, clock: VirtualClock | SharedClock, start: int, end: int, *, score: Callable[[int, int], int]
 ) -> Iterator[Day]:
     """Run history day by day and yield each day as it is done.
 
@@ -42,14 +36,9 @@ def replay(
     ----------
     score
         Scores and logs the rows predicted in [start, end) and returns how many there were.
-    flush
-        Makes logged predictions readable for the monitors; called once a week.
     """
-    for place, moment in enumerate(range(start, end, DAY)):
+    for moment in range(start, end, DAY):
         clock.set(moment)
-        if place % 7 == 0:
-            flush()
         trainings = loop.tick()
         yield Day(moment, score(moment, min(moment + DAY, end)), trainings)
     clock.set(end)
-    flush()

@@ -92,17 +92,18 @@ class _Windows:
         self.span = self.top - self.base + 1
         self.queries = self.code(group, at)
         starts = self.code(records.group, self.start)
-        self.late = _out_of_order(starts, records.until)
-        self.rows = np.flatnonzero(~self.late)
+        late = _out_of_order(starts, records.until)
+        self.late, self.rows = np.flatnonzero(late), np.flatnonzero(~late)
         self.starts = starts[self.rows]
-        self.hi = np.searchsorted(self.starts, self.queries, side="right")
+        self.hi = self.starts.searchsorted(self.queries, side="right")
         self._ranges: dict[int | None, np.ndarray] = {}
+        self._overlays: dict[int | None, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._prefixes: dict[tuple[int, str], np.ndarray] = {}
         self._parts: dict[tuple[int, str], np.ndarray] = {}
 
     def code(self, group: np.ndarray, moment: np.ndarray) -> np.ndarray:
         """Return one sortable integer per (group, moment)."""
-        return group * self.span + (np.clip(moment, self.base, self.top) - self.base)
+        return group * self.span + (np.minimum(np.maximum(moment, self.base), self.top) - self.base)
 
     @cached_property
     def events(self) -> np.ndarray:
@@ -114,7 +115,7 @@ class _Windows:
             if window is None:
                 first = np.searchsorted(self.events, self.group * self.span, side="left")
             else:
-                first = np.searchsorted(self.events, self.code(self.group, self.at - window), side="right")
+                first = self.events.searchsorted(self.code(self.group, self.at - window), side="right")
             self._ranges[window] = np.minimum(first, self.hi)
         return self._ranges[window]
 
@@ -170,7 +171,7 @@ class _Windows:
             self._prefixes[place, part] = prefix
         prefix = self._prefixes[place, part]
         result = prefix[self.hi] - prefix[self.lo(window)]
-        rows, first, behind = self.overlay(window, values != 0)
+        rows, first, behind = self._visible(window)
         if len(rows):
             change = np.zeros(len(self.queries) + 1, dtype=np.int64)
             np.add.at(change, first, values[rows])
@@ -180,14 +181,25 @@ class _Windows:
 
     def overlay(self, window: int | None, member: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the out-of-order rows with the range of queries each is visible to."""
-        rows = np.flatnonzero(self.late & member)
-        until = self.records.until[rows] + 1
-        end = until if window is None else np.minimum(self.records.event[rows] + window, until)
-        group = self.records.group[rows]
-        first = np.searchsorted(self.queries, self.code(group, self.start[rows]), side="left")
-        behind = np.searchsorted(self.queries, self.code(group, end), side="left")
-        seen = behind > first
+        rows, first, behind = self._visible(window)
+        if not len(rows):
+            return rows, first, behind
+        seen = member[rows]
         return rows[seen], first[seen], behind[seen]
+
+    def _visible(self, window: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if window not in self._overlays:
+            self._overlays[window] = (self.late, self.late, self.late)
+            if len(self.late):
+                rows = self.late
+                until = self.records.until[rows] + 1
+                end = until if window is None else np.minimum(self.records.event[rows] + window, until)
+                group = self.records.group[rows]
+                first = np.searchsorted(self.queries, self.code(group, self.start[rows]), side="left")
+                behind = np.searchsorted(self.queries, self.code(group, end), side="left")
+                seen = behind > first
+                self._overlays[window] = (rows[seen], first[seen], behind[seen])
+        return self._overlays[window]
 
     def last(self, source: Input, window: int | None) -> Column:
         lo = self.lo(window)
@@ -247,7 +259,7 @@ def _range_extreme(
     return result
 
 
-def _identity(dtype: np.dtype, fn: str) -> object:
+def _identity(dtype: np.dtype, fn: str) -> float:
     if dtype == np.float64:
         return np.inf if fn == "min" else -np.inf
     return np.iinfo(np.int64).max if fn == "min" else np.iinfo(np.int64).min

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from tenfold.core.expr import AS_OF
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel import Input, Records
 from tenfold.features.view import FeatureView, slot
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
-from tenfold.processing.evaluate import AS_OF, evaluate
+from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame
 
 OFFSET = "_offset"

@@ -82,7 +82,7 @@ def _values(stored: object, type_: str, count: int) -> np.ndarray:
         values = np.empty(count, dtype=object)
         values[:] = stored
         return values
-    return np.frombuffer(stored, dtype=DTYPES[type_])  # type: ignore[call-overload, no-any-return]
+    return np.frombuffer(stored, dtype=DTYPES[type_])  # type: ignore[call-overload]
 
 
 def empty(view: FeatureView) -> Rows:
@@ -99,14 +99,12 @@ def empty(view: FeatureView) -> Rows:
 
 
 def _join(old: Rows, new: Rows) -> Rows:
-    return Rows(
-        *(_both(old, new, name) for name in ("event", "known", "until", "offset", "ids")),
-        tuple(_join_input(one, two) for one, two in zip(old.inputs, new.inputs, strict=True)),
-    )
-
-
-def _both(old: Rows, new: Rows, name: str) -> np.ndarray:
-    return np.concatenate([getattr(old, name), getattr(new, name)])
+    arrays = {
+        name: np.concatenate([getattr(old, name), getattr(new, name)])
+        for name in ("event", "known", "until", "offset", "ids")
+    }
+    inputs = tuple(_join_input(one, two) for one, two in zip(old.inputs, new.inputs, strict=True))
+    return Rows(**arrays, inputs=inputs)
 
 
 def _join_input(old: Input, new: Input) -> Input:

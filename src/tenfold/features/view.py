@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tenfold.core.errors import DefinitionError, NotFound, suggest
-from tenfold.core.expr import Expr, feature
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, infer, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.features.kernel import Aggregate
 from tenfold.processing.derive import Source
-from tenfold.processing.evaluate import AS_OF, infer
 from tenfold.sources.declare import check_name
 
 
@@ -28,6 +27,10 @@ class Entity:
 
     def __post_init__(self) -> None:
         check_name("entity", self.name)
+        if not self.keys or len(set(self.keys)) < len(self.keys):
+            raise DefinitionError(
+                f'entity "{self.name}": key={self.key!r} does not name one or more different fields.'
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,8 +123,9 @@ class FeatureView:
         check_name("feature view", self.name)
         if not self.features:
             raise DefinitionError(f'feature view "{self.name}" has no features.')
-        for name in self.features:
+        for name, expr in self.features.items():
             check_name("feature", name)
+            need(expr, self._where(name))
         plan = self._stored_plan() if self.entity is not None else self._request_plan()
         object.__setattr__(self, "plan", plan)
 
@@ -147,16 +151,23 @@ class FeatureView:
         assert self.entity is not None  # noqa: S101 - for the type checker; the caller has looked
         types = self._types()
         for key in self.entity.keys:
-            if key not in types:
-                raise DefinitionError(
-                    f'feature view "{self.name}": key "{key}" of entity "{self.entity.name}" is not a field of source '
-                    f'"{self.source.name}".{suggest(key, types)}'
-                )
+            self._check_key(self.entity, key, types)
         compiler = _Compiler(self.name, types)
         outputs = {name: compiler.output(name, expr) for name, expr in self.features.items()}
         slots = dict(compiler.types) | {AS_OF: "time"}
         result = {name: infer(expr, slots, self._where(name)) for name, expr in outputs.items()}
         return Plan(tuple(compiler.inputs), tuple(compiler.aggregates), outputs, result)
+
+    def _check_key(self, entity: Entity, key: str, types: Mapping[str, str]) -> None:
+        where = f'feature view "{self.name}": key "{key}" of entity "{entity.name}"'
+        if key not in types:
+            raise DefinitionError(
+                f'{where} is not a field of source "{self.source.name}".{suggest(key, types)}'
+            )
+        if types[key] == "float":
+            raise DefinitionError(
+                f"{where} is a float, and floats that look equal may differ. Use an int or a str."
+            )
 
     def _request_plan(self) -> Plan:
         for name, expr in self.features.items():
@@ -210,7 +221,7 @@ class _Compiler:
         if node.where is not None and infer(node.where, self._fields, where) != "bool":
             raise DefinitionError(f"{where}: where={node.where.text} is not a condition.")
         kind = infer(node.args[0], self._fields, where)
-        if node.fn not in ("last", "count") and kind not in ("int", "float", "bool"):
+        if node.fn not in ("last", "count") and kind not in NUMERIC:
             raise DefinitionError(f"{where}: {node.fn} needs numbers, and {node.args[0].text} is {kind}.")
         place = self._input(node, kind)
         name = slot(len(self.aggregates))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,13 @@ class Matured:
     def join(self, other: "Matured") -> "Matured":
         """Return both, ordered by prediction time; ages are left out, as the two kinds know different ones."""
         one, two = self.predictions, other.predictions
-        texts = {name: [*getattr(one, name), *getattr(two, name)] for name in ("id", "row", "on", "request")}
+        texts: dict[str, Any] = {
+            name: [*getattr(one, name), *getattr(two, name)] for name in ("id", "row", "on", "request")
+        }
         names = ("version", "at", "score", "decision", "features")
-        arrays = {name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names}
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names
+        }
         rows = len(arrays["at"])
         both = Predictions(one.model, "all", **texts, **arrays, ages=np.full((rows, 0), np.nan))
         order = np.argsort(both.at, kind="stable")
