@@ -1,0 +1,26 @@
+"""Every Python block of the documentation runs, page by page, from the first to the last."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/concepts.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text()
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
