@@ -23,6 +23,12 @@ def write_report(app: App, model: Model, year: Year, result: dict[str, Any], pat
             svg.calibration(year.calibration, label="Calibration of the loop and of the frozen version"),
         ),
         Section("The year", _table(year), wide=True),
+        Section(
+            "Drift by feature and week, most important first",
+            _drift(year),
+            note="PSI against the training set of version 1",
+            wide=True,
+        ),
         Section("What was decided", _decisions(result), note="the audit log", wide=True),
         Section(
             "What the model looks at", _importance(app, model), note="share of gain, version in production"
@@ -94,6 +100,20 @@ def _late(year: Year) -> str:
         label="Share of late flights by week: what happened and what was predicted",
         x_labels=[(week.start / 1e6, iso(week.start)[5:10]) for week in year.weeks[::9]],
         y_label="late",
+    )
+
+
+def _drift(year: Year) -> str:
+    """Return the heat map of the features that carry the model; the others would fill the page with noise."""
+    shown = sorted(year.drift.rows, key=lambda row: -row["importance"])[:18]
+    return svg.heatmap(
+        [row["feature"] for row in shown],
+        year.drift.weeks,
+        year.drift.psi[:18],
+        label="Population stability index of the eighteen most important features by week",
+        weights=[row["importance"] for row in shown],
+        notes=[f"{row['psi']:.2f} {row['verdict']}" for row in shown],
+        width=1000,
     )
 
 

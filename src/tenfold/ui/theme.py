@@ -97,7 +97,7 @@ th,td{padding:.45rem .9rem .45rem 0;text-align:left;vertical-align:middle;border
 th:last-child,td:last-child{padding-right:0}
 tbody tr:last-child>*{border-bottom:0}
 thead th{font-weight:500;color:var(--muted);font-size:.82rem;white-space:nowrap}
-tbody th{font-weight:600}
+tbody th{font-weight:600;white-space:nowrap}
 .r{text-align:right;white-space:nowrap}.c{text-align:center}
 td:not(.r){min-width:6.5rem}
 td svg{display:inline-block;vertical-align:middle}
