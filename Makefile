@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check crash bench lock format clean
+.PHONY: help setup demo leak test check crash lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +20,9 @@ setup: .venv/ready  ## make .venv
 
 demo: .venv/ready  ## run a production ML system through a year of real flights (about 4 minutes)
 	$(BIN)/python -m examples.flights.demo --out build $(ARGS)
+
+leak: .venv/ready  ## show the usual leak: better offline, worse live, and its cure (about a minute)
+	$(BIN)/python -m examples.flights.leak --out build/leak.json --home build/leak $(ARGS)
 
 test: .venv/ready  ## unit, contract, property, example and document tests
 	$(BIN)/python -m pytest -q -m "not slow and not crash" $(ARGS)
