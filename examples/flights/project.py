@@ -293,15 +293,15 @@ cancelled = FeatureView(
 # Model and release -------------------------------------------------------------------------------
 
 ESTIMATOR = LGBMClassifier(
-    n_estimators=300,
+    n_estimators=200,
     num_leaves=31,
-    learning_rate=0.05,
+    learning_rate=0.075,
     min_child_samples=200,
     colsample_bytree=0.4,
     reg_lambda=50,
     max_bin=127,
     cat_smooth=100,
-    n_jobs=2,
+    n_jobs=1,  # the second core serves
     deterministic=True,
     force_row_wise=True,
     random_state=7,

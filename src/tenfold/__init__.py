@@ -4,14 +4,17 @@ The one rule: a feature as of t is a function of records known strictly before t
 [t, t + horizon]. Backfill, stream, request, training set and replay are that same function run somewhere else.
 """
 
-from tenfold.automation.release import Release
-from tenfold.core.expr import col, count
-from tenfold.features.view import Entity, FeatureView
-from tenfold.monitoring import checks
-from tenfold.processing.derive import Derived
-from tenfold.project import App, Platform, Project
-from tenfold.sources.declare import Events, Table
-from tenfold.training.model import Label, Model
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenfold.automation.release import Release
+    from tenfold.core.expr import col, count
+    from tenfold.features.view import Entity, FeatureView
+    from tenfold.monitoring import checks
+    from tenfold.processing.derive import Derived
+    from tenfold.project import App, Platform, Project
+    from tenfold.sources.declare import Events, Table
+    from tenfold.training.model import Label, Model
 
 __all__ = [
     "App",
@@ -29,3 +32,34 @@ __all__ = [
     "col",
     "count",
 ]
+
+_PLACES = {
+    "App": "tenfold.project:App",
+    "Derived": "tenfold.processing.derive:Derived",
+    "Entity": "tenfold.features.view:Entity",
+    "Events": "tenfold.sources.declare:Events",
+    "FeatureView": "tenfold.features.view:FeatureView",
+    "Label": "tenfold.training.model:Label",
+    "Model": "tenfold.training.model:Model",
+    "Platform": "tenfold.project:Platform",
+    "Project": "tenfold.project:Project",
+    "Release": "tenfold.automation.release:Release",
+    "Table": "tenfold.sources.declare:Table",
+    "checks": "tenfold.monitoring.checks:",
+    "col": "tenfold.core.expr:col",
+    "count": "tenfold.core.expr:count",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `tenfold --help` needs none of them."""
+    from pkgutil import resolve_name
+
+    if name not in _PLACES:
+        raise AttributeError(f'module "tenfold" has no attribute "{name}"')
+    found = globals()[name] = resolve_name(_PLACES[name])
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

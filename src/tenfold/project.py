@@ -19,7 +19,7 @@ from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.core.times import FOREVER, to_us
 from tenfold.features.view import FeatureView
 from tenfold.monitoring import telemetry
-from tenfold.monitoring.performance import Matured, mature
+from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.processing import quarantine
@@ -40,7 +40,7 @@ from tenfold.store.worker import Worker
 from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset, TrainingSet
-from tenfold.training.fit import Split, newest_split
+from tenfold.training.fit import Split, first_row, newest_split
 from tenfold.training.model import Model
 from tenfold.training.train import Trainer
 
@@ -244,7 +244,7 @@ class App:
         """Train on the newest mature history, or on a given split; returns the registered version, not yet promoted."""
         dataset = self.dataset(model)
         return self.trainer.train(
-            model, dataset, split or newest_split(model, self.clock.now(), int(dataset.at[0]))
+            model, dataset, split or newest_split(model, self.clock.now(), first_row(dataset))
         )
 
     def rebuild(self, model: Model, run_id: str) -> bool:
@@ -331,7 +331,7 @@ class App:
         history = self.dataset(model).history
         online, batch = (read(self.lake, model.name, mode, start, end) for mode in (ONLINE, BATCH))
         parts = [mature(model, history, part, self.clock.now()) for part in (online, batch)]
-        return _first_answers(*parts)
+        return first_answers(*parts)
 
     def skew(self, model: Model, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
         """Recompute every feature vector that was served online and compare it bit by bit."""
@@ -341,8 +341,8 @@ class App:
 
     # serving ---------------------------------------------------------------------------------------
 
-    def asgi(self, *, wait: float = 5.0) -> "Starlette":
-        """Return the HTTP application."""
+    def asgi(self, *, wait: float = 5.0, hosts: Sequence[str] = ()) -> "Starlette":
+        """Return the HTTP application; with `hosts`, it answers only requests for these Host names."""
         from tenfold.serving.http import application
 
         models = [release.model for release in self.project.releases]
@@ -351,27 +351,17 @@ class App:
             self.project.sources,
             self.ingest,
             wait=wait,
+            hosts=hosts,
         )
 
     def serve(self, *, port: int = 8000, host: str = "127.0.0.1", wait: float = 5.0) -> None:
         """Answer requests until interrupted; a worker must run, in this process or another one."""
         import uvicorn
 
-        uvicorn.run(self.asgi(wait=wait), host=host, port=port, log_level="warning", access_log=False)
+        from tenfold.serving.http import LOCAL
 
-
-def _first_answers(online: Matured, batch: Matured) -> Matured:
-    """Return both, without the batch answers of rows that were answered online."""
-    import numpy as np
-
-    answered = set(online.predictions.row)
-    rows = np.array(
-        [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64
-    )
-    batch = Matured(batch.predictions.take(rows), batch.y[rows])
-    if not len(online.y) or not len(batch.y):
-        return online if len(online.y) else batch
-    return online.join(batch)
+        app = self.asgi(wait=wait, hosts=LOCAL if host in LOCAL else ())
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
 def _log(home: Path) -> Log:

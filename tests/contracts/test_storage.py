@@ -88,15 +88,26 @@ class ForgetsKeys(MemoryLog):
 
 
 class MovesBack(MemoryOnlineStore):
-    def write(self, states, offsets):
-        super().write(states, {})
+    def write(self, states, offsets, *, after=None):
+        written = super().write(states, {}, after=after)
         self._offsets.update(offsets)
+        return written
+
+
+class LetsLateWritersWin(MemoryOnlineStore):
+    def write(self, states, offsets, *, after=None):
+        return super().write(states, offsets)
 
 
 class WritesTwice(MemoryLake):
-    def append(self, table, rows, *, writer, upto):
+    def append(self, table, rows, *, writer, upto, after=None):
         if upto <= self.position(table, writer):
             self._positions.pop((table, writer), None)
+        return super().append(table, rows, writer=writer, upto=upto, after=after)
+
+
+class LetsLateAppendsIn(MemoryLake):
+    def append(self, table, rows, *, writer, upto, after=None):
         return super().append(table, rows, writer=writer, upto=upto)
 
 
@@ -131,6 +142,14 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
 
 def test_a_store_that_lets_offsets_move_back_fails_the_checks_of_offsets():
     assert failures(stores.checks(), MovesBack) >= {"offset_never_moves_back", "reopens"}
+
+
+def test_a_store_that_lets_late_writers_win_fails_the_checks_of_late_writers():
+    assert failures(stores.checks(), LetsLateWritersWin) >= {"a_late_writer_writes_nothing"}
+
+
+def test_a_lake_that_lets_late_appends_in_fails_the_check_of_late_writers():
+    assert failures(lakes.checks(), LetsLateAppendsIn) == {"a_late_writer_stores_nothing"}
 
 
 def test_a_lake_that_writes_twice_fails_the_checks_of_positions():

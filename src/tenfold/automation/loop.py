@@ -10,7 +10,7 @@ from tenfold.automation.gates import judge_candidate, passed, reason
 from tenfold.automation.journal import Effect, Journal, Step
 from tenfold.automation.release import Release
 from tenfold.core.clock import Clock
-from tenfold.core.errors import GateFailed
+from tenfold.core.errors import GateFailed, TenfoldError
 from tenfold.core.times import UNITS, iso
 from tenfold.monitoring.checks import judge
 from tenfold.monitoring.performance import Matured
@@ -18,7 +18,7 @@ from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.service import Versions
 from tenfold.sources.database import Database
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, newest_split
+from tenfold.training.fit import Split, first_row, newest_split
 from tenfold.training.train import Trainer
 
 WEEK = UNITS["w"]
@@ -53,10 +53,10 @@ class Loop:
         Returns the causes of the trainings that were run.
         """
         now = self.clock.now()
-        due = [*self._scheduled(now), *self._degraded(now)]
-        for cause, why in due[:1]:
-            self.retrain(cause, why)
-        return [cause for cause, _ in due[:1]]
+        due = [*self._scheduled(now), *self._degraded(now)][:1]
+        for cause, why in due:
+            self._attempt(cause, why)
+        return [cause for cause, _ in due]
 
     def resume(self) -> int:
         """Finish the trainings that a crash interrupted, each from its first unfinished step; return how many."""
@@ -71,7 +71,7 @@ class Loop:
         """Train, gate, and promote or refuse; one training per cause, however often it is asked for."""
         now = self.clock.now()
         model = self.release.model
-        split = split or newest_split(model, now, int(self.dataset().at[0]))
+        split = split or newest_split(model, now, first_row(self.dataset()))
         given = {
             "model": model.name,
             "why": why,
@@ -91,7 +91,7 @@ class Loop:
         GateFailed
             When a gate refuses it; the version is archived and the refusal is in the audit log.
         """
-        split = newest_split(self.release.model, self.clock.now(), int(self.dataset().at[0]))
+        split = newest_split(self.release.model, self.clock.now(), first_row(self.dataset()))
         verdict = self._judge(number, split)
         with_tx = self._decide(number, verdict, by=by, cause=f"promote/{number}/{self.clock.now()}")
         with self.database.transaction() as tx:
@@ -102,6 +102,17 @@ class Loop:
                 verdict["results"],
             )
         return str(verdict["why"])
+
+    def _attempt(self, cause: str, why: str) -> None:
+        """Train; a training that cannot be done is a decision too, and is tried again a day later."""
+        try:
+            self.retrain(cause, why)
+        except TenfoldError as error:
+            evidence = {"trigger": why, "error": type(error).__name__}
+            name = self.release.model.name
+            self.audit.record(
+                "training", name, "failed", str(error), by="loop", evidence=evidence, cause=cause
+            )
 
     def _run(self, run_id: str) -> dict[str, Any]:
         return self.journal.run(run_id, self._steps(run_id), owner="loop")
@@ -171,8 +182,8 @@ class Loop:
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
         every = self.release.every_us
-        newest = self._newest_training()
-        if every is None or newest is None or now - newest < every:
+        newest = self._newest("gate")
+        if every is None or newest is None or now - newest < every or self._failed_lately(now):
             return []
         days = (now - newest) // UNITS["d"]
         return [
@@ -188,7 +199,7 @@ class Loop:
         production = self.registry.production(model.name)
         if production is None or self._judged(now) or not self.release.monitors:
             return []
-        week, newest = now // WEEK, self._newest_training() or 0
+        week, newest = now // WEEK, self._newest("gate") or 0
         horizon = model.label.horizon_us
         longest = max(check.window or 0 for check in self.release.monitors)
         served = self.matured(now - horizon - longest, now)
@@ -215,6 +226,16 @@ class Loop:
         newest = self.audit.list(self.release.model.name, "monitor", 1)
         return bool(newest) and newest[-1].at // WEEK == now // WEEK
 
-    def _newest_training(self) -> int | None:
-        runs = [run for run in self.trainer.runs.list(self.release.model.name, 20) if run.kind == "train"]
-        return runs[0].started if runs else None
+    def _failed_lately(self, now: int) -> bool:
+        failed = self._newest("training")
+        return failed is not None and now - failed < UNITS["d"]
+
+    def _newest(self, kind: str) -> int | None:
+        """Return when the loop itself last decided about a training of this model; what a person tried does not count."""
+        name = self.release.model.name
+        found = [
+            item.at
+            for item in self.audit.list(kind=kind, limit=100)
+            if item.by == "loop" and item.subject.split("/")[0] == name
+        ]
+        return found[-1] if found else None

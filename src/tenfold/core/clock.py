@@ -1,11 +1,12 @@
 """The one place that reads the time and the one place that waits."""
 
 import mmap
-import struct
 import threading
 import time
 from pathlib import Path
 from typing import Protocol
+
+_CELL = 8
 
 
 class Clock(Protocol):
@@ -66,11 +67,12 @@ class SharedClock(SystemClock):
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(struct.pack("<q", 0))
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            file.truncate(
+                _CELL
+            )  # a new file becomes zeros; processes that start together cannot disturb each other
+            self._map = mmap.mmap(file.fileno(), _CELL)
         self._cell = memoryview(self._map).cast("q")
         self._lock = threading.Lock()
 

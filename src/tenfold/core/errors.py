@@ -31,7 +31,7 @@ class SchemaError(TenfoldError, ValueError):
 
 
 class NotFound(TenfoldError, LookupError):
-    """A name that is not known, with the nearest one that is.
+    """A name that is not known, with the nearest one that is, or with `hint`, which says what to do instead.
 
     Examples
     --------
@@ -39,10 +39,12 @@ class NotFound(TenfoldError, LookupError):
     no feature "spend_1hr" in feature view "card". Did you mean "spend_1h"? Known: spend_1h.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, within: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, within: str = "", hint: str = ""
+    ) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         where = f" in {within}" if within else ""
-        super().__init__(f'no {kind} "{name}"{where}.{suggest(name, self.known)}')
+        super().__init__(f'no {kind} "{name}"{where}.{hint or suggest(name, self.known)}')
 
 
 class Conflict(TenfoldError):

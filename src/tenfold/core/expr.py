@@ -4,10 +4,13 @@ An expression is a value. It is written with `col("amount") > 10`, knows its nam
 by itself: `tenfold.processing.evaluate` gives it one meaning for arrays of any length, one row included.
 
 Null rules: a null input makes a null result, except for `is_null`, `fill_null` and the three-valued `&` and `|`
-(false & null is false, true | null is true). Division by zero is null. Integers divide to floats.
+(false & null is false, true | null is true). What cannot be represented is null: a division by zero, a float that is
+not finite, an integer of 2^53 or more in magnitude. So integers are exact as floats too, and nothing wraps around.
+Integers divide to floats; true and false count as 1 and 0 in arithmetic; text compares by code point.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +19,13 @@ from tenfold.core.times import UNITS, duration
 
 NUMERIC = ("int", "float", "bool")
 AGGREGATES = ("count", "sum", "mean", "min", "max", "last")
+LARGEST_LITERAL = 2**43
+"""Constants keep within the limit that records have to keep."""
 
-# name -> result type; "same" is the type of the first input, "number" is int for ints and float otherwise
+AS_OF = "_as_of"
+"""The column that holds the moment a feature is asked for; `age` reads it."""
+
+# name -> result type; "number" is int for ints and float otherwise, "same" the type of the inputs or, mixed, "number"
 FUNCTIONS = {
     "add": "number",
     "sub": "number",
@@ -214,7 +222,7 @@ def col(name: str) -> Expr:
     >>> col("delay").mean(window="3h").text
     'mean(delay, window=10800s)'
     """
-    if not isinstance(name, str) or not name:
+    if type(name) is not str or not name:
         raise DefinitionError(f'col({name!r}) is not a column name. Write for example col("amount").')
     return Expr("col", (name,))
 
@@ -224,11 +232,17 @@ def count(*, window: str, where: Expr | None = None) -> Expr:
     return _aggregate("count", lit(1), window, where)
 
 
-def lit(value: object) -> Expr:
+def lit(value: Any) -> Expr:
     """Return a constant as an expression."""
     if isinstance(value, Expr):
         return value
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None:
+        raise DefinitionError(
+            "None cannot be part of an expression. To ask whether a value is missing, write .is_null()."
+        )
+    if isinstance(value, (int, float)) and not (math.isfinite(value) and abs(value) < LARGEST_LITERAL):
+        raise DefinitionError(f"{value!r} cannot be part of an expression. Numbers are smaller than 2^43.")
+    if isinstance(value, (bool, int, float, str)):
         return Expr("lit", (value,))
     raise DefinitionError(
         f"{value!r} cannot be part of an expression. Use a number, text, True or False, or col(...)."
@@ -245,6 +259,10 @@ def _call(fn: str, *args: object) -> Expr:
 
 
 def _aggregate(fn: str, value: Expr, window: str | None, where: Expr | None) -> Expr:
+    if where is not None:
+        need(where, f"where of {fn}")
+    if window is None and fn != "last":
+        raise DefinitionError(f'{fn} needs a window. Write for example window="30d".')
     inner = [*value.aggregates(), *(where.aggregates() if where is not None else ())]
     if inner:
         raise DefinitionError(
@@ -258,10 +276,83 @@ def _zone(zone: str) -> str:
 
     try:
         zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        hint = suggest(zone, zoneinfo.available_timezones())
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
+        hint = suggest(str(zone), zoneinfo.available_timezones())
         raise DefinitionError(f'"{zone}" is not a time zone.{hint}') from error
     return zone
+
+
+def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
+    """Return the type of an expression over columns of the given types.
+
+    Raises
+    ------
+    DefinitionError
+        Names the column that is not there or the function that does not take such a type; `where` says in which
+        declaration.
+    """
+    need(expr, where)
+    if expr.fn == "col":
+        name = expr.args[0]
+        if name not in types:
+            known = [other for other in types if not other.startswith("_")]
+            raise DefinitionError(f'{where} reads column "{name}", which is not there.{suggest(name, known)}')
+        return types[name]
+    if expr.fn == "lit":
+        return literal(expr.args[0])
+    if expr.fn not in FUNCTIONS:
+        raise DefinitionError(
+            f"{where} uses {expr.text} where rows are computed one by one. Use it in a feature view."
+        )
+    inputs = [infer(arg, types, where) for arg in expr.args if isinstance(arg, Expr)]
+    if not _fits(expr.fn, inputs):
+        raise DefinitionError(f"{where}: {expr.text} does not fit columns of type {' and '.join(inputs)}.")
+    if expr.fn == "age" and AS_OF not in types:
+        raise DefinitionError(
+            f"{where}: {expr.text} depends on the moment a feature is asked for. Use age in a feature, on the result of "
+            'an aggregate, for example col("at").last().age("d").'
+        )
+    return result_type(expr.fn, inputs)
+
+
+def need(value: object, where: str) -> None:
+    """Raise DefinitionError unless a value is an expression."""
+    if not isinstance(value, Expr):
+        raise DefinitionError(f'{where} is {value!r}, not an expression. Write for example col("amount").')
+
+
+def literal(value: object) -> str:
+    """Return the type of a constant."""
+    return {bool: "bool", int: "int", str: "str"}.get(type(value), "float")
+
+
+def result_type(fn: str, inputs: Sequence[str]) -> str:
+    """Return the type of a function's result for inputs that fit it.
+
+    Examples
+    --------
+    >>> result_type("add", ["int", "bool"]), result_type("fill_null", ["int", "float"])
+    ('int', 'float')
+    """
+    kind = FUNCTIONS[fn]
+    if kind == "same" and len(set(inputs)) == 1:
+        return inputs[0]
+    if kind in ("same", "number"):
+        return "float" if "float" in inputs else "int"
+    return kind
+
+
+def _fits(fn: str, inputs: Sequence[str]) -> bool:
+    both = set(inputs)
+    if fn in ("eq", "ne", "lt", "le", "gt", "ge", "fill_null"):
+        return len(both) == 1 or both <= set(NUMERIC)
+    if fn in ("and", "or", "not"):
+        return both == {"bool"}
+    if fn in ("hour", "minute_of_day", "weekday", "month"):
+        return both == {"time"}
+    if fn == "age":
+        return inputs[0] == "time"
+    return fn == "is_null" or both <= set(NUMERIC)
 
 
 _SIGNS = {
@@ -293,7 +384,11 @@ def _text(node: object) -> str:
         return f"({_text(node.args[0])} {_SIGNS[node.fn]} {_text(node.args[1])})"
     inner = [_text(arg) for arg in node.args]
     if node.window is not None:
-        inner.append(f"window={node.window / UNITS['s']:g}s")
+        inner.append(f"window={_span(node.window)}")
     if node.where is not None:
         inner.append(f"where={_text(node.where)}")
     return f"{node.fn}({', '.join(inner)})"
+
+
+def _span(us: int) -> str:
+    return f"{us // UNITS['ms']}ms" if us % UNITS["s"] else f"{us // UNITS['s']}s"

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tenfold.core.errors import DefinitionError
 
@@ -14,6 +15,7 @@ UNITS = {
     "w": 604_800_000_000,
 }
 DAY = UNITS["d"]
+LONGEST = 365_000 * DAY
 FOREVER = 2**62
 """Later than any instant: the end of what has not ended."""
 
@@ -21,7 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORM = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d|w)")
 
 
-def duration(text: str, *, name: str = "duration") -> int:
+def duration(text: object, *, name: str = "duration") -> int:
     """Return a duration in microseconds.
 
     Raises
@@ -35,6 +37,8 @@ def duration(text: str, *, name: str = "duration") -> int:
     True
     """
     match = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if match is not None and int(match[1]) * UNITS[match[2]] > LONGEST:
+        raise DefinitionError(f'{name}="{text}" is longer than 1,000 years.')
     if match is None:
         raise DefinitionError(
             f'{name}="{text}" is not a duration. Write a whole number and one of ms, s, m, h, d, w, '
@@ -43,8 +47,8 @@ def duration(text: str, *, name: str = "duration") -> int:
     return int(match[1]) * UNITS[match[2]]
 
 
-def to_us(moment: datetime | str | int) -> int:
-    """Return an instant in microseconds since 1970 UTC; naive datetimes are refused.
+def to_us(moment: Any) -> int:
+    """Return an instant in microseconds since 1970 UTC from a datetime, a text or microseconds; naive ones are refused.
 
     Examples
     --------
@@ -58,6 +62,10 @@ def to_us(moment: datetime | str | int) -> int:
         return moment
     if isinstance(moment, str):
         moment = _parse(moment)
+    if not isinstance(moment, datetime):
+        raise DefinitionError(
+            f"{moment!r} is not a date or time. Write for example 2013-04-01T06:00:00+00:00."
+        )
     if moment.tzinfo is None:
         raise DefinitionError(
             f"{moment.isoformat()} has no time zone. Write for example {moment.isoformat()}+00:00."

@@ -13,7 +13,7 @@ from tenfold.features.view import FeatureView, slot
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column, Frame, joint_codes
 
 OFFSET = "_offset"
 
@@ -45,8 +45,10 @@ class Rows:
         return Records(group, self.event, self.known, self.until, self.inputs)
 
 
-def rows_of(view: FeatureView, frame: Frame, rows: int) -> tuple[list[Column], Rows]:
-    """Return the key columns and the records of a view, in the order of the frame."""
+def rows_of(
+    view: FeatureView, frame: Frame, rows: int, ids: np.ndarray | None = None
+) -> tuple[list[Column], Rows]:
+    """Return the key columns and the records of a view, in the order of the frame; `ids` when they are at hand."""
     columns, keep = apply(view.source, frame, rows)
     root = view.source.root
     member = np.ones(rows, dtype=np.bool_) if keep is None else keep.values
@@ -63,7 +65,7 @@ def rows_of(view: FeatureView, frame: Frame, rows: int) -> tuple[list[Column], R
         columns[KNOWN].values,
         np.full(rows, FOREVER, dtype=np.int64),
         columns[OFFSET].values,
-        identities([columns[name] for name in root.ids]),
+        identities([columns[name] for name in root.ids]) if ids is None else ids,
         tuple(inputs),
     )
     return keys, found
@@ -153,29 +155,15 @@ def key_codes(parts: Sequence[Sequence[Column]]) -> tuple[list[np.ndarray], int]
     A key with a null part gets -1: it belongs to no entity.
     """
     lengths = [len(columns[0]) for columns in parts]
-    code = np.zeros(sum(lengths), dtype=np.int64)
     valid = np.ones(sum(lengths), dtype=np.bool_)
-    size = 1
+    code, size = np.zeros(sum(lengths), dtype=np.int64), 1
     for columns in zip(*parts, strict=True):
-        values = np.concatenate([item.values for item in columns])
         valid &= np.concatenate([item.valid for item in columns])
-        place, distinct = _factorize(values, columns[0].type)
-        _, code = np.unique(code * distinct + place, return_inverse=True)
-        size = int(code.max()) + 1 if len(code) else 0
+        place, distinct = joint_codes(columns)
+        both = Column("int", code * distinct + place, valid)
+        code, size = (place, distinct) if size == 1 else joint_codes([both])
     code = np.where(valid, code, -1)
     return np.split(code, np.cumsum(lengths)[:-1]), size
-
-
-def _factorize(values: np.ndarray, type_: str) -> tuple[np.ndarray, int]:
-    if type_ != "str":
-        distinct, place = np.unique(values, return_inverse=True)
-        return place, len(distinct)
-    import pyarrow as pa
-
-    coded = pa.array(values, type=pa.string()).dictionary_encode()
-    return coded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), max(
-        len(coded.dictionary), 1
-    )
 
 
 def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dict[str, Column]:

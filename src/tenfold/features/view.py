@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tenfold.core.errors import DefinitionError, NotFound, suggest
 from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, infer, need
@@ -137,7 +138,7 @@ class FeatureView:
     def __iter__(self) -> Iterator[Expr]:
         return iter([feature(self, name) for name in self.features])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a value of this view."""
         keys = None if self.entity is None else self.entity.keys
@@ -213,7 +214,13 @@ class _Compiler:
             )
         for node in found:
             self._slot(node, where)
-        return expr.replace_leaves(self._slots)
+        result = expr.replace_leaves(self._slots)
+        for outside in sorted(result.columns() - set(self.types)):
+            raise DefinitionError(
+                f'{where} reads column "{outside}" outside of an aggregate, where there is one value per key. '
+                f'Write for example col("{outside}").last().'
+            )
+        return result
 
     def _slot(self, node: Expr, where: str) -> None:
         if node.text in self._slots:

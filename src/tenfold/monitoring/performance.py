@@ -70,6 +70,18 @@ def mature(model: Model, history: History, predictions: Predictions, now: int) -
     return Matured(predictions.take(rows), found.values[rows])
 
 
+def first_answers(online: Matured, batch: Matured) -> Matured:
+    """Return both, without the batch answers of rows that were answered online."""
+    answered = set(online.predictions.row)
+    rows = np.array(
+        [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64
+    )
+    batch = Matured(batch.predictions.take(rows), batch.y[rows])
+    if not len(online.y) or not len(batch.y):
+        return online if len(online.y) else batch
+    return online.join(batch)
+
+
 def weekly(model: Model, matured: Matured, origin: int) -> list[Week]:
     """Return one row per week counted from `origin`, in order."""
     numbers = (matured.predictions.at - origin) // WEEK

@@ -12,7 +12,7 @@ from tenfold.serving.predictions import Predictions
 from tenfold.store.offline import History
 from tenfold.training.model import Model
 from tenfold.training.package import Manifest
-from tenfold.training.vector import assemble, encode
+from tenfold.training.vector import assemble, encode, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,9 @@ def skew(model: Model, history: History, served: Predictions, manifest: Callable
     if not len(served):
         return Skew(0, 0, 0, {})
     spine = _rows(model, served)
+    keys = keys_of(model, spine)
     stored = {
-        view.name: history.features(view, [spine[name] for name in view.entity.keys], served.at)
+        view.name: history.features(view, [keys[name] for name in view.entity.keys], served.at)
         for view in model.stored
         if view.entity is not None
     }

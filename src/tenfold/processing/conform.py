@@ -1,27 +1,31 @@
-"""Checks on the way in: every row either fits its source's declaration or is set aside with a reason."""
+"""Checks on the way in: every row either fits its source's declaration or is set aside with a reason.
+
+One function judges a row: `convert`. A table is checked column by column; the rows that are not surely fine are judged
+as rows, so a table and a list of the same rows are decided alike.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from tenfold.core.errors import DefinitionError, SchemaError, TenfoldError, suggest
 from tenfold.core.times import to_us
 from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import Column, Frame, column, from_arrow, types_of
+from tenfold.processing.frame import Column, Frame, column, concat, types_of
+from tenfold.processing.tables import Given, cells, column_of, given
 from tenfold.sources.declare import Events, Field
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 EARLIEST = to_us(datetime(1970, 1, 1, tzinfo=UTC))
 LATEST = to_us(datetime(2200, 1, 1, tzinfo=UTC))
 LARGEST = 2.0**43
 """Numbers from here on cannot be summed exactly."""
+ID_BYTES = 1_024
+"""Bytes of UTF-8 an id may have: ids are kept in columns as wide as the longest."""
 
 KNOWN = "_known"
 """The column that says from when a record was known."""
@@ -46,17 +50,21 @@ class Conformed:
 
 
 class Misfit(TenfoldError):
-    """A value does not fit its field: the reason of a reject."""
+    """A value does not fit its field: the reason of a reject. Reasons name fields and types, not values: few are many."""
 
 
 def conform(source: Events, data: Any) -> Conformed:
     """Split data into the rows that fit a source and the rows that do not.
 
+    NaN, NaT and NA are nulls; a float that is whole fits an int; digits of an instant below a microsecond are dropped.
+    A decimal does not fit a float, as few decimals are floats.
+
     Parameters
     ----------
     data
-        Rows (a list of dicts), an Arrow table, any data frame with the Arrow interface (pandas, Polars, DuckDB), or a
-        path to a .parquet, .csv, .json or .ndjson file.
+        Rows (a list of dicts, or one dict), an Arrow table, any data frame with the Arrow interface (pandas, Polars,
+        DuckDB), or a path to a .parquet, .csv, .json or .ndjson file. Lines of a file that cannot be split count as rows
+        after its last one.
 
     Raises
     ------
@@ -67,130 +75,83 @@ def conform(source: Events, data: Any) -> Conformed:
         raise DefinitionError(f'"{source.name}" is derived; ingest its source "{source.root.name}" instead.')
     if isinstance(data, Mapping):
         data = [data]
-    if isinstance(data, list):
-        frame, places, rejects = _from_rows(source, data)
-        originals: Callable[[int], Any] = data.__getitem__
-    else:
-        table = _table(data)
-        _check_columns(source, table.column_names)
-        frame, places, rejects, originals = _from_table(source, table)
-    return _finish(source, frame, places, rejects, originals)
-
-
-def _table(data: Any) -> "pa.Table":
-    import pyarrow as pa
-
-    if isinstance(data, (str, Path)):
-        return _file(Path(data))
-    if isinstance(data, pa.Table):
-        return data
-    if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
-    raise SchemaError(
-        f"{type(data).__name__} cannot be ingested. Give a list of dicts, an Arrow table, a data frame or a path to a file."
-    )
-
-
-def _file(path: Path) -> "pa.Table":
-    from pyarrow import csv, json, parquet
-
-    readers = {
-        ".parquet": parquet.read_table,
-        ".csv": csv.read_csv,
-        ".json": json.read_json,
-        ".ndjson": json.read_json,
-    }
-    if path.suffix not in readers:
-        raise SchemaError(f'"{path}" cannot be ingested. Known file types: {", ".join(sorted(readers))}.')
-    if not path.exists():
-        raise SchemaError(f'there is no file "{path}".')
-    return readers[path.suffix](path)
+    if not isinstance(data, (list, tuple)):
+        data = given(data, types_of(source.fields))
+    if isinstance(data, Given):
+        _check_columns(source, data.names)
+        return _finish(source, *_from_table(source, data), data.row)
+    return _finish(source, *_from_rows(source, data), data.__getitem__)
 
 
 def _check_columns(source: Events, names: Sequence[str]) -> None:
     missing = sorted(set(source.fields) - set(names))
     extra = sorted(set(names) - set(source.fields))
+    twice = sorted({name for name in names if names.count(name) > 1})
     if extra:
         raise SchemaError(
-            f'source "{source.name}" has no column "{extra[0]}".{suggest(extra[0], source.fields)} Nothing was stored.'
+            f'source "{source.name}" has no column "{_clean(extra[0])[:100]}".{suggest(extra[0], source.fields)} '
+            "Nothing was stored."
         )
     if missing:
         raise SchemaError(f'source "{source.name}" misses column "{missing[0]}". Nothing was stored.')
+    if twice:
+        raise SchemaError(f'source "{source.name}" gets column "{twice[0]}" twice. Nothing was stored.')
 
 
-def _from_table(
-    source: Events, table: "pa.Table"
-) -> tuple[dict[str, Column], np.ndarray, list[Reject], Callable[[int], Any]]:
-    import pyarrow as pa
+Split = tuple[dict[str, Column], np.ndarray, list[Reject]]
+"""The rows that fit, as columns; their places in the input; the others."""
 
-    def original(place: int) -> Any:
-        return table.slice(place, 1).to_pylist()[0]
 
-    try:
-        frame = from_arrow(_aware(source, table), types_of(source.fields))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, Misfit):
-        rows = table.to_pylist()
-        frame, places, rejects = _from_rows(source, rows)
-        return frame, places, rejects, rows.__getitem__
-    bad: dict[int, str] = {}
+def _from_table(source: Events, table: Given) -> Split:
+    frame: dict[str, Column] = {}
+    sure = np.ones(len(table), dtype=np.bool_)
     for name, field in source.fields.items():
-        _note(bad, _blank_nan(frame, name, field), f'"{name}" is missing')
-        if field.type in ("float", "int"):
-            _note(
-                bad,
-                np.abs(frame[name].values.astype(np.float64)) >= LARGEST,
-                f'"{name}" is too large for exact sums (2^43)',
-            )
-        if field.type == "time":
-            values, valid = frame[name].values, frame[name].valid
-            _note(
-                bad,
-                valid & ((values < EARLIEST) | (values >= LATEST)),
-                f'"{name}" is not between 1970 and 2200',
-            )
-    keep = np.ones(table.num_rows, dtype=np.bool_)
-    keep[list(bad)] = False
-    rejects = [Reject(place, original(place), reason) for place, reason in sorted(bad.items())]
-    return {name: item.take(keep) for name, item in frame.items()}, np.flatnonzero(keep), rejects, original
+        item = table.column(name)
+        frame[name], fits = column_of(item, field.type) or _one_by_one(name, field, item)
+        sure &= fits & _within(frame[name], field)
+    if sure.all() and not table.torn:
+        return frame, np.arange(len(table)), []
+    doubtful = np.flatnonzero(~sure)
+    rows = [*(table.row(place) for place in doubtful.tolist()), *table.torn]
+    found, places, rejects = _from_rows(source, rows)
+    where = np.concatenate([doubtful, np.arange(len(table), len(table) + len(table.torn))])
+    joined = np.concatenate([np.flatnonzero(sure), where[places]])
+    order = np.argsort(joined)
+    both = {name: concat([item.take(sure), found[name]]).take(order) for name, item in frame.items()}
+    return both, joined[order], [Reject(int(where[item.place]), item.row, item.reason) for item in rejects]
 
 
-def _blank_nan(frame: dict[str, Column], name: str, field: Field) -> np.ndarray:
-    """Turn NaN into null, as data frames use it, and return where a needed value is missing."""
-    item = frame[name]
-    if field.type == "float":
-        blank = np.isnan(item.values)
-        item = Column("float", np.where(blank, 0.0, item.values), item.valid & ~blank)
-        frame[name] = item
-    return ~item.valid if not field.nullable else np.zeros(len(item), dtype=np.bool_)
+def _within(item: Column, field: Field) -> np.ndarray:
+    """Return which values are in range and not missing."""
+    fits = item.valid | field.nullable
+    if field.type == "time":
+        fits &= ~item.valid | ((item.values >= EARLIEST) & (item.values < LATEST))
+    elif field.type in ("int", "float"):
+        fits &= (item.values > -LARGEST) & (item.values < LARGEST)
+    return fits
 
 
-def _note(bad: dict[int, str], rows: np.ndarray, reason: str) -> None:
-    for place in np.flatnonzero(rows).tolist():
-        bad.setdefault(place, reason)
+def _one_by_one(name: str, field: Field, item: Any) -> tuple[Column, np.ndarray]:
+    """Return a column whose values have to be looked at one by one, and which of them fit."""
+    values: list[Any] = []
+    fits = np.ones(len(item), dtype=np.bool_)
+    for place, value in enumerate(cells(item)):
+        try:
+            values.append(_value(name, field, value))
+        except Misfit:
+            values.append(None)
+            fits[place] = False
+    return column(field.type, values), fits
 
 
-def _aware(source: Events, table: "pa.Table") -> "pa.Table":
-    import pyarrow as pa
-
-    for name, field in source.fields.items():
-        kind = table.schema.field(name).type
-        aware = pa.types.is_timestamp(kind) and kind.tz is not None
-        if field.type == "time" and not aware:
-            raise Misfit(f'"{name}" has no time zone')
-        if field.type == "str" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise Misfit(f'"{name}" is not text')
-        if field.type in ("int", "float", "bool") and pa.types.is_string(kind):
-            raise Misfit(f'"{name}" is text')
-    return table
-
-
-def _from_rows(source: Events, rows: Sequence[Any]) -> tuple[dict[str, Column], np.ndarray, list[Reject]]:
+def _from_rows(source: Events, rows: Sequence[Any]) -> Split:
     good: dict[str, list[Any]] = {name: [] for name in source.fields}
     places: list[int] = []
     rejects: list[Reject] = []
     for place, row in enumerate(rows):
         try:
             values = convert(source.fields, row)
+            _check_ids(source, values)
         except Misfit as misfit:
             rejects.append(Reject(place, row, str(misfit)))
             continue
@@ -204,49 +165,72 @@ def _from_rows(source: Events, rows: Sequence[Any]) -> tuple[dict[str, Column], 
 def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
     """Return a row's values as columns hold them; raises with the reason when the row does not fit."""
     if not isinstance(row, Mapping):
-        raise Misfit(f"a row is {type(row).__name__}, not an object with named fields")
+        raise Misfit(f"a row is {_kind(row)}, not an object with named fields")
     for name in row:
         if name not in fields:
-            raise Misfit(f'unknown column "{name}".{suggest(str(name), fields)}')
+            raise Misfit(f'unknown column "{_clean(name)[:100]}".{suggest(str(name), fields)}')
     return {name: _value(name, field, row.get(name)) for name, field in fields.items()}
 
 
+def _check_ids(source: Events, values: Mapping[str, Any]) -> None:
+    for name in source.ids:
+        text = values[name]
+        if isinstance(text, str) and len(text.encode()) > ID_BYTES:
+            raise Misfit(f'"{name}" is longer than {ID_BYTES:,} bytes, too long for an id')
+        if isinstance(text, str) and "\x1f" in text:
+            raise Misfit(f'"{name}" contains the control character U+001F, which separates ids')
+
+
 def _value(name: str, field: Field, value: Any) -> Any:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or _is_blank(value):
         if not field.nullable:
             raise Misfit(f'"{name}" is missing')
         return None
     return _CONVERT[field.type](name, value)
 
 
+def _is_blank(value: Any) -> bool:
+    """Return whether it is what data frames write for null: NaN, pandas.NaT, pandas.NA."""
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return type(value).__name__ in ("NaTType", "NAType")
+
+
 def _int(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise Misfit(f'"{name}" is {_shown(value)}, not a whole number')
+    whole = isinstance(value, (float, np.floating)) and value.is_integer()
+    if isinstance(value, bool) or not (whole or isinstance(value, (int, np.integer))):
+        raise Misfit(f'"{name}" is {_kind(value)}, not a whole number')
     return int(_in_range(name, value))
 
 
 def _float(name: str, value: Any) -> float:
+    if isinstance(value, Decimal):
+        raise Misfit(f'"{name}" is a decimal, not a float; convert it first')
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise Misfit(f'"{name}" is {_shown(value)}, not a number')
+        raise Misfit(f'"{name}" is {_kind(value)}, not a number')
     return float(_in_range(name, value))
 
 
 def _in_range(name: str, value: Any) -> Any:
-    if not abs(value) < LARGEST:
+    if not -LARGEST < value < LARGEST:
         raise Misfit(f'"{name}" is too large for exact sums (2^43)')
     return value
 
 
 def _bool(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise Misfit(f'"{name}" is {_shown(value)}, not true or false')
+        raise Misfit(f'"{name}" is {_kind(value)}, not true or false')
     return bool(value)
 
 
 def _str(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise Misfit(f'"{name}" is {_shown(value)}, not text')
-    return value
+        raise Misfit(f'"{name}" is {_kind(value)}, not text')
+    if "\0" in value:
+        raise Misfit(f'"{name}" contains a NUL character')
+    if not value.isascii() and _clean(value) != value:
+        raise Misfit(f'"{name}" contains half a surrogate pair, which is not text')
+    return str.__str__(value)
 
 
 def _time(name: str, value: Any) -> int:
@@ -254,24 +238,38 @@ def _time(name: str, value: Any) -> int:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise Misfit(
-                f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00'
-            ) from error
-    if not isinstance(value, date) or not isinstance(value, datetime):
-        raise Misfit(f'"{name}" is {_shown(value)}, not a time such as 2013-04-01T06:00:00+00:00')
-    if value.tzinfo is None:
-        raise Misfit(
-            f'"{name}" is {value.isoformat()}, which has no time zone. Write {value.isoformat()}+00:00'
-        )
+            raise Misfit(f'"{name}" is not a time such as 2013-04-01T06:00:00+00:00') from error
+    if not isinstance(value, datetime):
+        raise Misfit(f'"{name}" is {_kind(value)}, not a time such as 2013-04-01T06:00:00+00:00')
+    if value.utcoffset() is None:
+        raise Misfit(f'"{name}" has no time zone; write for example 2013-04-01T06:00:00+00:00')
     moment = to_us(value)
     if not EARLIEST <= moment < LATEST:
-        raise Misfit(f'"{name}" is {value.isoformat()}, not between 1970 and 2200')
+        raise Misfit(f'"{name}" is not between 1970 and 2200')
     return moment
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _clean(name: Any) -> str:
+    """Return text that can be stored and sent, however odd."""
+    return str(name).encode(errors="backslashreplace").decode()
+
+
+_KINDS = {
+    "NoneType": "null",
+    "str": "text",
+    "bool": "true or false",
+    "int": "a number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "an object",
+    "datetime": "a time",
+    "Timestamp": "a time",
+    "date": "a date without a time",
+}
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value).__name__, type(value).__name__)
 
 
 _CONVERT: Mapping[str, Callable[[str, Any], Any]] = {
@@ -309,14 +307,16 @@ def _finish(
 
 
 def complaint(source: str, total: int, rejects: Iterable[Reject]) -> str:
-    """Return one sentence that says what was set aside and why."""
+    """Return what was set aside and why, in a few sentences."""
     reasons: dict[str, int] = {}
     for reject in rejects:
         reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
     shown = ", ".join(
         f"{reason} ({count})" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:4]
     )
+    aside = sum(reasons.values())
+    rest = "The other rows were stored." if aside < total else "Nothing was stored."
     return (
-        f'{sum(reasons.values()):,} of {total:,} rows of source "{source}" were set aside: {shown}. '
-        f"The other rows were stored. See: tenfold rejects {source}"
+        f'{aside:,} of {total:,} rows of source "{source}" were set aside: {shown}. '
+        f"{rest} See: tenfold rejects {source}"
     )

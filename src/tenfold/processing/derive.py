@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
-from tenfold.core.expr import Expr
+from tenfold.core.expr import Expr, infer
 from tenfold.core.fingerprint import fingerprint
-from tenfold.processing.evaluate import evaluate, infer
+from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events, Field, check_name
 
@@ -52,6 +53,12 @@ class Derived:
         types = {name: item.type for name, item in self.source.fields.items()}
         fields = dict(self.source.fields)
         for name, expr in self.added.items():
+            check_name("column", name)
+            if name in fields:
+                raise DefinitionError(
+                    f'source "{self.name}": column "{name}" is already a field of source "{self.source.name}". '
+                    "Give the new column another name."
+                )
             fields[name] = Field(infer(expr, types, f'source "{self.name}": column "{name}"'), nullable=True)
             types[name] = fields[name].type
         if self.where is not None and infer(self.where, types, f'source "{self.name}": where') != "bool":
@@ -68,7 +75,7 @@ class Derived:
         """The field that says when it happened."""
         return self.root.time
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes what a record means."""
         added = {name: expr.text for name, expr in self.added.items()}

@@ -12,65 +12,14 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import FUNCTIONS, NUMERIC, Expr
+from tenfold.core.expr import AS_OF, Expr, literal, result_type
 from tenfold.core.times import UNITS, to_datetime
-from tenfold.processing.frame import Column, Frame, constant
+from tenfold.processing.frame import DTYPES, Column, Frame, constant
 
-AS_OF = "_as_of"
-"""The column that holds the moment a feature is asked for; `age` reads it."""
+_NULL = np.array(None, dtype=object)
 
-_QUARTER = 900_000_000  # every offset change of the last hundred years falls on a quarter of an hour
-
-
-def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
-    """Return the type of an expression over columns of the given types.
-
-    Raises
-    ------
-    DefinitionError
-        Names the column that is not there or the function that does not take such a type; `where` says in which
-        declaration.
-    """
-    if expr.fn == "col":
-        name = expr.args[0]
-        if name not in types:
-            raise DefinitionError(f'{where} reads column "{name}", which is not there.{suggest(name, types)}')
-        return types[name]
-    if expr.fn == "lit":
-        return _literal(expr.args[0])
-    inputs = [infer(arg, types, where) for arg in expr.args if isinstance(arg, Expr)]
-    _check(expr, inputs, where)
-    result = FUNCTIONS[expr.fn]
-    if result == "number":
-        return "float" if "float" in inputs else "int"
-    return inputs[0] if result == "same" else result
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return {int: "int", float: "float", str: "str"}.get(type(value), "str")
-
-
-def _check(expr: Expr, inputs: list[str], where: str) -> None:
-    if expr.fn not in FUNCTIONS:
-        raise DefinitionError(
-            f"{where} uses {expr.fn} where rows are computed one by one; it needs a feature view with an entity."
-        )
-    fn, both = expr.fn, set(inputs)
-    if fn in ("eq", "ne", "lt", "le", "gt", "ge", "fill_null"):
-        ok = len(both) == 1 or both <= set(NUMERIC)
-    elif fn in ("and", "or", "not"):
-        ok = both == {"bool"}
-    elif fn in ("hour", "minute_of_day", "weekday", "month"):
-        ok = both == {"time"}
-    elif fn == "age":
-        ok = inputs[0] == "time"
-    else:
-        ok = fn == "is_null" or both <= set(NUMERIC)
-    if not ok:
-        raise DefinitionError(f"{where}: {expr.text} does not fit columns of type {' and '.join(inputs)}.")
+LARGEST = 2.0**53
+"""Integers from here on are not all exact as floats; a result that reaches it is null."""
 
 
 def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
@@ -85,7 +34,7 @@ def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
         return frame[expr.args[0]]
     if expr.fn == "lit":
         value = expr.args[0]
-        return constant(_literal(value), value, rows)
+        return constant(literal(value), value, rows)
     if expr.fn in _CALENDAR:
         return _calendar(expr.fn, evaluate(expr.args[0], frame, rows), expr.args[1])
     if expr.fn == "age":
@@ -98,26 +47,26 @@ def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
 
 def _strict(fn: str, inputs: list[Column]) -> Column:
     valid = inputs[0].valid if len(inputs) == 1 else inputs[0].valid & inputs[1].valid
-    types = [item.type for item in inputs]
-    result = FUNCTIONS[fn]
-    if result == "number":
-        result = "float" if "float" in types else "int"
-        arrays = [item.values.astype(np.float64 if result == "float" else np.int64) for item in inputs]
+    result = result_type(fn, [item.type for item in inputs])
+    if fn in _ARITHMETIC:
+        values, fits = _compute(_ARITHMETIC[fn], [item.values for item in inputs], result)
+        valid = valid & fits
     else:
-        arrays = [item.values for item in inputs]
-    values = _NUMPY[fn](*arrays)
-    if values.dtype == object:
-        values = values.astype(np.bool_)
+        values = _LOGIC[fn](*(item.values for item in inputs)).astype(np.bool_)
     values[~valid] = 0
     return Column(result, values, valid)
 
 
-def _div(left: Column, right: Column) -> Column:
-    over = right.values.astype(np.float64)
-    valid = left.valid & right.valid & (over != 0)
-    values = np.zeros(len(over))
-    np.divide(left.values.astype(np.float64), over, out=values, where=valid)
-    return Column("float", values, valid)
+def _compute(
+    function: Callable[..., Any], arrays: list[np.ndarray], result: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of an arithmetic function and which of them can be represented."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        values = function(*(array.astype(np.float64) for array in arrays))
+    if result == "float":
+        return values, np.isfinite(values)
+    # Floats are exact below the limit and round to at least the limit above it, so they say which integers fit.
+    return function(*(array.astype(np.int64) for array in arrays)), np.abs(values) < LARGEST
 
 
 def _and(left: Column, right: Column) -> Column:
@@ -136,8 +85,9 @@ def _is_null(item: Column) -> Column:
 
 
 def _fill_null(item: Column, other: Column) -> Column:
-    values = np.where(item.valid, item.values, other.values.astype(item.values.dtype))
-    return Column(item.type, values, item.valid | other.valid)
+    result = result_type("fill_null", [item.type, other.type])
+    values = np.where(item.valid, item.values, other.values).astype(DTYPES[result])
+    return Column(result, values, item.valid | other.valid)
 
 
 def _age(as_of: Column, moment: Column, unit: int) -> Column:
@@ -150,18 +100,21 @@ def _compare(op: Callable[..., Any]) -> Callable[..., Any]:
     def compare(left: np.ndarray, right: np.ndarray) -> Any:
         if left.dtype != object:
             return op(left, right)
-        blank = np.equal(left, None) | np.equal(right, None)
+        blank = np.equal(left, _NULL) | np.equal(right, _NULL)
         return op(np.where(blank, "", left), np.where(blank, "", right))
 
     return compare
 
 
-_NUMPY: Mapping[str, Callable[..., Any]] = {
+_ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
+    "div": np.divide,
     "neg": np.negative,
-    "abs": np.abs,
+    "abs": np.absolute,
+}
+_LOGIC: Mapping[str, Callable[..., Any]] = {
     "not": np.logical_not,
     "eq": _compare(np.equal),
     "ne": _compare(np.not_equal),
@@ -171,7 +124,6 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
     "ge": _compare(np.greater_equal),
 }
 _SPECIAL: Mapping[str, Callable[..., Column]] = {
-    "div": _div,
     "and": _and,
     "or": _or,
     "is_null": _is_null,
@@ -181,9 +133,7 @@ _CALENDAR = ("hour", "minute_of_day", "weekday", "month")
 
 
 def _calendar(fn: str, item: Column, zone: str) -> Column:
-    quarters, place = np.unique(item.values // _QUARTER, return_inverse=True)
-    offsets = np.array([_offset(zone, int(quarter)) for quarter in quarters], dtype=np.int64)
-    local = item.values + offsets[place]
+    local = item.values + _offsets(zone, item.values)
     if fn == "hour":
         values = local // UNITS["h"] % 24
     elif fn == "minute_of_day":
@@ -196,7 +146,21 @@ def _calendar(fn: str, item: Column, zone: str) -> Column:
     return Column("int", np.where(item.valid, values, 0), item.valid)
 
 
+def _offsets(zone: str, moments: np.ndarray) -> np.ndarray:
+    """Return how far local time is ahead of UTC at each moment, in microseconds."""
+    hours, place = np.unique(moments // UNITS["h"], return_inverse=True)
+    edges = [(hour, hour + UNITS["h"] - 1) for hour in (hours * UNITS["h"]).tolist()]
+    first, last = (
+        np.array([[_offset(zone, edge) for edge in pair] for pair in edges], dtype=np.int64).reshape(-1, 2).T
+    )
+    offsets = first[place]
+    changing = np.flatnonzero((first != last)[place])  # not every zone changes its clocks on the hour
+    offsets[changing] = [_offset(zone, moment) for moment in moments[changing].tolist()]
+    return offsets
+
+
 @lru_cache(maxsize=1 << 17)
-def _offset(zone: str, quarter: int) -> int:
-    moment = to_datetime(quarter * _QUARTER).astimezone(ZoneInfo(zone))
-    return (moment.utcoffset() or timedelta()) // timedelta(microseconds=1)
+def _offset(zone: str, moment: int) -> int:
+    return (to_datetime(moment).astimezone(ZoneInfo(zone)).utcoffset() or timedelta()) // timedelta(
+        microseconds=1
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ DTYPES: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """Values of one type with their validity.
 
@@ -38,6 +39,15 @@ class Column:
     def take(self, rows: np.ndarray) -> "Column":
         """Return the rows at positions, or where a mask is true."""
         return Column(self.type, self.values[rows], self.valid[rows])
+
+    @cached_property
+    def coded(self) -> tuple[np.ndarray, "pa.Array"]:
+        """Codes from 0 per distinct value in order of appearance, and those values; null is one of them."""
+        import pyarrow as pa
+
+        kind = pa.string() if self.type == "str" else None
+        found = pa.array(self.values, type=kind).dictionary_encode(null_encoding="encode")
+        return found.indices.to_numpy(), found.dictionary
 
     def numbers(self) -> np.ndarray:
         """Return float64 values with NaN for null, as estimators take them."""
@@ -89,6 +99,17 @@ def concat(parts: Sequence[Column]) -> Column:
         return parts[0]
     values = np.concatenate([part.values for part in parts])
     return Column(parts[0].type, values, np.concatenate([part.valid for part in parts]))
+
+
+def joint_codes(columns: Sequence[Column]) -> tuple[np.ndarray, int]:
+    """Return int64 codes of columns one after the other, equal for equal values, and how many there are."""
+    import pyarrow as pa
+
+    values = pa.concat_arrays([item.coded[1] for item in columns]).dictionary_encode(null_encoding="encode")
+    codes = values.indices.to_numpy().astype(np.int64)
+    ends = np.cumsum([len(item.coded[1]) for item in columns])[:-1]
+    parts = [mine[item.coded[0]] for mine, item in zip(np.split(codes, ends), columns, strict=True)]
+    return np.concatenate(parts), max(len(values.dictionary), 1)
 
 
 def from_arrow(table: "pa.Table", types: Mapping[str, str]) -> dict[str, Column]:

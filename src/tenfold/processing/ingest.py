@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tenfold.core.clock import Clock
-from tenfold.core.fingerprint import fingerprint
+from tenfold.core.errors import Conflict
 from tenfold.processing.conform import KNOWN, complaint, conform
-from tenfold.processing.frame import Column, to_arrow
+from tenfold.processing.frame import Column, Frame, to_arrow
 from tenfold.processing.quarantine import Quarantine
 from tenfold.sources.base import Batch, Log
 from tenfold.sources.declare import Events
@@ -41,41 +41,56 @@ def ingest(
 ) -> Ingested:
     """Check rows and append those that fit to the log; returns when they are durable.
 
+    Rows that do not fit are kept first, then the others are appended in parts: after a crash in between nothing that
+    was acknowledged is lost, and the same call again, with its key, completes it. Without a key rows may then be in the
+    log twice; equal record ids count once.
+
     Parameters
     ----------
     history
         True for a load of what is long known: records count as known from their declared time. False for what
         happens now: they count as known from their arrival when that is later.
     key
-        Makes the call idempotent: the same key again stores nothing and counts nothing twice.
+        Makes the call idempotent: the same key again stores nothing, counts nothing twice and answers the same.
+
+    Raises
+    ------
+    Conflict
+        When rows were stored under this key and they are others: the first call counts. A key under which nothing
+        could be stored may be used again.
     """
-    arrival = clock.now()
     conformed = conform(source, data)
-    frame = dict(conformed.frame)
-    if not history:
-        known = np.maximum(frame[KNOWN].values, arrival)
-        frame[KNOWN] = Column("int", known, frame[KNOWN].valid)
-    total = conformed.rows + len(conformed.rejects)
+    message = ""
     if conformed.rejects:
-        batch = key or fingerprint(
-            source.name, arrival, total, [repr(reject.row) for reject in conformed.rejects]
-        )
+        total = conformed.rows + len(conformed.rejects)
+        message = complaint(source.name, total, conformed.rejects)
+        batch = f"call {clock.now()} {clock.elapsed()}" if key is None else f"key {key}"
         quarantine.add(source.name, conformed.rejects, batch=batch)
     for part, start in enumerate(range(0, conformed.rows, ROWS_PER_BATCH)):
-        rows = slice(start, start + ROWS_PER_BATCH)
-        table = to_arrow(
-            {name: Column(item.type, item.values[rows], item.valid[rows]) for name, item in frame.items()}
-        )
-        log.append(
-            source.name,
-            to_bytes(table),
-            table.num_rows,
-            arrival=arrival,
-            stamp=clock.elapsed(),
-            key=None if key is None else f"{key}/{part}",
-        )
-    message = complaint(source.name, total, conformed.rejects) if conformed.rejects else ""
+        rows = np.arange(start, min(start + ROWS_PER_BATCH, conformed.rows))
+        frame = {name: item.take(rows) for name, item in conformed.frame.items()}
+        if not _append(source, frame, log, clock, history, None if key is None else f"{key}/{part}"):
+            raise Conflict(
+                f'key "{key}" of source "{source.name}" was already used for other rows. Those of the first call count; '
+                "give other rows a new key."
+            )
     return Ingested(source.name, conformed.rows, len(conformed.rejects), message)
+
+
+def _append(source: Events, frame: Frame, log: Log, clock: Clock, history: bool, key: str | None) -> bool:
+    """Append rows and return whether the log holds them; it does not when other rows were first under this key."""
+    arrival = clock.now()
+    known = frame[KNOWN].values if history else np.maximum(frame[KNOWN].values, arrival)
+    table = to_arrow({**frame, KNOWN: Column("int", known, frame[KNOWN].valid)})
+    data = to_bytes(table)
+    held = log.append(source.name, data, table.num_rows, arrival=arrival, stamp=clock.elapsed(), key=key)
+    return held.data == data or _same_rows(source, table, to_table(held))
+
+
+def _same_rows(source: Events, one: "pa.Table", two: "pa.Table") -> bool:
+    """Return whether the declared columns are equal; from when a row counts as known differs with its arrival."""
+    names = list(source.fields)
+    return bool(one.select(names).equals(two.select(names)))
 
 
 def to_bytes(table: "pa.Table") -> bytes:
@@ -85,7 +100,7 @@ def to_bytes(table: "pa.Table") -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def to_table(batch: Batch) -> "pa.Table":

@@ -1,10 +1,10 @@
 """Where rows that do not fit are kept, with the reason and a count."""
 
+import json
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.fingerprint import fingerprint
@@ -47,11 +47,13 @@ class Quarantine:
     def add(self, source: str, rejects: Sequence[Reject], *, batch: str) -> None:
         """Keep rejected rows in one transaction; `batch` identifies the input they came from."""
         now = self._clock.now()
+        rows = [(reject, as_text(reject.row)) for reject in rejects]
+        values = [
+            (source, now, reject.reason, row, fingerprint(source, batch, reject.place, row))
+            for reject, row in rows
+        ]
         with self._database.transaction() as connection:
-            for reject in rejects:
-                row = msgspec.json.encode(reject.row, enc_hook=_plain).decode()
-                digest = fingerprint(source, batch, reject.place, row)
-                connection.execute(_INSERT, (source, now, reject.reason, row, digest))
+            connection.executemany(_INSERT, values)
 
     def counts(self, source: str | None = None) -> list[Rejected]:
         """Return the reasons with their counts, most frequent first."""
@@ -64,12 +66,38 @@ class Quarantine:
     def rows(self, source: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return rejected rows as they were given, newest first."""
         found = self._database.query(_LIST, source, limit)
-        return [
-            {"at": row["at"], "reason": row["reason"], "row": msgspec.json.decode(row["row"])}
-            for row in found
-        ]
+        return [{"at": row["at"], "reason": row["reason"], "row": json.loads(row["row"])} for row in found]
+
+
+def as_text(row: Any) -> str:
+    r"""Return any row as JSON in ASCII, however odd its values; what JSON has no form for comes as Python shows it.
+
+    Examples
+    --------
+    >>> as_text({"amount": float("nan"), "name": "\ud800"})
+    '{"amount": NaN, "name": "\\ud800"}'
+    """
+    try:
+        return json.dumps(row, default=_plain)
+    except (TypeError, ValueError, RecursionError):  # odd keys, a row within itself, thousands of levels
+        return json.dumps(_Shown().repr(row))
 
 
 def _plain(value: Any) -> Any:
     item = getattr(value, "item", None)
-    return item() if callable(item) else repr(value)
+    if callable(item):
+        return item()
+    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
+
+
+class _Shown(reprlib.Repr):
+    """Shows everything down to 20 levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 20
+        for kind in ("tuple", "list", "dict", "set", "frozenset", "array", "deque", "string", "other"):
+            setattr(self, f"max{kind}", 1_000_000)
+
+    def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002 - the level is part of the interface
+        return hex(x) if x.bit_length() > 10_000 else repr(x)

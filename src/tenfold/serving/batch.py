@@ -9,7 +9,10 @@ from tenfold.training.vector import encode
 
 
 def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: PredictionLog) -> Predictions:
-    """Return and log the predictions for all spine rows predicted in [start, end), once per version and period."""
+    """Return and log the predictions for all spine rows predicted in [start, end).
+
+    Once per period: the same period again returns what was answered first, whatever version is given then.
+    """
     model = dataset.model
     rows = dataset.select(start, end)
     if not len(rows):

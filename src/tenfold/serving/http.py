@@ -4,38 +4,65 @@
     POST /events/{source}         one event or a list of them
     GET  /health
 
-Errors are {"error": {"kind", "message"}} with a status that says who must act; no stack trace leaves the server.
+A POST carries JSON with `content-type: application/json`; without that header a web page could send it. The header
+`idempotency-key` makes it safe to repeat.
+
+Every error is {"error": {"kind", "message"}} with a status that says who must act; no stack trace leaves the server.
+An events call of which no row fits is answered 422, with the counts beside the error.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable, suggest
 from tenfold.serving.service import Service, too_late
 from tenfold.sources.declare import Events
 
 logger = logging.getLogger(__name__)
 
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""The names by which a server that is bound to this machine alone is asked for."""
 MAX_BODY = 1_000_000
 """Bytes of a /predict body; events may be ten times as large."""
 MAX_EVENTS = 10_000_000
+MAX_ROWS = 100_000
+MAX_KEY = 200
+DRAIN = 20_000_000
+"""Bytes read and dropped of a body that is too large: a client hears the answer only when it may finish sending."""
 POLL = 0.0005
 KEY = "idempotency-key"
-_STATUS = {SchemaError: 422, NotFound: 404, Conflict: 409, Unavailable: 503}
-
-Endpoint = Callable[[Request], Awaitable[Any]]
 
 
 class _TooLarge(TenfoldError):
     """A body is larger than the server reads."""
+
+
+class _WrongType(TenfoldError):
+    """A body is not sent as JSON."""
+
+
+_STATUS: Mapping[type[TenfoldError], tuple[int, str]] = {
+    SchemaError: (422, "SchemaError"),
+    NotFound: (404, "NotFound"),
+    Conflict: (409, "Conflict"),
+    Unavailable: (503, "Unavailable"),
+    _TooLarge: (413, "TooLarge"),
+    _WrongType: (415, "WrongType"),
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def application(
@@ -44,6 +71,7 @@ def application(
     ingest: Callable[..., Any],
     *,
     wait: float,
+    hosts: Sequence[str] = (),
 ) -> Starlette:
     """Return the ASGI application over services by model name.
 
@@ -51,85 +79,124 @@ def application(
     ----------
     wait
         Seconds a request waits for the worker to reach the newest acknowledged event, before it gets status 503.
+    hosts
+        The Host names that are answered; all when empty. A server on this machine alone takes LOCAL, so that no web page
+        can reach it under a name of its own.
     """
 
-    async def predict(request: Request) -> Any:
-        body = _decode(await _body(request, MAX_BODY))
-        service, row = _chosen(services, body)
+    async def predict(request: Request) -> Response:
+        service, row = _chosen(services, await _content(request, MAX_BODY))
+        at = service.now()
         await _caught_up(service, wait)
-        return service.predict(row, key=request.headers.get(KEY))
+        return _json(200, service.predict(row, key=_key(request), at=at))
 
-    async def events(request: Request) -> Any:
+    async def events(request: Request) -> Response:
         name = request.path_params["source"]
         if name not in sources:
-            raise NotFound("source", name, sources)
-        rows = _decode(await _body(request, MAX_EVENTS))
-        done = ingest(name, rows if isinstance(rows, list) else [rows], key=request.headers.get(KEY))
-        return {"stored": done.stored, "rejected": done.rejected, "message": done.message}
+            raise NotFound("source", name[:100], sources)
+        rows = await _content(request, MAX_EVENTS)
+        rows = rows if isinstance(rows, list) else [rows]
+        if len(rows) > MAX_ROWS:
+            raise _TooLarge(
+                f"the body has {len(rows):,} rows, more than {MAX_ROWS:,}. Send fewer rows at a time."
+            )
+        done = await run_in_threadpool(ingest, name, rows, key=_key(request))
+        answer = {"stored": done.stored, "rejected": done.rejected, "message": done.message}
+        if done.rejected and not done.stored:
+            return _json(422, {**answer, "error": {"kind": "SchemaError", "message": done.message}})
+        return _json(200, answer)
 
-    async def health(_: Request) -> Any:
-        return {"status": "ok", "models": {name: service.version() for name, service in services.items()}}
+    async def health(_: Request) -> Response:
+        return _json(
+            200, {"status": "ok", "models": {name: service.version() for name, service in services.items()}}
+        )
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/predict", _guarded(predict), methods=["POST"]),
             Route("/events/{source}", _guarded(events), methods=["POST"]),
             Route("/health", _guarded(health), methods=["GET"]),
-        ]
+        ],
+        middleware=[Middleware(_KnownHosts, hosts=hosts)],
+        exception_handlers={HTTPException: _unrouted},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _chosen(services: Mapping[str, Service], body: Any) -> tuple[Service, Any]:
     if not isinstance(body, dict):
         raise SchemaError('the body is not an object. Send the row as {"field": value, ...}.')
-    if "row" not in body and len(services) == 1:
+    if "row" not in body and "model" not in body and len(services) == 1:
         return next(iter(services.values())), body
-    name = body.get("model", next(iter(services)) if len(services) == 1 else "")
-    if name not in services:
-        raise NotFound("model", str(name), services)
+    for name in body:
+        if name not in ("model", "row"):
+            raise SchemaError(
+                f'the body has an unknown field "{name[:100]}".{suggest(name, ("model", "row"))}'
+            )
+    model = body.get("model", next(iter(services)) if len(services) == 1 else "")
+    if not isinstance(model, str) or model not in services:
+        raise NotFound("model", str(model)[:100], services)
     if "row" not in body:
-        raise SchemaError('the body has no "row". Send {"model": "' + str(name) + '", "row": {...}}.')
-    return services[name], body["row"]
+        raise SchemaError('the body has no "row". Send {"model": "' + model + '", "row": {...}}.')
+    return services[model], body["row"]
 
 
 async def _caught_up(service: Service, wait: float) -> None:
     """Wait, without holding up other requests, until the states hold all that is acknowledged by now."""
     wanted = service.behind()
-    for _ in range(max(1, int(wait / POLL))):
-        if service.reached(wanted):
-            return
-        await asyncio.sleep(POLL)
-    raise Unavailable(too_late(wait))
+    try:
+        async with asyncio.timeout(wait):
+            while not service.reached(wanted):
+                await asyncio.sleep(POLL)
+    except TimeoutError as error:
+        raise Unavailable(too_late(wait)) from error
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _TooLarge(f"the body is larger than {limit:,} bytes. Send fewer rows at a time.")
-        parts.append(part)
-    return b"".join(parts)
+def _key(request: Request) -> str | None:
+    key = request.headers.get(KEY) or None
+    if key is not None and len(key) > MAX_KEY:
+        raise SchemaError(f"the header {KEY} is longer than {MAX_KEY} characters. Send a shorter one.")
+    return key
 
 
-def _decode(body: bytes) -> Any:
+async def _content(request: Request, limit: int) -> Any:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _WrongType(
+            f'the content type is "{kind[:100]}". Send the header "content-type: application/json".'
+        )
+    body = await _body(request, limit)
+    if not body:
+        raise SchemaError("the body is empty. Send JSON.")
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SchemaError(f"the body is not JSON: {error}.") from error
 
 
-def _guarded(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+async def _body(request: Request, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > limit + DRAIN:
+            break
+    if size > limit:
+        raise _TooLarge(f"the body is larger than {limit:,} bytes. Send fewer rows at a time.")
+    return b"".join(parts)
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
     """Turn errors into answers: those raised on purpose as they are, any other as a bare 500 and a line in the log."""
 
     async def answer(request: Request) -> Response:
         try:
-            return _json(200, await endpoint(request))
-        except _TooLarge as error:
-            return _error(413, "TooLarge", str(error))
+            return await endpoint(request)
         except TenfoldError as error:
-            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
-            return _error(status, type(error).__name__, str(error))
+            found = (answer for kind, answer in _STATUS.items() if isinstance(error, kind))
+            return _error(*next(found, (400, type(error).__name__)), str(error))
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
@@ -141,9 +208,51 @@ def _guarded(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-def _error(status: int, kind: str, message: str) -> Response:
-    return _json(status, {"error": {"kind": kind, "message": message}})
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """Answer what no route takes: an unknown path, a wrong method."""
+    path = request.url.path[:100]
+    allowed = (getattr(error, "headers", None) or {}).get("Allow")
+    if allowed is None:
+        known = ["/predict", "/events/SOURCE", "/health"]
+        return _error(404, "NotFound", str(NotFound("path", path, known)))
+    return _error(
+        405, "WrongMethod", f"{request.method} {path} is not answered. Use {allowed}.", {"Allow": allowed}
+    )
 
 
-def _json(status: int, content: Any) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
+class _KnownHosts:
+    """Refuses requests whose Host header is not one of `hosts`; answers all when there are none."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app, self._hosts = app, frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._hosts and scope["type"] == "http":
+            given = Request(scope).headers.get("host", "")
+            if _hostname(given) not in self._hosts:
+                message = f'host "{given[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
+                await _error(400, "WrongHost", message)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _hostname(given: str) -> str:
+    """Return a Host header without its port.
+
+    Examples
+    --------
+    >>> _hostname("LOCALHOST:8000"), _hostname("[::1]:8000")
+    ('localhost', '::1')
+    """
+    name = given.lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return _json(status, {"error": {"kind": kind, "message": message}}, headers)
+
+
+def _json(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers=headers, media_type="application/json")

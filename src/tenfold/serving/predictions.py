@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from tenfold.core.clock import Clock
 from tenfold.core.times import iso
 from tenfold.processing.ingest import to_bytes, to_table
-from tenfold.sources.base import Lake, Log
+from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TOPIC = "predictions"
 ONLINE, BATCH = "online", "batch"
+_encode = msgspec.json.Encoder().encode
+_END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
+"""What ends an Arrow IPC stream."""
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +61,23 @@ class Predictions:
 
     def take(self, rows: np.ndarray) -> "Predictions":
         """Return the predictions at positions."""
-        texts = {
+        texts: dict[str, Any] = {
             name: [getattr(self, name)[row] for row in rows.tolist()]
             for name in ("id", "row", "on", "request")
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             name: getattr(self, name)[rows]
             for name in ("version", "at", "score", "decision", "features", "ages")
         }
         return Predictions(self.model, self.mode, **texts, **arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as it is in the log: the row that was asked about, as JSON, and what the client got."""
+
+    request: str
+    answer: dict[str, Any]
 
 
 class PredictionLog:
@@ -74,21 +88,35 @@ class PredictionLog:
 
     def write(self, answers: Predictions, *, key: str) -> Predictions:
         """Store predictions durably and return what is stored under the key: these, or the ones stored first."""
-        data = to_bytes(_to_table(answers))
-        now = self._clock.now()
-        batch = self._log.append(TOPIC, data, len(answers), arrival=now, stamp=self._clock.elapsed(), key=key)
+        data = to_bytes(to_rows(answers, [""] * len(answers)))
+        batch = self._append(data, len(answers), key)
         return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
 
-    def find(self, key: str, model: str, mode: str) -> Predictions | None:
-        """Return the predictions stored under a key."""
+    def answer(self, prediction: Predictions, answer: dict[str, Any], *, key: str) -> Answered:
+        """Store one prediction and what the client gets, durably, and return what is stored under the key."""
+        data = one_row(prediction, _encode(answer).decode())
+        batch = self._append(data, 1, key)
+        return Answered(prediction.request[0], answer) if batch.data == data else _answered(batch)
+
+    def find(self, key: str) -> Answered | None:
+        """Return the answer stored under a key."""
         batch = self._log.find(TOPIC, key)
-        return None if batch is None else _from_table(to_table(batch), model, mode)
+        return None if batch is None else _answered(batch)
+
+    def _append(self, data: bytes, count: int, key: str) -> Batch:
+        now, stamp = self._clock.now(), self._clock.elapsed()
+        return self._log.append(TOPIC, data, count, arrival=now, stamp=stamp, key=key)
+
+
+def _answered(batch: Batch) -> Answered:
+    table = to_table(batch)
+    return Answered(table.column("request")[0].as_py(), _decode(table.column("answer")[0].as_py()))
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
     """Return the predictions of a model in one mode with `start <= at < end`, in log order, each id once."""
     if lake.version(TOPIC) < 0:
-        return _from_table(_to_table(nothing(model, mode)), model, mode)
+        return nothing(model, mode)
     where = (
         f"""model = '{model}' AND mode = '{mode}' AND epoch_us("at") >= {start} AND epoch_us("at") < {end}"""
     )
@@ -104,7 +132,8 @@ def nothing(model: str, mode: str) -> Predictions:
     return Predictions(model, mode, [], [], [], whole, whole, zero, zero.astype(np.bool_), blank, blank, [])
 
 
-def _to_table(answers: Predictions) -> "pa.Table":
+def to_rows(answers: Predictions, told: Sequence[str]) -> "pa.Table":
+    """Return predictions as rows of the log, with what each client got."""
     import pyarrow as pa
 
     count = len(answers)
@@ -122,8 +151,42 @@ def _to_table(answers: Predictions) -> "pa.Table":
             "features": _lists(answers.features),
             "ages": _lists(answers.ages),
             "request": pa.array(answers.request, pa.string()),
+            "answer": pa.array(told, pa.string()),
         }
     )
+
+
+@cache
+def _schema() -> "tuple[pa.Schema, pa.DataType, bytes]":
+    """Return the schema of the prediction log, as the type of one row, and as the first message of a stream."""
+    import pyarrow as pa
+
+    schema = to_rows(nothing("", ""), []).schema
+    return schema, pa.struct(list(schema)), schema.serialize().to_pybytes()
+
+
+def one_row(prediction: Predictions, told: str) -> bytes:
+    """Return the same stream as for many rows, with few calls: a request pays for each call, not for its bytes."""
+    import pyarrow as pa
+
+    schema, kind, head = _schema()
+    values = (
+        prediction.id[0],
+        prediction.model,
+        prediction.mode,
+        int(prediction.version[0]),
+        prediction.row[0],
+        prediction.on[0],
+        int(prediction.at[0]),
+        float(prediction.score[0]),
+        bool(prediction.decision[0]),
+        prediction.features[0].tolist(),
+        prediction.ages[0].tolist(),
+        prediction.request[0],
+        told,
+    )
+    row = pa.array([dict(zip(schema.names, values, strict=True))], kind)
+    return head + pa.RecordBatch.from_struct_array(row).serialize().to_pybytes() + _END
 
 
 def _lists(matrix: np.ndarray) -> "pa.Array":
@@ -143,8 +206,11 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         return np.asarray(table.column(name).combine_chunks().to_numpy(zero_copy_only=False))
 
     def matrix(name: str) -> np.ndarray:
-        values = table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return values.reshape(table.num_rows, -1) if table.num_rows else np.zeros((0, 0))
+        lists = table.column(name).combine_chunks()
+        lengths = lists.value_lengths().to_numpy()
+        out = np.full((len(lengths), lengths.max(initial=0)), np.nan)  # versions may differ in width
+        out[np.arange(out.shape[1]) < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
+        return out
 
     at = table.column("at").combine_chunks().cast(pa.int64()).to_numpy()
     texts = {

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import NotFound, SchemaError, Unavailable
+from tenfold.core.errors import Conflict, NotFound, SchemaError, Unavailable
 from tenfold.core.times import iso
-from tenfold.processing.conform import Misfit, convert
-from tenfold.processing.frame import Column, column
+from tenfold.features.records import identities
+from tenfold.processing.conform import conform
+from tenfold.processing.frame import Frame
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Log
@@ -20,7 +21,7 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name, lookup
 from tenfold.training.model import Model
 from tenfold.training.package import Package, load
-from tenfold.training.vector import assemble, encode
+from tenfold.training.vector import assemble, encode, keys_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,20 +51,33 @@ class Versions:
         SchemaError
             When it was trained on another declaration of the features than the one running.
         """
+        number = self.number(model)
+        if number is None:
+            raise NotFound("version in production of model", model.name, [], hint=_how_to_promote(model.name))
+        return self.get(model, number)
+
+    def number(self, model: Model) -> int | None:
+        """Return the number of the version in Production, None when there is none."""
         version = self._registry.production(model.name)
-        if version is None:
-            raise NotFound("version in production of model", model.name, [])
-        return self.get(model, version.number)
+        return None if version is None else version.number
 
     def get(self, model: Model, number: int) -> Loaded:
-        """Return a version by number."""
+        """Return a version by number; SchemaError when it was trained on other features than are declared now."""
+        package = self.package(model, number)
+        _check_columns(model, package, number)
+        return Loaded(number, package)
+
+    def package(self, model: Model, number: int) -> Package:
+        """Return the files of a version, whatever it was trained on."""
         key = (model.name, number)
         if key not in self._loaded:
             version = self._registry.get(model.name, number)
-            package = load(self._blobs.get(version.artefact))
-            _check_columns(model, package, number)
-            self._loaded[key] = package
-        return Loaded(number, self._loaded[key])
+            self._loaded[key] = load(self._blobs.get(version.artefact))
+        return self._loaded[key]
+
+
+def _how_to_promote(model: str) -> str:
+    return f" Train one and promote it: tenfold train PROJECT.py, then tenfold promote PROJECT.py {model} 1."
 
 
 def _check_columns(model: Model, package: Package, number: int) -> None:
@@ -79,8 +93,8 @@ def _check_columns(model: Model, package: Package, number: int) -> None:
 class Service:
     """Predicts rows of one model online.
 
-    A feature is read from state that holds every record acknowledged before the request: the service waits for the
-    worker to reach the end of the log as it was when the request came.
+    A feature is read from state that holds every record acknowledged before the moment of the request: the service
+    waits for the worker to reach the end of the log as it was then.
     """
 
     def __init__(
@@ -97,6 +111,10 @@ class Service:
         self._store, self._log, self._versions = store, log, versions
         self._predictions, self._clock = predictions, clock
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
+
+    def now(self) -> int:
+        """Return the present instant: take it before `behind`, so that nothing acknowledged before it is missed."""
+        return self._clock.now()
 
     def behind(self) -> dict[str, int]:
         """Return the offsets the states must reach so that a request now sees all that is acknowledged."""
@@ -123,66 +141,82 @@ class Service:
                 raise Unavailable(too_late(seconds))
             self._clock.sleep(0.001)
 
-    def version(self) -> int:
-        """Return the number of the version in Production."""
-        return self._versions.production(self.model).number
+    def version(self) -> int | None:
+        """Return the number of the version in Production, None when there is none."""
+        return self._versions.number(self.model)
 
-    def predict(self, row: Any, *, key: str | None = None) -> dict[str, Any]:
-        """Return the answer for one row of the spine as of now, logged durably; the same key again gives the same answer.
+    def predict(self, row: Any, *, key: str | None = None, at: int | None = None) -> dict[str, Any]:
+        """Return the answer for one row of the spine, logged durably.
+
+        Parameters
+        ----------
+        key
+            The same key again gives the same answer, whatever changed in between.
+        at
+            The moment asked about in microseconds UTC, by default now.
 
         Raises
         ------
         SchemaError
             When the row does not fit the spine; says which field and why.
+        Conflict
+            When the key was used for another row; the first answer counts.
         """
-        at = self._clock.now()
-        values = self._checked(row)
+        at = self._clock.now() if at is None else at
         spine = self.model.spine.root
-        row_id = "|".join(str(values[name]) for name in spine.ids)
+        frame = self._checked(row)
+        values = {name: frame[name].plain()[0] for name in spine.fields}
+        request = _request(spine.fields, values)
+        row_id = identities([frame[name] for name in spine.ids])[0].decode()
         prediction_id = key or f"{self.model.name}/{row_id}/{at}"
-        stored = self._predictions.find(prediction_id, self.model.name, ONLINE)
-        version = self._versions.production(self.model)
-        if stored is None:
-            answer = self._answer(values, at, version, row_id, prediction_id)
-            stored = self._predictions.write(answer, key=prediction_id)
-        names = [view.name for view in self.model.stored]
-        return as_dict(stored, 0, version.package.manifest.threshold, names)
+        place = f"{self.model.name}/{ONLINE}/{prediction_id}"
+        told = None if key is None else self._predictions.find(place)
+        if told is None:
+            on = str(values[self.model.label.on])
+            prediction, answer = self._answer(frame, at, (prediction_id, row_id, on, request))
+            told = self._predictions.answer(prediction, answer, key=place)
+        if told.request != request:
+            raise Conflict(
+                f'key "{key}" was already used for another row of model "{self.model.name}". The first answer counts; '
+                "give another row a new key."
+            )
+        return told.answer
 
-    def _checked(self, row: Any) -> dict[str, Any]:
-        try:
-            return convert(self.model.spine.root.fields, row)
-        except Misfit as misfit:
-            raise SchemaError(
-                f'the row does not fit source "{self.model.spine.root.name}": {misfit}'
-            ) from misfit
+    def _checked(self, row: Any) -> Frame:
+        spine = self.model.spine.root
+        found = conform(spine, [row])
+        if found.rejects:
+            reason = found.rejects[0].reason.rstrip(".")
+            raise SchemaError(f'the row does not fit source "{spine.name}": {reason}.')
+        return found.frame
 
     def _answer(
-        self, values: Mapping[str, Any], at: int, version: Loaded, row_id: str, prediction_id: str
-    ) -> Predictions:
-        found = lookup(self._store, self.model.stored, values, at)
-        fields = self.model.spine.root.fields
-        frame: dict[str, Column] = {
-            name: column(fields[name].type, [value]) for name, value in values.items()
-        }
-        columns = assemble(self.model, frame, found.features, np.array([at], dtype=np.int64))
+        self, frame: Frame, at: int, texts: tuple[str, str, str, str]
+    ) -> tuple[Predictions, dict[str, Any]]:
+        version = self._versions.production(self.model)
+        keys = {name: item.plain()[0] for name, item in keys_of(self.model, frame).items()}
+        found = lookup(self._store, self.model.stored, keys, at)
+        moment = np.array([at], dtype=np.int64)
         manifest = version.package.manifest
-        X = encode(columns, manifest.categories)
+        X = encode(assemble(self.model, frame, found.features, moment), manifest.categories)
         score = version.package.predictor.predict(X)
         ages = [np.nan if age is None else float(age) for age in found.ages.values()]
-        return Predictions(
+        prediction_id, row_id, on, request = texts
+        prediction = Predictions(
             self.model.name,
             ONLINE,
             [prediction_id],
             [row_id],
-            [str(values[self.model.label.on])],
+            [on],
             np.array([version.number], dtype=np.int64),
-            np.array([at], dtype=np.int64),
+            moment,
             score,
             score >= manifest.threshold,
             X,
             np.array([ages], dtype=np.float64),
-            [_request(fields, values)],
+            [request],
         )
+        return prediction, as_dict(prediction, 0, manifest.threshold, list(found.ages))
 
 
 def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:

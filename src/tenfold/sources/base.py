@@ -67,8 +67,13 @@ class Lake(Protocol):
     position changes nothing, so a batch cannot be stored twice however a process dies.
     """
 
-    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
-        """Append rows as one version; return False when this writer already wrote up to there."""
+    def append(
+        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+    ) -> bool:
+        """Append rows as one version; return False when this writer already wrote up to there.
+
+        With `after`, also when its position is no longer that: the same writer, elsewhere, was first.
+        """
         ...
 
     def position(self, table: str, writer: str) -> int:

@@ -1,16 +1,19 @@
 """Sources as the user declares them: Events (things that happened) and Table (things that are)."""
 
+import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import Expr
+from tenfold.core.expr import Expr, infer
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.times import duration
 
+_NAME = re.compile("[a-z][a-z0-9_]*")
 _TYPES = {int: "int", float: "float", bool: "bool", str: "str", datetime: "time"}
 
 
@@ -24,6 +27,10 @@ class Field:
 
 def fields_of(schema: type, source: str) -> dict[str, Field]:
     """Return the fields of an annotated class: plain, dataclass, msgspec or pydantic alike."""
+    if not isinstance(schema, type):
+        raise DefinitionError(
+            f'source "{source}": the schema {schema!r} is not a class. Write a class with lines such as `amount: float`.'
+        )
     try:
         hints = typing.get_type_hints(schema)
     except NameError as error:
@@ -31,12 +38,22 @@ def fields_of(schema: type, source: str) -> dict[str, Field]:
             f'source "{source}": the schema {schema.__name__} names a type that cannot be found ({error}). '
             "Define the schema at the top level of its module."
         ) from error
-    if not hints:
+    fields = {
+        name: _field(source, name, hint)
+        for name, hint in hints.items()
+        if not name.startswith("_") and typing.get_origin(hint) is not typing.ClassVar
+    }
+    if not fields:
         raise DefinitionError(
             f'source "{source}": the schema {schema.__name__} has no annotated fields. '
             "Write a class with lines such as `amount: float`."
         )
-    return {name: _field(source, name, hint) for name, hint in hints.items() if not name.startswith("_")}
+    if len({name.lower() for name in fields}) < len(fields):
+        raise DefinitionError(
+            f'source "{source}": two fields of {schema.__name__} differ only in capitals, which SQL does not tell apart. '
+            "Rename one."
+        )
+    return fields
 
 
 def _field(source: str, name: str, hint: object) -> Field:
@@ -110,21 +127,19 @@ class Events:
         check_name("source", self.name)
         fields = fields_of(self.schema, self.name)
         object.__setattr__(self, "fields", fields)
-        for role, name in (("time", self.time), ("known", self.known)):
-            if name is not None:
-                self._need(role, name)
-                if fields[name].type != "time":
-                    raise DefinitionError(
-                        f'source "{self.name}": {role}="{name}" is a {fields[name].type}, not a datetime.'
-                    )
-        for name in self.ids:
-            self._need("id", name)
-        for reason, condition in self.valid.items():
-            for name in sorted(condition.columns()):
-                self._need(f'valid["{reason}"]', name)
+        self._check_time("time", self.time)
+        if self.known is not None:
+            self._check_time("known", self.known)
+        self._check_ids()
+        self._check_valid()
         duration(self.lateness, name="lateness")
         if self.delay is not None:
             duration(self.delay, name="delay")
+        if self.delay is not None and self.known is not None:
+            raise DefinitionError(
+                f'source "{self.name}": known="{self.known}" and delay="{self.delay}" both say when a record was known. '
+                "Remove one."
+            )
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -146,7 +161,7 @@ class Events:
         """The source whose records are read: itself."""
         return self
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes what a record means."""
         types_ = {name: [kind.type, kind.nullable] for name, kind in self.fields.items()}
@@ -155,11 +170,42 @@ class Events:
             self.name, types_, self.time, self.ids, self.known, self.delay, self.lateness, valid
         )
 
+    def _check_time(self, role: str, name: str) -> None:
+        self._need(role, name)
+        if self.fields[name].type != "time":
+            raise DefinitionError(
+                f'source "{self.name}": {role}="{name}" is a {self.fields[name].type}, not a datetime.'
+            )
+
+    def _check_ids(self) -> None:
+        if not self.ids:
+            raise DefinitionError(
+                f'source "{self.name}": id=() identifies no record. Name at least one field.'
+            )
+        for name in self.ids:
+            self._need("id", name)
+            if self.fields[name].type == "float":
+                raise DefinitionError(
+                    f'source "{self.name}": id="{name}" is a float, which identifies nothing. Use an int or a str.'
+                )
+
+    def _check_valid(self) -> None:
+        types_ = {name: item.type for name, item in self.fields.items()}
+        for reason, condition in self.valid.items():
+            where = f'source "{self.name}": valid["{reason}"]'
+            if infer(condition, types_, where) != "bool":
+                raise DefinitionError(f"{where} is {condition.text}, which is not a condition.")
+
     def _need(self, role: str, name: str) -> None:
         if name not in self.fields:
             raise DefinitionError(
                 f'source "{self.name}": {role} reads "{name}", which is not a field of {self.schema.__name__}.'
-                f"{suggest(name, self.fields)}"
+                f"{suggest(str(name), self.fields)}"
+            )
+        if self.fields[name].nullable:
+            raise DefinitionError(
+                f'source "{self.name}": {role}="{name}" may be missing. Remove `| None` from the field: '
+                "rows without it are set aside."
             )
 
 
@@ -193,8 +239,7 @@ def Table(  # noqa: N802 - reads as a declaration beside Events
 
 def check_name(kind: str, name: str) -> None:
     """Raise DefinitionError unless a name is lower-case letters, digits and underscores."""
-    ok = isinstance(name, str) and name.isascii() and name.isidentifier() and name == name.lower()
-    if not ok or name.startswith("_"):
+    if not _NAME.fullmatch(str(name)):
         raise DefinitionError(
             f'{kind} name "{name}" is not lower-case letters, digits and underscores, for example "late_departures".'
         )

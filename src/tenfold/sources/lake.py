@@ -79,11 +79,13 @@ class DeltaLake:
         self._root.mkdir(parents=True, exist_ok=True)
         self._clock = clock or SystemClock()
 
-    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
+    def append(
+        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+    ) -> bool:
         path = self._path(table)
         check_upto(upto)
         plain = storable(rows, table)
-        return self._retry(table, lambda: self._append(path, plain, writer, upto))
+        return self._retry(table, lambda: self._append(path, plain, writer, upto, after))
 
     def position(self, table: str, writer: str) -> int:
         return _position(self._open(table), writer) if _is_table(self._path(table)) else 0
@@ -97,7 +99,11 @@ class DeltaLake:
             return select(connection, source, _schema(delta), table=table, columns=columns, where=where)
 
     def version(self, table: str) -> int:
-        return int(self._open(table).version()) if _is_table(self._path(table)) else -1
+        path = self._path(table)
+        if not _is_table(path):
+            return -1
+        # one file per commit, none ever removed: a listing, where opening the table would read them all
+        return max(int(entry.stem) for entry in (path / "_delta_log").glob("*.json") if entry.stem.isdigit())
 
     def compact(self, table: str) -> Mapping[str, int]:
         return self._retry(table, lambda: self._compact(table))
@@ -124,13 +130,15 @@ class DeltaLake:
         check_version(table, version, newest.version())
         return DeltaTable(path, version=version)
 
-    def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int) -> bool:
+    def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int, after: int | None) -> bool:
         from deltalake import write_deltalake
 
-        if not _is_table(path) and self._create(path, rows, writer, upto):
+        if not _is_table(path) and is_next(0, upto, after) and self._create(path, rows, writer, upto):
             return True
+        if not _is_table(path):
+            return False
         delta = self._open(path.name)
-        if _position(delta, writer) >= upto:
+        if not is_next(_position(delta, writer), upto, after):
             return False
         check_types(path.name, _schema(delta), rows.schema)
         # Rows of no length change no schema: a column that no file has could not be read.
@@ -305,6 +313,17 @@ def check_upto(upto: int) -> None:
         raise SchemaError(
             f"upto={upto} means that nothing was written. Pass the offset after the last row, at least 1."
         )
+
+
+def is_next(position: int, upto: int, after: int | None) -> bool:
+    """Return whether a writer at a position may append up to another one.
+
+    Examples
+    --------
+    >>> is_next(2, 5, None), is_next(2, 5, 2), is_next(3, 5, 2), is_next(5, 5, None)
+    (True, True, False, False)
+    """
+    return position < upto and after in (None, position)
 
 
 def check_version(table: str, version: int, newest: int) -> None:

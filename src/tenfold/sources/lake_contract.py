@@ -23,6 +23,7 @@ def checks() -> list[Callable[[Make], None]]:
         types_stay_when_no_row_matches,
         keeps_an_empty_append,
         writer_position_is_stored_once,
+        a_late_writer_stores_nothing,
         writers_are_apart,
         old_versions_stay,
         adds_columns,
@@ -92,6 +93,15 @@ def writer_position_is_stored_once(make: Make) -> None:
     assert lake.append("payments", _rows([2]), writer="w", upto=3)
     assert lake.read("payments").equals(_rows([0, 1, 2]))
     assert lake.position("payments", "w") == 3
+
+
+def a_late_writer_stores_nothing(make: Make) -> None:
+    lake = make()
+    assert not lake.append("payments", _rows([2]), writer="w", upto=3, after=2)
+    assert lake.append("payments", _rows([0, 1]), writer="w", upto=2, after=0)
+    assert not lake.append("payments", _rows([0, 1, 2]), writer="w", upto=3, after=0)
+    assert lake.append("payments", _rows([2]), writer="w", upto=3, after=2)
+    assert lake.read("payments").equals(_rows([0, 1, 2]))
 
 
 def writers_are_apart(make: Make) -> None:

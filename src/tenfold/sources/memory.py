@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.base import Batch
 from tenfold.sources.blobs import encode, make_manifest
-from tenfold.sources.lake import check_name, check_types, check_upto, check_version, select, storable
+from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, select, storable
 from tenfold.sources.log import check_count
 
 if TYPE_CHECKING:
@@ -84,12 +84,14 @@ class MemoryLake:
         self._versions: dict[str, list[pa.Table]] = {}
         self._positions: dict[tuple[str, str], int] = {}
 
-    def append(self, table: str, rows: "pa.Table", *, writer: str, upto: int) -> bool:
+    def append(
+        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+    ) -> bool:
         check_name(table)
         check_upto(upto)
         plain = storable(rows, table)
         with self._lock:
-            if self._positions.get((table, writer), 0) >= upto:
+            if not is_next(self._positions.get((table, writer), 0), upto, after):
                 return False
             self._versions.setdefault(table, []).append(self._joined(table, plain))
             self._positions[table, writer] = upto

@@ -15,8 +15,18 @@ class OnlineStore(Protocol):
         """Return the state of each key, None where there is none, all from one snapshot."""
         ...
 
-    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
-        """Store states and offsets in one durable transaction; an offset never moves back."""
+    def write(
+        self,
+        states: Mapping[bytes, bytes],
+        offsets: Mapping[str, int],
+        *,
+        after: Mapping[str, int] | None = None,
+    ) -> bool:
+        """Store states and offsets in one durable transaction; an offset never moves back.
+
+        With `after`, nothing is written and False is returned when one of these offsets (0: none yet) is no longer
+        what it says: another writer was first, and states made from older ones must not replace its states.
+        """
         ...
 
     def offsets(self) -> dict[str, int]:

@@ -26,6 +26,7 @@ def checks() -> list[Callable[[Make], None]]:
         starts_empty,
         later_state_replaces,
         offset_never_moves_back,
+        a_late_writer_writes_nothing,
         states_and_offsets_are_independent,
         items_come_in_key_order,
         items_by_prefix,
@@ -35,6 +36,7 @@ def checks() -> list[Callable[[Make], None]]:
         failed_write_applies_nothing,
         empty_keys_are_refused,
         threads_write_at_once,
+        threads_advance_one_offset_once,
         readers_see_whole_writes,
         closes_twice,
         reopens,
@@ -75,6 +77,17 @@ def offset_never_moves_back(make: Make) -> None:
     store.write({}, {"payments": 9, "labels": 2})
     store.write({}, {"payments": 4, "labels": 3})
     assert store.offsets() == {"payments": 9, "labels": 3}
+
+
+def a_late_writer_writes_nothing(make: Make) -> None:
+    store = make()
+    assert store.write({b"a": b"1"}, {"payments": 5}, after={"payments": 0})
+    assert not store.write(
+        {b"a": b"late", b"b": b"late"}, {"payments": 9, "labels": 9}, after={"payments": 0}
+    )
+    assert store.write({b"a": b"2"}, {"payments": 7}, after={"payments": 5, "labels": 0})
+    assert list(store.items()) == [(b"a", b"2")]
+    assert store.offsets() == {"payments": 7}
 
 
 def states_and_offsets_are_independent(make: Make) -> None:
@@ -159,6 +172,19 @@ def threads_write_at_once(make: Make) -> None:
     assert store.offsets() == {"payments": THREADS * 10 - 1}
 
 
+def threads_advance_one_offset_once(make: Make) -> None:
+    store = make()
+
+    def write(place: int) -> list[bool]:
+        return [
+            store.write({b"a": b"%d" % place}, {"payments": n + 1}, after={"payments": n}) for n in range(10)
+        ]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        won = list(pool.map(write, range(THREADS)))
+    assert [sum(wins) for wins in zip(*won, strict=True)] == [1] * 10
+
+
 def readers_see_whole_writes(make: Make) -> None:
     store = make()
     store.write({b"a": b"0", b"b": b"0"}, {})
@@ -220,7 +246,7 @@ class _Breaks(Mapping[Key, Value]):
         return len(self._values)
 
 
-def _must_break(work: Callable[[], None]) -> None:
+def _must_break(work: Callable[[], object]) -> None:
     try:
         work()
     except _BrokenError:

@@ -39,6 +39,7 @@ class LMDBOnlineStore:
     >>> from tempfile import mkdtemp
     >>> store = LMDBOnlineStore(Path(mkdtemp()))
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
+    True
     >>> store.read([b"card:1", b"card:2"])
     [b'state', None]
     >>> store.offsets()
@@ -64,11 +65,20 @@ class LMDBOnlineStore:
         with self._env.begin(db=self._states) as transaction:
             return [_state(key, transaction.get(_stored(key))) for key in keys]
 
-    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
+    def write(
+        self,
+        states: Mapping[bytes, bytes],
+        offsets: Mapping[str, int],
+        *,
+        after: Mapping[str, int] | None = None,
+    ) -> bool:
         check_keys(states)
         try:
             with self._env.begin(write=True) as transaction:
+                if any(self._offset(transaction, name) != end for name, end in (after or {}).items()):
+                    return False
                 self._write(transaction, states, offsets)
+                return True
         except lmdb.MapFullError as error:
             raise Unavailable(
                 f'online store "{self._path}" is full. Nothing was written; open it with a larger map_size.'
@@ -99,9 +109,12 @@ class LMDBOnlineStore:
         for key, state in states.items():
             transaction.put(_stored(key), _value(key, state), db=self._states)
         for name, end in offsets.items():
-            held = transaction.get(name.encode(), db=self._offsets)
-            newest = end if held is None else max(end, OFFSET.unpack(held)[0])
+            newest = max(end, self._offset(transaction, name))
             transaction.put(name.encode(), OFFSET.pack(newest), db=self._offsets)
+
+    def _offset(self, transaction: lmdb.Transaction, name: str) -> int:
+        held = transaction.get(name.encode(), db=self._offsets)
+        return 0 if held is None else int(OFFSET.unpack(held)[0])
 
 
 def _stored(key: bytes) -> bytes:

@@ -35,7 +35,7 @@ class StateSink:
             self._views.setdefault(view.source.root.name, []).append(view)
 
     def advance(self) -> list[Batch]:
-        """Process what is new, at most BATCHES batches a topic, and return those batches."""
+        """Process what is new, at most BATCHES batches a topic, and return the batches that this call made visible."""
         offsets = self._store.offsets()
         ends = self._log.ends()
         done: list[Batch] = []
@@ -44,17 +44,29 @@ class StateSink:
             lowest = min(marks.values())
             if lowest < ends.get(topic, 0):
                 batches = self._log.read(topic, lowest, limit=BATCHES)
-                self._fold(batches, views, marks)
-                done += batches
+                if self._fold(batches, views, marks):
+                    done += batches
         return done
 
-    def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], marks: Mapping[str, int]) -> None:
+    def behind(self) -> bool:
+        """Return whether the log holds records that the states do not."""
+        offsets, ends = self._store.offsets(), self._log.ends()
+        return any(
+            offsets.get(group_name(view), 0) < ends.get(topic, 0)
+            for topic, views in self._views.items()
+            for view in views
+        )
+
+    def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], marks: Mapping[str, int]) -> bool:
+        """Write the states after some batches; return False when another worker was first."""
         frame = read_frame(views[0].source.root, batches)
         states: dict[bytes, bytes] = {}
         for view in views:
             states |= self._states(view, frame, marks[view.name])
-        self._store.write(
-            states, {group_name(view): max(batches[-1].end, marks[view.name]) for view in views}
+        return self._store.write(
+            states,
+            {group_name(view): max(batches[-1].end, marks[view.name]) for view in views},
+            after={group_name(view): marks[view.name] for view in views},
         )
 
     def _states(self, view: FeatureView, frame: Frame, mark: int) -> dict[bytes, bytes]:
@@ -99,14 +111,13 @@ class LakeSink:
         return sum(self._flush(topic, ends.get(topic, 0)) for topic in self._topics)
 
     def _flush(self, topic: str, end: int) -> int:
-        start = position = self._lake.position(topic, SINK)
-        while position < end:
+        moved = 0
+        while (position := self._lake.position(topic, SINK)) < end:
             batches = self._log.read(topic, position, limit=5 * BATCHES)
-            if not batches:
-                break
-            self._lake.append(topic, _tables(batches), writer=SINK, upto=batches[-1].end)
-            position = batches[-1].end
-        return position - start
+            upto = batches[-1].end
+            if self._lake.append(topic, _tables(batches), writer=SINK, upto=upto, after=position):
+                moved += upto - position
+        return moved
 
 
 def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:

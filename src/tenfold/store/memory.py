@@ -13,6 +13,7 @@ class MemoryOnlineStore:
     --------
     >>> store = MemoryOnlineStore()
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
+    True
     >>> store.read([b"card:1", b"card:2"])
     [b'state', None]
     >>> store.offsets()
@@ -29,15 +30,24 @@ class MemoryOnlineStore:
         with self._lock:
             return [self._states.get(key) for key in keys]
 
-    def write(self, states: Mapping[bytes, bytes], offsets: Mapping[str, int]) -> None:
+    def write(
+        self,
+        states: Mapping[bytes, bytes],
+        offsets: Mapping[str, int],
+        *,
+        after: Mapping[str, int] | None = None,
+    ) -> bool:
         check_keys(states)
         # Copies are made before anything changes: a mapping that fails half-way changes nothing.
         new, moved = dict(states), dict(offsets)
         with self._lock:
+            if any(self._offsets.get(name, 0) != end for name, end in (after or {}).items()):
+                return False
             self._states.update(new)
             self._offsets.update(
                 {name: max(end, self._offsets.get(name, end)) for name, end in moved.items()}
             )
+        return True
 
     def offsets(self) -> dict[str, int]:
         with self._lock:

@@ -3,13 +3,21 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel import Records, aggregate
-from tenfold.features.records import Rows, in_order, key_codes, outputs, rows_of, versions
+from tenfold.features.records import (
+    OFFSET,
+    Rows,
+    identities,
+    in_order,
+    key_codes,
+    outputs,
+    rows_of,
+    versions,
+)
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column, Frame, column, concat, from_arrow, types_of
@@ -33,19 +41,38 @@ class History:
         self._lake = lake
         self.versions: dict[str, int] = dict(versions or {})
         self._frames: dict[str, Frame] = {}
+        self._ids: dict[str, np.ndarray] = {}
+        self._until: dict[str, np.ndarray] = {}
         self._prepared: dict[str, tuple[list[Column], Rows]] = {}
 
     def frame(self, source: Events) -> Frame:
-        """Return all records of a source in log order, with from when each was known."""
+        """Return all records of a source in the total order (event time, id, known, offset)."""
         if source.name not in self._frames:
-            version = self.versions.setdefault(source.name, self._lake.version(source.name))
-            types = types_of(source.fields) | {KNOWN: "int", "_offset": "int"}
-            if version < 0:
-                self._frames[source.name] = _no_rows(types)
-            else:
-                table = self._lake.read(source.name, version=version, columns=list(types))
-                self._frames[source.name] = from_arrow(table, types)
+            frame = self._read(source)
+            ids = identities([frame[name] for name in source.ids])
+            known, offset = frame[KNOWN].values, frame[OFFSET].values
+            until = replaced(ids, known, offset)
+            order = in_order(Rows(frame[source.time].values, known, until, offset, ids, ()))
+            self._frames[source.name] = {name: item.take(order) for name, item in frame.items()}
+            self._ids[source.name], self._until[source.name] = ids[order], until[order]
         return self._frames[source.name]
+
+    def ids(self, source: Events) -> np.ndarray:
+        """Return the identity of each record of `frame` as bytes."""
+        self.frame(source)
+        return self._ids[source.name]
+
+    def until(self, source: Events) -> np.ndarray:
+        """Return from when a later version of each record of `frame` was known, FOREVER for the newest."""
+        self.frame(source)
+        return self._until[source.name]
+
+    def _read(self, source: Events) -> Frame:
+        version = self.versions.setdefault(source.name, self._lake.version(source.name))
+        types = types_of(source.fields) | {KNOWN: "int", OFFSET: "int"}
+        if version < 0:
+            return {name: column(type_, []) for name, type_ in types.items()}
+        return from_arrow(self._lake.read(source.name, version=version, columns=list(types)), types)
 
     def features(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
         """Return the features of a view for queries (key, moment), in the order given.
@@ -60,38 +87,68 @@ class History:
         return _features(view, *self.records(view), keys, at)
 
     def records(self, view: FeatureView) -> tuple[list[Column], Rows]:
-        """Return the key columns and the records of a view, each version with the moment it was replaced."""
+        """Return the key columns and the records of a view in the total order, each with when it was replaced."""
         if view.fingerprint not in self._prepared:
-            self._prepared[view.fingerprint] = prepare(view, self.frame(view.source.root))
+            root = view.source.root
+            keys, rows = rows_of(view, self.frame(root), len(self.ids(root)), self.ids(root))
+            if (self.until(root) < FOREVER).any():
+                keys, rows = _versions(keys, rows)
+            self._prepared[view.fingerprint] = keys, rows
         return self._prepared[view.fingerprint]
 
 
-def prepare(view: FeatureView, frame: Frame) -> tuple[list[Column], Rows]:
-    """Return the key columns and the records of a view from a frame of its source in log order."""
-    keys, rows = rows_of(view, frame, len(frame[KNOWN]))
-    rows = replace(
-        rows, offset=np.arange(len(rows.offset))
-    )  # positions: they order versions as the offsets did
-    rows = versions(rows)
-    return [item.take(rows.offset) for item in keys], rows
+def replaced(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return from when the next version of each record was known, FOREVER for the newest; shape (n,) int64.
+
+    Examples
+    --------
+    >>> replaced(np.array([b"a", b"b", b"a"]), np.array([1, 2, 3]), np.arange(3)).tolist()[:2] == [3, FOREVER]
+    True
+    """
+    order = np.lexsort((offset, known, ids))
+    until = np.full(len(ids), FOREVER, dtype=np.int64)
+    again = ids[order][1:] == ids[order][:-1]
+    until[order[:-1][again]] = known[order[1:][again]]
+    return until
 
 
 def features(view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
-    """Return the features of a view for queries, computed from a frame of its source's records."""
-    return _features(view, *prepare(view, frame), keys, at)
+    """Return the features of a view for queries, computed from a frame of its source's records in any order."""
+    own, rows = _versions(*rows_of(view, frame, len(frame[KNOWN])))
+    order = in_order(rows)
+    return _features(view, [item.take(order) for item in own], rows.take(order), keys, at)
+
+
+def by_group(group: np.ndarray) -> np.ndarray:
+    """Return the positions of the rows that have a group, sorted by it and otherwise in the order given.
+
+    Examples
+    --------
+    >>> by_group(np.array([1, 0, -1, 1])).tolist()
+    [1, 0, 3]
+    """
+    small = (group + 1).astype(
+        np.min_scalar_type(int(group.max(initial=0)) + 1)
+    )  # small integers sort faster
+    return np.argsort(small, kind="stable")[np.count_nonzero(group < 0) :]
+
+
+def _versions(keys: list[Column], rows: Rows) -> tuple[list[Column], Rows]:
+    """Return keys and rows with each version ended when the next one was known, repetitions left out."""
+    kept = versions(rows)
+    mine = np.isin(rows.offset, kept.offset)
+    return [item.take(mine) for item in keys], kept
 
 
 def _features(
     view: FeatureView, own: list[Column], rows: Rows, keys: Sequence[Column], at: np.ndarray
 ) -> dict[str, Column]:
-    (group, query_code), size = key_codes([own, keys])
-    known_key = group >= 0
-    rows, group = rows.take(known_key), group[known_key]
-    order = in_order(rows, group)
-    rows, group = rows.take(order), group[order]
-    query_code = np.where(query_code < 0, size, query_code)  # a missing key is a key nothing is known of
-    asked = np.lexsort((at, query_code))
-    results = _in_chunks(view, rows.records(group), query_code[asked], at[asked], size + 1)
+    (group, query), size = key_codes([own, keys])
+    query = np.where(query < 0, size, query)  # a missing key is a key nothing is known of
+    asked = np.argsort(at, kind="stable")
+    asked = asked[by_group(query[asked])]
+    records = rows.records(group).take(by_group(group))
+    results = _in_chunks(view, records, query[asked], at[asked], size + 1)
     back = np.empty(len(asked), dtype=np.int64)
     back[asked] = np.arange(len(asked))
     return {name: item.take(back) for name, item in outputs(view, results, at[asked]).items()}
@@ -133,7 +190,3 @@ def _cuts(records: Records, group: np.ndarray, at: np.ndarray, size: int) -> lis
             total = 0
         total += int(load[code])
     return [*cuts, size]
-
-
-def _no_rows(types: Mapping[str, str]) -> Frame:
-    return {name: column(type_, []) for name, type_ in types.items()}

@@ -53,7 +53,8 @@ class Worker:
     def drain(self) -> int:
         """Process everything that is in the log by now and return how many records became visible."""
         total = 0
-        while done := self._states.advance():
+        while self._states.behind():
+            done = self._states.advance()
             self._observe(done)
             total += sum(batch.count for batch in done)
         self._lake.flush()

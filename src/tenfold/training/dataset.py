@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER, iso
-from tenfold.features.records import identities, in_order, key_codes
+from tenfold.features.records import key_codes
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
-from tenfold.store.offline import History
+from tenfold.store.offline import History, by_group
 from tenfold.training.model import Label, Model
-from tenfold.training.vector import assemble
+from tenfold.training.vector import assemble, keys_of
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +71,12 @@ class TrainingSet:
     def digest(self) -> str:
         """A sha256 over ids, times, labels and every feature's bits."""
         found = hashlib.sha256()
-        for array in (self.ids, self.at, self.y):
-            found.update(np.ascontiguousarray(array).tobytes())
+        found.update(_encode(self.ids.tolist()))
+        for array in (self.at, self.y):
+            found.update(array.tobytes())
         for name, item in self.columns.items():
-            found.update(name.encode())
-            values = (
-                "\0".join(map(str, item.values.tolist())).encode()
-                if item.type == "str"
-                else item.values.tobytes()
-            )
-            found.update(values)
+            found.update(_encode([name, item.type]))
+            found.update(_encode(item.values.tolist()) if item.type == "str" else item.values.tobytes())
             found.update(item.valid.tobytes())
         return found.hexdigest()[:16]
 
@@ -86,24 +85,20 @@ class Dataset:
     """All rows of a model's spine with their features, computed once over fixed table versions.
 
     A feature as of t depends on nothing known later, so the same rows serve every "now": a training set for a moment
-    is a selection of rows and the labels known by then.
+    is a selection of rows and the labels known by then. A row is the version of a record that is the newest one known
+    before its own prediction time; a record that was moved after it had been predicted is predicted again.
     """
 
     def __init__(self, model: Model, history: History) -> None:
         self.model, self.history = model, history
         root = model.spine.root
-        frame = history.frame(root)
-        rows = len(frame[KNOWN])
-        at = frame[root.time].values - model.lead_us
-        ids = identities([frame[name] for name in root.ids])
-        _, keep = apply(model.spine, frame, rows)
-        chosen = (frame[KNOWN].values < at) if keep is None else (frame[KNOWN].values < at) & keep.values
-        self.unknown = int((frame[KNOWN].values >= at).sum())
-        order = np.lexsort((frame["_offset"].values, frame[KNOWN].values, ids))
-        newest = np.ones(rows, dtype=np.bool_)
-        newest[order[:-1]] = (ids[order][1:] != ids[order][:-1]) | ~chosen[order][1:]
-        picked = np.flatnonzero(chosen & newest)
-        picked = picked[np.lexsort((ids[picked], at[picked]))]
+        frame, ids = history.frame(root), history.ids(root)  # ordered by (event time, id)
+        known, at = frame[KNOWN].values, frame[root.time].values - model.lead_us
+        _, keep = apply(model.spine, frame, len(at))
+        member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
+        picked = np.flatnonzero(member & (known < at) & (history.until(root) >= at))
+        late = np.flatnonzero(member & (known >= at))
+        self._too_late = at[late[~np.isin(ids[late], ids[picked])]] if len(late) else at[late]
         self.spine: Frame = {name: item.take(picked) for name, item in frame.items()}
         self.at, self.ids = at[picked], ids[picked]
 
@@ -114,9 +109,9 @@ class Dataset:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The model's features for every row, as of its prediction."""
-        frame, _ = apply(self.model.spine, self.spine, len(self.at))
+        keys = keys_of(self.model, self.spine)
         stored = {
-            view.name: self.history.features(view, [frame[name] for name in view.entity.keys], self.at)
+            view.name: self.history.features(view, [keys[name] for name in view.entity.keys], self.at)
             for view in self.model.stored
             if view.entity is not None
         }
@@ -134,15 +129,16 @@ class Dataset:
         DefinitionError
             When no row is left, with the counts of what was dropped and why.
         """
-        period = np.ones(len(self.at), dtype=np.bool_)
-        period &= self.at >= (start if start is not None else -FOREVER)
-        period &= self.at < (end if end is not None else min(now, FOREVER))
+        first, behind = -FOREVER if start is None else start, now if end is None else end
+        period = (self.at >= first) & (self.at < behind)
         mature = self.at + self.model.label.horizon_us <= now
         found = self.outcomes(now)
         labelled = ~np.isnan(found.values)
         rows = period & mature & labelled
         dropped = {
-            "not known at prediction time": self.unknown,
+            "not known at prediction time": int(
+                ((self._too_late >= first) & (self._too_late < behind)).sum()
+            ),
             "label not mature": int((period & ~mature).sum()),
             "no label event": int((period & mature & ~labelled).sum()),
         }
@@ -158,29 +154,20 @@ class Dataset:
 def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: int) -> Outcomes:
     """Return for predictions (key, moment) the outcome within the horizon, as known before `now`."""
     keys, rows = history.records(label.view)
-    first, last = (int(at.min()), int(at.max())) if len(at) else (0, 0)
-    visible = (rows.known < now) & (now <= rows.until)
-    visible &= (rows.event >= first) & (rows.event <= last + label.horizon_us)
-    (code, asked), _ = key_codes([[item.take(visible) for item in keys], [on]])
-    known_key = code >= 0
-    rows, code = rows.take(visible).take(known_key), code[known_key]
-    order = in_order(rows, code)
-    rows, code = rows.take(order), code[order]
-    moments = np.unique(np.concatenate([rows.event, at, at + label.horizon_us]))
-    place = _place(code, rows.event, moments)
-    first = np.searchsorted(place, _place(asked, at, moments), side="left")
-    behind = np.searchsorted(place, _place(asked, at + label.horizon_us, moments), side="right")
-    item = rows.inputs[0]
-    hit = np.maximum(behind - 1, 0)
+    (code, asked), _ = key_codes([keys, [on]])
+    visible = rows.inputs[0].member & (rows.known < now) & (now <= rows.until)
+    code = np.where(visible, code, -1)
+    order = by_group(code)
+    # One sortable integer per (key, event): ranks among all events, which are sorted, keep it within int64.
+    width = len(rows.event) + 1
+    place = code[order] * width + np.searchsorted(rows.event, rows.event[order], side="left")
+    first = asked * width + np.searchsorted(rows.event, at, side="left")
+    behind = asked * width + np.searchsorted(rows.event, at + label.horizon_us, side="right")
+    lo, hi = np.searchsorted(place, first), np.searchsorted(place, behind)
+    found = np.flatnonzero((hi > lo) & (asked >= 0))
+    hit = order[hi[found] - 1]
+    outcome = rows.inputs[0].column.take(hit)
+    found, hit, outcome = found[outcome.valid], hit[outcome.valid], outcome.take(outcome.valid)
     values, known = np.full(len(at), np.nan), np.full(len(at), FOREVER, dtype=np.int64)
-    found = (behind > first) & (asked >= 0)
-    if len(place):
-        found &= item.member[hit] & item.column.valid[hit]
-        values[found] = item.column.values[hit[found]]
-        known[found] = rows.known[hit[found]]
+    values[found], known[found] = outcome.values, rows.known[hit]
     return Outcomes(values, known)
-
-
-def _place(code: np.ndarray, moment: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Return one sortable integer per (key, moment); ranks instead of instants keep it within int64."""
-    return code * len(moments) + np.searchsorted(moments, moment)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, iso
 from tenfold.training.dataset import Dataset, TrainingSet
 from tenfold.training.metrics import evaluate
@@ -44,6 +45,16 @@ def newest_split(model: Model, now: int, first: int) -> Split:
     test_start = test_end - model.test_us
     train_start = first if model.train_us is None else max(first, test_end - model.train_us)
     return Split((train_start, test_start - model.label.horizon_us), (test_start, test_end), now)
+
+
+def first_row(dataset: Dataset) -> int:
+    """Return when the first row of a model's spine is predicted; DefinitionError when there is none yet."""
+    if not len(dataset.at):
+        name = dataset.model.spine.root.name
+        raise DefinitionError(
+            f'model "{dataset.model.name}": source "{name}" has no rows in the lake yet. Ingest some: tenfold ingest.'
+        )
+    return int(dataset.at[0])
 
 
 def fit(model: Model, dataset: Dataset, split: Split) -> Package:

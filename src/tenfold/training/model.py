@@ -1,16 +1,16 @@
 """Models and labels: what is predicted, for which rows, when, and from what."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import Expr
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, infer
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.times import duration
 from tenfold.features.view import Entity, FeatureView
-from tenfold.processing.derive import Source
-from tenfold.processing.evaluate import AS_OF, infer
+from tenfold.processing.derive import Derived, Source
 from tenfold.sources.declare import check_name
 from tenfold.training.metrics import METRICS
 
@@ -60,6 +60,16 @@ class Label:
 
     def __post_init__(self) -> None:
         duration(self.horizon, name="horizon")
+        if self.on not in self.source.fields:
+            raise NotFound(
+                "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
+            )
+        where = f'label of source "{self.source.name}"'
+        kind = infer(self.value, {name: item.type for name, item in self.source.fields.items()}, where)
+        if kind not in NUMERIC:
+            raise DefinitionError(
+                f"{where}: value={self.value.text} is a {kind}, not a number or a condition."
+            )
         entity = Entity("label", key=self.on)
         view = FeatureView("label", entity=entity, source=self.source, features={"value": self.value.last()})
         object.__setattr__(self, "view", view)
@@ -69,7 +79,7 @@ class Label:
         """The horizon in microseconds."""
         return duration(self.horizon)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a label."""
         return fingerprint(self.view.fingerprint, self.horizon)
@@ -119,34 +129,15 @@ class Model:
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
-        for text, name in (
-            (self.test_window, "test_window"),
-            (self.train_window, "train_window"),
-            (self.lead, "lead"),
-        ):
-            if text is not None:
-                duration(text, name=name)
-        for metric in self.metrics:
-            if metric not in METRICS:
-                raise NotFound("metric", metric, METRICS, within=f'model "{self.name}"')
-        if self.train_us is not None and self.train_us <= self.test_us:
-            raise DefinitionError(
-                f'model "{self.name}": test_window="{self.test_window}" leaves nothing to fit on, because it is part of '
-                f'train_window="{self.train_window}". Make test_window shorter.'
-            )
-        if not hasattr(self.estimator, "fit"):
-            raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
-        if self.label.on not in self.spine.fields:
-            raise NotFound("field", self.label.on, self.spine.fields, within=f'spine "{self.spine.name}"')
-        references = list(_references(self.features))
+        self._check_times()
+        self._check_learning()
+        references = list(_references(self.name, self.features))
         object.__setattr__(self, "views", _views(references))
         self._check_keys()
+        self._check_sources()
         types = self._types()
-        object.__setattr__(
-            self,
-            "columns",
-            {f"{view.name}.{name}": types[f"{view.name}.{name}"] for view, name in references},
-        )
+        names = [f"{view.name}.{name}" for view, name in references]
+        object.__setattr__(self, "columns", {name: types[name] for name in names})
 
     @property
     def lead_us(self) -> int:
@@ -168,7 +159,7 @@ class Model:
         """The views whose features are stored per key."""
         return [view for view in self.views if view.entity is not None]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything declared that changes a trained version."""
         views = {view.name: view.fingerprint for view in self.views}
@@ -184,16 +175,73 @@ class Model:
             times,
         )
 
+    def _check_times(self) -> None:
+        duration(self.test_window, name="test_window")
+        for text, name in ((self.train_window, "train_window"), (self.lead, "lead")):
+            if text is not None:
+                duration(text, name=name)
+        if self.train_us is not None and self.train_us <= self.test_us:
+            raise DefinitionError(
+                f'model "{self.name}": test_window="{self.test_window}" leaves nothing to fit on, because it is part of '
+                f'train_window="{self.train_window}". Make test_window shorter.'
+            )
+
+    def _check_learning(self) -> None:
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise NotFound("metric", metric, METRICS, within=f'model "{self.name}"')
+        if not self.metrics or isinstance(self.metrics, str):
+            raise DefinitionError(
+                f'model "{self.name}": metrics={self.metrics!r} is not a list of at least one name.'
+            )
+        if isinstance(self.estimator, type):
+            raise DefinitionError(
+                f'model "{self.name}": estimator {self.estimator.__name__} is a class. '
+                f"Write estimator={self.estimator.__name__}()."
+            )
+        if not hasattr(self.estimator, "fit"):
+            raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
+
     def _check_keys(self) -> None:
-        for view in self.stored:
-            for key in view.entity.keys if view.entity else ():
-                if key not in self.spine.fields:
-                    raise NotFound(
-                        "field",
-                        key,
-                        self.spine.fields,
-                        within=f'spine "{self.spine.name}", key of view "{view.name}"',
-                    )
+        """Compare the keys of the spine with those of the views and of the label: they meet by value."""
+        wanted = [
+            (key, view.source, f'key of view "{view.name}"')
+            for view in self.stored
+            if view.entity is not None
+            for key in view.entity.keys
+        ]
+        if self.label.on not in self.spine.root.fields:
+            raise NotFound(
+                "field",
+                self.label.on,
+                self.spine.root.fields,
+                within=f'spine "{self.spine.root.name}", on of the label',
+            )
+        for key, source, role in [*wanted, (self.label.on, self.label.source, "on of the label")]:
+            if key not in self.spine.fields:
+                raise NotFound("field", key, self.spine.fields, within=f'spine "{self.spine.name}", {role}')
+            if key == self.label.on and self.spine.fields[key].nullable:
+                raise DefinitionError(
+                    f'model "{self.name}": "{key}", by which rows meet their labels, may be missing in spine '
+                    f'"{self.spine.name}". Remove `| None` from the field.'
+                )
+            mine, other = self.spine.fields[key].type, source.fields[key].type
+            if mine != other:
+                raise DefinitionError(
+                    f'model "{self.name}": "{key}" is {mine} in spine "{self.spine.name}" and {other} in source '
+                    f'"{source.name}", {role}; they would never meet. Declare one type.'
+                )
+
+    def _check_sources(self) -> None:
+        chain = [self.spine]
+        while isinstance(chain[-1], Derived):
+            chain.append(chain[-1].source)
+        for view in self.views:
+            if view.entity is None and view.source not in chain:
+                raise DefinitionError(
+                    f'model "{self.name}": view "{view.name}" has no entity, so it reads the row that is predicted, but its '
+                    f'source is "{view.source.name}" and the spine is "{self.spine.name}". Declare it over the spine.'
+                )
 
     def _types(self) -> dict[str, str]:
         types = {
@@ -215,7 +263,11 @@ def nodes(view: FeatureView) -> Iterator[Expr]:
         yield from (node for node in expr.walk() if node.fn == "feature")
 
 
-def _references(features: Sequence[FeatureView | Expr]) -> Iterator[tuple[FeatureView, str]]:
+def _references(model: str, features: Iterable[object]) -> Iterator[tuple[FeatureView, str]]:
+    if isinstance(features, Expr) or not features:
+        raise DefinitionError(
+            f'model "{model}": features is not a list of at least one feature view or feature.'
+        )
     for item in features:
         if isinstance(item, FeatureView):
             yield from ((item, name) for name in item.features)
@@ -223,7 +275,7 @@ def _references(features: Sequence[FeatureView | Expr]) -> Iterator[tuple[Featur
             yield item.args[2], item.args[1]
         else:
             raise DefinitionError(
-                f'features takes feature views and features such as view["name"], not {item!r}.'
+                f'model "{model}": features takes feature views and features such as view["name"], not {item!r}.'
             )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tenfold.core.expr import AS_OF
 from tenfold.processing.derive import apply
-from tenfold.processing.evaluate import AS_OF, evaluate
+from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame
 from tenfold.training.model import Model, nodes
 
@@ -36,6 +37,14 @@ def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.nda
             for name, expr in view.features.items():
                 frame[f"{view.name}.{name}"] = evaluate(expr.replace_leaves(names), frame, rows)
     return {name: frame[name] for name in model.columns}
+
+
+def keys_of(model: Model, spine: Frame) -> Frame:
+    """Return the columns that are keys of the model's views, for rows of the spine; a key may be a derived column."""
+    names = {key for view in model.stored if view.entity is not None for key in view.entity.keys}
+    if not names <= spine.keys():
+        spine, _ = apply(model.spine, spine, len(next(iter(spine.values()))))
+    return {name: spine[name] for name in names}
 
 
 def vocabulary(columns: Mapping[str, Column]) -> dict[str, list[str]]:

@@ -1,0 +1,156 @@
+"""Is this machine fit to run a project: doctor."""
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tenfold.cli.errors import verbose
+from tenfold.cli.options import as_json
+from tenfold.cli.output import answer
+from tenfold.cli.processes import is_free
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LEAST_FREE = 1_000_000_000
+"""Bytes of disk below which doctor complains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is fine, what was found, and what to do when it is not fine."""
+
+    check: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+@click.command()
+@verbose
+@click.argument("project", required=False)
+@click.option(
+    "--home",
+    envvar="TENFOLD_HOME",
+    default=".tenfold",
+    show_default=True,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Where the project lives.",
+)
+@click.option("--port", default=8000, show_default=True, help="The port it should serve on.")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as_json: bool) -> None:
+    """Check Python, packages, home, disk and port, and that batch and online agree on this machine to the bit.
+
+    With a PROJECT, its declaration is checked too. Exit code 1 when something is wrong.
+    """
+    findings = [
+        _python(),
+        *_packages(),
+        _home(home),
+        _disk(home),
+        _port(port),
+        *_project(project),
+        _selftest(),
+    ]
+    document = {
+        "ok": all(item.ok for item in findings),
+        "checks": [
+            {"check": item.check, "ok": item.ok, "found": item.found, "fix": item.fix} for item in findings
+        ],
+    }
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        cells = [[item.check, "ok" if item.ok else "wrong", item.found, item.fix] for item in findings]
+        table(console, "", ["check", "state", "found", "fix"], cells)
+
+    answer(document, draw, as_json=as_json)
+    if not document["ok"]:
+        ctx.exit(1)
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    return Finding(
+        "python", sys.version_info >= (3, 11), found, "" if sys.version_info >= (3, 11) else "Install 3.11."
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """Look for what tenfold requires; the extras are optional."""
+    for requirement in metadata.requires("tenfold") or []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if "extra ==" in requirement:
+            continue
+        try:
+            yield Finding(name, ok=True, found=metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, ok=False, found="not installed", fix=f'pip install "{requirement}"')
+
+
+def _home(home: Path) -> Finding:
+    place = _existing(home)
+    ok = os.access(place, os.W_OK | os.X_OK)
+    return Finding(
+        "home",
+        ok,
+        f"{home} can{'' if ok else 'not'} be written",
+        "" if ok else "Choose another one: --home PATH.",
+    )
+
+
+def _disk(home: Path) -> Finding:
+    free = shutil.disk_usage(_existing(home)).free
+    ok = free >= LEAST_FREE
+    return Finding(
+        "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "Make room, or choose another home."
+    )
+
+
+def _port(port: int) -> Finding:
+    ok = is_free(port)
+    return Finding(
+        "port", ok, f"{port} is {'free' if ok else 'in use'}", "" if ok else "Choose another one: --port."
+    )
+
+
+def _project(target: str | None) -> Iterator[Finding]:
+    if target is None:
+        return
+    from tenfold.cli.loading import load
+    from tenfold.core.errors import TenfoldError
+
+    try:
+        project = load(target)
+    except TenfoldError as error:
+        yield Finding("project", ok=False, found=str(error), fix="Change the declaration.")
+        return
+    found = f"{project.name}: {len(project.sources)} sources, {len(project.views)} views, {len(project.releases)} models"
+    yield Finding("project", ok=True, found=found)
+
+
+def _selftest() -> Finding:
+    from tenfold.cli.selftest import compare
+
+    values, differing = compare()
+    fix = "Report this with the versions above: features would be wrong here." if differing else ""
+    return Finding("batch = online", not differing, f"{differing} of {values} values differ", fix)
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder on the way to a path that exists."""
+    path = path.resolve()
+    return path if path.is_dir() else _existing(path.parent)

@@ -1,0 +1,66 @@
+"""From errors to one line on stderr and an exit code.
+
+0 done; 1 a gate or a check says no; 2 wrong usage or declaration; 3 not found; 5 conflict; 75 try again later;
+101 a defect; 130 interrupted.
+"""
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from tenfold.core.errors import Conflict, GateFailed, NotFound, TenfoldError, Unavailable
+
+USAGE, DEFECT, INTERRUPTED = 2, 101, 130
+_CODES = {GateFailed: 1, NotFound: 3, Conflict: 5, Unavailable: 75}
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for the whole invocation."""
+
+    verbose: bool = False
+
+
+def report(error: Exception, *, verbose: bool = False) -> int:
+    """Print an error on stderr and return the exit code.
+
+    Examples
+    --------
+    >>> report(Unavailable("the store does not answer."))
+    75
+    """
+    if isinstance(error, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    if verbose and not isinstance(error, click.ClickException):
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    code, message = _told(error)
+    click.echo("\n".join([f"error: {message}", *_notes(error)]), err=True)
+    return code
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    if isinstance(error, click.ClickException):
+        return USAGE, error.format_message()
+    if isinstance(error, TenfoldError):
+        return next((code for kind, code in _CODES.items() if isinstance(error, kind)), USAGE), str(error)
+    return DEFECT, f"internal error, {type(error).__name__}: {error}. Run it again with -v to see where."
+
+
+def _notes(error: Exception) -> list[str]:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return [f"help:  {error.ctx.command_path} --help"]
+    return list(getattr(error, "__notes__", []))
+
+
+def _set(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+    if value:
+        ctx.obj.verbose = True
+
+
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set, help="Show where an error came from."
+)
+"""The option every command takes."""

@@ -1,0 +1,121 @@
+"""What every command on a project is given: which project, where it lives, on which clock, and in which form to answer."""
+
+import functools
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenfold.cli.errors import verbose
+from tenfold.cli.loading import load
+from tenfold.core.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from tenfold.core.clock import Clock
+    from tenfold.project import App
+    from tenfold.training.model import Model
+
+Function = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A project's file, its home, and the file of a shared clock when it runs on the clock of history."""
+
+    target: str
+    home: Path
+    clock: Path | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """The same place, for a process that is started from here."""
+        clock = [] if self.clock is None else ["--clock", str(self.clock)]
+        return [self.target, "--home", str(self.home), *clock]
+
+    def open(self, *, clock: "Clock | None" = None) -> "App":
+        """Return the project running; its home is made when missing."""
+        from tenfold.core.clock import SharedClock, SystemClock
+        from tenfold.project import Platform
+
+        project = load(self.target)
+        given = SystemClock() if self.clock is None else SharedClock(self.clock)
+        return project.open(Platform(home=self.home, clock=clock or given))
+
+    def read(self) -> "App":
+        """Return the project running, for a command that only looks: it does not make a home."""
+        if not (self.home / "state.db").exists():
+            raise DefinitionError(
+                f'there is nothing at "{self.home}" yet. Run tenfold ingest first, or say where the project lives: --home PATH.'
+            )
+        return self.open()
+
+
+def on_project(function: Function) -> Function:
+    """Add PROJECT, --home, --clock and -v; the function gets the first three as one `Where`."""
+
+    @verbose
+    @click.option("--clock", hidden=True, type=click.Path(path_type=Path, dir_okay=False))
+    @click.option(
+        "--home",
+        envvar="TENFOLD_HOME",
+        default=".tenfold",
+        show_default=True,
+        show_envvar=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where the project lives.",
+    )
+    @click.argument("project")
+    @functools.wraps(function)
+    def wrapped(project: str, home: Path, clock: Path | None, **given: Any) -> None:
+        function(Where(project, home, clock), **given)
+
+    return wrapped
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+by = click.option(
+    "--by", envvar="USER", default="user", show_envvar=True, help="Who decides; for the audit log."
+)
+
+
+def period(*, required: bool) -> Callable[[Function], Function]:
+    """Return the options --start and --end, which the function gets as text."""
+
+    def add(function: Function) -> Function:
+        for name, text in (("--end", "Up to this instant, without it."), ("--start", "From this instant.")):
+            function = click.option(name, required=required, metavar="TIME", help=text)(function)
+        return function
+
+    return add
+
+
+def model_of(app: "App", name: str | None) -> "Model":
+    """Return a model by name; without one, the only model there is.
+
+    Raises
+    ------
+    DefinitionError
+        When there are several and none is named.
+    """
+    names = sorted(release.model.name for release in app.project.releases)
+    if name is None and len(names) != 1:
+        raise DefinitionError(
+            f'project "{app.project.name}" has {len(names)} models. Name one: {", ".join(names)}.'
+        )
+    return app.project.release(name).model
+
+
+@contextmanager
+def on_signals(act: Callable[[], object]) -> Iterator[None]:
+    """Inside, SIGTERM and SIGINT do this and nothing else."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, lambda *_: act()) for kind in signals}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,0 +1,55 @@
+"""Answers on stdout, as text for people or one JSON document; everything else on stderr."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenfold.core.times import iso
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def answer(document: Mapping[str, Any], draw: "Callable[[Console], object]", *, as_json: bool) -> None:
+    """Print an answer: the document as JSON, NaN as null, or what `draw` makes of it."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(document)))
+        return
+    from tenfold.ui.terminal import console
+
+    draw(console())
+
+
+def line(text: str) -> "Callable[[Console], object]":
+    """Return what prints one line that is never wrapped or cut."""
+    return lambda _: click.echo(text)
+
+
+def tell(text: str) -> None:
+    """Say something that is not the answer."""
+    click.echo(text, err=True)
+
+
+def minute(us: int | None) -> str:
+    """Return an instant for a table.
+
+    Examples
+    --------
+    >>> minute(0)
+    '1970-01-01 00:00'
+    """
+    return "" if us is None else iso(us)[:16].replace("T", " ")
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """Return metrics for a table.
+
+    Examples
+    --------
+    >>> numbers({"roc_auc": 0.75})
+    'roc_auc 0.7500'
+    """
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

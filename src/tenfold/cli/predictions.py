@@ -1,0 +1,44 @@
+"""Answers: predict one row, score many."""
+
+import click
+
+from tenfold.cli.data import read_row
+from tenfold.cli.options import Where, as_json, model_of, on_project, period
+from tenfold.cli.output import answer, line
+
+
+@click.command()
+@on_project
+@click.argument("model")
+@click.argument("row_json")
+@click.option("--key", help="The same key again gives the answer that was stored first.")
+@as_json
+def predict(where: Where, model: str, row_json: str, *, key: str | None, as_json: bool) -> None:
+    """Answer one row as of now, from everything in the log; the answer is logged.
+
+    ROW_JSON is a row of the model's spine, or - to read it from stdin.
+    """
+    with where.read() as app:
+        found = app.predict(model_of(app, model), read_row(row_json), key=key)
+    decided = "yes" if found["decision"] else "no"
+    text = (
+        f"{model} version {found['version']}: score {found['score']:.4f}, decision {decided} "
+        f"(from {found['threshold']:g} on), as of {found['as_of']}, prediction {found['prediction_id']}"
+    )
+    answer(found, line(text), as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.argument("model")
+@period(required=True)
+@as_json
+def score(where: Where, model: str, *, start: str, end: str, as_json: bool) -> None:
+    """Score all rows predicted in the period with the Production version and log them, once per period."""
+    with where.read() as app:
+        app.flush()
+        found = app.score(model_of(app, model), start, end)
+    rows, positive = len(found), int(found.decision.sum())
+    mean = float(found.score.mean()) if rows else None
+    document = {"model": model, "rows": rows, "decided_true": positive, "mean_score": mean}
+    answer(document, line(f"{model}: {rows:,} rows scored, {positive:,} decided true"), as_json=as_json)

@@ -1,0 +1,222 @@
+"""Versions coming and going: models, promote, rollback, audit, replay."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenfold.cli.options import Where, as_json, by, model_of, on_project, period
+from tenfold.cli.output import answer, line, minute, numbers
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.automation.audit import Decision
+    from tenfold.automation.replay import Day
+    from tenfold.project import App
+    from tenfold.registry.versions import StageEvent, Version
+    from tenfold.training.model import Model
+
+
+@click.command()
+@on_project
+@click.argument("model", required=False)
+@click.option("--history", is_flag=True, help="Show every move between stages too.")
+@as_json
+def models(where: Where, model: str | None, *, history: bool, as_json: bool) -> None:
+    """List the versions of MODEL, or of all models, with their stages."""
+    with where.read() as app:
+        names = [release.model.name for release in app.project.releases]
+        names = names if model is None else [model_of(app, model).name]
+        versions = [version for name in names for version in app.registry.versions(name)]
+        events = [event for name in names for event in app.registry.history(name)] if history else []
+    document: dict[str, Any] = {"versions": [_version(version) for version in versions]}
+    if history:
+        document["history"] = [_event(event) for event in events]
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        cells = [
+            [
+                item.model,
+                item.number,
+                item.stage.value,
+                item.run_id,
+                minute(item.created),
+                numbers(item.info["metrics"]),
+            ]
+            for item in versions
+        ]
+        table(console, "Versions", ["model", "version", "stage", "run", "created", "tested"], cells)
+        if history:
+            moves = [
+                [
+                    minute(event.at),
+                    event.model,
+                    event.version,
+                    f"{event.from_stage} to {event.to_stage}",
+                    event.by,
+                    event.why,
+                ]
+                for event in events
+            ]
+            click.echo()
+            table(console, "History", ["at", "model", "version", "move", "by", "why"], moves)
+
+    answer(document, draw, as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.argument("model")
+@click.argument("number", type=int)
+@by
+@as_json
+def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) -> None:
+    """Judge version NUMBER of MODEL by the release's gates; promote it, or say why not with exit code 1."""
+    with where.open() as app:
+        app.flush()
+        why = app.promote(model_of(app, model), number, by=by)
+    document = {"model": model, "version": number, "stage": "production", "why": why}
+    answer(document, line(f"{model} version {number} is in production: {why}"), as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.argument("model")
+@click.option("--why", default="asked for", show_default=True, help="The reason; for the audit log.")
+@by
+@as_json
+def rollback(where: Where, model: str, *, why: str, by: str, as_json: bool) -> None:
+    """Make the previous Production version of MODEL Production again."""
+    with where.open() as app:
+        event = app.rollback(model_of(app, model), by=by, why=why)
+    document = {"model": model, "version": event.version, "stage": "production", "why": why}
+    answer(document, line(f"{model} version {event.version} is in production again: {why}"), as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.option("--subject", help='Only decisions on this, for example "late_departure/3".')
+@click.option("--kind", help='Only decisions of this kind: "gate", "monitor" or "rollback".')
+@click.option("--limit", default=20, show_default=True, help="Most decisions to show.")
+@as_json
+def audit(where: Where, *, subject: str | None, kind: str | None, limit: int, as_json: bool) -> None:
+    """List the newest decisions, oldest of them first: what was decided, by whom or what, and why."""
+    with where.read() as app:
+        found = app.audit.list(subject, kind, limit)
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        cells = [
+            [minute(item.at), item.kind, item.subject, item.decision, item.by, item.why] for item in found
+        ]
+        table(console, "Decisions", ["at", "kind", "subject", "decision", "by", "why"], cells)
+
+    answer({"decisions": [decision(item) for item in found]}, draw, as_json=as_json)
+
+
+@click.command()
+@on_project
+@period(required=True)
+@click.option("--model", help="Which model, when there are several.")
+@as_json
+def replay(where: Where, *, start: str, end: str, model: str | None, as_json: bool) -> None:
+    """Run the history from START to END through scoring, late labels, monitors, retraining, gates and promotion.
+
+    The clock is set to each day in turn. When no version is in Production at START, the first one is trained then.
+    """
+    from tenfold.core.clock import SharedClock, VirtualClock
+    from tenfold.core.times import to_us
+
+    first, last = to_us(start), to_us(end)
+    clock = VirtualClock(first) if where.clock is None else SharedClock(where.clock)
+    with where.open(clock=clock) as app:
+        chosen = model_of(app, model)
+        clock.set(first)
+        app.flush()
+        _bootstrap(app, chosen, first)
+        days = _replayed(app, chosen, first, last)
+        production = app.registry.production(chosen.name)
+    scored, trainings = sum(day.scored for day in days), [cause for day in days for cause in day.trainings]
+    document = {
+        "model": chosen.name,
+        "days": [{"day": day.text, "scored": day.scored, "trainings": day.trainings} for day in days],
+        "scored": scored,
+        "production": None if production is None else production.number,
+    }
+    text = f"{len(days):,} days: {scored:,} rows scored, {len(trainings)} trainings, version {document['production']} in production"
+    answer(document, line(text), as_json=as_json)
+
+
+def _bootstrap(app: "App", model: "Model", start: int) -> None:
+    from tenfold.core.errors import GateFailed
+    from tenfold.core.times import iso
+
+    if app.registry.production(model.name) is not None:
+        return
+    loop = app.loop(app.project.release(model.name))
+    gate = loop.retrain(f"replay/{model.name}/{iso(start)}", "first version of a replay")["gate"]
+    if not gate["passed"]:
+        raise GateFailed(f"the first version of {model.name} was refused: {gate['why']}", gate["results"])
+
+
+def _replayed(app: "App", model: "Model", start: int, end: int) -> "list[Day]":
+    """Replay all days, with one step of progress per week."""
+    from tenfold.core.times import UNITS, iso
+    from tenfold.ui.terminal import Progress
+
+    days: list[Day] = []
+    with Progress(app.clock) as progress:
+        for day in app.replay(start, end, model.name):
+            if len(days) % 7 == 0:
+                left = -(-(end - day.start) // UNITS["d"])
+                step = progress.step(f"week of {iso(day.start)[:10]}", total=min(7, left))
+            step.advance()
+            days.append(day)
+    return days
+
+
+def _version(version: "Version") -> dict[str, Any]:
+    from tenfold.core.times import iso
+
+    return {
+        "model": version.model,
+        "version": version.number,
+        "stage": version.stage.value,
+        "run": version.run_id,
+        "created": iso(version.created),
+        "digest": version.digest,
+        **version.info,
+    }
+
+
+def _event(event: "StageEvent") -> dict[str, Any]:
+    from tenfold.core.times import iso
+
+    return {
+        "at": iso(event.at),
+        "model": event.model,
+        "version": event.version,
+        "from": event.from_stage.value,
+        "to": event.to_stage.value,
+        "by": event.by,
+        "why": event.why,
+        "evidence": event.evidence,
+    }
+
+
+def decision(item: "Decision") -> dict[str, Any]:
+    """Return a decision as JSON values."""
+    from tenfold.core.times import iso
+
+    return {
+        "at": iso(item.at),
+        "kind": item.kind,
+        "subject": item.subject,
+        "decision": item.decision,
+        "by": item.by,
+        "why": item.why,
+        "evidence": item.evidence,
+    }

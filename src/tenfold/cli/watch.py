@@ -1,0 +1,191 @@
+"""How it goes: monitor, skew, status."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenfold.cli.options import Where, as_json, model_of, on_project, period
+from tenfold.cli.output import answer, minute
+from tenfold.cli.releases import decision
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.project import App
+
+
+@click.command()
+@on_project
+@click.argument("model", required=False)
+@period(required=False)
+@click.option("--window", default="7d", show_default=True, help="How much before END is compared for drift.")
+@as_json
+def monitor(
+    where: Where, model: str | None, *, start: str | None, end: str | None, window: str, as_json: bool
+) -> None:
+    """Show how served predictions did per week, and which features drift from what Production was trained on.
+
+    Drift is ordered by importance times drift. It is a reason to look, never a reason to retrain by itself.
+    """
+    from tenfold.core.times import duration, iso, to_us
+    from tenfold.monitoring.performance import weekly
+    from tenfold.monitoring.report import MONDAY, drift
+
+    with where.read() as app:
+        chosen = model_of(app, model)
+        app.flush()
+        last = app.clock.now() if end is None else to_us(end)
+        first = 0 if start is None else to_us(start)
+        weeks = weekly(chosen, app.matured(chosen, first, last), first or MONDAY)
+        production = app.versions.production(chosen)
+        drifted = drift(app.lake, production, last - duration(window, name="window"), last)
+    document = {
+        "model": chosen.name,
+        "weeks": [
+            {
+                "start": iso(week.start),
+                "rows": week.rows,
+                "predicted": week.predicted,
+                "happened": week.happened,
+                "metrics": week.metrics,
+            }
+            for week in weeks
+        ],
+        "drift": {
+            "version": drifted.version,
+            "start": iso(drifted.start),
+            "end": iso(drifted.end),
+            "rows": drifted.rows,
+            "features": drifted.features,
+        },
+    }
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        cells = [
+            [
+                minute(week.start)[:10],
+                week.rows,
+                week.predicted,
+                week.happened,
+                *(week.metrics[name] for name in chosen.metrics),
+            ]
+            for week in weeks
+        ]
+        table(
+            console,
+            f"{chosen.name} by week",
+            ["week of", "rows", "predicted", "happened", *chosen.metrics],
+            cells,
+        )
+        features = [
+            [row["feature"], row["importance"], row["psi"], row["threshold"], row["verdict"]]
+            for row in drifted.features
+        ]
+        title = f"Drift of {drifted.rows:,} predictions by version {drifted.version} since {minute(drifted.start)}"
+        click.echo()
+        table(console, title, ["feature", "importance", "psi", "threshold", "verdict"], features)
+
+    answer(document, draw, as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.argument("model", required=False)
+@period(required=False)
+@as_json
+@click.pass_context
+def skew(
+    ctx: click.Context, where: Where, model: str | None, *, start: str | None, end: str | None, as_json: bool
+) -> None:
+    """Recompute every feature value served online and compare its bits; exit code 1 when one differs."""
+    from tenfold.core.times import FOREVER
+
+    with where.read() as app:
+        chosen = model_of(app, model)
+        app.flush()
+        found = app.skew(chosen, start or 0, end or FOREVER // 4)
+    document = {
+        "model": chosen.name,
+        "rows": found.rows,
+        "values": found.cells,
+        "mismatches": found.mismatches,
+        "features": found.features,
+    }
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        title = f"{chosen.name}: {found.mismatches:,} of {found.cells:,} values in {found.rows:,} predictions differ"
+        if found.features:
+            table(console, title, ["feature", "mismatches"], list(map(list, found.features.items())))
+        else:
+            click.echo(title)
+
+    answer(document, draw, as_json=as_json)
+    if found.mismatches:
+        ctx.exit(1)
+
+
+@click.command()
+@on_project
+@as_json
+def status(where: Where, *, as_json: bool) -> None:
+    """Show per topic how much is in the log, in online states and in the lake; versions; the last decision."""
+    from tenfold.core.times import iso
+
+    with where.read() as app:
+        topics = _topics(app)
+        production = {
+            release.model.name: app.registry.production(release.model.name)
+            for release in app.project.releases
+        }
+        newest = app.audit.list(limit=1)
+        document = {
+            "project": app.project.name,
+            "home": str(where.home),
+            "now": iso(app.clock.now()),
+            "topics": topics,
+            "production": {name: None if item is None else item.number for name, item in production.items()},
+            "last_decision": decision(newest[0]) if newest else None,
+        }
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        cells = [[item["topic"], item["log"], item["states"], item["lake"]] for item in topics]
+        title = f"{document['project']} at {document['home']}, {document['now']}"
+        table(console, title, ["topic", "in the log", "in states", "in the lake"], cells)
+        for name, item in production.items():
+            told = "none" if item is None else f"version {item.number}, from run {item.run_id}"
+            click.echo(f"\nProduction of {name}: {told}")
+        for last in newest:
+            click.echo(
+                f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}: {last.why}"
+            )
+
+    answer(document, draw, as_json=as_json)
+
+
+def _topics(app: "App") -> list[dict[str, Any]]:
+    """Return the records per topic; `states` is None where no view keeps state of it."""
+    from tenfold.serving.predictions import TOPIC
+    from tenfold.store.materialize import SINK
+    from tenfold.store.online import group_name
+
+    ends, offsets = app.log.ends(), app.online.offsets()
+    reached: dict[str, int] = {}
+    for view in app.project.views.values():
+        if view.entity is not None:
+            topic, offset = view.source.root.name, offsets.get(group_name(view), 0)
+            reached[topic] = min(offset, reached.get(topic, offset))
+    return [
+        {
+            "topic": topic,
+            "log": ends.get(topic, 0),
+            "states": reached.get(topic),
+            "lake": app.lake.position(topic, SINK),
+        }
+        for topic in (*app.project.sources, TOPIC)
+    ]

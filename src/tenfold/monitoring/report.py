@@ -1,0 +1,42 @@
+"""What drifted: the features a version was served with against those it was trained on."""
+
+from dataclasses import dataclass
+
+from tenfold.core.times import DAY
+from tenfold.monitoring.drift import DriftRow, drift_report
+from tenfold.serving.predictions import BATCH, ONLINE, read
+from tenfold.serving.service import Loaded
+from tenfold.sources.base import Lake
+from tenfold.training.profile import Profile, counts, merge
+
+MONDAY = 4 * DAY
+"""A Monday, 1970-01-05, in microseconds: where weeks are counted from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The drift of one version's features over [start, end), microseconds UTC; the worst feature first."""
+
+    version: int
+    start: int
+    end: int
+    rows: int
+    features: list[DriftRow]
+
+
+def drift(lake: Lake, version: Loaded, start: int, end: int) -> Drift:
+    """Compare every prediction a version served in [start, end), online and in batch, with its training set.
+
+    Predictions by other versions are left out: text features are coded by version. Whole days or weeks compare best,
+    because the thresholds come from whole weeks.
+    """
+    manifest = version.package.manifest
+    fixed = Profile.from_dict(manifest.reference)
+    parts = [read(lake, manifest.model, mode, start, end) for mode in (ONLINE, BATCH)]
+    own = [part.features[part.version == version.number] for part in parts if len(part)]
+    live = merge(
+        [{name: 0 * rows for name, rows in fixed.reference.items()}, *(counts(fixed, X) for X in own)]
+    )
+    rows = sum(len(X) for X in own)
+    features = drift_report(fixed, live, importance=manifest.importance, limits=manifest.limits)
+    return Drift(version.number, start, end, rows, features)

@@ -1,0 +1,373 @@
+"""Whatever a client sends over a real connection gets a clear answer, and the server answers afterwards."""
+
+import asyncio
+import http.client
+import json
+import select
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tenfold import Platform
+from tenfold.core.clock import SharedClock, SystemClock
+from tenfold.processing import quarantine
+from tenfold.serving.http import MAX_BODY, application
+from tenfold.sources.database import Database
+from tenfold.sources.log import SQLiteLog
+from tests.examples import tiny
+
+ROOT = Path(__file__).parents[2]
+JSON = {"content-type": "application/json"}
+ROW = 'the row does not fit source "orders": '
+
+
+class Client:
+    def __init__(self, port, home):
+        self.port, self.home = port, home
+
+    def send(self, method, path, body=None, headers=JSON):
+        """Return the status, the decoded answer and the headers of one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        assert response.headers["content-type"] == "application/json"
+        assert b"Traceback" not in content
+        return response.status, json.loads(content) if content else None, response.headers
+
+    def post(self, path, content, **headers):
+        names = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("POST", path, json.dumps(content), names)[:2]
+
+    def error(self, method, path, body=None, headers=JSON):
+        """Return status, kind and message of a request that must fail."""
+        status, answer, _ = self.send(method, path, body, headers)
+        return status, answer["error"]["kind"], answer["error"]["message"]
+
+    def predict_error(self, content):
+        body = content if isinstance(content, bytes) else json.dumps(content)
+        return self.error("POST", "/predict", body)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        fd = listening.fileno()
+        port = listening.getsockname()[1]
+        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd)]
+        with (home / "server.log").open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE, stdout=output, stderr=output
+            )
+        try:
+            yield Client(port, home)
+        finally:
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (home / "server.log").read_bytes() == b""
+
+
+@pytest.fixture(autouse=True)
+def still_answers(client):
+    yield
+    status, answer, _ = client.send("GET", "/health", headers={})
+    assert (status, answer) == (200, {"status": "ok", "models": {"late_order": 1}})
+
+
+def test_a_row_is_answered(client):
+    status, answer = client.post("/predict", tiny.order())
+    assert status == 200
+    assert answer["model"] == "late_order"
+    assert answer["as_of"] == "2024-05-21T00:00:00+00:00"
+    assert answer["decision"] == (answer["score"] >= answer["threshold"])
+    same = client.post("/predict", {"model": "late_order", "row": tiny.order()})
+    assert same == (200, answer)
+
+
+def test_an_unknown_entity_is_answered_with_no_age(client):
+    status, answer = client.post("/predict", tiny.order(9, shop="never seen"))
+    assert (status, answer["ages_s"]) == (200, {"shop_visits": None})
+
+
+def test_the_same_key_gives_the_same_answer_after_the_data_changed(client):
+    first = client.post("/predict", tiny.order(1), idempotency_key="once")
+    assert client.post("/events/visits", [tiny.visit(place) for place in range(5)])[0] == 200
+    SharedClock(client.home / "clock").set(tiny.ASK_AT + 60_000_000)
+    assert client.post("/predict", tiny.order(1), idempotency_key="once") == first
+    later = client.post("/predict", tiny.order(1), idempotency_key="twice")[1]
+    assert later["ages_s"] != first[1]["ages_s"]
+    assert client.error(
+        "POST", "/predict", json.dumps(tiny.order(2)), JSON | {"idempotency-key": "once"}
+    ) == (
+        409,
+        "Conflict",
+        'key "once" was already used for another row of model "late_order". The first answer counts; '
+        "give another row a new key.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (
+            {"amont": 1},
+            'unknown column "amont". Did you mean "amount"? Known: amount, due, gift, items, order_id, ',
+        ),
+        ({"amount": None}, '"amount" is missing.'),
+        ({"amount": "12"}, '"amount" is text, not a number.'),
+        ({"amount": True}, '"amount" is true or false, not a number.'),
+        ({"amount": -1}, "not true: amount > 0."),
+        ({"amount": 2**70}, '"amount" is too large for exact sums (2^43).'),
+        ({"items": 2**64}, '"items" is too large for exact sums (2^43).'),
+        ({"items": 2.5}, '"items" is a number, not a whole number.'),
+        ({"gift": "yes"}, '"gift" is text, not true or false.'),
+        ({"shop": ["a"]}, '"shop" is a list, not text.'),
+        (
+            {"due": "2024-05-21T00:00:00"},
+            '"due" has no time zone; write for example 2013-04-01T06:00:00+00:00.',
+        ),
+        ({"due": "1900-01-01T00:00:00+00:00"}, '"due" is not between 1970 and 2200.'),
+        ({"due": "0001-01-01T00:00:00+23:59"}, '"due" is not between 1970 and 2200.'),
+        ({"due": "tomorrow"}, '"due" is not a time such as 2013-04-01T06:00:00+00:00.'),
+        ({"due": 5}, '"due" is a number, not a time such as 2013-04-01T06:00:00+00:00.'),
+        ({"order_id": "a\0b"}, '"order_id" contains a NUL character.'),
+        ({"order_id": "x" * 1025}, '"order_id" is longer than 1,024 bytes, too long for an id.'),
+        ({"order_id": "a\x1fb"}, '"order_id" contains the control character U+001F, which separates ids.'),
+    ],
+)
+def test_a_row_that_does_not_fit_says_which_field_and_why(client, changed, reason):
+    status, kind, message = client.predict_error(tiny.order(**changed))
+    assert (status, kind) == (422, "SchemaError")
+    assert message.startswith(ROW + reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is empty. Send JSON."),
+        (b"null", 'the body is not an object. Send the row as {"field": value, ...}.'),
+        (b"[{}]", 'the body is not an object. Send the row as {"field": value, ...}.'),
+        (b"{", "the body is not JSON: Input data was truncated."),
+        (b'{"amount": NaN}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
+        (b'{"amount": Infinity}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
+        (b'{"amount": 1e999}', "the body is not JSON: Number out of range"),
+        (b"1" * 5000, "the body is not JSON: Integer value out of range"),
+        (b"[" * 500_000, "the body is not JSON: maximum recursion depth exceeded"),
+        (b'{"shop": "\xff"}', "the body is not JSON: 'utf-8' codec can't decode byte 0xff"),
+        (b'{"shop": "\\ud800"}', "the body is not JSON: "),
+        (
+            b'{"modle": "x", "row": {}}',
+            'the body has an unknown field "modle". Did you mean "model"? Known: model, row.',
+        ),
+        (b'{"model": "late_order"}', 'the body has no "row". Send {"model": "late_order", "row": {...}}.'),
+        (b'{"row": null}', ROW + "a row is null, not an object with named fields."),
+    ],
+    ids=lambda item: repr(item[:12]) if isinstance(item, bytes) else "",
+)
+def test_a_body_that_is_not_a_row_says_why(client, body, message):
+    status, kind, found = client.predict_error(body)
+    assert (status, kind) == (422, "SchemaError")
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["late_ordr", 5, ["late_order"], {}])
+def test_an_unknown_model_names_the_nearest(client, name):
+    status, kind, message = client.predict_error({"model": name, "row": tiny.order()})
+    assert (status, kind) == (404, "NotFound")
+    assert message.startswith(f'no model "{name}".')
+    assert message.endswith("Known: late_order.")
+
+
+def test_a_body_that_is_too_large_is_refused_and_not_kept(client):
+    assert client.predict_error(b"x" * 10_000_000) == (
+        413,
+        "TooLarge",
+        f"the body is larger than {MAX_BODY:,} bytes. Send fewer rows at a time.",
+    )
+    rows = b"[" + b"1," * 100_000 + b"1]"
+    assert client.error("POST", "/events/visits", rows)[2] == (
+        "the body has 100,001 rows, more than 100,000. Send fewer rows at a time."
+    )
+
+
+def test_a_chunked_body_that_never_ends_is_cut_off(client):
+    chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+        )
+        while not select.select([connection], [], [], 0)[0]:
+            connection.sendall(chunk)
+            sent += len(chunk)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+    assert sent < 60_000_000
+
+
+def test_only_json_is_taken(client):
+    body = json.dumps(tiny.order())
+    plain = client.error("POST", "/predict", body, {"content-type": "text/plain; charset=utf-8"})
+    assert plain == (
+        415,
+        "WrongType",
+        'the content type is "text/plain". Send the header "content-type: application/json".',
+    )
+    assert client.error("POST", "/predict", body, {})[:2] == (415, "WrongType")
+    accepted = {"content-type": "Application/JSON; charset=utf-8"}
+    assert client.send("POST", "/predict", body, accepted)[0] == 200
+
+
+def test_wrong_paths_and_methods_are_answered_as_json(client):
+    assert client.error("POST", "/predct") == (
+        404,
+        "NotFound",
+        'no path "/predct". Did you mean "/predict"? Known: /events/SOURCE, /health, /predict.',
+    )
+    assert client.error("GET", "/predict/")[0] == 404
+    assert client.error("GET", "/%ff%00" + "x" * 5_000)[0] == 404
+    assert client.error("GET", "/predict") == (405, "WrongMethod", "GET /predict is not answered. Use POST.")
+    assert client.send("DELETE", "/predict")[2]["allow"] == "POST"
+    assert client.send("HEAD", "/health")[:2] == (200, None)
+    assert client.send("HEAD", "/predict")[:2] == (405, None)
+    assert client.send("HEAD", "/nothing")[:2] == (404, None)
+
+
+def test_an_unknown_source_names_the_nearest(client):
+    assert client.error("POST", "/events/visit", "[]") == (
+        404,
+        "NotFound",
+        'no source "visit". Did you mean "visits"? Known: orders, outcomes, visits.',
+    )
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "[::2]:80"])
+def test_a_foreign_host_is_refused(client, host):
+    assert client.error("GET", "/health", headers={"host": host}) == (
+        400,
+        "WrongHost",
+        f'host "{host}" is not served here. Ask for one of 127.0.0.1, localhost.',
+    )
+
+
+def test_good_rows_are_stored_beside_bad_ones_once(client):
+    at = tiny.NOW.isoformat()
+    good = {"order_id": "o-1", "late": 1.0, "at": at}
+    rows = [good, {"order_id": "o-2"}, None, good | {"late": "4"}]
+    answer = {
+        "stored": 1,
+        "rejected": 3,
+        "message": '3 of 4 rows of source "outcomes" were set aside: "late" is missing (1), a row is null, not an object '
+        'with named fields (1), "late" is text, not a number (1). The other rows were stored. '
+        "See: tenfold rejects outcomes",
+    }
+    before = stored(client, "outcomes")
+    for _ in range(2):
+        assert client.post("/events/outcomes", rows, idempotency_key="mixed") == (200, answer)
+    good_now, bad_now = stored(client, "outcomes")
+    assert (good_now - before[0], bad_now - before[1]) == (1, 3)
+
+
+def test_a_call_of_which_nothing_fits_fails_with_its_counts(client):
+    rows = [tiny.visit("x", minutes="4"), tiny.visit("x", at="2024-05-21T00:00:00")]
+    message = (
+        '2 of 2 rows of source "visits" were set aside: "minutes" is text, not a number (1), '
+        '"at" has no time zone; write for example 2013-04-01T06:00:00+00:00 (1). Nothing was stored. '
+        "See: tenfold rejects visits"
+    )
+    answer = {
+        "stored": 0,
+        "rejected": 2,
+        "message": message,
+        "error": {"kind": "SchemaError", "message": message},
+    }
+    assert client.post("/events/visits", rows, idempotency_key="all bad") == (422, answer)
+    assert client.post("/events/visits", None)[1]["rejected"] == 1
+    assert client.post("/events/visits", []) == (200, {"stored": 0, "rejected": 0, "message": ""})
+
+
+def test_a_key_for_other_rows_is_a_conflict_and_the_first_call_counts(client):
+    assert client.post("/events/visits", tiny.visit("first"), idempotency_key="k")[0] == 200
+    before = stored(client, "visits")
+    status, answer = client.post("/events/visits", tiny.visit("second"), idempotency_key="k")
+    assert (status, answer["error"]["kind"]) == (409, "Conflict")
+    assert answer["error"]["message"] == (
+        'key "k" of source "visits" was already used for other rows. Those of the first call count; '
+        "give other rows a new key."
+    )
+    assert stored(client, "visits") == before
+    assert client.post("/events/visits", [], idempotency_key="x" * 201)[0] == 422
+
+
+def stored(client, source):
+    """Return how many rows of a source are in the log, and how many were set aside."""
+    log, database = SQLiteLog(client.home / "log.db"), Database(client.home / "state.db", quarantine.SCHEMA)
+    with closing(log), closing(database):
+        aside = quarantine.Quarantine(database, SystemClock()).counts(source)
+        return log.ends().get(source, 0), sum(item.rows for item in aside)
+
+
+def test_without_a_version_in_production_the_answer_says_what_to_type(tmp_path):
+    with tiny.project.open(Platform(home=tmp_path)) as app:
+        status, answer = in_process(app.asgi(), "/predict", tiny.order())
+        health = in_process(app.asgi(), "/health", method="GET")
+    assert status == 404
+    assert answer["error"]["message"] == (
+        'no version in production of model "late_order". Train one and promote it: tenfold train PROJECT.py, '
+        "then tenfold promote PROJECT.py late_order 1."
+    )
+    assert health == (200, {"status": "ok", "models": {"late_order": None}})
+
+
+def test_a_worker_that_lags_is_unavailable(tmp_path):
+    with tiny.project.open(Platform(home=tmp_path)) as app:
+        app.ingest("visits", tiny.visit(1))
+        status, answer = in_process(app.asgi(wait=0), "/predict", tiny.order())
+    assert (status, answer["error"]["kind"]) == (503, "Unavailable")
+    assert "it is safe to retry" in answer["error"]["message"]
+
+
+def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
+    def broken(*_, **__):
+        raise RuntimeError("secret")
+
+    app = application({}, tiny.project.sources, broken, wait=0)
+    status, answer = in_process(app, "/events/visits", [])
+    assert (status, answer["error"]["kind"]) == (500, "InternalError")
+    assert "secret" not in str(answer)
+    assert "secret" in caplog.text
+
+
+def in_process(app, path, content=None, method="POST"):
+    """Return what the application answers, without a server."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])

@@ -1,0 +1,154 @@
+"""A project of three sources and one small model, and a process that serves it: `python -m tests.examples.tiny HOME FD`."""
+
+import socket
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from lightgbm import LGBMClassifier
+
+from tenfold import Entity, Events, FeatureView, Label, Model, Platform, Project, Release, col, count
+from tenfold.core.clock import SharedClock, VirtualClock
+from tenfold.core.times import to_us
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+NOW = START + timedelta(days=20)
+ASK_AT = to_us(NOW)
+
+
+class Visit:
+    visit_id: str
+    shop: str
+    minutes: float
+    at: datetime
+
+
+class Order:
+    order_id: str
+    shop: str
+    amount: float
+    items: int | None
+    gift: bool | None
+    due: datetime
+    placed: datetime
+
+
+class Outcome:
+    order_id: str
+    late: float
+    at: datetime
+
+
+visits = Events("visits", Visit, time="at", id="visit_id")
+orders = Events(
+    "orders", Order, time="due", known="placed", id="order_id", valid={"amount > 0": col("amount") > 0}
+)
+outcomes = Events("outcomes", Outcome, time="at", id="order_id")
+
+shop_visits = FeatureView(
+    "shop_visits",
+    entity=Entity("shop", key="shop"),
+    source=visits,
+    features={"visits_1d": count(window="1d"), "minutes_1d": col("minutes").mean(window="1d")},
+)
+this_order = FeatureView(
+    "this_order", source=orders, features={"amount": col("amount"), "hour": col("due").hour()}
+)
+
+
+def model(features):
+    return Model(
+        "late_order",
+        spine=orders,
+        lead="1h",
+        features=features,
+        label=Label(outcomes, on="order_id", value=col("late") > 0, horizon="1d"),
+        estimator=LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, verbosity=-1, random_state=1),
+        test_window="5d",
+    )
+
+
+late_order = model([shop_visits, this_order])
+project = Project("tiny", releases=[Release(late_order)])
+
+
+def order(place=0, **changed):
+    """Return an order as a client sends it."""
+    due = NOW + timedelta(hours=1)
+    return {
+        "order_id": f"new-{place}",
+        "shop": "a",
+        "amount": 12.5,
+        "items": 2,
+        "gift": None,
+        "due": due.isoformat(),
+        "placed": START.isoformat(),
+    } | changed
+
+
+def visit(place, **changed):
+    at = NOW - timedelta(minutes=5)
+    return {"visit_id": f"v-{place}", "shop": "a", "minutes": 4.0, "at": at.isoformat()} | changed
+
+
+def history():
+    """Return twenty days of rows by source."""
+    seed = np.random.default_rng(3)
+    when = [START + timedelta(hours=2 * place) for place in range(228)]
+    amounts = seed.uniform(1, 20, len(when)).round(2).tolist()
+    made = [
+        order(
+            order_id=f"o-{place}", amount=amount, shop="ab"[place % 2], due=at, placed=at - timedelta(hours=6)
+        )
+        for place, (at, amount) in enumerate(zip(when, amounts, strict=True))
+    ]
+    late = [
+        {"order_id": row["order_id"], "late": float(row["amount"] > 10) * 5, "at": row["due"]} for row in made
+    ]
+    seen = [visit(f"h-{place}", shop="ab"[place % 2], at=at) for place, at in enumerate(when)]
+    return {"visits": seen, "orders": made, "outcomes": late}
+
+
+def load(app):
+    for name, rows in history().items():
+        done = app.ingest(name, rows, history=True, key=f"history/{name}")
+        assert done.rejected == 0
+    app.process()
+
+
+def build(home, *, promote=True):
+    """Make a home folder with history and, unless told otherwise, a version in Production."""
+    with project.open(Platform(home=home, clock=VirtualClock(ASK_AT))) as app:
+        load(app)
+        number = app.train(late_order).number
+        if promote:
+            app.promote(late_order, number)
+    SharedClock(Path(home) / "clock").set(ASK_AT)
+
+
+def serve(home, fd):
+    """Serve on a socket that listens already, with the worker as a thread, until stdin ends."""
+    import uvicorn
+
+    with project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
+        server = uvicorn.Server(
+            uvicorn.Config(app.asgi(wait=10, hosts=("127.0.0.1", "localhost")), log_level="warning")
+        )
+
+        def watch():
+            sys.stdin.read()
+            server.should_exit = True
+
+        ending = threading.Event()
+        worker = threading.Thread(target=app.worker(seconds=0.2).run, args=(ending.is_set,))
+        worker.start()
+        threading.Thread(target=watch, daemon=True).start()
+        server.run(sockets=[socket.socket(fileno=fd)])
+        ending.set()
+        worker.join()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

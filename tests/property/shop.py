@@ -1,0 +1,366 @@
+"""A small project, generated histories of it, and the four drivers that compute its features."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tenfold import Derived, Entity, Events, FeatureView, Label, Model, col, count
+from tenfold.core.clock import VirtualClock
+from tenfold.core.times import FOREVER, UNITS, to_datetime, to_us
+from tenfold.processing.frame import column
+from tenfold.processing.ingest import ingest
+from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
+from tenfold.serving.service import Loaded, Service
+from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store import offline
+from tenfold.store.materialize import LakeSink, StateSink, read_frame
+from tenfold.store.memory import MemoryOnlineStore
+from tenfold.store.online import lookup
+from tenfold.training.package import Manifest, Package
+from tenfold.training.vector import assemble, encode, keys_of
+
+HOUR, MINUTE = UNITS["h"], UNITS["m"]
+START = to_us("2013-03-09T12:00:00+00:00")  # a day before New York's clocks go forward
+ZONE = "America/New_York"
+WORDS = ["", "up", "down", "Übung"]
+
+
+class Order:
+    order_id: str
+    card: int
+    shop: str | None
+    amount: float | None
+    units: int
+    at: datetime
+    placed: datetime
+
+
+class Login:
+    login_id: int
+    card: int
+    word: str | None
+    paid: bool
+    at: datetime
+    published: datetime
+
+
+class Outcome:
+    order_id: str
+    late: bool | None
+    cancelled: bool
+    at: datetime
+
+
+orders = Events("orders", Order, time="at", known="placed", id="order_id", lateness="12h")
+logins = Events("logins", Login, time="at", known="published", id=("card", "login_id"), lateness="12h")
+outcomes = Events("outcomes", Outcome, time="at", id="order_id", delay="10m", lateness="12h")
+sold = Derived(
+    "sold",
+    source=orders,
+    where=col("units") > 0,
+    added={"total": col("units") * col("amount"), "day": col("at").weekday(ZONE)},
+)
+card, corner = Entity("card", key="card"), Entity("corner", key=("card", "shop"))
+
+by_corner = FeatureView(
+    "by_corner",
+    entity=corner,
+    source=sold,
+    features={
+        "sold_1h": count(window="1h"),
+        "total_3h": col("total").sum(window="3h"),
+        "mean_1h": col("total").mean(window="1h", where=col("units") > 1),
+        "least_3h": col("amount").min(window="3h"),
+        "most_1h": col("units").max(window="1h"),
+        "last_total": col("total").last(),
+        "hours_since": col("at").last(where=col("units") > 1).age("h"),
+        "share": count(window="1h") / count(window="3h"),
+    },
+)
+by_card = FeatureView(
+    "by_card",
+    entity=card,
+    source=orders,
+    features={"units_3h": col("units").sum(window="3h"), "mean_3h": col("units").mean(window="3h")},
+)
+of_logins = FeatureView(
+    "of_logins",
+    entity=card,
+    source=logins,
+    features={
+        "word": col("word").last(window="3h"),
+        "paid_1h": col("paid").sum(window="1h"),
+        "paid_share": col("paid").mean(window="3h"),
+        "last_word": col("word").last(),
+        "logins_3h": count(window="3h", where=(col("word") == "up") | col("paid")),
+    },
+)
+by_day = FeatureView(
+    "by_day",
+    entity=Entity("day", key=("day", "card")),
+    source=sold,
+    features={"sold_3h": count(window="3h"), "cheapest": col("total").min(window="3h")},
+)
+request = FeatureView(
+    "request",
+    source=sold,
+    features={
+        "hour": col("at").hour(ZONE),
+        "weekday": col("at").weekday(ZONE),
+        "age": col("at").age("m"),
+        "shop": col("shop"),
+        "ratio": col("total") / by_corner["total_3h"],
+        "idle": (by_card["units_3h"] - by_corner["sold_1h"]).fill_null(0.5),
+    },
+)
+
+
+class Nothing:
+    """An estimator and a predictor of nothing: what is compared is what goes in."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    def importance(self):
+        return np.zeros(0)
+
+
+model = Model(
+    "late",
+    spine=sold,
+    features=[by_corner, by_card, of_logins, by_day, request],
+    label=Label(
+        Derived("kept", source=outcomes, where=~col("cancelled")),
+        on="order_id",
+        value=col("late"),
+        horizon="2h",
+    ),
+    estimator=Nothing(),
+)
+CATEGORIES = {name: sorted([*WORDS, "a", "b"]) for name, kind in model.columns.items() if kind == "str"}
+BLANK = {name: {} for name in Manifest.__struct_fields__} | {"categories": CATEGORIES, "threshold": 0.5}
+PACKAGE = Package(Nothing(), Manifest(**BLANK))
+SOURCES = {source.name: source for source in (orders, logins, outcomes)}
+
+
+class OneVersion:
+    """Version 1 is in production."""
+
+    def production(self, _):
+        return Loaded(1, PACKAGE)
+
+
+# Histories ------------------------------------------------------------------------------------------
+
+gaps = st.sampled_from([0, 1, MINUTE, HOUR - 1, HOUR, HOUR + 1, 3 * HOUR, 9 * HOUR])
+late = st.sampled_from([0, 0, 0, 1, MINUTE, HOUR, 5 * HOUR, -1, -HOUR])  # below 0: known before it happens
+amounts = (
+    st.none()
+    | st.sampled_from([0.1, -0.1, 0.0, 1e6, 3.25])
+    | st.integers(-(2**20), 2**20).map(lambda n: n / 1024 + 0.1)
+)
+order = st.fixed_dictionaries(
+    {
+        "order_id": st.sampled_from([f"o{number}" for number in range(12)]),
+        "amount": amounts,
+        "units": st.integers(-1, 4),
+        "late": late,
+    }
+)
+login = st.fixed_dictionaries(
+    {
+        "login_id": st.integers(1, 6),
+        "card": st.integers(1, 2),
+        "word": st.none() | st.sampled_from(WORDS),
+        "paid": st.booleans(),
+        "late": late,
+        "ahead": st.sampled_from([0, 0, MINUTE, 2 * HOUR]),
+    }
+)
+steps = st.one_of(
+    st.tuples(st.just("orders"), gaps, st.lists(order, min_size=1, max_size=4)),
+    st.tuples(st.just("logins"), gaps, st.lists(login, min_size=1, max_size=3)),
+    st.tuples(st.just("predict"), gaps, order),
+    st.tuples(st.just("fold"), st.just(0), st.none()),
+)
+histories = st.lists(steps, min_size=1, max_size=25)
+
+
+def order_row(raw, now):
+    """Return an order; its id decides its key, as a correction does not move a record to another key."""
+    number = int(raw["order_id"].split("-")[0][1:])
+    return {
+        "order_id": raw["order_id"],
+        "card": number % 2 + 1,
+        "shop": ["a", "b", None][number % 3],
+        "amount": raw["amount"],
+        "units": raw["units"],
+        "at": to_datetime(now - raw["late"]),
+        "placed": to_datetime(now),
+    }
+
+
+def login_row(raw, now):
+    """Return a login; it may be published before it happens."""
+    plain = {name: raw[name] for name in ("login_id", "card", "word", "paid")}
+    return plain | {
+        "at": to_datetime(now - raw["late"] + raw["ahead"]),
+        "published": to_datetime(now - raw["late"]),
+    }
+
+
+def of_these_hours(raw, now):
+    """Return a record with an id that is used for five hours only: a correction comes within the lateness."""
+    hours = (now - START) // (5 * HOUR)
+    if "order_id" in raw:
+        return raw | {"order_id": f"{raw['order_id']}-{hours}"}
+    return raw | {"login_id": raw["login_id"] + 100 * hours}
+
+
+MAKE = {"orders": order_row, "logins": login_row}
+
+# Drivers --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """A running project in memory, on a clock of history."""
+
+    log: MemoryLog = field(default_factory=MemoryLog)
+    store: MemoryOnlineStore = field(default_factory=MemoryOnlineStore)
+    lake: MemoryLake = field(default_factory=MemoryLake)
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(START))
+    asked: list = field(default_factory=list)
+    looked_up: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.states = StateSink(self.log, self.store, model.stored)
+        self.sink = LakeSink(self.log, self.lake, [*SOURCES, TOPIC])
+        self.service = Service(
+            model,
+            store=self.store,
+            log=self.log,
+            versions=OneVersion(),
+            predictions=PredictionLog(self.log, self.clock),
+            clock=self.clock,
+        )
+
+    def play(self, history):
+        """Run a generated history: what arrives, what is asked, and when the worker folds what is new."""
+        for kind, gap, given in history:
+            now = self.clock.now() + gap
+            self.clock.set(now)
+            if kind == "predict":
+                self.ask(order_row(of_these_hours(given, now), now))
+            elif kind == "fold":
+                self.states.advance()
+            else:
+                self.arrive(kind, [MAKE[kind](of_these_hours(raw, now), now) for raw in given])
+        self.fold()
+        self.sink.flush()
+        return self
+
+    def arrive(self, source, rows):
+        ingest(
+            SOURCES[source], rows, log=self.log, quarantine=None, clock=self.clock
+        )  # nothing is rejected here
+
+    def ask(self, row):
+        self.fold()
+        self.service.predict(row, key=f"p{len(self.asked)}")
+        moment = self.clock.now()
+        self.asked.append((row, moment))
+        keys = {name: item.plain()[-1] for name, item in keys_of(model, self.spine).items()}
+        self.looked_up.append(lookup(self.store, model.stored, keys, moment).features)
+
+    def fold(self):
+        while self.states.behind():
+            self.states.advance()
+
+    @property
+    def at(self):
+        return np.array([at for _, at in self.asked], dtype=np.int64)
+
+    @property
+    def spine(self):
+        rows = [row | {"at": to_us(row["at"]), "placed": to_us(row["placed"])} for row, _ in self.asked]
+        return {name: column(item.type, [row[name] for row in rows]) for name, item in orders.fields.items()}
+
+    def served(self):
+        """Return what the service answered, from the lake."""
+        return read(self.lake, model.name, ONLINE, 0, FOREVER // 4)
+
+    def history(self):
+        return offline.History(self.lake)
+
+    # The four drivers, each a matrix of (prediction, feature)
+
+    def by_request(self):
+        return self.served().features
+
+    def by_stream(self):
+        return np.vstack(
+            [
+                matrix(
+                    {
+                        name: {key: item.take(np.array([0])) for key, item in found.items()}
+                        for name, found in each.items()
+                    },
+                    self.spine_row(place),
+                    self.at[place : place + 1],
+                )
+                for place, each in enumerate(self.looked_up)
+            ]
+        )
+
+    def spine_row(self, place):
+        return {name: item.take(np.array([place])) for name, item in self.spine.items()}
+
+    def by_lake(self):
+        history = self.history()
+        return matrix(
+            {view.name: history.features(view, self.keys(view), self.at) for view in model.stored},
+            self.spine,
+            self.at,
+        )
+
+    def by_log(self):
+        frames = {
+            name: read_frame(source, self.log.read(name, 0, limit=10_000))
+            for name, source in SOURCES.items()
+            if name in self.log.ends()
+        }
+        empty = {name: self.history().frame(source) for name, source in SOURCES.items() if name not in frames}
+        frames |= empty
+        stored = {
+            view.name: offline.features(view, frames[view.source.root.name], self.keys(view), self.at)
+            for view in model.stored
+        }
+        return matrix(stored, self.spine, self.at)
+
+    def keys(self, view):
+        keys = keys_of(model, self.spine)
+        return [keys[name] for name in view.entity.keys]
+
+    def all_drivers(self):
+        return {
+            "request": self.by_request(),
+            "stream": self.by_stream(),
+            "lake": self.by_lake(),
+            "log": self.by_log(),
+        }
+
+
+def matrix(stored, spine, at):
+    return encode(assemble(model, spine, stored, at), CATEGORIES)
+
+
+def mismatches(one, two):
+    """Return the features that differ in any bit; null equals null."""
+    differ = (one.view(np.int64) != two.view(np.int64)) & ~(np.isnan(one) & np.isnan(two))
+    return [name for name, some in zip(model.columns, differ.any(axis=0), strict=True) if some]

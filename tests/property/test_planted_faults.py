@@ -1,0 +1,301 @@
+"""The test of the tests: each of these faults, planted in one driver only, is reported as skew.
+
+A world is played once and its answers are logged. A fault of the offline driver is planted while they are recomputed, a
+fault of the online driver while they are given.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tenfold.core.times import FOREVER, UNITS
+from tenfold.features import kernel, records, state
+from tenfold.monitoring.skew import skew
+from tenfold.processing import evaluate
+from tenfold.processing.conform import KNOWN
+from tenfold.processing.frame import Column
+from tenfold.serving import service
+from tenfold.store import offline
+from tests.property.shop import HOUR, MINUTE, PACKAGE, WORDS, World, model
+
+
+def history(seed=7, steps=150):
+    """Return one long history with ties, late and corrected rows, nulls, and questions on window edges."""
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(steps):
+        gap = int(random.choice([0, 0, 1, MINUTE, HOUR // 2, HOUR]))
+        late = int(random.choice([0, 0, 1, MINUTE, HOUR, 2 * HOUR, -1, -MINUTE]))
+        amount = None if random.random() < 0.2 else float(random.integers(-1000, 1000)) / 10
+        order = {
+            "order_id": f"o{random.integers(24)}",
+            "amount": amount,
+            "units": int(random.integers(-1, 5)),
+            "late": late,
+        }
+        login = {
+            "login_id": int(random.integers(40)),
+            "card": int(random.integers(1, 3)),
+            "word": str(random.choice(WORDS)),
+            "paid": bool(random.integers(2)),
+            "late": max(late, 0),
+            "ahead": 0,
+        }
+        found += [("orders", gap, [order]), ("logins", 0, [login])]
+        if number % 2:
+            found.append(("predict", int(random.choice([0, 1, HOUR - 1, HOUR])), order | {"late": 0}))
+    return found
+
+
+HISTORY = history()
+WORLD = World().play(HISTORY)
+
+
+def measured(world):
+    return skew(model, world.history(), world.served(), lambda _: PACKAGE.manifest)
+
+
+def test_without_a_fault_nothing_differs():
+    found = measured(WORLD)
+    assert (found.rows, found.mismatches) == (75, 0)
+    assert found.cells == 75 * len(model.columns)
+
+
+# Faults of the offline driver -------------------------------------------------------------------------
+
+
+def changed(change):
+    """Return the kernel's entry point after a change of its arguments (records, group, at, wanted)."""
+    return lambda *given: kernel.aggregate(*change(*given))
+
+
+def each(change):
+    """Return a change of every aggregate that is wanted."""
+    return changed(lambda rows, group, at, wanted: (rows, group, at, [change(item) for item in wanted]))
+
+
+def windows(change):
+    return each(lambda item: item if item.window is None else replace(item, window=change(item.window)))
+
+
+def closed_window(patch):
+    patch.setattr(offline, "aggregate", windows(lambda window: window + 1))
+
+
+def seconds_for_minutes(patch):
+    patch.setattr(offline, "aggregate", windows(lambda window: window // 60))
+
+
+def known_now(patch):
+    at_once = changed(
+        lambda rows, group, at, wanted: (replace(rows, known=rows.known - 1), group, at, wanted)
+    )
+    patch.setattr(offline, "aggregate", at_once)
+
+
+def known_when_it_happened(patch):
+    truth = offline.History.frame
+
+    def frame(self, source):
+        found = truth(self, source)
+        return {**found, KNOWN: Column("int", found[source.time].values, found[KNOWN].valid)}
+
+    patch.setattr(offline.History, "frame", frame)
+
+
+def late_rows_dropped(patch):
+    in_time = changed(
+        lambda rows, group, at, wanted: (rows.take(rows.known <= rows.event), group, at, wanted)
+    )
+    patch.setattr(offline, "aggregate", in_time)
+
+
+def itself_included(patch):
+    patch.setattr(
+        offline, "aggregate", changed(lambda rows, group, at, wanted: (rows, group, at + 1, wanted))
+    )
+
+
+def smallest_for_largest(patch):
+    patch.setattr(
+        offline, "aggregate", each(lambda item: replace(item, fn="min") if item.fn == "max" else item)
+    )
+
+
+def prefix_off_by_one(patch):
+    truth = kernel._Windows.total
+
+    def total(self, place, part, window):
+        self.lo(window)
+        right, self.hi = self.hi, np.maximum(self.hi - 1, self.lo(window))
+        result = truth(self, place, part, window)
+        self.hi = right
+        return result
+
+    patch.setattr(kernel._Windows, "total", total)
+
+
+def carry_forgotten(patch):
+    mask = (1 << 43) - 1
+    patch.setattr(kernel, "join", lambda high, low: high / 2.0**20 + (low & mask) / 2.0**63)
+
+
+def low_limb_dropped(patch):
+    truth = kernel.split
+    patch.setattr(kernel, "split", lambda values: (truth(values)[0], np.zeros(len(values), dtype=np.int64)))
+
+
+def null_counted(patch):
+    truth = kernel._Windows._integers
+    patch.setattr(
+        kernel._Windows,
+        "_integers",
+        lambda self, place, part: truth(self, place, "member" if part == "count" else part),
+    )
+
+
+def ties_by_arrival(patch):
+    patch.setattr(offline, "in_order", lambda rows: np.lexsort((-rows.offset, rows.event)))
+
+
+def corrections_ignored(patch):
+    patch.setattr(offline, "_versions", lambda keys, rows: (keys, rows))
+
+
+def where_ignored(patch):
+    truth = records.apply
+    patch.setattr(records, "apply", lambda source, frame, rows: (truth(source, frame, rows)[0], None))
+
+
+def second_key_ignored(patch):
+    truth = offline.key_codes
+    patch.setattr(offline, "key_codes", lambda parts: truth([columns[:1] for columns in parts]))
+
+
+def utc_for_local(patch):
+    patch.setattr(evaluate, "_offsets", lambda zone, moments: np.zeros(len(moments), dtype=np.int64))
+
+
+def age_in_seconds(patch):
+    truth = evaluate._age
+    patch.setattr(evaluate, "_age", lambda as_of, moment, unit: truth(as_of, moment, UNITS["s"]))
+
+
+def missing_is_zero(patch):
+    patch.setattr(Column, "numbers", lambda self: self.values.astype(np.float64))
+
+
+def fill_forgotten(patch):
+    patch.setitem(
+        evaluate._SPECIAL, "fill_null", lambda item, other: Column("float", item.values * 1.0, item.valid)
+    )
+
+
+def codes_shifted(patch):
+    words = {name: ["", *known] for name, known in PACKAGE.manifest.categories.items()}
+    patch.setattr(PACKAGE.manifest.__class__, "categories", words)
+
+
+OFFLINE = [
+    closed_window,
+    seconds_for_minutes,
+    known_now,
+    known_when_it_happened,
+    late_rows_dropped,
+    itself_included,
+    smallest_for_largest,
+    prefix_off_by_one,
+    carry_forgotten,
+    low_limb_dropped,
+    null_counted,
+    ties_by_arrival,
+    corrections_ignored,
+    where_ignored,
+    second_key_ignored,
+    utc_for_local,
+    age_in_seconds,
+    missing_is_zero,
+    fill_forgotten,
+]
+
+
+@pytest.mark.parametrize("fault", OFFLINE, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_offline_driver_is_reported(fault, monkeypatch):
+    with monkeypatch.context() as patch:
+        fault(patch)
+        assert measured(WORLD).mismatches > 0
+    assert measured(WORLD).mismatches == 0, "the fault outlived its test"
+
+
+# Faults of the online driver --------------------------------------------------------------------------
+
+
+def retention_too_short(patch):
+    truth = state._needed
+    patch.setattr(
+        state, "_needed", lambda view, rows: truth(view, rows) & (rows.event >= rows.known.max() - HOUR)
+    )
+
+
+def last_forgotten(patch):
+    truth = state._needed
+    patch.setattr(
+        state, "_needed", lambda view, rows: truth(view, rows) & (rows.event >= rows.known.max() - 9 * HOUR)
+    )
+
+
+def asked_too_early(patch):
+    truth = service.lookup
+    patch.setattr(service, "lookup", lambda store, views, row, at: truth(store, views, row, at - MINUTE))
+
+
+def value_as_of_the_newest_event(patch):
+    truth = service.lookup
+
+    def stale(store, views, row, at):
+        ages = [age for age in truth(store, views, row, at).ages.values() if age is not None]
+        return truth(store, views, row, at - min(ages, default=0) + 1)
+
+    patch.setattr(service, "lookup", stale)
+
+
+def old_versions_stay(patch):
+    patch.setattr(state, "versions", lambda rows: replace(rows, until=np.full(len(rows.until), FOREVER)))
+
+
+def ties_unsorted(patch):
+    patch.setattr(state, "in_order", lambda rows: np.lexsort((-rows.offset, rows.event)))
+
+
+def wrong_key(patch):
+    truth = service.lookup
+    patch.setattr(
+        service,
+        "lookup",
+        lambda store, views, row, at: truth(store, views, row | {"card": 3 - row["card"]}, at),
+    )
+
+
+def worker_behind(patch):
+    patch.setattr(World, "fold", lambda self: self.states.advance() if len(self.asked) % 2 else None)
+
+
+ONLINE = [
+    retention_too_short,
+    last_forgotten,
+    asked_too_early,
+    value_as_of_the_newest_event,
+    old_versions_stay,
+    ties_unsorted,
+    wrong_key,
+    worker_behind,
+]
+
+
+@pytest.mark.parametrize("fault", ONLINE, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_online_driver_is_reported(fault, monkeypatch):
+    with monkeypatch.context() as patch:
+        fault(patch)
+        world = World().play(HISTORY)
+    assert measured(world).mismatches > 0

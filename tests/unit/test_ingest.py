@@ -1,0 +1,186 @@
+"""Nothing is lost and nothing counts twice, wherever a call stops and however often it is repeated."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from tenfold import Entity, Events, FeatureView, count
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, SchemaError, Unavailable
+from tenfold.core.times import to_us
+from tenfold.processing import ingest as module
+from tenfold.processing.conform import KNOWN
+from tenfold.processing.ingest import Ingested, ingest, to_table
+from tenfold.processing.quarantine import SCHEMA, Quarantine
+from tenfold.sources.database import Database
+from tenfold.sources.memory import MemoryLog
+from tenfold.store.materialize import StateSink
+from tenfold.store.memory import MemoryOnlineStore
+from tenfold.store.online import lookup
+
+AT = datetime(2024, 5, 1, tzinfo=UTC)
+NOW = to_us(AT) + 86_400_000_000
+
+
+class Sale:
+    sale_id: str
+    shop: str
+    amount: float
+    at: datetime
+
+
+SALES = Events("sales", Sale, time="at", id="sale_id")
+
+
+def sale(place, **changed):
+    return {"sale_id": f"s{place}", "shop": "a", "amount": 1.5, "at": AT + timedelta(seconds=place)} | changed
+
+
+ROWS = [sale(place) for place in range(10)]
+BAD = sale(10, amount="x")
+
+
+class FailingLog(MemoryLog):
+    """A log that is away for one append, counted from 0."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self._fails, self._calls = fails, 0
+
+    def append(self, *args, **options):
+        self._calls += 1
+        if self._calls == self._fails + 1:
+            raise Unavailable("the log is away")
+        return super().append(*args, **options)
+
+
+class Shop:
+    def __init__(self, folder, log):
+        self.log, self.clock = log, VirtualClock(NOW)
+        self.database = Database(folder / "state.db", SCHEMA)
+        self.aside = Quarantine(self.database, self.clock)
+
+    def ingest(self, data, **options):
+        return ingest(SALES, data, log=self.log, quarantine=self.aside, clock=self.clock, **options)
+
+    def records(self):
+        """Return the rows in the log, in order."""
+        return [row for batch in self.log.read("sales", 0) for row in to_table(batch).to_pylist()]
+
+    def ids(self):
+        return [row["sale_id"] for row in self.records()]
+
+    def rejected(self):
+        return sum(item.rows for item in self.aside.counts())
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def shop(fails=10**9):
+        made.append(Shop(tmp_path, FailingLog(fails)))
+        return made[-1]
+
+    yield shop
+    for item in made:
+        item.database.close()
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_BATCH", 4)
+
+
+def test_good_rows_are_stored_and_bad_ones_set_aside(make):
+    shop = make()
+    assert shop.ingest([*ROWS[:2], BAD]) == Ingested(
+        "sales",
+        2,
+        1,
+        '1 of 3 rows of source "sales" were set aside: "amount" is text, not a number (1). '
+        "The other rows were stored. See: tenfold rejects sales",
+    )
+    assert shop.records()[0] == ROWS[0] | {KNOWN: NOW, "_offset": 0, "_arrival": NOW}
+    assert shop.rejected() == 1
+
+
+def test_history_counts_as_known_from_its_own_time_and_news_from_their_arrival(make):
+    shop = make()
+    shop.ingest(ROWS[:1], history=True)
+    late = sale(11, at=AT + timedelta(days=2))
+    shop.ingest([ROWS[1], late])
+    assert [row[KNOWN] for row in shop.records()] == [to_us(AT), NOW, to_us(late["at"])]
+
+
+def test_a_crash_between_rejects_and_rows_is_completed_by_the_same_call(make):
+    shop = make(fails=0)
+    with pytest.raises(Unavailable):
+        shop.ingest([*ROWS, BAD], key="k")
+    assert (shop.ids(), shop.rejected()) == ([], 1)
+    shop.clock.set(NOW + 1)
+    first = shop.ingest([*ROWS, BAD], key="k")
+    shop.clock.set(NOW + 2)
+    assert shop.ingest([*ROWS, BAD], key="k") == first
+    assert (shop.ids(), shop.rejected()) == ([row["sale_id"] for row in ROWS], 1)
+    assert {row[KNOWN] for row in shop.records()} == {NOW + 1}
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_a_crash_between_parts_is_completed_by_the_same_call(make, small_parts, fails):
+    shop = make(fails)
+    data = pa.Table.from_pylist(ROWS)
+    with pytest.raises(Unavailable):
+        shop.ingest(data, key="k")
+    assert len(shop.ids()) == 4 * fails
+    for _ in range(2):
+        assert shop.ingest(data, key="k").stored == 10
+    assert shop.ids() == [row["sale_id"] for row in ROWS]
+
+
+def test_without_a_key_equal_ids_count_once_downstream(make, small_parts):
+    shop = make(fails=1)
+    with pytest.raises(Unavailable):
+        shop.ingest([*ROWS, BAD])
+    shop.ingest([*ROWS, BAD])
+    assert len(shop.ids()) == 14
+    assert shop.rejected() == 2
+    view = FeatureView(
+        "shop", entity=Entity("shop", key="shop"), source=SALES, features={"sales_2d": count(window="2d")}
+    )
+    store = MemoryOnlineStore()
+    StateSink(shop.log, store, [view]).advance()
+    answer = lookup(store, [view], {"shop": "a"}, NOW + 1)
+    assert answer.features["shop"]["sales_2d"].plain() == [10]
+
+
+@pytest.mark.parametrize("other", [[ROWS[1]], ROWS[:2], [sale(0, amount=2)], ROWS[:1] * 2])
+def test_a_key_used_for_other_rows_is_a_conflict_and_changes_nothing(make, other):
+    shop = make()
+    shop.ingest(ROWS[:1], key="k")
+    with pytest.raises(Conflict) as error:
+        shop.ingest(other, key="k")
+    assert str(error.value) == (
+        'key "k" of source "sales" was already used for other rows. Those of the first call count; '
+        "give other rows a new key."
+    )
+    assert shop.ids() == ["s0"]
+
+
+def test_a_key_under_which_nothing_fitted_may_be_used_for_the_corrected_rows(make):
+    shop = make()
+    assert shop.ingest([BAD], key="k").stored == 0
+    assert shop.ingest([sale(10)], key="k").stored == 1
+    assert (shop.ids(), shop.rejected()) == (["s10"], 1)
+
+
+def test_a_table_that_is_wrong_as_a_whole_stores_nothing(make):
+    shop = make()
+    with pytest.raises(SchemaError):
+        shop.ingest(pa.table({"sale_id": ["s0"]}))
+    assert (shop.ids(), shop.rejected()) == ([], 0)
+
+
+def test_nothing_at_all_is_fine(make):
+    assert make().ingest([], key="k") == Ingested("sales", 0, 0, "")

@@ -1,0 +1,255 @@
+"""An answer is stored before it is given, once per key, and is the same whenever it is asked for again."""
+
+import numpy as np
+import pytest
+
+from tenfold import FeatureView, Platform, Project, Release, count
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, NotFound, SchemaError
+from tenfold.processing.ingest import to_bytes, to_table
+from tenfold.serving.predictions import (
+    BATCH,
+    ONLINE,
+    TOPIC,
+    PredictionLog,
+    Predictions,
+    as_dict,
+    nothing,
+    one_row,
+    read,
+    to_rows,
+)
+from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store.materialize import LakeSink
+from tests.examples import tiny
+
+
+def predictions(*ids, mode=ONLINE, width=2, score=0.5):
+    count = len(ids)
+    return Predictions(
+        "m",
+        mode,
+        list(ids),
+        [f"row {name}" for name in ids],
+        [f"on {name}" for name in ids],
+        np.full(count, 3),
+        np.arange(count, dtype=np.int64) * 1_000_000,
+        np.full(count, score),
+        np.full(count, score) >= 0.5,
+        np.full((count, width), 1.5),
+        np.full((count, 1), np.nan),
+        ["{}"] * count,
+    )
+
+
+def same(one, two):
+    texts = all(getattr(one, name) == getattr(two, name) for name in ("id", "row", "on", "request", "mode"))
+    arrays = ("version", "at", "score", "decision", "features", "ages")
+    return texts and all(
+        np.array_equal(getattr(one, name), getattr(two, name), equal_nan=True) for name in arrays
+    )
+
+
+@pytest.fixture
+def log():
+    return MemoryLog()
+
+
+@pytest.fixture
+def kept(log):
+    return PredictionLog(log, VirtualClock(0))
+
+
+def lake_of(log):
+    lake = MemoryLake()
+    LakeSink(log, lake, [TOPIC]).flush()
+    return lake
+
+
+def test_many_predictions_are_stored_once_per_key(kept, log):
+    first = predictions("a", "b", mode=BATCH)
+    assert same(kept.write(first, key="k"), first)
+    assert same(kept.write(predictions("c", score=0.1, mode=BATCH), key="k"), first)
+    assert log.ends() == {TOPIC: 2}
+
+
+def test_one_answer_is_stored_once_per_key(kept, log):
+    told = as_dict(predictions("a"), 0, 0.25, ["view"])
+    assert kept.find("k") is None
+    stored = kept.answer(predictions("a"), told, key="k")
+    again = kept.answer(predictions("a", score=0.9), {"score": 0.9}, key="k")
+    assert stored == again == kept.find("k")
+    assert stored.answer == told
+    assert log.ends() == {TOPIC: 1}
+
+
+def test_one_row_is_written_as_many_are():
+    answer = predictions("a")
+    assert one_row(answer, "told") == to_bytes(to_rows(answer, ["told"]))
+
+
+def test_what_the_client_gets():
+    assert as_dict(predictions("a", "b"), 1, 0.25, ["view"]) == {
+        "prediction_id": "b",
+        "model": "m",
+        "version": 3,
+        "score": 0.5,
+        "decision": True,
+        "threshold": 0.25,
+        "as_of": "1970-01-01T00:00:01+00:00",
+        "ages_s": {"view": None},
+    }
+
+
+def test_the_lake_gives_back_one_mode_and_period_each_id_once(kept, log):
+    kept.write(predictions("a", "b", "c", mode=BATCH), key="1")
+    kept.write(predictions("a", score=0.9, mode=BATCH), key="2")
+    kept.write(predictions("z"), key="3")
+    lake = lake_of(log)
+    found = read(lake, "m", BATCH, 0, 2_000_000)
+    assert same(found, predictions("a", "b", mode=BATCH))
+    assert len(read(lake, "other", BATCH, 0, 2_000_000)) == 0
+
+
+def test_before_the_first_prediction_there_are_none():
+    assert same(read(MemoryLake(), "m", ONLINE, 0, 1), nothing("m", ONLINE))
+
+
+def test_versions_with_more_features_are_read_beside_older_ones(kept, log):
+    kept.write(predictions("a"), key="1")
+    kept.write(predictions("b", width=3), key="2")
+    found = read(lake_of(log), "m", ONLINE, 0, 10)
+    assert np.array_equal(found.features, [[1.5, 1.5, np.nan], [1.5, 1.5, 1.5]], equal_nan=True)
+
+
+# The service -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    return folder
+
+
+@pytest.fixture
+def app(home):
+    with tiny.project.open(Platform(home=home, clock=VirtualClock(tiny.ASK_AT))) as opened:
+        yield opened
+
+
+def logged(app):
+    return [row for batch in app.log.read(TOPIC, 0) for row in to_table(batch).to_pylist()]
+
+
+def test_an_answer_is_in_the_log_with_its_row(app):
+    answer = app.predict(tiny.late_order, tiny.order(1, gift=True), key="logged")
+    row = next(row for row in logged(app) if row["prediction_id"] == "logged")
+    assert (row["model"], row["mode"], row["row_id"], row["label_key"]) == (
+        "late_order",
+        ONLINE,
+        "new-1",
+        "new-1",
+    )
+    assert row["score"] == answer["score"]
+    assert '"gift":true' in row["request"]
+    assert len(row["features"]) == len(tiny.late_order.columns)
+
+
+def test_an_unknown_entity_counts_nothing_and_has_no_age(app):
+    answer = app.predict(tiny.late_order, tiny.order(2, shop="never seen"), key="unknown")
+    row = next(row for row in logged(app) if row["prediction_id"] == "unknown")
+    served = dict(zip(tiny.late_order.columns, row["features"], strict=True))
+    assert served["shop_visits.visits_1d"] == 0
+    assert np.isnan(served["shop_visits.minutes_1d"])
+    assert answer["ages_s"] == {"shop_visits": None}
+
+
+def test_the_same_key_answers_the_same_after_data_and_version_changed(tmp_path):
+    tiny.build(tmp_path)
+    clock = VirtualClock(tiny.ASK_AT)
+    with tiny.project.open(Platform(home=tmp_path, clock=clock)) as app:
+        first = app.predict(tiny.late_order, tiny.order(), key="k")
+        app.ingest("visits", [tiny.visit(place) for place in range(50)])
+        clock.set(tiny.ASK_AT + 86_400_000_000)
+        second = app.train(tiny.late_order).number
+        app.promote(tiny.late_order, second)
+        assert app.predict(tiny.late_order, tiny.order(), key="other")["version"] == second
+        assert app.predict(tiny.late_order, tiny.order(), key="k") == first
+    views = [
+        FeatureView(
+            "more", entity=tiny.shop_visits.entity, source=tiny.visits, features={"n": count(window="1h")}
+        )
+    ]
+    changed = Project("tiny", releases=[Release(tiny.model([*views, tiny.this_order]))])
+    with changed.open(Platform(home=tmp_path, clock=clock)) as app:
+        model = changed.releases[0].model
+        assert app.predict(model, tiny.order(), key="k") == first
+        with pytest.raises(SchemaError) as error:
+            app.predict(model, tiny.order())
+    assert str(error.value) == (
+        "late_order version 2 was trained on other features than are declared now: "
+        "missing ['shop_visits.minutes_1d', 'shop_visits.visits_1d'], new ['more.n']. "
+        "Train again, or run the declaration it was trained with."
+    )
+
+
+def test_the_same_key_for_another_row_is_a_conflict(app):
+    app.predict(tiny.late_order, tiny.order(3), key="taken")
+    with pytest.raises(Conflict) as error:
+        app.predict(tiny.late_order, tiny.order(4), key="taken")
+    assert str(error.value) == (
+        'key "taken" was already used for another row of model "late_order". The first answer counts; '
+        "give another row a new key."
+    )
+    same_instant = tiny.order(3, due="2024-05-21T03:00:00+02:00")
+    assert app.predict(tiny.late_order, same_instant, key="taken")["prediction_id"] == "taken"
+
+
+def test_a_row_that_does_not_fit_is_not_answered(app):
+    before = len(logged(app))
+    with pytest.raises(SchemaError) as error:
+        app.predict(tiny.late_order, tiny.order(amont=1))
+    assert str(error.value) == (
+        'the row does not fit source "orders": unknown column "amont". Did you mean "amount"? '
+        "Known: amount, due, gift, items, order_id, placed, shop."
+    )
+    assert len(logged(app)) == before
+
+
+def test_the_moment_asked_about_may_be_given(app):
+    answer = app.service(tiny.late_order).predict(tiny.order(5), at=tiny.ASK_AT - 86_400_000_000)
+    assert answer["as_of"] == "2024-05-20T00:00:00+00:00"
+    assert answer["prediction_id"] == f"late_order/new-5/{tiny.ASK_AT - 86_400_000_000}"
+
+
+def test_no_version_in_production_says_what_to_type(tmp_path):
+    with tiny.project.open(Platform(home=tmp_path)) as app, pytest.raises(NotFound) as error:
+        app.predict(tiny.late_order, tiny.order())
+    assert str(error.value) == (
+        'no version in production of model "late_order". Train one and promote it: tenfold train PROJECT.py, '
+        "then tenfold promote PROJECT.py late_order 1."
+    )
+
+
+def test_an_unknown_feature_names_the_nearest():
+    with pytest.raises(NotFound) as error:
+        tiny.shop_visits["visit_1d"]
+    assert str(error.value) == (
+        'no feature "visit_1d" in feature view "shop_visits". Did you mean "visits_1d"? Known: minutes_1d, visits_1d.'
+    )
+
+
+def test_batch_answers_are_logged_once_per_period_and_named_as_online_ones(app):
+    app.process()
+    day = 86_400_000_000
+    start, end = tiny.ASK_AT - 2 * day, tiny.ASK_AT - day
+    first = app.score(tiny.late_order, start, end)
+    assert same(app.score(tiny.late_order, start, end), first)
+    row = tiny.history()["orders"][-1]
+    online = app.service(tiny.late_order).predict(row, key="both", at=int(first.at[-1]))
+    stored = next(item for item in logged(app) if item["prediction_id"] == "both")
+    assert stored["row_id"] == first.row[-1]
+    assert stored["features"] == first.features[-1].tolist()
+    assert online["score"] == first.score[-1]
+    assert len(app.score(tiny.late_order, 0, 1)) == 0
