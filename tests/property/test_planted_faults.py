@@ -233,16 +233,12 @@ def test_a_fault_of_the_offline_driver_is_reported(fault, monkeypatch):
 
 def retention_too_short(patch):
     truth = state._needed
-    patch.setattr(
-        state, "_needed", lambda view, rows: truth(view, rows) & (rows.event >= rows.known.max() - HOUR)
-    )
+    patch.setattr(state, "_needed", lambda *at: truth(*at) & (at[1].event >= at[2] - HOUR))
 
 
 def last_forgotten(patch):
     truth = state._needed
-    patch.setattr(
-        state, "_needed", lambda view, rows: truth(view, rows) & (rows.event >= rows.known.max() - 9 * HOUR)
-    )
+    patch.setattr(state, "_needed", lambda *at: truth(*at) & (at[1].event >= at[2] - 9 * HOUR))
 
 
 def asked_too_early(patch):

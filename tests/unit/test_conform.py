@@ -228,6 +228,7 @@ def test_other_arrow_types_that_mean_the_same_are_read(name, column):
         ("gift", pa.array([1, 0]), '"gift" is a number, not true or false'),
         ("note", pa.array([[1], []]), '"note" is a list, not text'),
         ("note", pa.array([b"x", b"y"]), '"note" is bytes, not text'),
+        ("note", pa.array(["a\0", "\0"]), '"note" contains a NUL character'),
         (
             "at",
             pa.array([AT.replace(tzinfo=None)] * 2),

@@ -19,7 +19,7 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER
-from tenfold.features.limbs import MAX_ROWS, join, split
+from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, join, split
 from tenfold.processing.frame import Column
 
 
@@ -133,8 +133,8 @@ class _Windows:
 
     def sum(self, item: Aggregate, source: Input, count: np.ndarray) -> Column:
         valid = count > 0
+        self.check_range(item, source, count)
         if source.column.type == "float":
-            _check_range(source, count)
             values = join(
                 self.total(item.input, "high", item.window), self.total(item.input, "low", item.window)
             )
@@ -143,6 +143,20 @@ class _Windows:
         if item.fn == "mean":
             values = values.astype(np.float64) / np.maximum(count, 1)
         return Column("float" if values.dtype == np.float64 else "int", np.where(valid, values, 0), valid)
+
+    def check_range(self, item: Aggregate, source: Input, count: np.ndarray) -> None:
+        """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
+        most = int(count.max()) if len(count) else 0
+        largest = float(np.abs(self.parts(item.input, "coarse")).max()) + 1.0 if most else 0.0
+        if most < MAX_ROWS and most * largest < MAX_COARSE:
+            return
+        total = np.abs(self.total(item.input, "coarse", item.window)) + count
+        if most >= MAX_ROWS or int(total.max()) >= MAX_COARSE:
+            limit = "2^43" if source.column.type == "float" else "2^53"
+            raise DefinitionError(
+                f"{source.name}: a window of {most:,} values cannot be summed exactly (up to 2^20 values, sum below {limit}). "
+                "Shorten the window, or divide the column by a constant in a Derived source."
+            )
 
     def parts(self, place: int, part: str) -> np.ndarray:
         """Return the integers that are summed for one input."""
@@ -158,6 +172,8 @@ class _Windows:
         if part == "count":
             return used.astype(np.int64)
         values = np.where(used, source.column.values, 0)
+        if part == "coarse":
+            return coarse(values)
         if part == "whole":
             return values.astype(np.int64)
         return split(values.astype(np.float64))[part == "low"]
@@ -263,16 +279,6 @@ def _identity(dtype: np.dtype, fn: str) -> float:
     if dtype == np.float64:
         return np.inf if fn == "min" else -np.inf
     return np.iinfo(np.int64).max if fn == "min" else np.iinfo(np.int64).min
-
-
-def _check_range(source: Input, count: np.ndarray) -> None:
-    most = int(count.max()) if len(count) else 0
-    largest = float(np.abs(source.column.values[source.member]).max()) if source.member.any() else 0.0
-    if most >= MAX_ROWS or most * largest >= 2.0**43:
-        raise DefinitionError(
-            f"{source.name}: {most:,} values of up to {largest:g} cannot be summed exactly (2^20 values, sum below 2^43). "
-            "Shorten the window, or divide the column by a constant in a Derived source."
-        )
 
 
 def _blank(like: Column, rows: int) -> Column:

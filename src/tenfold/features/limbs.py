@@ -11,7 +11,8 @@ HIGH = 2.0**20
 LOW = 2.0**43
 LOW_BITS = 43
 MAX_ROWS = 2**20
-MAX_SUM = 2.0**43
+MAX_COARSE = 2**33
+"""A window whose coarse sum and count together stay below this has a sum below 2^43 (floats) or 2^53 (integers)."""
 
 
 def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +28,13 @@ def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     high = np.floor(scaled)
     low = np.rint((scaled - high) * LOW)
     return high.astype(np.int64), low.astype(np.int64)
+
+
+def coarse(values: np.ndarray) -> np.ndarray:
+    """Return int64 values so coarse that their sums never overflow: floats in units of 2^10, integers of 2^20."""
+    if values.dtype == np.float64:
+        return np.floor(values / 2.0**10).astype(np.int64)
+    return values.astype(np.int64) >> 20
 
 
 def join(high: np.ndarray, low: np.ndarray) -> np.ndarray:

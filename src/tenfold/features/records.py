@@ -16,6 +16,7 @@ from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame, joint_codes
 
 OFFSET = "_offset"
+ARRIVAL = "_arrival"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,15 @@ def identities(columns: Sequence[Column]) -> np.ndarray:
 
 def _texts(item: Column) -> list[bytes]:
     if item.type == "str":
-        return [b"" if text is None else text.encode() for text in item.values.tolist()]
+        return [b"" if text is None else _plain(text).encode() for text in item.values.tolist()]
     return [b"%d" % int(value) for value in item.values.tolist()]
+
+
+def _plain(text: str) -> str:
+    """Return text without the characters that would blur where an id ends: NUL and the separator."""
+    if text.isprintable():
+        return text
+    return text.replace("\x1b", "\x1be").replace("\0", "\x1b0").replace("\x1f", "\x1bs")
 
 
 def pack_key(values: Sequence[object]) -> bytes:
@@ -89,10 +97,11 @@ def pack_key(values: Sequence[object]) -> bytes:
     return msgspec.msgpack.encode(list(values))
 
 
-def versions(rows: Rows) -> Rows:
+def versions(rows: Rows, keys: Sequence[Column] = ()) -> Rows:
     """Count each record id once and end a version when the next one became known.
 
-    A repeated version with the same content is dropped; what differs replaces it from the moment it was known.
+    A repeated version with the same content, and the same keys, is dropped; what differs replaces it from the moment
+    it was known.
     """
     if len(rows.ids) < 2:
         return rows
@@ -107,7 +116,7 @@ def versions(rows: Rows) -> Rows:
         row = int(order[place])
         if not same[place - 1]:
             newest = row
-        elif _equal(rows, newest, row):
+        elif _equal(rows, keys, newest, row):
             keep[row] = False
         else:
             until[newest] = min(until[newest], rows.known[row])
@@ -115,8 +124,10 @@ def versions(rows: Rows) -> Rows:
     return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs).take(keep)
 
 
-def _equal(rows: Rows, left: int, right: int) -> bool:
+def _equal(rows: Rows, keys: Sequence[Column], left: int, right: int) -> bool:
     if rows.event[left] != rows.event[right]:
+        return False
+    if any(item.values[left] != item.values[right] for item in keys):
         return False
     for item in rows.inputs:
         one, two = (

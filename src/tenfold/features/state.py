@@ -18,17 +18,23 @@ _decode = msgspec.msgpack.Decoder().decode
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 
-def advance(view: FeatureView, state: bytes | None, new: Rows) -> bytes:
-    """Return the state after more records of its key; adding the same records again changes nothing."""
-    rows = new if state is None else _join(unpack(view, state), new)
+def advance(view: FeatureView, state: bytes | None, new: Rows, arrival: int) -> bytes:
+    """Return the state after more records of its key, the newest of which arrived at `arrival`.
+
+    Adding the same records again changes nothing.
+    """
+    rows = new
+    if state is not None:
+        old, before = unpack(view, state)
+        rows, arrival = _join(old, new), max(before, arrival)
     rows = versions(rows)
     rows = rows.take(in_order(rows))
-    return pack(rows.take(_needed(view, rows)))
+    return pack(rows.take(_needed(view, rows, arrival)), arrival)
 
 
 def read(view: FeatureView, state: bytes | None, at: int) -> tuple[dict[str, Column], int | None]:
     """Return the features of one key as of `at`, one row each, and the event time of its newest known record."""
-    rows = empty(view) if state is None else unpack(view, state)
+    rows = empty(view) if state is None else unpack(view, state)[0]
     records = rows.records(np.zeros(len(rows.event), dtype=np.int64))
     moment = np.array([at], dtype=np.int64)
     results = aggregate(records, np.zeros(1, dtype=np.int64), moment, view.plan.aggregates)
@@ -36,14 +42,14 @@ def read(view: FeatureView, state: bytes | None, at: int) -> tuple[dict[str, Col
     return outputs(view, results, moment), int(seen[-1]) if len(seen) else None
 
 
-def _needed(view: FeatureView, rows: Rows) -> np.ndarray:
+def _needed(view: FeatureView, rows: Rows, arrival: int) -> np.ndarray:
     """Return which sorted rows a window, or a last value, may still reach.
 
-    Measured from the newest known time of the key, so that the outcome depends on the records and not on the clock.
+    Measured from the newest arrival of the key: no request precedes it, and an event announced for tomorrow does not
+    push out today's. So the outcome depends on the records and not on the clock.
     """
     source = view.source.root
-    newest = int(rows.known.max())
-    settled = newest - source.lateness_us - source.delay_us
+    settled = arrival - source.lateness_us - source.delay_us
     keep = rows.event >= settled - view.plan.longest
     for place in view.plan.lifelong:
         older = np.flatnonzero(rows.inputs[place].member & (rows.event < settled) & (rows.until == FOREVER))
@@ -51,10 +57,10 @@ def _needed(view: FeatureView, rows: Rows) -> np.ndarray:
     return keep
 
 
-def pack(rows: Rows) -> bytes:
-    """Return rows as canonical bytes."""
+def pack(rows: Rows, arrival: int) -> bytes:
+    """Return rows, and the newest arrival among all that were ever added, as canonical bytes."""
     width = int(np.char.str_len(rows.ids).max()) if len(rows.ids) else 1
-    parts: list[object] = [len(rows.event), max(width, 1)]
+    parts: list[object] = [len(rows.event), max(width, 1), arrival]
     parts += [array.tobytes() for array in (rows.event, rows.known, rows.until, rows.offset)]
     parts.append(rows.ids.astype(f"S{max(width, 1)}").tobytes())
     for item in rows.inputs:
@@ -64,9 +70,9 @@ def pack(rows: Rows) -> bytes:
     return _encode(parts)
 
 
-def unpack(view: FeatureView, state: bytes) -> Rows:
-    """Return the rows of a state."""
-    count, width, *parts = _decode(state)
+def unpack(view: FeatureView, state: bytes) -> tuple[Rows, int]:
+    """Return the rows of a state and the newest arrival."""
+    count, width, arrival, *parts = _decode(state)
     event, known, until, offset = (np.frombuffer(part, dtype=np.int64) for part in parts[:4])
     ids = np.frombuffer(parts[4], dtype=f"S{width}")
     inputs = []
@@ -74,7 +80,7 @@ def unpack(view: FeatureView, state: bytes) -> Rows:
         values, valid, member = parts[5 + 3 * place : 8 + 3 * place]
         column = Column(spec.type, _values(values, spec.type, count), np.frombuffer(valid, dtype=np.bool_))
         inputs.append(Input(spec.name, column, np.frombuffer(member, dtype=np.bool_)))
-    return Rows(event, known, until, offset, ids, tuple(inputs))
+    return Rows(event, known, until, offset, ids, tuple(inputs)), arrival
 
 
 def _values(stored: object, type_: str, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tenfold.features.records import OFFSET, Rows, key_codes, pack_key, rows_of
+from tenfold.features.records import ARRIVAL, OFFSET, Rows, key_codes, pack_key, rows_of
 from tenfold.features.state import advance
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
@@ -77,7 +77,8 @@ class StateSink:
         (code,), size = key_codes([keys])
         order = np.argsort(code, kind="stable")
         edges = np.searchsorted(code[order], np.arange(size + 1))
-        groups: dict[bytes, Rows] = {}
+        arrival = frame[ARRIVAL].values
+        groups: dict[bytes, tuple[Rows, int]] = {}
         for first, behind in itertools.pairwise(edges):
             if behind > first:
                 mine = order[first:behind]
@@ -87,10 +88,10 @@ class StateSink:
                         for item in keys
                     ]
                 )
-                groups[prefix(view) + key] = rows.take(mine)
+                groups[prefix(view) + key] = rows.take(mine), int(arrival[mine].max())
         before = self._store.read(list(groups))
         return {
-            key: advance(view, state, new) for (key, new), state in zip(groups.items(), before, strict=True)
+            key: advance(view, state, *new) for (key, new), state in zip(groups.items(), before, strict=True)
         }
 
 
@@ -122,7 +123,9 @@ class LakeSink:
 
 def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
     """Return log batches of a source as columns, with known times and offsets."""
-    return from_arrow(_tables(batches), types_of(source.fields) | {KNOWN: "int", OFFSET: "int"})
+    return from_arrow(
+        _tables(batches), types_of(source.fields) | {KNOWN: "int", OFFSET: "int", ARRIVAL: "int"}
+    )
 
 
 def _tables(batches: Sequence[Batch]) -> "pa.Table":

@@ -135,7 +135,7 @@ def by_group(group: np.ndarray) -> np.ndarray:
 
 def _versions(keys: list[Column], rows: Rows) -> tuple[list[Column], Rows]:
     """Return keys and rows with each version ended when the next one was known, repetitions left out."""
-    kept = versions(rows)
+    kept = versions(rows, keys)
     mine = np.isin(rows.offset, kept.offset)
     return [item.take(mine) for item in keys], kept
 

@@ -1,15 +1,15 @@
-"""What is known not to hold yet; each test starts to fail when it does, and then moves to where it belongs."""
+"""Awkward records: announced ahead, too large, oddly named; and two corrections that states do not follow yet."""
 
 import numpy as np
 import pytest
 
 from tenfold import Derived, FeatureView, col
+from tenfold.core.errors import DefinitionError
 from tenfold.features.records import identities
 from tenfold.processing.frame import column
 from tests.property.shop import HOUR, MINUTE, World, card, mismatches, order_row, orders
 
 
-@pytest.mark.xfail(strict=True, reason="states are pruned by known time, which may lie in the future")
 def test_an_event_announced_for_tomorrow_does_not_push_out_todays():
     world = World()
     now = world.clock.now()
@@ -52,7 +52,6 @@ def test_a_correction_may_end_a_record_older_than_the_lateness():
     assert mismatches(world.by_request(), world.by_lake()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="sums of integers wrap around; only sums of floats are checked")
 def test_a_sum_of_integers_is_exact_or_refused():
     world = World()
     now = world.clock.now()
@@ -61,13 +60,10 @@ def test_a_sum_of_integers_is_exact_or_refused():
     world.sink.flush()
     large = Derived("large", source=orders, added={"times": col("units") * 1023})
     view = FeatureView("view", entity=card, source=large, features={"sum": col("times").sum(window="1h")})
-    found = world.history().features(view, [column("int", [1])], np.array([now + 1]))["sum"].plain()
-    assert found in ([None], [1100 * 1023 * (2**43 - 1)])
+    with pytest.raises(DefinitionError, match="a window of 1,100 values cannot be summed exactly"):
+        world.history().features(view, [column("int", [1])], np.array([now + 1]))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="identities end with zero bytes and are joined by a byte that text may hold"
-)
 @pytest.mark.parametrize("pair", [(["b", "b"], ["a", "a\0"]), (["a\x1fb", "a"], ["c", "b\x1fc"])])
 def test_different_ids_have_different_identities(pair):
     one, two = identities([column("str", values) for values in pair]).tolist()
