@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenfold.automation.release import Release
-    from tenfold.core.expr import col, count
+    from tenfold.core.expr import col, count, exists
     from tenfold.features.view import Entity, FeatureView
     from tenfold.monitoring import checks
     from tenfold.processing.derive import Derived
@@ -31,6 +31,7 @@ __all__ = [
     "checks",
     "col",
     "count",
+    "exists",
 ]
 
 _PLACES = {
@@ -48,6 +49,7 @@ _PLACES = {
     "checks": "tenfold.monitoring.checks:",
     "col": "tenfold.core.expr:col",
     "count": "tenfold.core.expr:count",
+    "exists": "tenfold.core.expr:exists",
 }
 
 

@@ -1,5 +1,7 @@
 """An answer is stored before it is given, once per key, and is the same whenever it is asked for again."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
@@ -218,9 +220,9 @@ def test_a_row_that_does_not_fit_is_not_answered(app):
 
 
 def test_the_moment_asked_about_may_be_given(app):
-    answer = app.service(tiny.late_order).predict(tiny.order(5), at=tiny.ASK_AT - 86_400_000_000)
-    assert answer["as_of"] == "2024-05-20T00:00:00+00:00"
-    assert answer["prediction_id"] == f"late_order/new-5/{tiny.ASK_AT - 86_400_000_000}"
+    answer = app.service(tiny.late_order).predict(tiny.order(5), at=tiny.ASK_AT - 1_000_000)
+    assert answer["as_of"] == "2024-05-20T23:59:59+00:00"
+    assert answer["prediction_id"] == f"late_order/new-5/{tiny.ASK_AT - 1_000_000}"
 
 
 def test_no_version_in_production_says_what_to_type(tmp_path):
@@ -240,16 +242,19 @@ def test_an_unknown_feature_names_the_nearest():
     )
 
 
-def test_batch_answers_are_logged_once_per_period_and_named_as_online_ones(app):
+def test_batch_answers_are_logged_once_per_period_and_equal_online_ones(app):
+    due = (tiny.NOW + timedelta(hours=1, seconds=2)).isoformat()
+    row = tiny.order("both", due=due)
+    app.ingest("visits", [tiny.visit("both")])
+    app.ingest("orders", row, history=True)
     app.process()
-    day = 86_400_000_000
-    start, end = tiny.ASK_AT - 2 * day, tiny.ASK_AT - day
-    first = app.score(tiny.late_order, start, end)
-    assert same(app.score(tiny.late_order, start, end), first)
-    row = tiny.history()["orders"][-1]
-    online = app.service(tiny.late_order).predict(row, key="both", at=int(first.at[-1]))
+    at = tiny.ASK_AT + 2_000_000
+    first = app.score(tiny.late_order, at, at + 1)
+    assert same(app.score(tiny.late_order, at, at + 1), first)
+    online = app.service(tiny.late_order).predict(row, key="both", at=at)
     stored = next(item for item in logged(app) if item["prediction_id"] == "both")
-    assert stored["row_id"] == first.row[-1]
-    assert stored["features"] == first.features[-1].tolist()
-    assert online["score"] == first.score[-1]
+    assert [stored["row_id"]] == first.row
+    assert stored["features"] == first.features[0].tolist()
+    assert stored["features"][0] > 0
+    assert [online["score"]] == first.score.tolist()
     assert len(app.score(tiny.late_order, 0, 1)) == 0

@@ -108,3 +108,12 @@ def test_a_shared_clock_is_seen_by_others_and_never_runs_backwards(tmp_path):
     clock.set(50)
     clock.set(40)
     assert (clock.now(), other.now(), SharedClock(tmp_path / "new" / "clock").now()) == (50, 50, 50)
+
+
+def test_a_label_may_ask_whether_an_event_comes():
+    from tenfold import Label, exists
+    from tests.property.shop import orders
+
+    label = Label(orders, on="order_id", value=exists(), horizon="1d")
+    assert label.absent == 0.0
+    assert label.fingerprint != Label(orders, on="order_id", value=col("units") > 0, horizon="1d").fingerprint

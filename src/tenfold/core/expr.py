@@ -232,6 +232,18 @@ def count(*, window: str, where: Expr | None = None) -> Expr:
     return _aggregate("count", lit(1), window, where)
 
 
+def exists() -> Expr:
+    """Return, as a label's value, whether an event came within the horizon: 1 if so, 0 once the horizon has passed.
+
+    Examples
+    --------
+    >>> from tenfold import exists
+    >>> exists().text
+    'exists()'
+    """
+    return Expr("exists")
+
+
 def lit(value: Any) -> Expr:
     """Return a constant as an expression."""
     if isinstance(value, Expr):

@@ -153,7 +153,8 @@ class Service:
         key
             The same key again gives the same answer, whatever changed in between.
         at
-            The moment asked about in microseconds UTC, by default now.
+            The moment of the request in microseconds UTC, by default now. States answer for the present: no record may
+            have arrived later than this by more than its source's lateness.
 
         Raises
         ------

@@ -168,6 +168,6 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
     hit = order[hi[found] - 1]
     outcome = rows.inputs[0].column.take(hit)
     found, hit, outcome = found[outcome.valid], hit[outcome.valid], outcome.take(outcome.valid)
-    values, known = np.full(len(at), np.nan), np.full(len(at), FOREVER, dtype=np.int64)
+    values, known = np.full(len(at), label.absent), np.full(len(at), FOREVER, dtype=np.int64)
     values[found], known[found] = outcome.values, rows.known[hit]
     return Outcomes(values, known)

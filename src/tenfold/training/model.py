@@ -1,12 +1,13 @@
 """Models and labels: what is predicted, for which rows, when, and from what."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, infer
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, infer, lit
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.times import duration
 from tenfold.features.view import Entity, FeatureView
@@ -34,7 +35,7 @@ class Label:
     on
         The field, in the spine and in `source`, by which they meet.
     value
-        The outcome as an expression over the event.
+        The outcome as an expression over the event, or `exists()`: whether there is one.
     horizon
         How long after the prediction the outcome may come. A row is mature, and may be learned from, when its
         horizon has passed; before that, early outcomes would bias it.
@@ -65,13 +66,14 @@ class Label:
                 "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
             )
         where = f'label of source "{self.source.name}"'
-        kind = infer(self.value, {name: item.type for name, item in self.source.fields.items()}, where)
+        value = lit(True) if getattr(self.value, "fn", "") == "exists" else self.value
+        kind = infer(value, {name: item.type for name, item in self.source.fields.items()}, where)
         if kind not in NUMERIC:
             raise DefinitionError(
                 f"{where}: value={self.value.text} is a {kind}, not a number or a condition."
             )
         entity = Entity("label", key=self.on)
-        view = FeatureView("label", entity=entity, source=self.source, features={"value": self.value.last()})
+        view = FeatureView("label", entity=entity, source=self.source, features={"value": value.last()})
         object.__setattr__(self, "view", view)
 
     @property
@@ -79,10 +81,15 @@ class Label:
         """The horizon in microseconds."""
         return duration(self.horizon)
 
+    @property
+    def absent(self) -> float:
+        """The outcome of a row for which no event came: 0 for `exists()`, otherwise unknown (NaN)."""
+        return 0.0 if self.value.fn == "exists" else math.nan
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a label."""
-        return fingerprint(self.view.fingerprint, self.horizon)
+        return fingerprint(self.view.fingerprint, self.value.text, self.horizon)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +165,18 @@ class Model:
     def stored(self) -> list[FeatureView]:
         """The views whose features are stored per key."""
         return [view for view in self.views if view.entity is not None]
+
+    @cached_property
+    def computed(self) -> dict[str, Expr]:
+        """The request-time features by column, as expressions over the spine's columns and the stored features."""
+        found: dict[str, Expr] = {}
+        for view in self.views:
+            if view.entity is None:
+                names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in nodes(view)}
+                found |= {
+                    f"{view.name}.{name}": expr.replace_leaves(names) for name, expr in view.features.items()
+                }
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -248,12 +267,8 @@ class Model:
             f"{view.name}.{name}": kind for view in self.stored for name, kind in view.plan.types.items()
         }
         fields = {name: item.type for name, item in self.spine.fields.items()} | {AS_OF: "time"}
-        for view in self.views:
-            if view.entity is None:
-                names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in nodes(view)}
-                for name, expr in view.features.items():
-                    where = f'feature "{view.name}.{name}"'
-                    types[f"{view.name}.{name}"] = infer(expr.replace_leaves(names), fields | types, where)
+        for name, expr in self.computed.items():
+            types[name] = infer(expr, fields | types, f'feature "{name}"')
         return types
 
 

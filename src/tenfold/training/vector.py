@@ -8,7 +8,7 @@ from tenfold.core.expr import AS_OF
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame
-from tenfold.training.model import Model, nodes
+from tenfold.training.model import Model
 
 Categories = Mapping[str, Sequence[str]]
 
@@ -31,11 +31,8 @@ def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.nda
     for view in model.stored:
         for name, item in stored[view.name].items():
             frame[f"{view.name}.{name}"] = item
-    for view in model.views:
-        if view.entity is None:
-            names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in nodes(view)}
-            for name, expr in view.features.items():
-                frame[f"{view.name}.{name}"] = evaluate(expr.replace_leaves(names), frame, rows)
+    for name, expr in model.computed.items():
+        frame[name] = evaluate(expr, frame, rows)
     return {name: frame[name] for name in model.columns}
 
 
