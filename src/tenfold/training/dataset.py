@@ -10,7 +10,7 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER, iso
-from tenfold.features.records import key_codes
+from tenfold.features.records import OFFSET, key_codes
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
@@ -86,7 +86,8 @@ class Dataset:
 
     A feature as of t depends on nothing known later, so the same rows serve every "now": a training set for a moment
     is a selection of rows and the labels known by then. A row is the version of a record that is the newest one known
-    before its own prediction time; a record that was moved after it had been predicted is predicted again.
+    before its own prediction time; a record that was moved after it had been predicted is predicted again. Without a
+    lead the record is the question itself, asked as it happens: its first version.
     """
 
     def __init__(self, model: Model, history: History) -> None:
@@ -96,8 +97,13 @@ class Dataset:
         known, at = frame[KNOWN].values, frame[root.time].values - model.lead_us
         _, keep = apply(model.spine, frame, len(at))
         member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
-        picked = np.flatnonzero(member & (known < at) & (history.until(root) >= at))
-        late = np.flatnonzero(member & (known >= at))
+        if model.lead is None:
+            asked = _first_versions(ids, known, frame[OFFSET].values)
+            late = np.zeros(0, dtype=np.int64)
+        else:
+            asked = (known < at) & (history.until(root) >= at)
+            late = np.flatnonzero(member & (known >= at))
+        picked = np.flatnonzero(member & asked)
         self._too_late = at[late[~np.isin(ids[late], ids[picked])]] if len(late) else at[late]
         self.spine: Frame = {name: item.take(picked) for name, item in frame.items()}
         self.at, self.ids = at[picked], ids[picked]
@@ -149,6 +155,14 @@ class Dataset:
         columns = {name: item.take(rows) for name, item in self.columns.items()}
         tables = dict(self.history.versions)
         return TrainingSet(columns, found.values[rows], self.at[rows], self.ids[rows], dropped, tables)
+
+
+def _first_versions(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return which rows are the first version of their record."""
+    order = np.lexsort((offset, known, ids))
+    first = np.ones(len(ids), dtype=np.bool_)
+    first[order[1:]] = ids[order][1:] != ids[order][:-1]
+    return first
 
 
 def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: int) -> Outcomes:
