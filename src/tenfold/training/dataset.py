@@ -98,7 +98,7 @@ class Dataset:
         _, keep = apply(model.spine, frame, len(at))
         member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
         if model.lead is None:
-            asked = _first_versions(ids, known, frame[OFFSET].values)
+            asked = _first_versions(ids, frame[OFFSET].values)
             late = np.zeros(0, dtype=np.int64)
         else:
             asked = (known < at) & (history.until(root) >= at)
@@ -157,9 +157,9 @@ class Dataset:
         return TrainingSet(columns, found.values[rows], self.at[rows], self.ids[rows], dropped, tables)
 
 
-def _first_versions(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Return which rows are the first version of their record."""
-    order = np.lexsort((offset, known, ids))
+def _first_versions(ids: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return which rows are the version of their record that came first in the log."""
+    order = np.lexsort((offset, ids))
     first = np.ones(len(ids), dtype=np.bool_)
     first[order[1:]] = ids[order][1:] != ids[order][:-1]
     return first
