@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold import col
-from tenfold.core.expr import AS_OF, Expr, infer, lit
+from tenfold.core.expr import AS_OF, Expr, lit
+from tenfold.core.infer import infer
 from tenfold.core.times import UNITS, to_us
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import DTYPES, column

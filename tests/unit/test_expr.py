@@ -4,7 +4,8 @@ import pytest
 
 from tenfold import col, count
 from tenfold.core.errors import DefinitionError
-from tenfold.core.expr import AS_OF, infer, lit
+from tenfold.core.expr import AS_OF, lit
+from tenfold.core.infer import infer
 from tenfold.core.times import to_us
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tenfold.core.errors import DefinitionError, NotFound, suggest
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, infer, need
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, need
 from tenfold.core.fingerprint import fingerprint
+from tenfold.core.infer import infer
 from tenfold.features.kernel import Aggregate
 from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name

@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
-from tenfold.core.expr import Expr, infer
+from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
+from tenfold.core.infer import infer
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events, Field, check_name

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tenfold.core.expr import AS_OF, Expr, literal, result_type
+from tenfold.core.expr import AS_OF, Expr
+from tenfold.core.infer import literal, result_type
 from tenfold.core.times import UNITS, to_datetime
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from functools import cached_property
 
 from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import Expr, infer
+from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
+from tenfold.core.infer import infer
 from tenfold.core.times import duration
 
 _NAME = re.compile("[a-z][a-z0-9_]*")

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, infer, lit
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, lit
 from tenfold.core.fingerprint import fingerprint
+from tenfold.core.infer import infer
 from tenfold.core.times import duration
 from tenfold.features.view import Entity, FeatureView
 from tenfold.processing.derive import Derived, Source
