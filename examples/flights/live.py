@@ -156,8 +156,14 @@ class Client:
             response = self._connection.getresponse()
             return response.status, json.loads(response.read())
         except (OSError, http.client.HTTPException):
-            self._connection = None
+            self.close()
             return 0, {}
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _check(self) -> None:
         for name, process in list(self._processes.running.items()):
@@ -199,6 +205,7 @@ def play(
             _, took = client.post("/predict", row, f"{row['flight_id']}/{moment.at}")
             played.latency.append(took)
             played.predictions += 1
+    client.close()
     played.retries = client.retries
     return played
 
