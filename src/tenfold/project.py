@@ -145,7 +145,7 @@ class App:
         self.project, self.platform, self.clock = project, platform, platform.clock
         home = platform.home
         self.database = Database(home / "state.db", SCHEMA)
-        self.log: Log = platform.log or _log(home)
+        self.log: Log = platform.log or _log(home, self.clock)
         self.lake: Lake = platform.lake or _lake(home)
         self.blobs: Blobs = platform.blobs or _blobs(home)
         self.runs = Runs(self.database, self.clock)
@@ -155,7 +155,7 @@ class App:
         self.quarantine = Quarantine(self.database, self.clock)
         self.telemetry = Telemetry(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
-        self.predictions = PredictionLog(self.log, self.clock)
+        self.predictions = PredictionLog(self.log)
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
 
     def __enter__(self) -> "App":
@@ -305,18 +305,15 @@ class App:
     def service(self, model: Model) -> Service:
         """Return what answers single rows of a model."""
         return Service(
-            model,
-            store=self.online,
-            log=self.log,
-            versions=self.versions,
-            predictions=self.predictions,
-            clock=self.clock,
+            model, store=self.online, log=self.log, versions=self.versions, predictions=self.predictions
         )
 
     def predict(self, model: Model, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Answer one row as of now, from everything in the log; the answer is durable when it returns."""
+        service = self.service(model)
+        mark = service.mark()
         self.process()
-        return self.service(model).predict(row, key=key)
+        return service.predict(row, at=mark.at, key=key)
 
     def score(self, model: Model, start: Any, end: Any) -> Predictions:
         """Score all rows predicted in [start, end) with the Production version and log them, once per period."""
@@ -364,10 +361,10 @@ class App:
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
-def _log(home: Path) -> Log:
+def _log(home: Path, clock: Clock) -> Log:
     from tenfold.sources.log import SQLiteLog
 
-    return SQLiteLog(home / "log.db")
+    return SQLiteLog(home / "log.db", clock)
 
 
 def _lake(home: Path) -> Lake:

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice
 
 import pytest
 
+from tenfold.core.clock import SystemClock
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.log import SQLiteLog
 from tenfold.store.lmdb import LMDBOnlineStore
@@ -13,11 +15,25 @@ from tenfold.store.lmdb import LMDBOnlineStore
 APPEND_TO_LOG = """
 import sys
 from pathlib import Path
+from tenfold.core.clock import SystemClock
 from tenfold.sources.log import SQLiteLog
-log, name = SQLiteLog(Path(sys.argv[1])), sys.argv[2]
+log, name = SQLiteLog(Path(sys.argv[1]), SystemClock()), sys.argv[2]
 for number in range(int(sys.argv[3])):
-    batch = log.append("payments", f"{name}-{number}".encode(), 1 + number % 3, arrival=0, stamp=0, key=f"{name}-{number}")
+    batch = log.append("payments", f"{name}-{number}".encode(), 1 + number % 3, key=f"{name}-{number}")
     print(batch.base, batch.data.decode(), flush=True)
+"""
+APPEND_SLOWLY = """
+import sys
+from pathlib import Path
+from tenfold.core.clock import SystemClock
+from tenfold.sources.log import SQLiteLog
+class Slow(SystemClock):
+    def now(self):
+        found = super().now()
+        print("asked", flush=True)
+        sys.stdin.readline()
+        return found
+print(SQLiteLog(Path(sys.argv[1]), Slow()).append("payments", b"", 1).arrival)
 """
 WRITE_STATES = """
 import sys
@@ -44,6 +60,7 @@ APPEND_TO_LAKE = """
 import sys
 from pathlib import Path
 import pyarrow as pa
+from tenfold.core.clock import SystemClock
 from tenfold.sources.lake import DeltaLake
 lake, writer, steps = DeltaLake(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
@@ -102,12 +119,27 @@ def test_two_processes_append_to_one_log(tmp_path, start):
     path = tmp_path / "log.db"
     processes = [start(APPEND_TO_LOG, path, name, 150) for name in ("a", "b")]
     acknowledged = [line for process in processes for line in finish(process)]
-    log = SQLiteLog(path)
+    log = SQLiteLog(path, SystemClock())
     assert sorted(stored(log)) == sorted(acknowledged)
     assert len(acknowledged) == 300
     batches = log.read("payments", 0, limit=1_000)
     assert [batch.base for batch in batches[1:]] == [batch.end for batch in batches[:-1]]
-    assert log.ends() == {"payments": batches[-1].end}
+    assert [batch.arrival for batch in batches] == sorted(batch.arrival for batch in batches)
+    assert log.ends().offsets == {"payments": batches[-1].end}
+    log.close()
+
+
+def test_ends_wait_for_an_append_of_another_process(tmp_path, start):
+    path = tmp_path / "log.db"
+    log = SQLiteLog(path, SystemClock())
+    process = start(APPEND_SLOWLY, path)
+    process.stdout.readline()
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(log.ends)
+        wait([asking], timeout=0.2)  # one that does not wait for the append has answered by then
+        (arrival,) = process.communicate("go on\n")[0].split()
+        assert asking.result().offsets == {"payments": 1}
+        assert asking.result().at >= int(arrival)
     log.close()
 
 
@@ -116,14 +148,14 @@ def test_two_processes_append_to_one_log(tmp_path, start):
 def test_a_killed_append_loses_nothing_acknowledged(tmp_path, start, lines, seconds):
     path = tmp_path / "log.db"
     acknowledged = kill_after(start(APPEND_TO_LOG, path, "a", 10**9), lines, seconds)
-    log = SQLiteLog(path)
+    log = SQLiteLog(path, SystemClock())
     found = stored(log)
     assert found[: len(acknowledged)] == acknowledged
     # At most the batch whose acknowledgement was being written.
     assert len(found) - len(acknowledged) in (0, 1)
     batches = log.read("payments", 0, limit=10_000)
-    assert log.ends() == {"payments": batches[-1].end}
-    again = log.append("payments", b"other", 9, arrival=9, stamp=9, key="a-0")
+    assert log.ends().offsets == {"payments": batches[-1].end}
+    again = log.append("payments", b"other", 9, key="a-0")
     assert again == batches[0]
     log.close()
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 
 import pytest
 
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.sources import contract as sources
 from tenfold.sources import lake_contract as lakes
+from tenfold.sources.base import Ends
 from tenfold.sources.blobs import DirectoryBlobs
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.log import SQLiteLog
@@ -22,7 +24,10 @@ def always(thing):
     return lambda: thing
 
 
-LOGS = {"memory": lambda path: always(MemoryLog()), "sqlite": lambda path: lambda: SQLiteLog(path / "log.db")}
+LOGS = {
+    "memory": lambda path: cache(MemoryLog),
+    "sqlite": lambda path: lambda clock: SQLiteLog(path / "log.db", clock),
+}
 LAKES = {
     "memory": lambda path: always(MemoryLake()),
     "delta": lambda path: lambda: DeltaLake(path / "a lake é *?#"),
@@ -43,8 +48,8 @@ def opened() -> Iterator[Callable]:
     things = []
 
     def remember(make):
-        def make_and_remember():
-            things.append(make())
+        def make_and_remember(*values):
+            things.append(make(*values))
             return things[-1]
 
         return make_and_remember
@@ -83,8 +88,20 @@ def test_online_store(engine, check, tmp_path, opened):
 
 
 class ForgetsKeys(MemoryLog):
-    def append(self, topic, data, count, *, arrival, stamp, key=None):
-        return super().append(topic, data, count, arrival=arrival, stamp=stamp)
+    def append(self, topic, data, count, *, key=None):
+        return super().append(topic, data, count)
+
+
+class EndsAtOnce(MemoryLog):
+    def ends(self):
+        return Ends(
+            self._moment(), {topic: held[-1].end for topic, held in list(self._batches.items()) if held}
+        )
+
+
+class FollowsTheClock(MemoryLog):
+    def _moment(self):
+        return self._clock.now()
 
 
 class MovesBack(MemoryOnlineStore):
@@ -123,37 +140,46 @@ def failures(checks, make):
     failed = set()
     for check in checks:
         with suppress(AssertionError):
-            check(always(make()))
+            check(make())
             continue
         failed.add(check.__name__)
     return failed
 
 
 def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
-    assert failures(sources.log_checks(), ForgetsKeys) == {
+    assert failures(sources.log_checks(), lambda: cache(ForgetsKeys)) == {
         "log_reads_back",
         "log_key_is_stored_once",
         "log_key_belongs_to_a_topic",
         "log_keeps_any_text_and_bytes",
         "log_threads_append_one_key_once",
+        "log_stamps_arrivals",
         "log_reopens",
     }
 
 
+def test_a_log_whose_ends_do_not_wait_fails_the_check_of_a_slow_append():
+    assert failures(sources.log_checks(), lambda: cache(EndsAtOnce)) >= {"log_ends_wait_for_a_slow_append"}
+
+
+def test_a_log_that_follows_a_clock_back_fails_the_check_of_order():
+    assert failures(sources.log_checks(), lambda: cache(FollowsTheClock)) == {"log_arrivals_never_decrease"}
+
+
 def test_a_store_that_lets_offsets_move_back_fails_the_checks_of_offsets():
-    assert failures(stores.checks(), MovesBack) >= {"offset_never_moves_back", "reopens"}
+    assert failures(stores.checks(), lambda: always(MovesBack())) >= {"offset_never_moves_back", "reopens"}
 
 
 def test_a_store_that_lets_late_writers_win_fails_the_checks_of_late_writers():
-    assert failures(stores.checks(), LetsLateWritersWin) >= {"a_late_writer_writes_nothing"}
+    assert failures(stores.checks(), lambda: always(LetsLateWritersWin())) >= {"a_late_writer_writes_nothing"}
 
 
 def test_a_lake_that_lets_late_appends_in_fails_the_check_of_late_writers():
-    assert failures(lakes.checks(), LetsLateAppendsIn) == {"a_late_writer_stores_nothing"}
+    assert failures(lakes.checks(), lambda: always(LetsLateAppendsIn())) == {"a_late_writer_stores_nothing"}
 
 
 def test_a_lake_that_writes_twice_fails_the_checks_of_positions():
-    assert failures(lakes.checks(), WritesTwice) == {
+    assert failures(lakes.checks(), lambda: always(WritesTwice())) == {
         "writer_position_is_stored_once",
         "compacts_and_keeps_versions",
         "threads_append_one_position_once",
@@ -162,7 +188,10 @@ def test_a_lake_that_writes_twice_fails_the_checks_of_positions():
 
 
 def test_blobs_that_change_fail_the_checks_of_change():
-    assert failures(sources.blob_checks(), Overwrites) == {"blobs_never_change", "blobs_threads_put_at_once"}
+    assert failures(sources.blob_checks(), lambda: always(Overwrites())) == {
+        "blobs_never_change",
+        "blobs_threads_put_at_once",
+    }
 
 
 @pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"other"), lambda file: file.unlink()])

@@ -1,6 +1,5 @@
 """Whatever a client sends over a real connection gets a clear answer, and the server answers afterwards."""
 
-import asyncio
 import http.client
 import json
 import select
@@ -315,16 +314,19 @@ def test_a_key_for_other_rows_is_a_conflict_and_the_first_call_counts(client):
 
 def stored(client, source):
     """Return how many rows of a source are in the log, and how many were set aside."""
-    log, database = SQLiteLog(client.home / "log.db"), Database(client.home / "state.db", quarantine.SCHEMA)
+    log, database = (
+        SQLiteLog(client.home / "log.db", SystemClock()),
+        Database(client.home / "state.db", quarantine.SCHEMA),
+    )
     with closing(log), closing(database):
         aside = quarantine.Quarantine(database, SystemClock()).counts(source)
-        return log.ends().get(source, 0), sum(item.rows for item in aside)
+        return log.ends().offsets.get(source, 0), sum(item.rows for item in aside)
 
 
 def test_without_a_version_in_production_the_answer_says_what_to_type(tmp_path):
     with tiny.project.open(Platform(home=tmp_path)) as app:
-        status, answer = in_process(app.asgi(), "/predict", tiny.order())
-        health = in_process(app.asgi(), "/health", method="GET")
+        status, answer = tiny.in_process(app.asgi(), "/predict", tiny.order())
+        health = tiny.in_process(app.asgi(), "/health", method="GET")
     assert status == 404
     assert answer["error"]["message"] == (
         'no version in production of model "late_order". Train one and promote it: tenfold train PROJECT.py, '
@@ -336,7 +338,7 @@ def test_without_a_version_in_production_the_answer_says_what_to_type(tmp_path):
 def test_a_worker_that_lags_is_unavailable(tmp_path):
     with tiny.project.open(Platform(home=tmp_path)) as app:
         app.ingest("visits", tiny.visit(1))
-        status, answer = in_process(app.asgi(wait=0), "/predict", tiny.order())
+        status, answer = tiny.in_process(app.asgi(wait=0), "/predict", tiny.order())
     assert (status, answer["error"]["kind"]) == (503, "Unavailable")
     assert "it is safe to retry" in answer["error"]["message"]
 
@@ -346,28 +348,7 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
         raise RuntimeError("secret")
 
     app = application({}, tiny.project.sources, broken, wait=0)
-    status, answer = in_process(app, "/events/visits", [])
+    status, answer = tiny.in_process(app, "/events/visits", [])
     assert (status, answer["error"]["kind"]) == (500, "InternalError")
     assert "secret" not in str(answer)
     assert "secret" in caplog.text
-
-
-def in_process(app, path, content=None, method="POST"):
-    """Return what the application answers, without a server."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }
-    asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], json.loads(sent[1]["body"])

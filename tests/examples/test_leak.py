@@ -43,9 +43,9 @@ def page():
 
 def fill(lake, folder, source, rows, *, clock=None):
     """Load rows as history, or as arriving now on a clock."""
-    log = MemoryLog()
+    now = clock or VirtualClock(to_us("2014-02-01"))
+    log = MemoryLog(now)
     with closing(Database(folder / f"{source.name}.db", quarantine.SCHEMA)) as database:
-        now = clock or VirtualClock(to_us("2014-02-01"))
         aside = Quarantine(database, now)
         done = ingest(source, rows, log=log, quarantine=aside, clock=now, history=clock is None)
     assert (done.stored, done.rejected) == (len(rows), 0)

@@ -1,5 +1,7 @@
 """A project of three sources and one small model, and a process that serves it: `python -m tests.examples.tiny HOME FD`."""
 
+import asyncio
+import json
 import socket
 import sys
 import threading
@@ -126,6 +128,27 @@ def build(home, *, promote=True):
         if promote:
             app.promote(late_order, number)
     SharedClock(Path(home) / "clock").set(ASK_AT)
+
+
+def in_process(app, path, content=None, method="POST"):
+    """Return what the application answers, without a server."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
 
 
 def serve(home, fd):

@@ -13,6 +13,7 @@ from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
 from tenfold.serving.service import Loaded, Service
+from tenfold.sources.base import Log
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import offline
 from tenfold.store.materialize import LakeSink, StateSink, read_frame
@@ -231,14 +232,15 @@ MAKE = {"orders": order_row, "logins": login_row}
 class World:
     """A running project in memory, on a clock of history."""
 
-    log: MemoryLog = field(default_factory=MemoryLog)
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(START))
+    log: Log | None = None
     store: MemoryOnlineStore = field(default_factory=MemoryOnlineStore)
     lake: MemoryLake = field(default_factory=MemoryLake)
-    clock: VirtualClock = field(default_factory=lambda: VirtualClock(START))
     asked: list = field(default_factory=list)
     looked_up: list = field(default_factory=list)
 
     def __post_init__(self):
+        self.log = self.log or MemoryLog(self.clock)
         self.states = StateSink(self.log, self.store, model.stored)
         self.sink = LakeSink(self.log, self.lake, [*SOURCES, TOPIC])
         self.service = Service(
@@ -246,8 +248,7 @@ class World:
             store=self.store,
             log=self.log,
             versions=OneVersion(),
-            predictions=PredictionLog(self.log, self.clock),
-            clock=self.clock,
+            predictions=PredictionLog(self.log),
         )
 
     def play(self, history):
@@ -271,9 +272,9 @@ class World:
         )  # nothing is rejected here
 
     def ask(self, row):
+        moment = self.service.mark().at
         self.fold()
-        self.service.predict(row, key=f"p{len(self.asked)}")
-        moment = self.clock.now()
+        self.service.predict(row, at=moment, key=f"p{len(self.asked)}")
         self.asked.append((row, moment))
         keys = {name: item.plain()[-1] for name, item in keys_of(model, self.spine).items()}
         self.looked_up.append(lookup(self.store, model.stored, keys, moment).features)
@@ -333,7 +334,7 @@ class World:
         frames = {
             name: read_frame(source, self.log.read(name, 0, limit=10_000))
             for name, source in SOURCES.items()
-            if name in self.log.ends()
+            if name in self.log.ends().offsets
         }
         empty = {name: self.history().frame(source) for name, source in SOURCES.items() if name not in frames}
         frames |= empty

@@ -62,9 +62,11 @@ def records():
         yield now, "logins", [login_row(raw | {"late": 0, "ahead": place % 2 * MINUTE}, now)]
 
 
-def filled(log):
+def filled(make):
     """Return a log that holds the fixed history."""
-    world = World(log=log)
+    clock = VirtualClock(START)
+    log = make(clock)
+    world = World(log=log, clock=clock)
     for now, source, rows in records():
         world.clock.set(now)
         world.arrive(source, rows)
@@ -79,7 +81,7 @@ def table_of(lake):
     return {name: lake.read(name).to_pylist() for name in ("orders", "logins")}
 
 
-LOG = filled(MemoryLog())
+LOG = filled(MemoryLog)
 DONE = World(log=LOG).play([])
 TRUTH = state_of(DONE.store), table_of(DONE.lake)
 
@@ -157,9 +159,11 @@ class Interrupted:
 @pytest.mark.parametrize("moment", ["offsets", "read"])
 def test_a_slow_worker_does_not_undo_what_a_fast_one_did(moment, monkeypatch):
     store = MemoryOnlineStore()
-    part = MemoryLog()
+    clock = VirtualClock(START)
+    part = MemoryLog(clock)
     for batch in LOG.read("orders", 0, limit=5):
-        part.append("orders", batch.data, batch.count, arrival=batch.arrival, stamp=batch.stamp)
+        clock.set(batch.arrival)
+        part.append("orders", batch.data, batch.count)
     fast = StateSink(LOG, store, model.stored)
     slow = StateSink(part, Interrupted(store, moment, lambda: drained(fast)), model.stored)
     assert slow.advance() == [], "the slow worker made nothing visible"
@@ -192,20 +196,21 @@ def test_the_same_batches_again_change_nothing():
 DRAIN = """
 import sys
 from pathlib import Path
+from tenfold.core.clock import VirtualClock
 from tenfold.sources.log import SQLiteLog
 from tenfold.store.lmdb import LMDBOnlineStore
 from tenfold.store import materialize
 from tests.property.shop import StateSink, model
 materialize.BATCHES = 1
 home = Path(sys.argv[1])
-log, store = SQLiteLog(home / "log.db"), LMDBOnlineStore(home / "online")
+log, store = SQLiteLog(home / "log.db", VirtualClock(0)), LMDBOnlineStore(home / "online")
 sink = StateSink(log, store, model.stored)
 print(sum(len(sink.advance()) for _ in iter(sink.behind, False)))
 """
 
 
 def test_two_processes_share_the_work(tmp_path):
-    filled(SQLiteLog(tmp_path / "log.db")).close()
+    filled(lambda clock: SQLiteLog(tmp_path / "log.db", clock)).close()
     run = [sys.executable, "-c", DRAIN, str(tmp_path)]
     both = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     done = [int(process.communicate(timeout=60)[0]) for process in both]

@@ -85,12 +85,13 @@ MAKE = {"orders": order_row, "logins": login_row, "outcomes": outcome_row}
 
 def lake_of(history):
     """Return a lake that holds a history; records arrive in the order of their arrival times."""
-    log, lake, clock = MemoryLog(), MemoryLake(), VirtualClock(START)
+    clock = VirtualClock(START)
+    log, lake = MemoryLog(clock), MemoryLake()
     for arrival, source, raw in sorted(history, key=lambda item: item[0]):
         clock.set(START + arrival)
         row = MAKE[source](raw, clock.now())
         ingest(SOURCES[source], [row], log=log, quarantine=None, clock=clock)
-    LakeSink(log, lake, [name for name in SOURCES if name in log.ends()]).flush()
+    LakeSink(log, lake, [name for name in SOURCES if name in log.ends().offsets]).flush()
     return lake
 
 
@@ -360,7 +361,7 @@ def labelled(fields, rows):
 
     schema = type("Told", (), {"__annotations__": fields | {"at": datetime}})
     source = Events("told", schema, time="at", id="id")
-    log, lake = MemoryLog(), MemoryLake()
+    log, lake = MemoryLog(VirtualClock(START)), MemoryLake()
     given_rows = [
         {"key": key, "value": value, "at": to_datetime(START + place * MINUTE), "id": place}
         for key, value, place in rows

@@ -15,7 +15,7 @@ from tenfold.processing.ingest import Ingested, ingest, to_table
 from tenfold.processing.quarantine import SCHEMA, Quarantine
 from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLog
-from tenfold.store.materialize import StateSink
+from tenfold.store.materialize import StateSink, read_frame
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
 
@@ -44,8 +44,8 @@ BAD = sale(10, amount="x")
 class FailingLog(MemoryLog):
     """A log that is away for one append, counted from 0."""
 
-    def __init__(self, fails):
-        super().__init__()
+    def __init__(self, fails, clock):
+        super().__init__(clock)
         self._fails, self._calls = fails, 0
 
     def append(self, *args, **options):
@@ -56,8 +56,9 @@ class FailingLog(MemoryLog):
 
 
 class Shop:
-    def __init__(self, folder, log):
-        self.log, self.clock = log, VirtualClock(NOW)
+    def __init__(self, folder, fails):
+        self.clock = VirtualClock(NOW)
+        self.log = FailingLog(fails, self.clock)
         self.database = Database(folder / "state.db", SCHEMA)
         self.aside = Quarantine(self.database, self.clock)
 
@@ -80,7 +81,7 @@ def make(tmp_path):
     made = []
 
     def shop(fails=10**9):
-        made.append(Shop(tmp_path, FailingLog(fails)))
+        made.append(Shop(tmp_path, fails))
         return made[-1]
 
     yield shop
@@ -112,6 +113,23 @@ def test_history_counts_as_known_from_its_own_time_and_news_from_their_arrival(m
     late = sale(11, at=AT + timedelta(days=2))
     shop.ingest([ROWS[1], late])
     assert [row[KNOWN] for row in shop.records()] == [to_us(AT), NOW, to_us(late["at"])]
+
+
+def test_the_same_rows_under_a_key_are_stored_once_as_history_or_not(make):
+    shop = make()
+    shop.ingest(ROWS[:2], key="k", history=True)
+    shop.clock.set(NOW + 1)
+    for history in (True, False):
+        assert shop.ingest(ROWS[:2], key="k", history=history).stored == 2
+    assert [row[KNOWN] for row in shop.records()] == [to_us(row["at"]) for row in ROWS[:2]]
+
+
+def test_history_and_news_are_read_together(make):
+    shop = make()
+    shop.ingest(ROWS[:1], history=True)
+    shop.ingest(ROWS[1:2])
+    frame = read_frame(SALES, shop.log.read("sales", 0))
+    assert frame[KNOWN].plain() == [to_us(AT), NOW]
 
 
 def test_a_crash_between_rejects_and_rows_is_completed_by_the_same_call(make):

@@ -54,12 +54,12 @@ def same(one, two):
 
 @pytest.fixture
 def log():
-    return MemoryLog()
+    return MemoryLog(VirtualClock(0))
 
 
 @pytest.fixture
 def kept(log):
-    return PredictionLog(log, VirtualClock(0))
+    return PredictionLog(log)
 
 
 def lake_of(log):
@@ -72,7 +72,7 @@ def test_many_predictions_are_stored_once_per_key(kept, log):
     first = predictions("a", "b", mode=BATCH)
     assert same(kept.write(first, key="k"), first)
     assert same(kept.write(predictions("c", score=0.1, mode=BATCH), key="k"), first)
-    assert log.ends() == {TOPIC: 2}
+    assert log.ends().offsets == {TOPIC: 2}
 
 
 def test_one_answer_is_stored_once_per_key(kept, log):
@@ -82,7 +82,7 @@ def test_one_answer_is_stored_once_per_key(kept, log):
     again = kept.answer(predictions("a", score=0.9), {"score": 0.9}, key="k")
     assert stored == again == kept.find("k")
     assert stored.answer == told
-    assert log.ends() == {TOPIC: 1}
+    assert log.ends().offsets == {TOPIC: 1}
 
 
 def test_one_row_is_written_as_many_are():

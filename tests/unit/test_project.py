@@ -132,8 +132,9 @@ def test_a_platform_takes_a_path_as_text():
 
 
 def test_an_app_uses_what_the_platform_gives_and_closes_twice(tmp_path):
-    log, lake, online, blobs = MemoryLog(), MemoryLake(), MemoryOnlineStore(), MemoryBlobs()
-    platform = Platform(home=tmp_path, clock=VirtualClock(0), log=log, lake=lake, online=online, blobs=blobs)
+    clock = VirtualClock(0)
+    log, lake, online, blobs = MemoryLog(clock), MemoryLake(), MemoryOnlineStore(), MemoryBlobs()
+    platform = Platform(home=tmp_path, clock=clock, log=log, lake=lake, online=online, blobs=blobs)
     with shop.project.open(platform) as app:
         assert (app.log, app.lake, app.online, app.blobs) == (log, lake, online, blobs)
         placed, _ = shop.history(days=1)

@@ -38,11 +38,7 @@ def charts(name):
             notes=[name, "x"],
             markers=[(1, name)],
         ),
-        "histogram": svg.histogram(
-            [name, "b"], {name: [3, 4], name + "2": [0, 0], "live": [1, 9]}, label=name
-        ),
         "calibration": svg.calibration({name: curve, "none": []}, label=name),
-        "sparkline": svg.sparkline([1.0, None, 2.0, 3.0], label=name),
     }
 
 
@@ -87,11 +83,7 @@ def test_each_chart_has_words_and_asks_for_nothing(chart):
         svg.bars({}, label="nothing"),
         svg.bars({"a": 0.0}, label="zero"),
         svg.heatmap([], [], [], label="nothing"),
-        svg.histogram([], {}, label="nothing"),
-        svg.histogram(["a"], {"x": [0]}, label="no rows"),
         svg.calibration({}, label="nothing"),
-        svg.sparkline([], label="nothing"),
-        svg.sparkline([None, None], label="nothing"),
     ],
 )
 def test_nothing_to_draw_is_drawn(drawn):
@@ -154,12 +146,6 @@ def test_bars_are_as_long_as_their_values():
     assert float(a.get("width")) == pytest.approx(2 * float(b.get("width")), abs=0.2)
     assert float(b.get("x")) + float(b.get("width")) == pytest.approx(float(a.get("x")), abs=0.2)
     assert float(c.get("width")) == 1
-
-
-def test_the_histogram_shows_shares_so_that_sizes_do_not_matter():
-    drawn = svg.histogram(["a", "b"], {"training": [50, 50], "live": [1, 3]}, label="h")
-    assert "training, a: 50 %" in drawn
-    assert "live: most rows in b, 75 %." in drawn
 
 
 def test_a_large_heat_map_fits_the_budget():

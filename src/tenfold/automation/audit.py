@@ -44,6 +44,11 @@ SELECT * FROM (
 ) ORDER BY seq
 """
 
+NEWEST = """
+SELECT * FROM decision WHERE kind = ?1 AND (subject = ?2 OR subject GLOB ?2 || '/*') AND "by" = ?3
+ORDER BY seq DESC LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -120,6 +125,11 @@ class Audit:
     ) -> Sequence[Decision]:
         """Return the newest `limit` decisions on a subject, of a kind or of all, oldest of them first."""
         return [_decision(row) for row in self._database.query(LIST, subject, kind, limit)]
+
+    def newest(self, kind: str, subject: str, by: str) -> Decision | None:
+        """Return the newest decision of a kind that `by` took on a subject or a part of it ("model/3" of "model")."""
+        rows = self._database.query(NEWEST, kind, subject, by)
+        return _decision(rows[0]) if rows else None
 
     def _transaction(self, tx: sqlite3.Connection | None) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction() if tx is None else nullcontext(tx)

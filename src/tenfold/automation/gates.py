@@ -1,12 +1,15 @@
 """The gate: a candidate and the champion on the same rows, judged by the release's checks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.training.dataset import TrainingSet
 from tenfold.training.fit import scores
-from tenfold.training.metrics import evaluate
+from tenfold.training.metrics import evaluate, paired_difference
 from tenfold.training.package import Package
 
 
@@ -15,9 +18,20 @@ def judge_candidate(
 ) -> list[Verdict]:
     """Return one verdict per gate, on the same rows for both versions."""
     names = sorted({check.metric for check in gates})
-    own = evaluate(names, rows.y, scores(candidate, rows))
-    other = evaluate(names, rows.y, scores(champion, rows)) if champion is not None else {}
-    return [judge(check, own[check.metric], other.get(check.metric)) for check in gates]
+    both = [scores(package, rows) for package in (champion, candidate) if package is not None]
+    own = evaluate(names, rows.y, both[-1])
+    other = evaluate(names, rows.y, both[0]) if champion is not None else {}
+    verdicts = []
+    for check in gates:
+        verdict = judge(check, own[check.metric], other.get(check.metric))
+        if check.kind == "beats_champion" and champion is not None:
+            rng = np.random.default_rng(0)
+            _, low, high = paired_difference(check.metric, rows.y, *both, rng=rng)
+            verdict = replace(
+                verdict, why=f"{verdict.why} (95 % interval of the difference {low:+.4f} to {high:+.4f})"
+            )
+        verdicts.append(verdict)
+    return verdicts
 
 
 def passed(verdicts: Sequence[Verdict]) -> bool:

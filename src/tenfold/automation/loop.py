@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, Decision
 from tenfold.automation.gates import judge_candidate, passed, reason
 from tenfold.automation.journal import Effect, Journal, Step
 from tenfold.automation.release import Release
 from tenfold.core.clock import Clock
-from tenfold.core.errors import GateFailed, TenfoldError
+from tenfold.core.errors import Conflict, GateFailed, TenfoldError
 from tenfold.core.times import UNITS, iso
 from tenfold.monitoring.checks import judge
 from tenfold.monitoring.performance import Matured
@@ -169,6 +169,12 @@ class Loop:
             self.registry.move(name, number, to, by=by, why=verdict["why"], evidence=evidence, tx=tx)
 
         def apply(tx: sqlite3.Connection) -> None:
+            champion = self.registry.production(name)
+            if (None if champion is None else champion.number) != verdict["champion"]:
+                raise Conflict(
+                    f"{name} version {number} was judged against version {verdict['champion']}, which is no longer in "
+                    f"production. Nothing was changed. Promote it again: tenfold promote PROJECT.py {name} {number}."
+                )
             if stage == Stage.NONE:
                 move(tx, Stage.STAGING)
             move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
@@ -181,61 +187,55 @@ class Loop:
         return apply
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
-        every = self.release.every_us
-        newest = self._newest("gate")
+        every, newest = self.release.every_us, self._newest("gate")
         if every is None or newest is None or now - newest < every or self._failed_lately(now):
             return []
         days = (now - newest) // UNITS["d"]
-        return [
-            (
-                f"schedule/{self.release.model.name}/{iso(now)}",
-                f"schedule: the last training was {days} days ago",
-            )
-        ]
+        name = self.release.model.name
+        return [(f"schedule/{name}/{iso(now)}", f"schedule: the last training was {days} days ago")]
 
     def _degraded(self, now: int) -> list[tuple[str, str]]:
-        """Judge the monitors, once a week, and return the cause of a training when one asks for it."""
-        model = self.release.model
-        production = self.registry.production(model.name)
-        if production is None or self._judged(now) or not self.release.monitors:
+        """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
+        name, newest = self.release.model.name, self._newest("gate")
+        if not self.release.monitors or self.registry.production(name) is None:
             return []
-        week, newest = now // WEEK, self._newest("gate") or 0
+        if not self._this_week(now):
+            self._watch(now)
+        asked = [
+            item
+            for item in self._this_week(now)
+            if item.decision == "degraded" and item.evidence["then"] == "retrain"
+        ]
+        resting = newest is not None and now - newest < self.release.cooldown_us
+        if not asked or resting or self._failed_lately(now):
+            return []
+        return [(f"degraded/{name}/{iso(asked[0].at)}", f"degraded: {asked[0].why}")]
+
+    def _this_week(self, now: int) -> list[Decision]:
+        found = self.audit.list(self.release.model.name, "monitor", len(self.release.monitors))
+        return [item for item in found if item.at // WEEK == now // WEEK]
+
+    def _watch(self, now: int) -> None:
+        """Judge every monitor on matured predictions and record what it says."""
+        model = self.release.model
         horizon = model.label.horizon_us
-        longest = max(check.window or 0 for check in self.release.monitors)
+        longest = max((check.window or 0 for check in self.release.monitors), default=0)
         served = self.matured(now - horizon - longest, now)
-        asked: list[tuple[str, str]] = []
         for check in self.release.monitors:
             rows = served.between(now - horizon - (check.window or 0), now)
             value = rows.metrics([check.metric])[check.metric] if len(rows.y) else None
             verdict = judge(check, value)
             state = {True: "healthy", False: "degraded", None: "undecided"}[verdict.passed]
             why = f"{verdict.why} over {len(rows.y):,} matured predictions"
-            cause = f"{week}/{check.text}"
-            self.audit.record(
-                "monitor", model.name, state, why, by="loop", evidence=verdict.evidence(), cause=cause
-            )
-            if (
-                verdict.passed is False
-                and check.then == "retrain"
-                and now - newest >= self.release.cooldown_us
-            ):
-                asked.append((f"degraded/{model.name}/{iso(now)}", f"degraded: {why}"))
-        return asked
-
-    def _judged(self, now: int) -> bool:
-        newest = self.audit.list(self.release.model.name, "monitor", 1)
-        return bool(newest) and newest[-1].at // WEEK == now // WEEK
+            evidence = verdict.evidence() | {"then": check.then}
+            cause = f"{now // WEEK}/{check.text}"
+            self.audit.record("monitor", model.name, state, why, by="loop", evidence=evidence, cause=cause)
 
     def _failed_lately(self, now: int) -> bool:
         failed = self._newest("training")
         return failed is not None and now - failed < UNITS["d"]
 
     def _newest(self, kind: str) -> int | None:
-        """Return when the loop itself last decided about a training of this model; what a person tried does not count."""
-        name = self.release.model.name
-        found = [
-            item.at
-            for item in self.audit.list(kind=kind, limit=100)
-            if item.by == "loop" and item.subject.split("/")[0] == name
-        ]
-        return found[-1] if found else None
+        """Return when the loop itself last decided about a training; what a person tried does not count."""
+        found = self.audit.newest(kind, self.release.model.name, "loop")
+        return None if found is None else found.at

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenfold.cli.errors import verbose
-from tenfold.cli.options import as_json
+from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer
 from tenfold.cli.processes import is_free
 
@@ -38,15 +38,7 @@ class Finding:
 @click.command()
 @verbose
 @click.argument("project", required=False)
-@click.option(
-    "--home",
-    envvar="TENFOLD_HOME",
-    default=".tenfold",
-    show_default=True,
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="Where the project lives.",
-)
+@home
 @click.option("--port", default=8000, show_default=True, help="The port it should serve on.")
 @as_json
 @click.pass_context
@@ -83,10 +75,9 @@ def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as
 
 
 def _python() -> Finding:
+    ok = sys.version_info >= (3, 11)
     found = f"{platform.python_version()} at {sys.executable}"
-    return Finding(
-        "python", sys.version_info >= (3, 11), found, "" if sys.version_info >= (3, 11) else "Install 3.11."
-    )
+    return Finding("python", ok, found, "" if ok else "Install 3.11.")
 
 
 def _packages() -> Iterator[Finding]:

@@ -54,20 +54,23 @@ class Where:
         return self.open()
 
 
+home = click.option(
+    "--home",
+    envvar="TENFOLD_HOME",
+    default=".tenfold",
+    show_default=True,
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the project lives.",
+)
+
+
 def on_project(function: Function) -> Function:
     """Add PROJECT, --home, --clock and -v; the function gets the first three as one `Where`."""
 
     @verbose
     @click.option("--clock", hidden=True, type=click.Path(path_type=Path, dir_okay=False))
-    @click.option(
-        "--home",
-        envvar="TENFOLD_HOME",
-        default=".tenfold",
-        show_default=True,
-        show_envvar=True,
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Where the project lives.",
-    )
+    @home
     @click.argument("project")
     @functools.wraps(function)
     def wrapped(project: str, home: Path, clock: Path | None, **given: Any) -> None:

@@ -4,12 +4,13 @@ from datetime import datetime
 
 import numpy as np
 
+from tenfold.core.clock import VirtualClock
 from tenfold.core.expr import col, count
 from tenfold.core.times import UNITS, to_datetime, to_us
 from tenfold.features.view import Entity, FeatureView
 from tenfold.processing.conform import conform
 from tenfold.processing.frame import column, to_arrow
-from tenfold.processing.ingest import to_bytes
+from tenfold.processing.ingest import HISTORY, to_bytes
 from tenfold.sources.declare import Events
 from tenfold.sources.memory import MemoryLog
 from tenfold.store.materialize import StateSink, read_frame
@@ -54,12 +55,13 @@ def compare() -> tuple[int, int]:
             "share": amount.sum(window="10m") / amount.sum(window="1h"),
         },
     )
-    log, store = MemoryLog(), MemoryOnlineStore()
+    log, store = MemoryLog(VirtualClock(START)), MemoryOnlineStore()
     sink = StateSink(log, store, [view])
     rows = _rows()
     for first in range(0, EVENTS, BATCH):
         frame = conform(source, rows[first : first + BATCH]).frame
-        log.append(source.name, to_bytes(to_arrow(frame)), BATCH, arrival=START, stamp=0)
+        table = to_arrow(frame).replace_schema_metadata(HISTORY)
+        log.append(source.name, to_bytes(table), BATCH)
         sink.advance()
     asked = [
         (f"card {card}", START + minutes * UNITS["m"])

@@ -174,7 +174,7 @@ def _topics(app: "App") -> list[dict[str, Any]]:
     from tenfold.store.materialize import SINK
     from tenfold.store.online import group_name
 
-    ends, offsets = app.log.ends(), app.online.offsets()
+    ends, offsets = app.log.ends().offsets, app.online.offsets()
     reached: dict[str, int] = {}
     for view in app.project.views.values():
         if view.entity is not None:

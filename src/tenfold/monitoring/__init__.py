@@ -1,1 +1,1 @@
-"""9 data and model monitoring: profiles, drift, live quality, estimates without labels."""
+"""9 data and model monitoring: checks, performance on matured outcomes, drift, skew, freshness."""

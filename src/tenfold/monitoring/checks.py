@@ -1,5 +1,6 @@
 """Statements about a version that are true, false or undecided: gates before a release, monitors after it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ def _check(kind: str, metric: str, bound: float, window: str | None, then: str) 
 
 def judge(check: Check, value: float | None, champion: float | None = None) -> Verdict:
     """Return the verdict of a check on a metric's value, and on the champion's value of the same rows."""
-    if value is None or value != value:
+    if value is None or math.isnan(value):
         return Verdict(
             check.text, None, None, f"{check.metric} cannot be computed: no matured rows of both outcomes"
         )
@@ -94,15 +95,6 @@ def judge(check: Check, value: float | None, champion: float | None = None) -> V
         return Verdict(check.text, gain >= check.bound, value, why)
     far = value if metric.target is None else abs(value - metric.target)
     passed = far >= check.bound if check.kind == "at_least" else far <= check.bound
-    relation = {
-        ("at_least", True): "not below",
-        ("at_least", False): "below",
-        ("at_most", True): "not above",
-        ("at_most", False): "above",
-    }
-    return Verdict(
-        check.text,
-        passed,
-        value,
-        f"{check.metric} {value:.4f} is {relation[check.kind, passed]} {check.bound:g}",
-    )
+    side = "below" if check.kind == "at_least" else "above"
+    why = f"{check.metric} {value:.4f} is {'not ' if passed else ''}{side} {check.bound:g}"
+    return Verdict(check.text, passed, value, why)

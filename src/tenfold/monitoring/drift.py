@@ -1,4 +1,4 @@
-"""Drift of features against the training set of a version: distances and a report ranked by importance.
+"""Drift of features against the training set of a version: a report ranked by importance.
 
 A drift verdict is a reason to look, never a reason to retrain or roll back.
 """
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tenfold.training.profile import FLOOR, Bins, Counts, Floats, Profile, psi
+from tenfold.training.profile import FLOOR, Bins, Counts, Profile, psi
 
 MUTED_SHARE = 0.01
 """A feature with a smaller share of the importance is muted when it drifts."""
@@ -31,25 +31,6 @@ class DriftRow(TypedDict):
     threshold: float
     score: float
     verdict: str
-
-
-def js_distance(reference: ArrayLike, live: ArrayLike) -> float:
-    """Return the Jensen-Shannon distance of two counts over the same bins: 0 for equal shares, 1 for disjoint ones.
-
-    NaN when either side has no rows.
-
-    Examples
-    --------
-    >>> js_distance([10, 0], [0, 10])
-    1.0
-    """
-    a, b = np.asarray(reference, np.float64), np.asarray(live, np.float64)
-    if not a.sum() or not b.sum():
-        return math.nan
-    p, q = a / a.sum(), b / b.sum()
-    middle = (p + q) / 2
-    # a hair below 0 is possible for equal shares
-    return math.sqrt(max(0.0, (_divergence(p, middle) + _divergence(q, middle)) / 2))
 
 
 def drift_report(
@@ -108,8 +89,3 @@ def _shares(names: Sequence[str], importance: Mapping[str, float]) -> tuple[dict
     if not total:
         return dict.fromkeys(names, 1 / max(1, len(names))), 0.0
     return {name: weight / total for name, weight in weights.items()}, MUTED_SHARE
-
-
-def _divergence(p: Floats, q: Floats) -> float:
-    used = p > 0
-    return float(np.sum(p[used] * np.log2(p[used] / q[used])))

@@ -1,4 +1,4 @@
-"""The way in: check rows, stamp from when they were known, append them to the log."""
+"""The way in: check rows, append them to the log; from when they were known follows from their arrival there."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ import numpy as np
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict
 from tenfold.processing.conform import KNOWN, complaint, conform
-from tenfold.processing.frame import Column, Frame, to_arrow
+from tenfold.processing.frame import Frame, to_arrow
 from tenfold.processing.quarantine import Quarantine
 from tenfold.sources.base import Batch, Log
 from tenfold.sources.declare import Events
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_BATCH = 65_536
+HISTORY = {b"history": b"true"}
+"""Marks, in the schema of a batch, rows that are long known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def ingest(
     for part, start in enumerate(range(0, conformed.rows, ROWS_PER_BATCH)):
         rows = np.arange(start, min(start + ROWS_PER_BATCH, conformed.rows))
         frame = {name: item.take(rows) for name, item in conformed.frame.items()}
-        if not _append(source, frame, log, clock, history, None if key is None else f"{key}/{part}"):
+        if not _append(source, frame, log, history, None if key is None else f"{key}/{part}"):
             raise Conflict(
                 f'key "{key}" of source "{source.name}" was already used for other rows. Those of the first call count; '
                 "give other rows a new key."
@@ -77,18 +79,16 @@ def ingest(
     return Ingested(source.name, conformed.rows, len(conformed.rejects), message)
 
 
-def _append(source: Events, frame: Frame, log: Log, clock: Clock, history: bool, key: str | None) -> bool:
+def _append(source: Events, frame: Frame, log: Log, history: bool, key: str | None) -> bool:
     """Append rows and return whether the log holds them; it does not when other rows were first under this key."""
-    arrival = clock.now()
-    known = frame[KNOWN].values if history else np.maximum(frame[KNOWN].values, arrival)
-    table = to_arrow({**frame, KNOWN: Column("int", known, frame[KNOWN].valid)})
+    table = to_arrow(frame).replace_schema_metadata(HISTORY if history else None)
     data = to_bytes(table)
-    held = log.append(source.name, data, table.num_rows, arrival=arrival, stamp=clock.elapsed(), key=key)
+    held = log.append(source.name, data, table.num_rows, key=key)
     return held.data == data or _same_rows(source, table, to_table(held))
 
 
 def _same_rows(source: Events, one: "pa.Table", two: "pa.Table") -> bool:
-    """Return whether the declared columns are equal; from when a row counts as known differs with its arrival."""
+    """Return whether the declared columns are equal: the same rows count as stored, as history or not."""
     names = list(source.fields)
     return bool(one.select(names).equals(two.select(names)))
 
@@ -104,10 +104,18 @@ def to_bytes(table: "pa.Table") -> bytes:
 
 
 def to_table(batch: Batch) -> "pa.Table":
-    """Return a log batch as an Arrow table with its offsets and arrival as `_offset` and `_arrival`."""
+    """Return a log batch as an Arrow table with its offsets and arrival as `_offset` and `_arrival`.
+
+    The log holds from when a row was declared known; here `_known` is from when it counts as known: that for history,
+    and its arrival, if later, for what is live.
+    """
     import pyarrow as pa
 
     table = pa.ipc.open_stream(batch.data).read_all()
+    if KNOWN in table.column_names and table.schema.metadata != HISTORY:
+        known = np.maximum(table[KNOWN].to_numpy(), batch.arrival)
+        table = table.set_column(table.column_names.index(KNOWN), KNOWN, pa.array(known))
+    table = table.replace_schema_metadata(None)
     offsets = pa.array(np.arange(batch.base, batch.end, dtype=np.int64))
     arrivals = pa.array(np.full(batch.count, batch.arrival, dtype=np.int64))
     return table.append_column("_offset", offsets).append_column("_arrival", arrivals)

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable, suggest
 from tenfold.serving.service import Service, too_late
+from tenfold.sources.base import Ends
 from tenfold.sources.declare import Events
 
 logger = logging.getLogger(__name__)
@@ -86,9 +87,9 @@ def application(
 
     async def predict(request: Request) -> Response:
         service, row = _chosen(services, await _content(request, MAX_BODY))
-        at = service.now()
-        await _caught_up(service, wait)
-        return _json(200, service.predict(row, key=_key(request), at=at))
+        key, mark = _key(request), service.mark()
+        await _caught_up(service, mark, wait)
+        return _json(200, service.predict(row, key=key, at=mark.at))
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -142,12 +143,11 @@ def _chosen(services: Mapping[str, Service], body: Any) -> tuple[Service, Any]:
     return services[model], body["row"]
 
 
-async def _caught_up(service: Service, wait: float) -> None:
-    """Wait, without holding up other requests, until the states hold all that is acknowledged by now."""
-    wanted = service.behind()
+async def _caught_up(service: Service, mark: Ends, wait: float) -> None:
+    """Wait, without holding up other requests, until the states have reached a mark."""
     try:
         async with asyncio.timeout(wait):
-            while not service.reached(wanted):
+            while not service.reached(mark):
                 await asyncio.sleep(POLL)
     except TimeoutError as error:
         raise Unavailable(too_late(wait)) from error

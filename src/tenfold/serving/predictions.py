@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tenfold.core.clock import Clock
 from tenfold.core.times import iso
 from tenfold.processing.ingest import to_bytes, to_table
 from tenfold.sources.base import Batch, Lake, Log
@@ -83,29 +82,25 @@ class Answered:
 class PredictionLog:
     """Appends predictions to the log; idempotent by key."""
 
-    def __init__(self, log: Log, clock: Clock) -> None:
-        self._log, self._clock = log, clock
+    def __init__(self, log: Log) -> None:
+        self._log = log
 
     def write(self, answers: Predictions, *, key: str) -> Predictions:
         """Store predictions durably and return what is stored under the key: these, or the ones stored first."""
         data = to_bytes(to_rows(answers, [""] * len(answers)))
-        batch = self._append(data, len(answers), key)
+        batch = self._log.append(TOPIC, data, len(answers), key=key)
         return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
 
     def answer(self, prediction: Predictions, answer: dict[str, Any], *, key: str) -> Answered:
         """Store one prediction and what the client gets, durably, and return what is stored under the key."""
         data = one_row(prediction, _encode(answer).decode())
-        batch = self._append(data, 1, key)
+        batch = self._log.append(TOPIC, data, 1, key=key)
         return Answered(prediction.request[0], answer) if batch.data == data else _answered(batch)
 
     def find(self, key: str) -> Answered | None:
         """Return the answer stored under a key."""
         batch = self._log.find(TOPIC, key)
         return None if batch is None else _answered(batch)
-
-    def _append(self, data: bytes, count: int, key: str) -> Batch:
-        now, stamp = self._clock.now(), self._clock.elapsed()
-        return self._log.append(TOPIC, data, count, arrival=now, stamp=stamp, key=key)
 
 
 def _answered(batch: Batch) -> Answered:

@@ -7,15 +7,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, NotFound, SchemaError, Unavailable
+from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import iso
 from tenfold.features.records import identities
 from tenfold.processing.conform import conform
 from tenfold.processing.frame import Frame
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
-from tenfold.sources.base import Blobs, Log
+from tenfold.sources.base import Blobs, Ends, Log
 from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name, lookup
@@ -93,8 +92,8 @@ def _check_columns(model: Model, package: Package, number: int) -> None:
 class Service:
     """Predicts rows of one model online.
 
-    A feature is read from state that holds every record acknowledged before the moment of the request: the service
-    waits for the worker to reach the end of the log as it was then.
+    A feature as of a moment is read from state that holds every record that arrived before it: take `mark()`, wait until
+    the worker has `reached` it, and predict at its moment.
     """
 
     def __init__(
@@ -105,56 +104,40 @@ class Service:
         log: Log,
         versions: Versions,
         predictions: PredictionLog,
-        clock: Clock,
     ) -> None:
         self.model = model
         self._store, self._log, self._versions = store, log, versions
-        self._predictions, self._clock = predictions, clock
+        self._predictions = predictions
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
-    def now(self) -> int:
-        """Return the present instant: take it before `behind`, so that nothing acknowledged before it is missed."""
-        return self._clock.now()
+    def mark(self) -> Ends:
+        """Return the moment at which a request now is answered, and the offsets that the states must reach for that.
 
-    def behind(self) -> dict[str, int]:
-        """Return the offsets the states must reach so that a request now sees all that is acknowledged."""
-        ends = self._log.ends()
-        return {group: ends.get(topic, 0) for group, topic in self._topics.items()}
-
-    def reached(self, wanted: Mapping[str, int]) -> bool:
-        """Return whether the states hold the log up to the given offsets."""
-        offsets = self._store.offsets()
-        return all(offsets.get(group, 0) >= end for group, end in wanted.items())
-
-    def wait(self, seconds: float) -> None:
-        """Wait until the states hold everything acknowledged by now.
-
-        Raises
-        ------
-        Unavailable
-            When the worker does not get there in time.
+        Whatever was acknowledged before lies before the mark.
         """
-        wanted = self.behind()
-        deadline = self._clock.elapsed() + int(seconds * 1e6)
-        while not self.reached(wanted):
-            if self._clock.elapsed() > deadline:
-                raise Unavailable(too_late(seconds))
-            self._clock.sleep(0.001)
+        return self._log.ends()
+
+    def reached(self, mark: Ends) -> bool:
+        """Return whether the states hold everything that arrived before a mark's moment."""
+        offsets = self._store.offsets()
+        return all(
+            offsets.get(group, 0) >= mark.offsets.get(topic, 0) for group, topic in self._topics.items()
+        )
 
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
         return self._versions.number(self.model)
 
-    def predict(self, row: Any, *, key: str | None = None, at: int | None = None) -> dict[str, Any]:
+    def predict(self, row: Any, *, at: int, key: str | None = None) -> dict[str, Any]:
         """Return the answer for one row of the spine, logged durably.
 
         Parameters
         ----------
+        at
+            The moment of the request in microseconds UTC, of a mark that the states have reached. States answer for the
+            present: no record may have arrived later than this by more than its source's lateness.
         key
             The same key again gives the same answer, whatever changed in between.
-        at
-            The moment of the request in microseconds UTC, by default now. States answer for the present: no record may
-            have arrived later than this by more than its source's lateness.
 
         Raises
         ------
@@ -163,7 +146,6 @@ class Service:
         Conflict
             When the key was used for another row; the first answer counts.
         """
-        at = self._clock.now() if at is None else at
         spine = self.model.spine.root
         frame = self._checked(row)
         values = {name: frame[name].plain()[0] for name in spine.fields}

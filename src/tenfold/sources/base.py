@@ -13,7 +13,7 @@ class Batch:
     """Records appended together: offsets `base` to `base + count - 1` of a topic.
 
     `data` is an Arrow IPC stream. `arrival` is the clock's instant of the append and `stamp` its monotonic count
-    (both in microseconds); `stamp` only serves to measure freshness.
+    (both in microseconds), stamped by the log; `stamp` only serves to measure freshness.
     """
 
     topic: str
@@ -29,18 +29,32 @@ class Batch:
         return self.base + self.count
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where the log ends at a moment: offsets by topic, after its last record; a topic without records is missing.
+
+    Every record that arrived before `at` (microseconds UTC) lies before these offsets, and every record behind them
+    arrives at `at` or later.
+    """
+
+    at: int
+    offsets: Mapping[str, int]
+
+
 class Log(Protocol):
     """A durable, ordered log of record batches per topic.
 
     `append` returns only when the batch would survive kill -9 and power loss; it is idempotent by `key`: appending
     under a key that the topic already holds changes nothing and returns the batch stored first. Readers see whole
     batches, in offset order, without gaps. Several processes may append and read.
+
+    The log has a clock and one order of appends over all topics: a batch gets its arrival when it has its place in that
+    order, never an earlier one than the batch before it. `ends` takes part in the order: it waits for an append under
+    way, so it is not for loops that poll.
     """
 
-    def append(
-        self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None
-    ) -> Batch:
-        """Store one batch and return it with its offsets."""
+    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
+        """Store one batch and return it with its offsets and its arrival."""
         ...
 
     def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
@@ -51,8 +65,8 @@ class Log(Protocol):
         """Return the batch appended under a key."""
         ...
 
-    def ends(self) -> dict[str, int]:
-        """Return for every topic the offset after its last record."""
+    def ends(self) -> Ends:
+        """Return the present moment and where the log ends at it; exact unless the clock is set back afterwards."""
         ...
 
     def close(self) -> None:

@@ -1,23 +1,27 @@
 """What every log and blob store must pass, as plain functions; those of lakes are in `lake_contract.py`.
 
-Each check takes `make`, which opens the implementation at one place: the first call finds it empty, a later call finds
-what was stored there. A check raises AssertionError when the implementation breaks its promise.
+Each check takes `make`, which opens the implementation at one place, a log with the clock given: the first call finds it
+empty, a later call finds what was stored there. A check raises AssertionError when the implementation breaks its promise.
 """
 
 import re
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
+from tenfold.core.clock import Clock, SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
-from tenfold.sources.base import Batch, Blobs, Log
+from tenfold.sources.base import Batch, Blobs, Ends, Log
 
-MakeLog = Callable[[], Log]
+MakeLog = Callable[[Clock], Log]
 MakeBlobs = Callable[[], Blobs]
 Result = TypeVar("Result")
 Values = ParamSpec("Values")
 THREADS = 4
+NOW = 1_000_000
+PAUSE, PATIENCE = 0.2, 30.0
+"""Seconds."""
 
 
 def log_checks() -> list[Callable[[MakeLog], None]]:
@@ -35,6 +39,10 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_refuses_an_empty_batch,
         log_threads_append_at_once,
         log_threads_append_one_key_once,
+        log_stamps_arrivals,
+        log_arrivals_never_decrease,
+        log_ends_wait_for_a_slow_append,
+        log_ends_hold_while_threads_append,
         log_closes_twice,
         log_reopens,
     ]
@@ -57,87 +65,85 @@ def blob_checks() -> list[Callable[[MakeBlobs], None]]:
 
 
 def log_reads_back(make: MakeLog) -> None:
-    log = make()
-    stored = log.append("payments", b"data", 3, arrival=10, stamp=20, key="k")
-    assert stored == Batch("payments", 0, 3, 10, 20, b"data")
+    log = make(VirtualClock(NOW))
+    stored = log.append("payments", b"data", 3, key="k")
+    assert stored == Batch("payments", 0, 3, NOW, stored.stamp, b"data")
     assert log.read("payments", 0) == [stored]
     assert log.find("payments", "k") == stored
-    assert log.ends() == {"payments": 3}
+    assert log.ends() == Ends(NOW, {"payments": 3})
 
 
 def log_starts_empty(make: MakeLog) -> None:
-    log = make()
-    assert log.ends() == {}
+    log = make(VirtualClock(NOW))
+    assert log.ends().offsets == {}
     assert log.read("payments", 0) == []
     assert log.find("payments", "k") is None
 
 
 def log_offsets_have_no_gaps(make: MakeLog) -> None:
-    log = make()
+    log = make(VirtualClock(NOW))
     stored = [_append(log, "payments", count) for count in (3, 1, 5)]
     assert [batch.base for batch in stored] == [0, 3, 4]
     assert log.read("payments", 0) == stored
     assert log.read("payments", 3) == stored[1:]
     assert log.read("payments", 9) == []
-    assert log.ends() == {"payments": 9}
+    assert log.ends().offsets == {"payments": 9}
 
 
 def log_limits_whole_batches(make: MakeLog) -> None:
-    log = make()
+    log = make(VirtualClock(NOW))
     stored = [_append(log, "payments", 10) for _ in range(5)]
     assert log.read("payments", 0, limit=2) == stored[:2]
     assert log.read("payments", stored[1].end, limit=2) == stored[2:4]
 
 
 def log_key_is_stored_once(make: MakeLog) -> None:
-    log = make()
-    first = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
-    assert log.append("payments", b"two", 7, arrival=2, stamp=2, key="k") == first
+    log = make(VirtualClock(NOW))
+    first = log.append("payments", b"one", 2, key="k")
+    assert log.append("payments", b"two", 7, key="k") == first
     assert log.read("payments", 0) == [first]
-    assert log.ends() == {"payments": 2}
+    assert log.ends().offsets == {"payments": 2}
 
 
 def log_key_belongs_to_a_topic(make: MakeLog) -> None:
-    log = make()
-    first = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
-    second = log.append("labels", b"two", 3, arrival=2, stamp=2, key="k")
+    log = make(VirtualClock(NOW))
+    first = log.append("payments", b"one", 2, key="k")
+    second = log.append("labels", b"two", 3, key="k")
     assert (log.find("payments", "k"), log.find("labels", "k")) == (first, second)
     assert log.find("payments", "other") is None
 
 
 def log_topics_are_apart(make: MakeLog) -> None:
-    log = make()
+    log = make(VirtualClock(NOW))
     stored = {topic: [_append(log, topic, 2), _append(log, topic, 2)] for topic in ("a", "b")}
     assert {topic: log.read(topic, 0) for topic in stored} == stored
-    assert log.ends() == {"a": 4, "b": 4}
+    assert log.ends().offsets == {"a": 4, "b": 4}
 
 
 def log_keeps_any_text_and_bytes(make: MakeLog) -> None:
-    log = make()
-    stored = log.append(
-        "Zahlung é 支払い", bytes(range(256)), 1, arrival=2**62, stamp=0, key="clé 'x' \U0001f600"
-    )
+    log = make(VirtualClock(NOW))
+    stored = log.append("Zahlung é 支払い", bytes(range(256)), 1, key="clé 'x' \U0001f600")
     assert log.read("Zahlung é 支払い", 0) == [stored]
     assert log.find("Zahlung é 支払い", "clé 'x' \U0001f600") == stored
     assert stored.data == bytes(range(256))
 
 
 def log_keeps_a_large_batch(make: MakeLog) -> None:
-    log = make()
-    stored = log.append("payments", b"\x00\x01" * 4_000_000, 1_000_000, arrival=0, stamp=0)
+    log = make(VirtualClock(NOW))
+    stored = log.append("payments", b"\x00\x01" * 4_000_000, 1_000_000)
     assert log.read("payments", 0) == [stored]
-    assert log.ends() == {"payments": 1_000_000}
+    assert log.ends().offsets == {"payments": 1_000_000}
 
 
 def log_refuses_an_empty_batch(make: MakeLog) -> None:
-    log = make()
-    message = refused(SchemaError, log.append, "payments", b"", 0, arrival=0, stamp=0)
+    log = make(VirtualClock(NOW))
+    message = refused(SchemaError, log.append, "payments", b"", 0)
     assert '"payments"' in message
-    assert log.ends() == {}
+    assert log.ends().offsets == {}
 
 
 def log_threads_append_at_once(make: MakeLog) -> None:
-    log = make()
+    log = make(VirtualClock(NOW))
     stored = together(lambda place: [_append(log, "payments", place + 1) for _ in range(25)])
     expected = sorted((batch for batches in stored for batch in batches), key=lambda batch: batch.base)
     found = log.read("payments", 0, limit=1_000)
@@ -146,25 +152,79 @@ def log_threads_append_at_once(make: MakeLog) -> None:
 
 
 def log_threads_append_one_key_once(make: MakeLog) -> None:
-    log = make()
-    stored = together(lambda place: log.append("payments", b"%d" % place, 1, arrival=place, stamp=0, key="k"))
+    log = make(VirtualClock(NOW))
+    stored = together(lambda place: log.append("payments", b"%d" % place, 1, key="k"))
     assert set(stored) == {stored[0]}
     assert log.read("payments", 0) == [stored[0]]
 
 
+def log_stamps_arrivals(make: MakeLog) -> None:
+    clock = VirtualClock(NOW)
+    log = make(clock)
+    before = clock.elapsed()
+    first = log.append("payments", b"one", 1, key="k")
+    assert before <= first.stamp <= clock.elapsed()
+    clock.set(NOW + 5)
+    assert log.append("payments", b"one", 1, key="k") == first
+    second = _append(log, "labels", 1)
+    assert (first.arrival, second.arrival) == (NOW, NOW + 5)
+    assert log.ends() == Ends(NOW + 5, {"payments": 1, "labels": 1})
+
+
+def log_arrivals_never_decrease(make: MakeLog) -> None:
+    clock = _SetBack(NOW)
+    log = make(clock)
+    _append(log, "payments", 1)
+    clock.set(NOW - 5)
+    assert log.ends() == Ends(NOW, {"payments": 1})
+    assert [_append(log, topic, 1).arrival for topic in ("payments", "labels")] == [NOW, NOW]
+    log.close()
+    again = make(clock)
+    assert [_append(again, topic, 1).arrival for topic in ("labels", "new")] == [NOW, NOW]
+    assert again.ends().at == NOW
+
+
+def log_ends_wait_for_a_slow_append(make: MakeLog) -> None:
+    clock = _Slow(NOW)
+    log = make(clock)
+    with ThreadPoolExecutor(2) as pool:
+        appending = pool.submit(_append, log, "payments", 1)
+        assert clock.asked.wait(PATIENCE), "append did not ask the clock"
+        clock.set(NOW + 5)
+        asking = pool.submit(log.ends)
+        wait([asking], timeout=PAUSE)  # one that does not wait for the append has answered by then
+        clock.goes_on.set()
+        _check_ends([asking.result()], [appending.result()])
+
+
+def log_ends_hold_while_threads_append(make: MakeLog) -> None:
+    log = make(SystemClock())
+
+    def work(place: int) -> tuple[list[Ends], list[Batch]]:
+        if place % 2:
+            return [log.ends() for _ in range(200)], []
+        return [], [_append(log, topic, 1) for topic in ("payments", "labels") * 20]
+
+    done = together(work)
+    batches = [batch for _, some in done for batch in some]
+    _check_ends([ends for some, _ in done for ends in some], batches)
+    _check_ends([log.ends()], batches)
+
+
 def log_closes_twice(make: MakeLog) -> None:
-    log = make()
+    log = make(VirtualClock(NOW))
     log.close()
     log.close()
 
 
 def log_reopens(make: MakeLog) -> None:
-    log = make()
-    stored = log.append("payments", b"one", 2, arrival=1, stamp=1, key="k")
+    clock = VirtualClock(NOW)
+    log = make(clock)
+    stored = log.append("payments", b"one", 2, key="k")
     log.close()
-    again = make()
+    again = make(clock)
     assert again.read("payments", 0) == [stored]
-    assert again.append("payments", b"two", 2, arrival=2, stamp=2, key="k") == stored
+    assert again.append("payments", b"two", 2, key="k") == stored
     assert _append(again, "payments", 1).base == 2
 
 
@@ -256,7 +316,36 @@ def blobs_reopen(make: MakeBlobs) -> None:
 
 
 def _append(log: Log, topic: str, count: int) -> Batch:
-    return log.append(topic, b"x" * count, count, arrival=count, stamp=0)
+    return log.append(topic, b"x" * count, count)
+
+
+def _check_ends(found: Sequence[Ends], batches: Sequence[Batch]) -> None:
+    for ends in found:
+        for batch in batches:
+            inside = batch.end <= ends.offsets.get(batch.topic, 0)
+            assert inside or batch.arrival >= ends.at, f"{batch} is behind {ends}"
+
+
+class _SetBack(VirtualClock):
+    """A clock that somebody sets back."""
+
+    def set(self, now: int) -> None:
+        self._now = now
+
+
+class _Slow(VirtualClock):
+    """A clock whose first reading takes until it may go on."""
+
+    def __init__(self, now: int) -> None:
+        super().__init__(now)
+        self.asked, self.goes_on = threading.Event(), threading.Event()
+
+    def now(self) -> int:
+        found = super().now()
+        if not self.asked.is_set():
+            self.asked.set()
+            self.goes_on.wait(PATIENCE)
+        return found
 
 
 def together(work: Callable[[int], Result]) -> list[Result]:

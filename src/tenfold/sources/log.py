@@ -1,10 +1,12 @@
 """The embedded log: batches of records per topic in one SQLite file."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
+from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
-from tenfold.sources.base import Batch
+from tenfold.sources.base import Batch, Ends
 from tenfold.sources.database import Database
 
 SCHEMA = """
@@ -14,15 +16,19 @@ CREATE TABLE IF NOT EXISTS batches (
     PRIMARY KEY (topic, base)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS batches_by_key ON batches (topic, key) WHERE key IS NOT NULL;
-CREATE TABLE IF NOT EXISTS ends (topic TEXT PRIMARY KEY, "end" INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ends (
+    topic TEXT PRIMARY KEY, "end" INTEGER NOT NULL, arrival INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 COLUMNS = "topic, base, count, arrival, stamp, data"
 FIND = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND key = ?"
 READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? ORDER BY base LIMIT ?"
 ENDS = 'SELECT topic, "end" FROM ends'
 RESERVE = """
-INSERT INTO ends VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET "end" = "end" + excluded."end" RETURNING "end"
+INSERT INTO ends VALUES (?, ?, ?)
+ON CONFLICT (topic) DO UPDATE SET "end" = "end" + excluded."end", arrival = excluded.arrival RETURNING "end"
 """
+MOMENT = "SELECT max(?, coalesce(max(arrival), 0)) FROM ends"
 INSERT = f"INSERT INTO batches ({COLUMNS}, key) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -31,33 +37,37 @@ class SQLiteLog:
 
     `append` returns when the batch is on disk; offsets of a topic start at 0 and have no gaps. It is idempotent by
     `key`. `read` returns batches that start at or after `after`, which is the end of a batch already read (or 0): an
-    offset inside a batch would skip the rest of that batch.
+    offset inside a batch would skip the rest of that batch. The write order is SQLite's lock for writers.
 
     Examples
     --------
     >>> from tempfile import mkdtemp
-    >>> log = SQLiteLog(Path(mkdtemp()) / "log.db")
-    >>> log.append("payments", b"...", 3, arrival=0, stamp=0, key="p-1").end
+    >>> from tenfold.core.clock import VirtualClock
+    >>> clock = VirtualClock(5)
+    >>> log = SQLiteLog(Path(mkdtemp()) / "log.db", clock)
+    >>> log.append("payments", b"...", 3, key="p-1").end
     3
-    >>> log.append("payments", b"...", 3, arrival=9, stamp=9, key="p-1").arrival
-    0
+    >>> clock.set(9)
+    >>> log.append("payments", b"...", 3, key="p-1").arrival
+    5
     >>> log.ends()
-    {'payments': 3}
+    Ends(at=9, offsets={'payments': 3})
     >>> log.close()
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA)
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._database, self._clock = Database(path, SCHEMA), clock
+        # Threads queue here: SQLite would let them poll, with pauses that grow.
+        self._turn = threading.Lock()
 
-    def append(
-        self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None
-    ) -> Batch:
+    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
         check_count(topic, count)
-        with self._database.transaction() as connection:
+        with self._turn, self._database.transaction() as connection:
             held = None if key is None else connection.execute(FIND, (topic, key)).fetchone()
             if held is not None:
                 return _batch(held)
-            end = connection.execute(RESERVE, (topic, count)).fetchone()["end"]
+            arrival, stamp = self._moment(connection), self._clock.elapsed()
+            end = connection.execute(RESERVE, (topic, count, arrival)).fetchone()["end"]
             batch = Batch(topic, end - count, count, arrival, stamp, data)
             connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data, key))
             return batch
@@ -69,11 +79,19 @@ class SQLiteLog:
         rows = self._database.query(FIND, topic, key)
         return _batch(rows[0]) if rows else None
 
-    def ends(self) -> dict[str, int]:
-        return {row["topic"]: row["end"] for row in self._database.query(ENDS)}
+    def ends(self) -> Ends:
+        # With the lock, although nothing is written: no append may have its arrival and not be visible yet.
+        with self._turn, self._database.transaction() as connection:
+            at = self._moment(connection)
+            return Ends(at, {row["topic"]: row["end"] for row in connection.execute(ENDS)})
 
     def close(self) -> None:
         self._database.close()
+
+    def _moment(self, connection: sqlite3.Connection) -> int:
+        """Return the present moment, or the newest arrival if that is later; holds while the lock for writers is held."""
+        moment: int = connection.execute(MOMENT, (self._clock.now(),)).fetchone()[0]
+        return moment
 
 
 def check_count(topic: str, count: int) -> None:

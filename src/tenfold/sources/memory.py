@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound
-from tenfold.sources.base import Batch
+from tenfold.sources.base import Batch, Ends
 from tenfold.sources.blobs import encode, make_manifest
 from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, select, storable
 from tenfold.sources.log import check_count
@@ -22,29 +23,32 @@ class MemoryLog:
 
     Examples
     --------
-    >>> log = MemoryLog()
-    >>> log.append("payments", b"...", 3, arrival=0, stamp=0).base
+    >>> from tenfold.core.clock import VirtualClock
+    >>> log = MemoryLog(VirtualClock(5))
+    >>> log.append("payments", b"...", 3).base
     0
     >>> log.ends()
-    {'payments': 3}
+    Ends(at=5, offsets={'payments': 3})
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
+        self._newest = 0
         self._batches: defaultdict[str, list[Batch]] = defaultdict(list)
         self._keys: dict[tuple[str, str], Batch] = {}
 
-    def append(
-        self, topic: str, data: bytes, count: int, *, arrival: int, stamp: int, key: str | None = None
-    ) -> Batch:
+    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
         check_count(topic, count)
         with self._lock:
             held = None if key is None else self._keys.get((topic, key))
             if held is not None:
                 return held
             batches = self._batches[topic]
-            batch = Batch(topic, batches[-1].end if batches else 0, count, arrival, stamp, data)
+            base = batches[-1].end if batches else 0
+            batch = Batch(topic, base, count, self._moment(), self._clock.elapsed(), data)
             batches.append(batch)
+            self._newest = batch.arrival
             if key is not None:
                 self._keys[topic, key] = batch
             return batch
@@ -58,12 +62,15 @@ class MemoryLog:
     def find(self, topic: str, key: str) -> Batch | None:
         return self._keys.get((topic, key))
 
-    def ends(self) -> dict[str, int]:
+    def ends(self) -> Ends:
         with self._lock:
-            return {topic: batches[-1].end for topic, batches in self._batches.items()}
+            return Ends(self._moment(), {topic: held[-1].end for topic, held in self._batches.items()})
 
     def close(self) -> None:
         """Release nothing: the batches live as long as the object."""
+
+    def _moment(self) -> int:
+        return max(self._clock.now(), self._newest)
 
 
 class MemoryLake:

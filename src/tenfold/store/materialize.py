@@ -37,20 +37,17 @@ class StateSink:
     def advance(self) -> list[Batch]:
         """Process what is new, at most BATCHES batches a topic, and return the batches that this call made visible."""
         offsets = self._store.offsets()
-        ends = self._log.ends()
         done: list[Batch] = []
         for topic, views in self._views.items():
             marks = {view.name: offsets.get(group_name(view), 0) for view in views}
-            lowest = min(marks.values())
-            if lowest < ends.get(topic, 0):
-                batches = self._log.read(topic, lowest, limit=BATCHES)
-                if self._fold(batches, views, marks):
-                    done += batches
+            batches = self._log.read(topic, min(marks.values()), limit=BATCHES)
+            if batches and self._fold(batches, views, marks):
+                done += batches
         return done
 
     def behind(self) -> bool:
         """Return whether the log holds records that the states do not."""
-        offsets, ends = self._store.offsets(), self._log.ends()
+        offsets, ends = self._store.offsets(), self._log.ends().offsets
         return any(
             offsets.get(group_name(view), 0) < ends.get(topic, 0)
             for topic, views in self._views.items()
@@ -103,12 +100,12 @@ class LakeSink:
 
     def lag(self) -> int:
         """Return how many records are in the log and not yet in the lake."""
-        ends = self._log.ends()
+        ends = self._log.ends().offsets
         return sum(ends.get(topic, 0) - self._lake.position(topic, SINK) for topic in self._topics)
 
     def flush(self) -> int:
         """Move everything that is in the log by now and return how many records that were."""
-        ends = self._log.ends()
+        ends = self._log.ends().offsets
         return sum(self._flush(topic, ends.get(topic, 0)) for topic in self._topics)
 
     def _flush(self, topic: str, end: int) -> int:

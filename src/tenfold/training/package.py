@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import DefinitionError, SchemaError
+from tenfold.core.errors import DefinitionError, MissingExtra, SchemaError
 
 GOLDEN_ROWS = 32
 _MODEL, _MANIFEST = "model.txt", "manifest.json"
@@ -29,7 +29,10 @@ class LightGBMPredictor:
     """A LightGBM booster in its own text format; probabilities for classifiers."""
 
     def __init__(self, text: str) -> None:
-        import lightgbm
+        try:
+            import lightgbm
+        except ModuleNotFoundError as error:
+            raise MissingExtra("LightGBMPredictor", "lightgbm") from error
 
         self.text = text
         self._booster = lightgbm.Booster(model_str=text)

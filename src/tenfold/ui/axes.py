@@ -42,9 +42,7 @@ def frame(label: str, summary: str, width: float, height: float, *body: object) 
     )
 
 
-def text(
-    x: float, y: float, words: object, *, anchor: str = "start", muted: bool = False, bold: bool = False
-) -> Html:
+def text(x: float, y: float, words: object, *, anchor: str = "start", muted: bool = False) -> Html:
     """Return a line of text with its baseline at `y`."""
     return tag(
         "text",
@@ -53,7 +51,6 @@ def text(
         y=y,
         text_anchor=None if anchor == "start" else anchor,
         fill=color("muted") if muted else None,
-        font_weight=600 if bold else None,
     )
 
 

@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from types import MappingProxyType
 
@@ -118,6 +118,12 @@ def number(value: object, digits: int = 4) -> str:
     whole = isinstance(value, Integral) or abs(value) >= 10 ** (digits - 1)
     text = f"{float(value):,.0f}" if whole else f"{float(value):.{digits}g}"
     return text.replace(",", _THIN).replace("-", _MINUS)
+
+
+def is_numeric(cells: Iterable[object]) -> bool:
+    """Return whether a column holds numbers: at least one, and else only None."""
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in known)
 
 
 # Only these may be written without an end tag, in HTML and in SVG.

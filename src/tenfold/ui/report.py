@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 
-from tenfold.ui.markup import STATES, Html, escape, glyph, join, number, tag
+from tenfold.ui.markup import STATES, Html, escape, glyph, is_numeric, join, number, tag
 from tenfold.ui.theme import style_sheet
 
 Tile = tuple[str, object, str, str]
@@ -77,7 +76,7 @@ def table(
     columns : sequence of str
         The headings.
     rows : sequence of rows of cells
-        Numbers, text (escaped) or `Html` (badges, sparklines).
+        Numbers, text (escaped) or `Html` (badges).
     align : str
         One of l, r, c per column; where it is not given, columns of numbers are aligned right.
     label : str
@@ -88,7 +87,7 @@ def table(
     >>> table(["model", "rows"], [["<v1>", 150]])[-80:]
     '<th scope="row">&lt;v1&gt;</th><td class="r">150</td></tr></tbody></table></div>'
     """
-    sides = align or "".join("r" if _numeric(rows, i) else "l" for i in range(len(columns)))
+    sides = align or "".join("r" if is_numeric(row[i] for row in rows) else "l" for i in range(len(columns)))
     looks = [None if side == "l" else side for side in sides]
     head = tag(
         "tr", *(tag("th", name, scope="col", class_=look) for name, look in zip(columns, looks, strict=True))
@@ -146,8 +145,3 @@ def _tile(tile: Tile) -> Html:
 def _cell(cell: object, look: str | None, *, first: bool) -> Html:
     shown = cell if isinstance(cell, str) else number(cell)
     return tag("th", shown, scope="row", class_=look) if first else tag("td", shown, class_=look)
-
-
-def _numeric(rows: Sequence[Sequence[object]], i: int) -> bool:
-    cells = [row[i] for row in rows if row[i] is not None]
-    return bool(cells) and all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in cells)

@@ -158,43 +158,6 @@ def heatmap(
     )
 
 
-def histogram(
-    bins: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    label: str,
-    width: int = HALF,
-    height: int = 170,
-) -> Html:
-    """Return the shares of rows per bin: the first series as bars, every other one as steps drawn over them.
-
-    `bins` are the names of the bins; each series counts its rows per bin.
-    """
-    shares = {name: [count / (sum(counts) or 1) for count in counts] for name, counts in series.items()}
-    at = axes.ticks(0.0, max((share for line in shares.values() for share in line), default=0.0) or 1.0)
-    left, right = 44.0, width - 8.0
-    key, used = axes.legend([(name, _step_key(i)) for i, name in enumerate(shares)], width)
-    top = used + 26
-    y = axes.linear(0.0, at[-1], top + height, top)
-    step = (right - left) / max(1, len(bins))
-    drawn = [
-        _columns(bins, line, y, left, step, name) if i == 0 else _steps(line, y, left, step, name, i)
-        for i, (name, line) in enumerate(shares.items())
-    ]
-    return frame(
-        label,
-        " ".join(_peak(name, bins, line) for name, line in shares.items()),
-        width,
-        top + height + 26,
-        key,
-        axes.y_axis(at, y, left, right, "share of rows", percent=True),
-        *drawn,
-        axes.x_axis(
-            [(left + (j + 0.5) * step, name) for j, name in enumerate(bins)], top + height + 19, left, right
-        ),
-    )
-
-
 def calibration(
     curves: Mapping[str, "Sequence[CalibrationBin]"], *, label: str, width: int = HALF, height: int = 260
 ) -> Html:
@@ -226,31 +189,6 @@ def calibration(
         text(right, top + height + 37, "predicted", anchor="end", muted=True),
         _diagonal(x(0.0), y(0.0), x(at[-1]), y(at[-1])),
         *(_kept(curve, x, y, name, i) for i, (name, curve) in enumerate(points.items())),
-    )
-
-
-def sparkline(values: Sequence[float | None], *, label: str, width: int = 110, height: int = 24) -> Html:
-    """Return a line the size of a word, with a dot at its last value."""
-    known = [value for value in values if value is not None and finite(value)]
-    x = axes.linear(0, max(1, len(values) - 1), 3, width - 4)
-    y = axes.linear(min(known, default=0.0), max(known, default=0.0), height - 4, 4)
-    parts = axes.pieces(list(enumerate(values)))
-    path = "".join(axes.path([(x(i), y(value)) for i, value in piece]) for piece in parts)
-    last = parts[-1][-1] if parts else None
-    return tag(
-        "svg",
-        tag("title", f"{label}: {_range(known)}"),
-        tag("path", d=path, fill="none", stroke="currentColor", stroke_width=1.5, stroke_linejoin="round")
-        if path
-        else "",
-        tag("circle", cx=x(last[0]), cy=y(last[1]), r=2.5) if last else "",
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {width} {height}",
-        width=width,
-        height=height,
-        role="img",
-        aria_label=f"{label}: {_range(known)}",
-        fill="currentColor",
     )
 
 
@@ -343,38 +281,6 @@ def _swatch(**look: object) -> Html:
     return tag("rect", x=8, y=-7, width=14, height=14, rx=2.5, **look)
 
 
-def _step_key(i: int) -> Html:
-    return _swatch(fill=color("bar")) if i == 0 else tag("path", d="M0 0H24", **axes.stroke(i - 1))
-
-
-def _columns(
-    bins: Sequence[str], shares: Sequence[float], y: axes.Scale, left: float, step: float, name: str
-) -> Html:
-    return join(
-        *(
-            tag(
-                "rect",
-                tag("title", f"{name}, {bins[j]}: {number(100 * share, 3)} %"),
-                x=left + j * step + 1,
-                y=y(share),
-                width=max(1.0, step - 2),
-                height=y(0.0) - y(share),
-                fill=color("bar"),
-            )
-            for j, share in enumerate(shares)
-        )
-    )
-
-
-def _steps(shares: Sequence[float], y: axes.Scale, left: float, step: float, name: str, i: int) -> Html:
-    path = (
-        f"M{left:.1f} {y(0.0):.1f}"
-        + "".join(f"V{y(share):.1f}h{step:.2f}" for share in shares)
-        + f"V{y(0.0):.1f}"
-    )
-    return tag("path", tag("title", name), d=path, **axes.stroke(i - 1))
-
-
 def _said(name: str, points: Points) -> str:
     return f"{name}: {_range([y for _, y in points if y is not None and finite(y)])}."
 
@@ -383,13 +289,6 @@ def _range(known: Sequence[float]) -> str:
     if not known:
         return "no data"
     return f"last {number(known[-1])}, between {number(min(known))} and {number(max(known))}"
-
-
-def _peak(name: str, bins: Sequence[str], shares: Sequence[float]) -> str:
-    if not any(shares):
-        return f"{name}: no rows."
-    top = max(range(len(shares)), key=shares.__getitem__)
-    return f"{name}: most rows in {bins[top]}, {number(100 * shares[top], 3)} %."
 
 
 def _worst(name: str, curve: Sequence[tuple[float, float]]) -> str:

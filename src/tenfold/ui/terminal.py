@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tenfold.core.clock import Clock
-from tenfold.ui.markup import clean, number
+from tenfold.ui.markup import clean, is_numeric, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def table(console: "Console", title: str, columns: Sequence[str], rows: Sequence
         [number(cell) if isinstance(cell, Real) or cell is None else _flat(cell) for cell in row]
         for row in rows
     ]
-    right = [_numeric([row[i] for row in rows]) for i in range(len(columns))]
+    right = [is_numeric(row[i] for row in rows) for i in range(len(columns))]
     if console.is_terminal:
         _drawn(console, title, columns, cells, right)
     else:
@@ -50,11 +50,6 @@ def table(console: "Console", title: str, columns: Sequence[str], rows: Sequence
 
 def _flat(value: object) -> str:
     return re.sub(r"[\n\t]+", " ", clean(value))
-
-
-def _numeric(cells: Sequence[object]) -> bool:
-    known = [cell for cell in cells if cell is not None]
-    return bool(known) and all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in known)
 
 
 def _drawn(

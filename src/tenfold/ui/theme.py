@@ -100,7 +100,6 @@ thead th{font-weight:500;color:var(--muted);font-size:.82rem;white-space:nowrap}
 tbody th{font-weight:600;white-space:nowrap}
 .r{text-align:right;white-space:nowrap}.c{text-align:center}
 td:not(.r){min-width:6.5rem}
-td svg{display:inline-block;vertical-align:middle}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:0}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.7rem .95rem .75rem}
 .card .tile{padding:.1rem 0 .1rem .8rem;border-width:0 0 0 3px;border-radius:0;background:none}
