@@ -22,7 +22,6 @@ from tenfold import (
     col,
     count,
 )
-from tenfold.core.expr import Expr
 
 ZONE = "America/New_York"
 LATE = 15  # minutes
@@ -132,19 +131,15 @@ carrier_here = Entity("carrier_here", key=("carrier", "origin"))
 aircraft = Entity("aircraft", key="tailnum")
 
 
-MINUTES = col("dep_delay")
-
-
 def declare(
     departures: Events | Derived,
     arrivals: Events | Derived,
     *,
     lead: str | None = "60m",
-    delay: Expr = MINUTES,
 ) -> Model:
     """Declare the features and the model over given sources, so that mistakes can be shown beside what is right."""
-    delays = Derived("delays", source=departures, added={"late": delay > LATE})
-    late = col("late")
+    delays = Derived("delays", source=departures, added={"late": col("dep_delay") > LATE})
+    late, delay = col("late"), col("dep_delay")
 
     at_origin = FeatureView(
         "at_origin",

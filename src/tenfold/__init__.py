@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenfold.automation.release import Release
+    from tenfold.core.clock import VirtualClock
     from tenfold.core.expr import col, count, exists
     from tenfold.features.view import Entity, FeatureView
     from tenfold.monitoring import checks
+    from tenfold.platform import Platform
     from tenfold.processing.derive import Derived
-    from tenfold.project import App, Platform, Project
+    from tenfold.project import App, Project
     from tenfold.sources.declare import Events, Table
     from tenfold.training.model import Label, Model
 
@@ -28,6 +30,7 @@ __all__ = [
     "Project",
     "Release",
     "Table",
+    "VirtualClock",
     "checks",
     "col",
     "count",
@@ -42,10 +45,11 @@ _PLACES = {
     "FeatureView": "tenfold.features.view:FeatureView",
     "Label": "tenfold.training.model:Label",
     "Model": "tenfold.training.model:Model",
-    "Platform": "tenfold.project:Platform",
+    "Platform": "tenfold.platform:Platform",
     "Project": "tenfold.project:Project",
     "Release": "tenfold.automation.release:Release",
     "Table": "tenfold.sources.declare:Table",
+    "VirtualClock": "tenfold.core.clock:VirtualClock",
     "checks": "tenfold.monitoring.checks:",
     "col": "tenfold.core.expr:col",
     "count": "tenfold.core.expr:count",

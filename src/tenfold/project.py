@@ -1,10 +1,8 @@
-"""A project, where it runs, and the app: wiring only. What happens is in the components."""
+"""A project and the app: wiring only. What happens is in the components."""
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +12,17 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
-from tenfold.core.clock import Clock, SharedClock, SystemClock, VirtualClock
+from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.times import FOREVER, to_us
+from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.features.view import FeatureView
 from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.monitoring.telemetry import Telemetry
+from tenfold.platform import Platform, code
 from tenfold.processing import quarantine
+from tenfold.processing.derive import Derived, Source
 from tenfold.processing.ingest import Ingested, ingest
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry import versions
@@ -30,7 +30,6 @@ from tenfold.registry.versions import Registry, StageEvent, Version
 from tenfold.serving.batch import score
 from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
 from tenfold.serving.service import Service, Versions
-from tenfold.sources.base import Blobs, Lake, Log
 from tenfold.sources.database import Database
 from tenfold.sources.declare import Events, check_name
 from tenfold.store.base import OnlineStore
@@ -48,28 +47,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SCHEMA = "\n".join(part.SCHEMA for part in (runs, versions, journal, audit, quarantine, telemetry))
-
-
-@dataclass(frozen=True, eq=False)
-class Platform:
-    """Where a project runs: objects that satisfy the protocols; what is not given is embedded under `home`.
-
-    Examples
-    --------
-    >>> from tenfold import Platform
-    >>> Platform(home="build/try").home.name
-    'try'
-    """
-
-    home: Path = Path(".tenfold")
-    clock: Clock = field(default_factory=SystemClock)
-    log: Log | None = None
-    lake: Lake | None = None
-    online: OnlineStore | None = None
-    blobs: Blobs | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "home", Path(self.home))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +79,44 @@ class Project:
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "views", views)
 
-    def source(self, name: str) -> Events:
-        """Return a source by name; NotFound names the nearest."""
+    def source(self, source: Source | str) -> Events:
+        """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
+        name = source if isinstance(source, str) else source.name
+        root = None if isinstance(source, Events) else self._derived.get(name)
+        if root is not None and (name not in self.sources or isinstance(source, Derived)):
+            raise DefinitionError(
+                f'source "{name}" is computed from source "{root}" and holds no rows of its own. Use "{root}".'
+            )
         found: Events = _get("source", self.sources, name)
         return found
 
-    def release(self, model: str | None = None) -> Release:
-        """Return the release of a model by name; without one, the only release there is."""
+    def release(self, model: Model | str | None = None) -> Release:
+        """Return the release of a model; without one, the only release there is.
+
+        Raises
+        ------
+        NotFound
+            When there is no such model; names the nearest.
+        DefinitionError
+            When none is named and there is not exactly one.
+        """
         known = {release.model.name: release for release in self.releases}
-        if model is None and len(known) == 1:
-            return next(iter(known.values()))
-        found: Release = _get("model", known, model or "")
+        if model is None and len(known) != 1:
+            names = f"Name one of {', '.join(sorted(known))}." if known else "Add a Release."
+            raise DefinitionError(f'project "{self.name}" has {len(known)} models. {names}')
+        name = model.name if isinstance(model, Model) else model or next(iter(known))
+        found: Release = _get("model", known, name)
+        return found
+
+    @property
+    def _derived(self) -> dict[str, str]:
+        """The source that is read, by the name of each source computed from it."""
+        found: dict[str, str] = {}
+        for model in (release.model for release in self.releases):
+            for source in (model.spine, model.label.source, *(view.source for view in model.views)):
+                while isinstance(source, Derived):
+                    found[source.name] = source.root.name
+                    source = source.source
         return found
 
     def open(self, platform: Platform | None = None) -> "App":
@@ -132,7 +136,9 @@ def _get(kind: str, known: dict[str, Any], name: str) -> Any:
 
 
 class App:
-    """A project, running: one per process and home. Every method may be called again after a crash.
+    """A project, running; any number of processes may work on one home. Every method may be called again after a crash.
+
+    Wherever a model is asked for, its name will do.
 
     Examples
     --------
@@ -145,9 +151,7 @@ class App:
         self.project, self.platform, self.clock = project, platform, platform.clock
         home = platform.home
         self.database = Database(home / "state.db", SCHEMA)
-        self.log: Log = platform.log or _log(home, self.clock)
-        self.lake: Lake = platform.lake or _lake(home)
-        self.blobs: Blobs = platform.blobs or _blobs(home)
+        self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
         self.runs = Runs(self.database, self.clock)
         self.registry = Registry(self.database, self.clock)
         self.journal = Journal(self.database, self.clock)
@@ -176,12 +180,15 @@ class App:
     @cached_property
     def online(self) -> OnlineStore:
         """The online store, opened when it is first needed: another process may be the one that uses it."""
-        return self.platform.online or _online(self.platform.home)
+        return self.platform.open_online()
+
+    def _model(self, model: Model | str) -> Model:
+        return self.project.release(model).model if isinstance(model, str) else model
 
     # data ------------------------------------------------------------------------------------------
 
     def ingest(
-        self, source: Events | str, data: Any, *, history: bool = False, key: str | None = None
+        self, source: Source | str, data: Any, *, history: bool = False, key: str | None = None
     ) -> Ingested:
         """Check rows and append those that fit to the log; the others go to quarantine. Durable when it returns.
 
@@ -194,7 +201,7 @@ class App:
         key
             Makes it idempotent: the same key again stores nothing.
         """
-        root = self.project.source(source if isinstance(source, str) else source.name)
+        root = self.project.source(source)
         return ingest(
             root, data, log=self.log, quarantine=self.quarantine, clock=self.clock, history=history, key=key
         )
@@ -220,17 +227,17 @@ class App:
 
     # training --------------------------------------------------------------------------------------
 
-    def dataset(self, model: Model) -> Dataset:
+    def dataset(self, model: Model | str) -> Dataset:
         """Return the rows of a model's spine with features, over the newest lake tables; computed once per version."""
         newest = {name: self.lake.version(name) for name in self.project.sources}
         if self._history[0] != newest:
             self._history = (newest, {})
-        known = self._history[1]
+        known, model = self._history[1], self._model(model)
         if model.fingerprint not in known:
             known[model.fingerprint] = Dataset(model, History(self.lake, newest))
         return known[model.fingerprint]
 
-    def training_set(self, model: Model, start: Any = None, end: Any = None) -> TrainingSet:
+    def training_set(self, model: Model | str, start: Any = None, end: Any = None) -> TrainingSet:
         """Return the mature rows predicted in [start, end) with features as known then and labels as known now."""
         first, last = (None if moment is None else to_us(moment) for moment in (start, end))
         return self.dataset(model).training_set(self.clock.now(), start=first, end=last)
@@ -238,24 +245,26 @@ class App:
     @cached_property
     def trainer(self) -> Trainer:
         """What trains models and records it."""
-        return Trainer(self.runs, self.registry, self.blobs, _code())
+        schemas = [source.schema for source in self.project.sources.values()]
+        return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
-    def train(self, model: Model, split: Split | None = None) -> Version:
+    def train(self, model: Model | str, split: Split | None = None) -> Version:
         """Train on the newest mature history, or on a given split; returns the registered version, not yet promoted."""
+        model = self._model(model)
         dataset = self.dataset(model)
         return self.trainer.train(
             model, dataset, split or newest_split(model, self.clock.now(), first_row(dataset))
         )
 
-    def rebuild(self, model: Model, run_id: str) -> bool:
+    def rebuild(self, model: Model | str, run_id: str) -> bool:
         """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""
-        return self.trainer.rebuild(model, self.lake, run_id)
+        return self.trainer.rebuild(self._model(model), self.lake, run_id)
 
     # releases --------------------------------------------------------------------------------------
 
-    def loop(self, release: Release | None = None) -> Loop:
-        """Return the loop that keeps a release running."""
-        chosen = release or self.project.release()
+    def loop(self, release: Release | Model | str | None = None) -> Loop:
+        """Return the loop that keeps a release, or the release of a model, running."""
+        chosen = release if isinstance(release, Release) else self.project.release(release)
 
         def matured(start: int, end: int) -> Matured:
             return self.matured(chosen.model, start, end)
@@ -273,21 +282,22 @@ class App:
             matured,
         )
 
-    def promote(self, model: Model, number: int, *, by: str = "user") -> str:
+    def promote(self, model: Model | str, number: int, *, by: str = "user") -> str:
         """Judge a version by the release's gates and promote it; GateFailed says why not."""
-        return self.loop(self.project.release(model.name)).promote(number, by=by)
+        return self.loop(model).promote(number, by=by)
 
-    def rollback(self, model: Model, *, by: str = "user", why: str = "asked for") -> StageEvent:
+    def rollback(self, model: Model | str, *, by: str = "user", why: str = "asked for") -> StageEvent:
         """Make the previous Production version Production again, in one transaction with its audit row."""
+        name = self._model(model).name
         with self.database.transaction() as tx:
-            event = self.registry.rollback(model.name, by=by, why=why, tx=tx)
-            subject = f"{model.name}/{event.version}"
+            event = self.registry.rollback(name, by=by, why=why, tx=tx)
+            subject = f"{name}/{event.version}"
             self.audit.record(
                 "rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx
             )
         return event
 
-    def replay(self, start: Any, end: Any, model: str | None = None) -> Iterator[Day]:
+    def replay(self, start: Any, end: Any, model: Model | str | None = None) -> Iterator[Day]:
         """Run history through the loop, day by day, on a clock that can be set."""
         if not isinstance(self.clock, (VirtualClock, SharedClock)):
             raise DefinitionError(
@@ -302,36 +312,60 @@ class App:
 
     # predictions -----------------------------------------------------------------------------------
 
-    def service(self, model: Model) -> Service:
+    def service(self, model: Model | str) -> Service:
         """Return what answers single rows of a model."""
         return Service(
-            model, store=self.online, log=self.log, versions=self.versions, predictions=self.predictions
+            self._model(model),
+            store=self.online,
+            log=self.log,
+            versions=self.versions,
+            predictions=self.predictions,
         )
 
-    def predict(self, model: Model, row: Any, *, key: str | None = None) -> dict[str, Any]:
+    def predict(self, model: Model | str, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Answer one row as of now, from everything in the log; the answer is durable when it returns."""
         service = self.service(model)
         mark = service.mark()
         self.process()
         return service.predict(row, at=mark.at, key=key)
 
-    def score(self, model: Model, start: Any, end: Any) -> Predictions:
+    def features(self, model: Model | str, row: Any, *, at: Any = None) -> dict[str, Any]:
+        """Return the features of one row as `predict` reads them now, or at a moment; nothing is logged.
+
+        Returns
+        -------
+        dict
+            `as_of`, `features` by name, and `ages_s`: how old the newest record behind each view is, in seconds.
+        """
+        service = self.service(model)
+        moment = service.mark().at if at is None else to_us(at)
+        self.process()
+        found = service.features(row, moment)
+        return {
+            "as_of": iso(found.at),
+            "features": {name: item.plain()[0] for name, item in found.columns.items()},
+            "ages_s": {name: None if age is None else age / 1e6 for name, age in found.ages.items()},
+        }
+
+    def score(self, model: Model | str, start: Any, end: Any) -> Predictions:
         """Score all rows predicted in [start, end) with the Production version and log them, once per period."""
-        production = self.versions.production(model)
+        production = self.versions.production(self._model(model))
         return score(self.dataset(model), production, to_us(start), to_us(end), self.predictions)
 
     # monitoring ------------------------------------------------------------------------------------
 
-    def matured(self, model: Model, start: int, end: int) -> Matured:
+    def matured(self, model: Model | str, start: int, end: int) -> Matured:
         """Return what was served in [start, end), once per row, whose outcome is known by now."""
         self.flush()
+        model = self._model(model)
         history = self.dataset(model).history
         online, batch = (read(self.lake, model.name, mode, start, end) for mode in (ONLINE, BATCH))
         parts = [mature(model, history, part, self.clock.now()) for part in (online, batch)]
         return first_answers(*parts)
 
-    def skew(self, model: Model, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
+    def skew(self, model: Model | str, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
         """Recompute every feature vector that was served online and compare it bit by bit."""
+        model = self._model(model)
         served = read(self.lake, model.name, ONLINE, to_us(start), to_us(end))
         history = self.dataset(model).history
         return skew(model, history, served, lambda number: self.versions.get(model, number).package.manifest)
@@ -359,39 +393,3 @@ class App:
 
         app = self.asgi(wait=wait, hosts=LOCAL if host in LOCAL else ())
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
-
-
-def _log(home: Path, clock: Clock) -> Log:
-    from tenfold.sources.log import SQLiteLog
-
-    return SQLiteLog(home / "log.db", clock)
-
-
-def _lake(home: Path) -> Lake:
-    from tenfold.sources.lake import DeltaLake
-
-    return DeltaLake(home / "lake")
-
-
-def _blobs(home: Path) -> Blobs:
-    from tenfold.sources.blobs import DirectoryBlobs
-
-    return DirectoryBlobs(home / "blobs")
-
-
-def _online(home: Path) -> OnlineStore:
-    from tenfold.store.lmdb import LMDBOnlineStore
-
-    return LMDBOnlineStore(home / "online")
-
-
-def _code() -> dict[str, str]:
-    """Return which code runs: the package's version and, in a git checkout, its commit."""
-    from importlib.metadata import version
-
-    found = {"tenfold": version("tenfold")}
-    try:
-        out = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    except FileNotFoundError:
-        return found
-    return found | {"git": out.stdout.strip()} if out.returncode == 0 else found

@@ -1,11 +1,13 @@
 """Every embedded storage engine passes every check, and a wrong one fails the checks that name its fault."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache
 
 import pytest
 
+from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.sources import contract as sources
 from tenfold.sources import lake_contract as lakes
@@ -85,6 +87,34 @@ def test_blobs(engine, check, tmp_path):
 @pytest.mark.parametrize("engine", STORES)
 def test_online_store(engine, check, tmp_path, opened):
     check(opened(STORES[engine](tmp_path)))
+
+
+OLD_ENDS = 'CREATE TABLE ends (topic TEXT PRIMARY KEY, "end" INTEGER NOT NULL) WITHOUT ROWID'
+
+
+def test_a_log_of_an_earlier_version_is_refused_at_every_opening(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute(OLD_ENDS)
+    for _ in range(2):
+        with pytest.raises(SchemaError) as error:
+            SQLiteLog(tmp_path / "log.db", VirtualClock(0))
+        assert str(error.value) == (
+            f'the home at "{tmp_path}" was made by an earlier version of tenfold. '
+            "Make a new home and load the history again."
+        )
+
+
+def test_a_log_of_this_layout_without_its_number_is_opened_and_numbered(tmp_path, opened):
+    path = tmp_path / "log.db"
+    log = opened(SQLiteLog)(path, VirtualClock(0))
+    log.append("payments", b"a", 1)
+    log.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.execute("PRAGMA user_version = 0")
+    assert opened(SQLiteLog)(path, VirtualClock(0)).ends().offsets == {"payments": 1}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 class ForgetsKeys(MemoryLog):

@@ -7,12 +7,15 @@ import pytest
 
 from examples.flights import project as flights
 from examples.flights.data import known, load
+from examples.flights.demo import InSeconds
 from examples.flights.live import Processes, free_port, moments, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.errors import GateFailed
 from tenfold.core.times import DAY, UNITS, to_us
 from tenfold.registry.versions import Stage
+from tenfold.training.dataset import Dataset
+from tenfold.training.fit import first_row, newest_split
 
 START = to_us("2013-04-01T20:00:00+00:00")  # the busy afternoon
 LIVE = 2 * UNITS["h"]
@@ -85,8 +88,8 @@ def test_a_training_can_be_rebuilt_from_the_table_versions_it_names(app, sources
 
 
 def test_a_candidate_trained_on_delays_in_seconds_is_refused(app):
-    wrong = flights.declare(flights.departures, flights.arrivals, delay=flights.MINUTES * 60)
-    version = app.train(wrong)
+    dataset = Dataset(MODEL, InSeconds(app.lake))
+    version = app.trainer.train(MODEL, dataset, newest_split(MODEL, START, first_row(dataset)))
     with pytest.raises(GateFailed, match=r"log_loss .* against the champion's"):
         app.promote(MODEL, version.number, by="a colleague")
     assert app.registry.get(MODEL.name, version.number).stage == Stage.ARCHIVED

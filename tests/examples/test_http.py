@@ -272,7 +272,7 @@ def test_good_rows_are_stored_beside_bad_ones_once(client):
         "rejected": 3,
         "message": '3 of 4 rows of source "outcomes" were set aside: "late" is missing (1), a row is null, not an object '
         'with named fields (1), "late" is text, not a number (1). The other rows were stored. '
-        "See: tenfold rejects outcomes",
+        "See: tenfold rejects PROJECT.py outcomes",
     }
     before = stored(client, "outcomes")
     for _ in range(2):
@@ -286,7 +286,7 @@ def test_a_call_of_which_nothing_fits_fails_with_its_counts(client):
     message = (
         '2 of 2 rows of source "visits" were set aside: "minutes" is text, not a number (1), '
         '"at" has no time zone; write for example 2013-04-01T06:00:00+00:00 (1). Nothing was stored. '
-        "See: tenfold rejects visits"
+        "See: tenfold rejects PROJECT.py visits"
     )
     answer = {
         "stored": 0,

@@ -272,9 +272,12 @@ class World:
         )  # nothing is rejected here
 
     def ask(self, row):
-        moment = self.service.mark().at
+        if row["units"] <= 0:
+            return  # not a row of the spine
+        mark = self.service.mark().at
         self.fold()
-        self.service.predict(row, at=moment, key=f"p{len(self.asked)}")
+        answer = self.service.predict(row, at=mark, key=f"p{len(self.asked)}")
+        moment = to_us(answer["as_of"])
         self.asked.append((row, moment))
         keys = {name: item.plain()[-1] for name, item in keys_of(model, self.spine).items()}
         self.looked_up.append(lookup(self.store, model.stored, keys, moment).features)

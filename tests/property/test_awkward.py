@@ -32,7 +32,8 @@ def test_a_correction_may_move_a_record_to_another_key():
     world.clock.set(world.clock.now() + MINUTE)
     world.arrive("orders", [row | {"card": 2, "units": 2}])
     world.clock.set(world.clock.now() + MINUTE)
-    world.ask(row)
+    new = order_row({"order_id": "o1", "amount": 1.0, "units": 1, "late": 0}, world.clock.now())
+    world.ask(new | {"card": row["card"]})
     world.sink.flush()
     assert mismatches(world.by_request(), world.by_lake()) == []
 

@@ -58,8 +58,8 @@ def measured(world):
 
 def test_without_a_fault_nothing_differs():
     found = measured(WORLD)
-    assert (found.rows, found.mismatches) == (75, 0)
-    assert found.cells == 75 * len(model.columns)
+    assert (found.rows, found.mismatches) == (53, 0)
+    assert found.cells == 53 * len(model.columns)
 
 
 # Faults of the offline driver -------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tenfold.automation import supervise
 from tenfold.automation.supervise import Supervisor
 from tenfold.cli import COMMANDS, cli
 from tenfold.cli.errors import report
+from tenfold.cli.output import numbers
 from tenfold.cli.selftest import compare
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import (
@@ -142,9 +143,16 @@ def test_an_unknown_command_gets_the_nearest():
     result = CliRunner().invoke(cli, ["trian"])
     assert result.exit_code == 2
     assert result.stderr == (
-        'error: no command "trian". Did you mean "train"? Known: audit, controller, doctor, features, ingest, models, '
-        "monitor, predict and 14 more.\nhelp:  cli --help\n"
+        f'error: no command "trian". Did you mean "train"? Known: {", ".join(sorted(COMMANDS))}.\n'
+        "help:  cli --help\n"
     )
+
+
+def test_nothing_asked_for_shows_the_help():
+    result = CliRunner().invoke(cli, [])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Usage: cli [OPTIONS] COMMAND [ARGS]...\n")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +188,30 @@ def test_exit_codes(error, code, capsys):
         (["rejects", "order"], 3, 'no source "order". Did you mean "orders"? Known: deliveries, orders.'),
         (["score", "late_delivery", "--start", "x", "--end", "y"], 2, '"x" is not a date or time.'),
         (["score", "late_delivery"], 2, "Missing option '--start'."),
+        (
+            ["score", "late_delivery", "--start", "2024-02-01", "--end", "2024-03-01"],
+            2,
+            "the period is not over: it ends at 2024-03-01T00:00:00+00:00, and now is 2024-02-10T00:00:00+00:00.",
+        ),
+        *(
+            (
+                [*verb, "--start", "2024-02-02", "--end", "2024-02-01"],
+                2,
+                "the period ends at 2024-02-01T00:00:00+00:00, which is not after its start 2024-02-02T00:00:00+00:00.",
+            )
+            for verb in (["score", "late_delivery"], ["replay"], ["monitor"], ["skew"])
+        ),
+        (
+            ["replay", "--start", "2024-02-01", "--end", "2199-01-01"],
+            2,
+            "a replay runs history, and its end 2199-01-01T00:00:00+00:00 is after the present.",
+        ),
+        (
+            ["predict", "late_delivery", "row.json"],
+            2,
+            "the row is not JSON: JSON is malformed: invalid character (byte 0). "
+            'Write it like {"field": "value"}. To read a file: - < row.json',
+        ),
         (["predict", "late_delivery", "{"], 2, "the row is not JSON: Input data was truncated."),
         (
             ["predict", "late_delivery", "{}"],
@@ -201,10 +233,27 @@ def test_a_place_without_a_project_is_not_made_by_looking(tmp_path):
     result = run(tmp_path, "status")
     assert result.exit_code == 2
     assert result.stderr == (
-        f'error: there is nothing at "{tmp_path}/home" yet. Run tenfold ingest first, or say where the project lives: '
-        "--home PATH.\n"
+        f'error: there is nothing at "{tmp_path}/home" yet. Run tenfold ingest PROJECT.py SOURCE FILE first, '
+        "or say where the project lives: --home PATH.\n"
     )
     assert not (tmp_path / "home").exists()
+
+
+def test_a_mistake_in_the_project_is_told_before_a_home_that_is_missing(tmp_path):
+    result = CliRunner().invoke(cli, ["status", "nothing_here.py", "--home", str(tmp_path / "home")])
+    assert result.exit_code == 3
+    assert result.stderr.startswith('error: no file "nothing_here.py" in folder "."')
+
+
+def test_a_project_file_cannot_have_the_name_of_a_module_that_is_built_in(tmp_path):
+    file = tmp_path / "time.py"
+    file.write_text("")
+    result = CliRunner().invoke(cli, ["status", str(file), "--home", str(tmp_path / "home")])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f'error: "{file}" cannot be imported as "time", because that is the name of a module of Python or a package. '
+        "Rename the file.\n"
+    )
 
 
 def test_training_on_nothing_says_what_to_do(tmp_path):
@@ -317,9 +366,9 @@ def test_features_are_those_that_were_served(place):
 def test_monitor_shows_weeks_and_drift_by_rank(place):
     found = ask(place, "monitor", "--window", "14d")
     weeks, drifted = found["weeks"], found["drift"]
-    assert [week["start"][:10] for week in weeks] == ["2024-01-15", "2024-01-22", "2024-01-29", "2024-02-05"]
-    assert sum(week["rows"] for week in weeks) == 161, (
-        "20 January to the first instant of 5 February, ten a day"
+    assert [week["start"][:10] for week in weeks] == ["2024-01-15", "2024-01-22", "2024-01-29"]
+    assert sum(week["rows"] for week in weeks) == 160, (
+        "20 January to the last instant before 5 February, ten a day"
     )
     assert set(weeks[0]["metrics"]) == {"roc_auc", "log_loss"}
     assert drifted["rows"] == 140, "fourteen days in batch; the online one is as of the end"
@@ -349,13 +398,49 @@ def test_rejects_count_reasons_and_show_rows(tmp_path):
     )
     result = run(tmp_path, "ingest", "orders", str(file))
     assert result.exit_code == 0
-    assert result.stdout == "orders: 1 rows stored, 2 set aside\n"
+    assert result.stdout == "orders: 1 row stored, 2 set aside\n"
     assert '2 of 3 rows of source "orders" were set aside: not true: amount > 0 (2).' in result.stderr
     found = ask(tmp_path, "rejects", "orders")
     assert found["counts"] == [{"source": "orders", "reason": "not true: amount > 0", "rows": 2}]
     assert [row["row"]["amount"] for row in found["rows"]] == [-2, -1]
     assert ask(tmp_path, "rejects")["rows"] == []
     assert '"order_id":"2"' in run(tmp_path, "rejects", "orders").stdout
+
+
+def test_an_ingest_of_which_nothing_fits_exits_with_1_and_counts_its_reasons(tmp_path):
+    SharedClock(tmp_path / "clock").set(to_us(NOW))
+    file = tmp_path / "orders.ndjson"
+    file.write_text("\n".join(json.dumps(ROW | {"amount": amount}) for amount in (-1, "2", -2)))
+    result = run(tmp_path, "ingest", "orders", str(file), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "source": "orders",
+        "stored": 0,
+        "rejected": 3,
+        "reasons": {"not true: amount > 0": 2, '"amount" is text, not a number': 1},
+    }
+
+
+def test_a_period_in_which_nothing_was_served_is_told(place):
+    period = ["--start", "2001-01-01", "--end", "2001-01-02"]
+    for verb in (["score", "late_delivery"], ["skew"]):
+        result = run(place, *verb, *period)
+        assert result.exit_code == 0
+        assert result.stdout == "late_delivery: nothing was served in this period\n"
+
+
+def test_a_version_with_a_metric_that_could_not_be_computed_is_listed(tmp_path):
+    clock = SharedClock(tmp_path / "clock")
+    info = {"metrics": {"roc_auc": float("nan"), "log_loss": 0.5}}
+    with shop.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        app.registry.register("late_delivery", run_id="r0001", digest="d", artefact="a", info=info)
+    assert ask(tmp_path, "models")["versions"][0]["metrics"] == {"roc_auc": None, "log_loss": 0.5}
+    assert "roc_auc \N{EN DASH}, log_loss 0.5000" in run(tmp_path, "models").stdout
+
+
+def test_metrics_that_could_not_be_computed_are_a_dash():
+    found = numbers({"roc_auc": None, "log_loss": float("nan"), "rmse": 0.5})
+    assert found == "roc_auc \N{EN DASH}, log_loss \N{EN DASH}, rmse 0.5000"
 
 
 def test_json_is_all_that_is_on_stdout(place):
@@ -398,9 +483,31 @@ def test_a_gate_says_no_and_rollback_goes_back(place):
     refused = CliRunner().invoke(cli, ["promote", str(file), "late_delivery", number, *options])
     assert refused.exit_code == 1
     assert refused.stderr.startswith(f"error: late_delivery version {number} was refused: roc_auc 0.")
+    assert ", at least 0.999 needed (test rows: " in refused.stderr
     assert ask(place, "rollback", "late_delivery", "--why", "errors rose")["version"] == 1
     assert ask(place, "status")["production"] == {"late_delivery": 1}
-    assert run(place, "rollback", "late_delivery").exit_code == 3
+    nothing = run(place, "rollback", "late_delivery")
+    assert nothing.exit_code == 3
+    assert nothing.stderr == (
+        'error: no earlier production version of model "late_delivery". '
+        "Promote another version: tenfold promote PROJECT.py late_delivery NUMBER.\n"
+    )
+    again = run(place, "promote", "late_delivery", "1")
+    assert (again.exit_code, again.stdout) == (0, "late_delivery version 1 is already in production\n")
+
+
+def test_a_replay_does_not_touch_a_home_with_a_version_in_production(place):
+    args = ["--start", "2024-02-01", "--end", "2024-02-10", "--home", str(place / "home")]
+    decisions = ask(place, "audit")
+    result = CliRunner().invoke(cli, ["replay", SHOP, *args])
+    assert result.exit_code == 2
+    number = ask(place, "status")["production"]["late_delivery"]
+    assert result.stderr == (
+        f'error: "{place}/home" has late_delivery version {number} in production, and a replay would write history\'s '
+        "decisions there. Copy the home and name the copy, or name a new one: --home PATH. To replay here all the same, "
+        "for example to go on with a replay: --yes.\nhelp:  cli replay --help\n"
+    )
+    assert ask(place, "audit") == decisions
 
 
 def test_replay_trains_the_first_version_and_tells_every_day(place, tmp_path):
@@ -415,6 +522,8 @@ def test_replay_trains_the_first_version_and_tells_every_day(place, tmp_path):
     assert [day["day"] for day in found["days"]] == [f"2024-02-0{day}" for day in range(1, 10)]
     assert (found["scored"], found["production"]) == (90, 1)
     assert "week of 2024-02-08 (2) ..." in result.stderr
+    again = CliRunner().invoke(cli, ["replay", SHOP, *args, "--yes"])
+    assert again.exit_code == 0, again.stderr
 
 
 def test_doctor_is_content_and_says_what_is_wrong(tmp_path, monkeypatch):
@@ -422,7 +531,7 @@ def test_doctor_is_content_and_says_what_is_wrong(tmp_path, monkeypatch):
     result = CliRunner().invoke(cli, ["doctor", SHOP, "--home", str(tmp_path), "--port", "0", "--json"])
     found = {item["check"]: item for item in json.loads(result.stdout)["checks"]}
     assert found["batch = online"]["found"] == "0 of 175 values differ"
-    assert found["project"]["found"] == "shop: 2 sources, 3 views, 1 models"
+    assert found["project"]["found"] == "shop: 2 sources, 3 views, 1 model"
     assert result.exit_code == 0
     wrong = CliRunner().invoke(cli, ["doctor", "nothing.py", "--home", str(tmp_path), "--port", "0"])
     assert wrong.exit_code == 1

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from tenfold import Derived, Events, col
 from tenfold.core.errors import DefinitionError, SchemaError
-from tenfold.processing.conform import KNOWN, complaint, conform
+from tenfold.processing.conform import KNOWN, Reject, complaint, conform
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 US = 1_714_564_800_000_000
@@ -263,7 +263,7 @@ def test_text_that_is_not_utf8_is_set_aside():
     buffers = [None, pa.py_buffer(np.array([0, 2, 3], dtype=np.int32)), pa.py_buffer(b"ok\xff")]
     broken = pa.StringArray.from_buffers(2, buffers[1], buffers[2])
     found = conform(SALES, pa.table(frame(note=broken)))
-    assert reasons(found) == [(1, '"note" is bytes, not text')]
+    assert reasons(found) == [(1, '"note" is not UTF-8')]
     assert found.rejects[0].row["note"] == b"\xff"
     assert found.frame["note"].plain() == ["ok"]
 
@@ -347,12 +347,30 @@ def test_a_csv_file_is_read_as_declared(tmp_path):
     assert found.rejects[-1].row == "s5,2.5,3"
 
 
+def test_a_quote_that_is_not_closed_is_told(tmp_path):
+    path = tmp_path / "sales.csv"
+    path.write_text(CSV.partition("NA")[0] + '"s2,2,3,true,ok,2024-05-01T12:00:00Z\ns3,2,3\n')
+    assert reasons(conform(SALES, path)) == [(1, "a quote is not closed")]
+
+
+@pytest.mark.parametrize(("sign", "shown"), [(";", "';'"), ("\t", "a tab")], ids=["semicolon", "tab"])
+def test_another_separator_is_recognized(tmp_path, sign, shown):
+    path = tmp_path / "sales.csv"
+    path.write_text(CSV.partition("NA")[0].replace(",", sign))
+    with pytest.raises(SchemaError) as error:
+        conform(SALES, path)
+    assert str(error.value) == (
+        f'source "sales" has no column "{sign.join(GOOD)}". Known: amount, at, gift, items, note, sale_id. '
+        f"Is the separator {shown}? It must be a comma. Nothing was stored."
+    )
+
+
 def test_a_csv_file_in_another_encoding_loses_only_its_rows(tmp_path):
     path = tmp_path / "sales.csv"
     path.write_bytes((CSV.partition("NA")[0] + "s2,1,1,,né,2024-05-01T12:00:00Z\n").encode("latin-1"))
     found = conform(SALES, path)
     assert found.frame["sale_id"].plain() == ["007"]
-    assert reasons(found) == [(1, '"note" is bytes, not text')]
+    assert reasons(found) == [(1, '"note" is not UTF-8')]
 
 
 def test_json_lines_are_judged_one_by_one(tmp_path):
@@ -384,11 +402,47 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, name):
         conform(SALES, path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("cut.json", b'[{"sale_id": "s1"},\n{"sale_id":', "line 2: Input data was truncated"),
+        (
+            "bad.json",
+            b'[{"sale_id": "s1"},\n{"sale_id" 7},\n{}]',
+            "line 2: JSON is malformed: expected ':' (byte 31)",
+        ),
+        ("latin.json", '[{"sale_id": "é"}]'.encode("latin-1"), "it is not UTF-8"),
+        (
+            "quote.csv",
+            b'sale_id,amount\ns1,2\n"s2,3\n' + b"s3,4\n" * 500_000,
+            "a quote is not closed, or a row is longer than 1 MB",
+        ),
+        ("latin.csv", "sale_id,é\n".encode("latin-1"), "it is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where_and_why(tmp_path, name, content, why):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SchemaError) as error:
+        conform(SALES, path)
+    assert str(error.value) == f'"{path}" cannot be read: {why}. Nothing was stored.'
+
+
 def test_the_complaint_counts_reasons_most_frequent_first():
     found = conform(SALES, [GOOD, {}, {}, GOOD | {"amount": -1}])
     assert complaint("sales", 4, found.rejects) == (
         '3 of 4 rows of source "sales" were set aside: "sale_id" is missing (2), not true: amount above 0 (1). '
-        "The other rows were stored. See: tenfold rejects sales"
+        "The other rows were stored. See: tenfold rejects PROJECT.py sales"
+    )
+
+
+@pytest.mark.parametrize(("count", "more"), [(4, ""), (5, " and 1 more reason"), (6, " and 2 more reasons")])
+def test_the_complaint_says_how_many_reasons_it_leaves_out(count, more):
+    rejects = [Reject(place, {}, f"reason {place}") for place in range(count)]
+    assert complaint("sales", count, rejects) == (
+        f'{count} of {count} rows of source "sales" were set aside: '
+        f"reason 0 (1), reason 1 (1), reason 2 (1), reason 3 (1){more}. "
+        "Nothing was stored. See: tenfold rejects PROJECT.py sales"
     )
 
 

@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tenfold.automation.audit import SCHEMA as AUDIT
+from tenfold.automation.audit import Audit
+from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.sources.database import Database
 
@@ -42,6 +45,7 @@ def test_settings_are_the_durable_ones(database):
     assert database.query("PRAGMA journal_mode")[0][0] == "wal"
     assert database.query("PRAGMA synchronous")[0][0] == 2
     assert database.query("PRAGMA foreign_keys")[0][0] == 1
+    assert database.query("PRAGMA recursive_triggers")[0][0] == 1
     assert database.query("PRAGMA busy_timeout")[0][0] == 30_000
 
 
@@ -74,6 +78,18 @@ def test_execute_returns_the_number_of_changed_rows(database):
 def test_foreign_keys_are_enforced(database):
     with pytest.raises(sqlite3.IntegrityError):
         database.execute("INSERT INTO children VALUES (7, 'orphan')")
+
+
+def test_what_may_not_be_deleted_may_not_be_replaced(tmp_path):
+    database = Database(tmp_path / "state.db", AUDIT)
+    audit = Audit(database, VirtualClock(10))
+    first = audit.record("gate", "fraud 8", "passed", "auc rose", by="ann", evidence={})
+    columns = [row["name"] for row in database.query("SELECT name FROM pragma_table_info('decision')")]
+    forged = ", ".join("'mallory'" if name == "by" else f'"{name}"' for name in columns)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        database.execute(f"INSERT OR REPLACE INTO decision SELECT {forged} FROM decision")
+    assert audit.list() == [first]
+    database.close()
 
 
 def test_calls_inside_a_transaction_join_it(database):

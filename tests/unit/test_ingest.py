@@ -101,7 +101,7 @@ def test_good_rows_are_stored_and_bad_ones_set_aside(make):
         2,
         1,
         '1 of 3 rows of source "sales" were set aside: "amount" is text, not a number (1). '
-        "The other rows were stored. See: tenfold rejects sales",
+        "The other rows were stored. See: tenfold rejects PROJECT.py sales",
     )
     assert shop.records()[0] == ROWS[0] | {KNOWN: NOW, "_offset": 0, "_arrival": NOW}
     assert shop.rejected() == 1

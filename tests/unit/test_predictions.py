@@ -191,7 +191,7 @@ def test_the_same_key_answers_the_same_after_data_and_version_changed(tmp_path):
             app.predict(model, tiny.order())
     assert str(error.value) == (
         "late_order version 2 was trained on other features than are declared now: "
-        "missing ['shop_visits.minutes_1d', 'shop_visits.visits_1d'], new ['more.n']. "
+        "missing shop_visits.minutes_1d, shop_visits.visits_1d; new more.n. "
         "Train again, or run the declaration it was trained with."
     )
 

@@ -11,6 +11,7 @@ from tenfold import App, Events, Platform, Project, Release
 from tenfold.cli.loading import load
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.platform import code
 from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.store.memory import MemoryOnlineStore
 from tests.examples import shop
@@ -125,6 +126,117 @@ def test_unknown_names_get_the_nearest():
     with pytest.raises(NotFound) as model:
         shop.project.release("late_deliver")
     assert str(model.value) == 'no model "late_deliver". Did you mean "late_delivery"? Known: late_delivery.'
+
+
+def test_a_derived_source_names_the_source_to_use(tmp_path):
+    expected = 'source "arrived" is computed from source "deliveries" and holds no rows of its own. Use "deliveries".'
+    with shop.project.open(Platform(home=tmp_path)) as app:
+        for source in ("arrived", shop.arrived):
+            with pytest.raises(DefinitionError) as error:
+                app.ingest(source, [])
+            assert str(error.value) == expected
+
+
+def test_one_of_several_models_is_named():
+    other = vary(shop.late_delivery, name="other")
+    project = Project("shop", releases=[shop.release, Release(other)])
+    assert project.release("other").model is other
+    assert project.release(shop.late_delivery) is shop.release
+    with pytest.raises(DefinitionError) as error:
+        project.release()
+    assert str(error.value) == 'project "shop" has 2 models. Name one of late_delivery, other.'
+    with pytest.raises(DefinitionError) as none:
+        Project("shop", releases=[]).release()
+    assert str(none.value) == 'project "shop" has 0 models. Add a Release.'
+
+
+ROW = {
+    "order_id": "new",
+    "customer": "c1",
+    "item": "sofa",
+    "amount": 20.0,
+    "placed": "2024-03-01T05:00:00+00:00",
+    "ships": "2024-03-01T00:00:00+00:00",
+}
+CALLS = {
+    "dataset": lambda app, model: app.dataset(model).model,
+    "training_set": lambda app, model: app.training_set(model, "2024-01-10", "2024-02-10").digest,
+    "train": lambda app, model: app.train(model).model,
+    "promote": lambda app, model: app.promote(model, app.train(model).number),
+    "rollback": lambda app, model: app.rollback(model).model,
+    "rebuild": lambda app, model: app.rebuild(model, app.registry.production("late_delivery").run_id),
+    "service": lambda app, model: app.service(model).model,
+    "features": lambda app, model: app.features(model, ROW),
+    "predict": lambda app, model: app.predict(model, ROW, key="once")["score"],
+    "score": lambda app, model: app.score(model, "2024-02-01", "2024-02-02").score.tolist(),
+    "matured": lambda app, model: len(app.matured(model, 0, app.clock.now()).y),
+    "skew": lambda app, model: app.skew(model).rows,
+    "loop": lambda app, model: app.loop(model).release,
+    "replay": lambda app, model: list(app.replay("2024-03-01", "2024-03-01", model)),
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A shop with two versions that have been in production."""
+    clock = VirtualClock("2024-03-01T00:00:00+00:00")
+    with shop.project.open(Platform(home=tmp_path_factory.mktemp("shop"), clock=clock)) as app:
+        for source, rows in zip(("orders", "deliveries"), shop.history(), strict=True):
+            app.ingest(source, rows, history=True)
+        app.process()
+        for _ in range(3):
+            app.promote(shop.late_delivery, app.train(shop.late_delivery).number)
+        yield app
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_model_or_its_name(running, call):
+    ask = CALLS[call]
+    if call in ("promote", "train", "rollback"):
+        assert ask(running, "late_delivery"), "the same act again has another answer"
+    else:
+        assert ask(running, "late_delivery") == ask(running, shop.late_delivery)
+    with pytest.raises(NotFound) as error:
+        ask(running, "late_deliver")
+    assert str(error.value) == 'no model "late_deliver". Did you mean "late_delivery"? Known: late_delivery.'
+
+
+def test_features_are_those_that_predict_reads(running):
+    row = ROW | {"placed": "2024-02-29T00:00:00+00:00"}
+    found, answer = running.features("late_delivery", row), running.predict("late_delivery", row)
+    assert (found["as_of"], found["ages_s"]) == (answer["as_of"], answer["ages_s"])
+    assert list(found["features"]) == list(shop.late_delivery.columns)
+    assert found["features"]["this_order.item"] == "sofa"
+
+
+def test_features_without_a_lead_are_as_of_the_row(running):
+    row = ROW | {"ships": "2024-02-29T23:30:00+00:00"}
+    assert running.features("late_delivery", row)["as_of"] == "2024-02-29T23:30:00+00:00"
+
+
+def test_the_commit_is_that_of_the_project(tmp_path, monkeypatch):
+    here = code([shop.Order])
+    monkeypatch.chdir(tmp_path)
+    assert code([shop.Order]) == here
+    lone = load(write(tmp_path, "outside_git.py", OUTSIDE))
+    assert set(code([source.schema for source in lone.sources.values()])) == {"tenfold"}
+
+
+OUTSIDE = """
+from datetime import datetime
+from tenfold import Events, Project, Release
+from tests.examples import shop
+from tests.unit.test_project import vary
+
+
+class Order(shop.Order):
+    pass
+
+
+orders = Events("orders", Order, time="ships", known="placed", id="order_id")
+model = vary(shop.late_delivery, spine=orders, features=[shop.of_customer], label=shop.late_delivery.label)
+project = Project("outside", releases=[Release(model)])
+"""
 
 
 def test_a_platform_takes_a_path_as_text():

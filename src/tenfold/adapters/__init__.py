@@ -1,1 +1,1 @@
-"""."""
+"""Real engines: one module and one extra each. None yet."""

@@ -8,8 +8,9 @@ import numpy as np
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.training.dataset import TrainingSet
-from tenfold.training.fit import scores
+from tenfold.training.fit import Split, scores
 from tenfold.training.metrics import evaluate, paired_difference
+from tenfold.training.model import Model
 from tenfold.training.package import Package
 
 
@@ -32,6 +33,15 @@ def judge_candidate(
             )
         verdicts.append(verdict)
     return verdicts
+
+
+def unseen(candidate: Package, model: Model, split: Split) -> list[Verdict]:
+    """Return a failed verdict when the candidate learned from rows it is tested on; nothing when it did not."""
+    last = candidate.manifest.period[1]
+    if last + model.label.takes_us <= split.test[0]:
+        return []
+    why = f"it learned from rows up to {iso(last)[:10]}, among them rows it is tested on from {iso(split.test[0])[:10]}"
+    return [Verdict("tested on rows it has not seen", passed=False, value=None, why=why)]
 
 
 def passed(verdicts: Sequence[Verdict]) -> bool:

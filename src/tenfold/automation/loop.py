@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.automation.audit import Audit, Decision
-from tenfold.automation.gates import judge_candidate, passed, reason
+from tenfold.automation.gates import judge_candidate, passed, reason, unseen
 from tenfold.automation.journal import Effect, Journal, Step
 from tenfold.automation.release import Release
 from tenfold.core.clock import Clock
@@ -62,7 +62,10 @@ class Loop:
         """Finish the trainings that a crash interrupted, each from its first unfinished step; return how many."""
         mine = [run for run in self.journal.unfinished() if run.input.get("model") == self.release.model.name]
         for run in mine:
-            self._run(run.id)
+            try:
+                self._run(run.id)
+            except TenfoldError as error:  # also when another process is at it: that is its decision then
+                self._failed(run.cause, run.input["why"], error)
         return len(mine)
 
     def retrain(
@@ -108,11 +111,16 @@ class Loop:
         try:
             self.retrain(cause, why)
         except TenfoldError as error:
-            evidence = {"trigger": why, "error": type(error).__name__}
-            name = self.release.model.name
-            self.audit.record(
-                "training", name, "failed", str(error), by="loop", evidence=evidence, cause=cause
-            )
+            self._failed(cause, why, error)
+
+    def _failed(self, cause: str, why: str, error: TenfoldError) -> None:
+        name = self.release.model.name
+        for run in self.trainer.runs.list(name, 5):
+            if run.status == "running":
+                self.trainer.runs.fail(run.id, f"{type(error).__name__}: {error}")
+        evidence = {"trigger": why, "error": type(error).__name__}
+        moment = f"{cause}/{self.clock.now()}"
+        self.audit.record("training", name, "failed", str(error), by="loop", evidence=evidence, cause=moment)
 
     def _run(self, run_id: str) -> dict[str, Any]:
         return self.journal.run(run_id, self._steps(run_id), owner="loop")
@@ -146,10 +154,10 @@ class Loop:
         model = self.release.model
         rows = self.dataset().training_set(split.now, start=split.test[0], end=split.test[1])
         production = self.registry.production(model.name)
-        champion = None if production is None else self.versions.get(model, production.number).package
-        verdicts = judge_candidate(
-            self.release.gates, rows, self.versions.get(model, number).package, champion
-        )
+        candidate = self.versions.get(model, number).package
+        champion = None if production is None else self.versions.comparable(model, production.number)
+        verdicts = judge_candidate(self.release.gates, rows, candidate, champion)
+        verdicts += unseen(candidate, model, split)
         return {
             "passed": passed(verdicts),
             "why": reason(verdicts, rows),
@@ -163,7 +171,6 @@ class Loop:
         """Return the effect of a verdict: stage moves and one audit row, all in the caller's transaction."""
         name = self.release.model.name
         evidence = dict(verdict) | ({"trigger": trigger} if trigger else {})
-        stage = self.registry.get(name, number).stage
 
         def move(tx: sqlite3.Connection, to: Stage) -> None:
             self.registry.move(name, number, to, by=by, why=verdict["why"], evidence=evidence, tx=tx)
@@ -175,6 +182,9 @@ class Loop:
                     f"{name} version {number} was judged against version {verdict['champion']}, which is no longer in "
                     f"production. Nothing was changed. Promote it again: tenfold promote PROJECT.py {name} {number}."
                 )
+            stage = self.registry.get(name, number).stage
+            if stage not in (Stage.NONE, Stage.STAGING):
+                raise Conflict(f"{name} version {number} is already {stage.value}; nothing was changed.")
             if stage == Stage.NONE:
                 move(tx, Stage.STAGING)
             move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
@@ -187,12 +197,12 @@ class Loop:
         return apply
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
-        every, newest = self.release.every_us, self._newest("gate")
+        every, newest = self.release.every_us, self._newest("gate") or self._in_production_since()
         if every is None or newest is None or now - newest < every or self._failed_lately(now):
             return []
         days = (now - newest) // UNITS["d"]
         name = self.release.model.name
-        return [(f"schedule/{name}/{iso(now)}", f"schedule: the last training was {days} days ago")]
+        return [(f"schedule/{name}/{iso(newest)}", f"schedule: the last training was {days} days ago")]
 
     def _degraded(self, now: int) -> list[tuple[str, str]]:
         """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
@@ -228,8 +238,13 @@ class Loop:
             state = {True: "healthy", False: "degraded", None: "undecided"}[verdict.passed]
             why = f"{verdict.why} over {len(rows.y):,} matured predictions"
             evidence = verdict.evidence() | {"then": check.then}
-            cause = f"{now // WEEK}/{check.text}"
+            cause = f"{now // WEEK}/{check.text}/{check.window}"
             self.audit.record("monitor", model.name, state, why, by="loop", evidence=evidence, cause=cause)
+
+    def _in_production_since(self) -> int | None:
+        """Return when the version in production was made, for a model that a person trained and promoted."""
+        version = self.registry.production(self.release.model.name)
+        return None if version is None else version.created
 
     def _failed_lately(self, now: int) -> bool:
         failed = self._newest("training")

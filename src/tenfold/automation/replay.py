@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tenfold.automation.loop import Loop
 from tenfold.core.clock import SharedClock, VirtualClock
+from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, iso
 
 DAY = UNITS["d"]
@@ -37,8 +38,23 @@ def replay(
     score
         Scores and logs the rows predicted in [start, end) and returns how many there were.
     """
+    _check_past(loop, clock.now(), start)
     for moment in range(start, end, DAY):
         clock.set(moment)
         trainings = loop.tick()
         yield Day(moment, score(moment, min(moment + DAY, end)), trainings)
     clock.set(end)
+
+
+def _check_past(loop: Loop, now: int, start: int) -> None:
+    """Refuse to replay a time that the clock, or the version in production, already lies behind."""
+    if now > start:
+        raise DefinitionError(
+            f"the clock of history stands at {iso(now)[:16]}, after the start {iso(start)[:16]}. Replay on a clock at the start."
+        )
+    production = loop.registry.production(loop.release.model.name)
+    if production is not None and production.created > start:
+        raise DefinitionError(
+            f"version {production.number} in production was made on {iso(production.created)[:10]}, after the start "
+            f"{iso(start)[:10]}: it knows what was not known then. Replay in a home of its own."
+        )

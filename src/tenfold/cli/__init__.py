@@ -51,7 +51,7 @@ class Commands(click.Group):
             return command
         if ctx.resilient_parsing:
             return None
-        raise click.UsageError(f'no command "{cmd_name}".{suggest(cmd_name, COMMANDS)}', ctx)
+        raise click.UsageError(f'no command "{cmd_name}".{suggest(cmd_name, COMMANDS, len(COMMANDS))}', ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - Click's
         """Write the commands from the table above, without importing them."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenfold.cli.options import Where, as_json, model_of, on_project
-from tenfold.cli.output import answer, line, minute, tell
+from tenfold.cli.output import answer, line, minute, plural, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tenfold.training.model import Model
+    from tenfold.sources.declare import Events
 
 
 @click.command()
@@ -22,18 +22,37 @@ if TYPE_CHECKING:
 @click.option("--history", is_flag=True, help="The rows are long known: each from its declared time.")
 @click.option("--key", help="The same key again stores nothing.")
 @as_json
-def ingest(where: Where, source: str, file: Path, *, history: bool, key: str | None, as_json: bool) -> None:
+@click.pass_context
+def ingest(
+    ctx: click.Context,
+    where: Where,
+    source: str,
+    file: Path,
+    *,
+    history: bool,
+    key: str | None,
+    as_json: bool,
+) -> None:
     """Check the rows of a .parquet, .csv, .json or .ndjson FILE and append those that fit to SOURCE.
 
-    The rows that do not fit are set aside with the reason: tenfold rejects PROJECT SOURCE.
+    The rows that do not fit are set aside with the reason: tenfold rejects PROJECT SOURCE. Exit code 1 when that is
+    every row.
     """
     with where.open() as app:
         done = app.ingest(source, file, history=history, key=key)
+        reasons = _reasons(app.project.source(source), file) if as_json and done.rejected else {}
     if done.message:
         tell(done.message)
-    document = {"source": done.source, "stored": done.stored, "rejected": done.rejected}
-    text = f"{done.source}: {done.stored:,} rows stored, {done.rejected:,} set aside"
+    document = {
+        "source": done.source,
+        "stored": done.stored,
+        "rejected": done.rejected,
+        "reasons": reasons,
+    }
+    text = f"{done.source}: {plural(done.stored, 'row')} stored, {done.rejected:,} set aside"
     answer(document, line(text), as_json=as_json)
+    if done.rejected and not done.stored:
+        ctx.exit(1)
 
 
 @click.command()
@@ -43,7 +62,7 @@ def process(where: Where, *, as_json: bool) -> None:
     """Fold everything in the log into online states and lake tables, once; `tenfold worker` keeps doing it."""
     with where.open() as app:
         records = app.process()
-    answer({"records": records}, line(f"{records:,} records processed"), as_json=as_json)
+    answer({"records": records}, line(f"{plural(records, 'record')} processed"), as_json=as_json)
 
 
 @click.command()
@@ -73,7 +92,7 @@ def rejects(where: Where, source: str | None, *, limit: int, as_json: bool) -> N
             [[item.source, item.reason, item.rows] for item in counts[:limit]],
         )
         if len(counts) > limit:
-            tell(f"and {len(counts) - limit} more reasons; see --limit")
+            tell(f"and {plural(len(counts) - limit, 'more reason')}; see --limit")
         if rows:
             cells = [[minute(row["at"]), row["reason"], _json(row["row"])] for row in rows]
             click.echo()
@@ -93,45 +112,24 @@ def features(where: Where, model: str, row_json: str, *, at: str | None, as_json
 
     ROW_JSON is a row of the model's spine, or - to read it from stdin.
     """
-    from tenfold.core.times import iso, to_us
-
     with where.read() as app:
-        moment = app.clock.now() if at is None else to_us(at)
-        app.process()
-        found = _online(model_of(app, model), app.online, read_row(row_json), moment)
-    document = {"model": model, "as_of": iso(moment), **found}
+        found = app.features(model_of(app, model), read_row(row_json), at=at)
+    document = {"model": model, **found}
 
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
 
         ages = found["ages_s"]
         cells = [[name, value, ages.get(name.partition(".")[0])] for name, value in found["features"].items()]
-        table(console, f"{model} as of {iso(moment)}", ["feature", "value", "age (s)"], cells)
+        table(console, f"{model} as of {found['as_of']}", ["feature", "value", "age (s)"], cells)
 
     answer(document, draw, as_json=as_json)
 
 
-def _online(model: "Model", store: Any, row: Any, at: int) -> dict[str, Any]:
-    import numpy as np
+def _reasons(source: "Events", file: Path) -> dict[str, int]:
+    from tenfold.processing.conform import conform, count_reasons
 
-    from tenfold.core.errors import SchemaError
-    from tenfold.processing.conform import Misfit, convert
-    from tenfold.processing.frame import column
-    from tenfold.store.online import lookup
-    from tenfold.training.vector import assemble
-
-    fields = model.spine.root.fields
-    try:
-        values = convert(fields, row)
-    except Misfit as misfit:
-        raise SchemaError(f'the row does not fit source "{model.spine.root.name}": {misfit}') from misfit
-    found = lookup(store, model.stored, values, at)
-    spine = {name: column(fields[name].type, [value]) for name, value in values.items()}
-    columns = assemble(model, spine, found.features, np.array([at], dtype=np.int64))
-    return {
-        "features": {name: item.plain()[0] for name, item in columns.items()},
-        "ages_s": {name: None if age is None else age / 1e6 for name, age in found.ages.items()},
-    }
+    return count_reasons(conform(source, file).rejects)
 
 
 def read_row(text: str) -> Any:
@@ -150,7 +148,10 @@ def read_row(text: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
-        raise SchemaError(f'the row is not JSON: {error}. Write it like {{"field": "value"}}.') from error
+        hint = f" To read a file: - < {text}" if text.endswith(".json") else ""
+        raise SchemaError(
+            f'the row is not JSON: {error}. Write it like {{"field": "value"}}.{hint}'
+        ) from error
 
 
 def _json(value: Any) -> str:

@@ -15,7 +15,7 @@ import click
 
 from tenfold.cli.errors import verbose
 from tenfold.cli.options import as_json, home
-from tenfold.cli.output import answer
+from tenfold.cli.output import answer, plural
 from tenfold.cli.processes import is_free
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def _project(target: str | None) -> Iterator[Finding]:
     except TenfoldError as error:
         yield Finding("project", ok=False, found=str(error), fix="Change the declaration.")
         return
-    found = f"{project.name}: {len(project.sources)} sources, {len(project.views)} views, {len(project.releases)} models"
-    yield Finding("project", ok=True, found=found)
+    parts = {"source": len(project.sources), "view": len(project.views), "model": len(project.releases)}
+    counts = ", ".join(plural(count, noun) for noun, count in parts.items())
+    yield Finding("project", ok=True, found=f"{project.name}: {counts}")
 
 
 def _selftest() -> Finding:

@@ -34,6 +34,9 @@ def report(error: Exception, *, verbose: bool = False) -> int:
     if isinstance(error, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     if verbose and not isinstance(error, click.ClickException):
         click.echo("".join(traceback.format_exception(error)), err=True)
     code, message = _told(error)

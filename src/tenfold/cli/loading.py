@@ -79,9 +79,11 @@ def _import(path: Path, shown: Path) -> ModuleType:
         wrong = DefinitionError(f'"{shown}" cannot be imported: {type(error).__name__}: {error}.')
         _locate(wrong, path, shown, error)
         raise wrong from error
-    if module.__file__ is None or Path(module.__file__).resolve() != path:
+    taken = getattr(module, "__file__", None)  # modules built into Python have none
+    if taken is None or Path(taken).resolve() != path:
         raise DefinitionError(
-            f'"{shown}" cannot be imported as "{name}", because that is the name of {module.__file__ or "a package"}. Rename the file.'
+            f'"{shown}" cannot be imported as "{name}", because that is the name of {taken or "a module of Python or a package"}. '
+            "Rename the file."
         )
     return module
 

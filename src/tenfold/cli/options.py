@@ -39,7 +39,7 @@ class Where:
     def open(self, *, clock: "Clock | None" = None) -> "App":
         """Return the project running; its home is made when missing."""
         from tenfold.core.clock import SharedClock, SystemClock
-        from tenfold.project import Platform
+        from tenfold.platform import Platform
 
         project = load(self.target)
         given = SystemClock() if self.clock is None else SharedClock(self.clock)
@@ -47,9 +47,11 @@ class Where:
 
     def read(self) -> "App":
         """Return the project running, for a command that only looks: it does not make a home."""
+        load(self.target)  # a mistake in the declaration is told before a home that is missing
         if not (self.home / "state.db").exists():
             raise DefinitionError(
-                f'there is nothing at "{self.home}" yet. Run tenfold ingest first, or say where the project lives: --home PATH.'
+                f'there is nothing at "{self.home}" yet. Run tenfold ingest PROJECT.py SOURCE FILE first, '
+                "or say where the project lives: --home PATH."
             )
         return self.open()
 
@@ -94,6 +96,33 @@ def period(*, required: bool) -> Callable[[Function], Function]:
         return function
 
     return add
+
+
+def span(start: str | None, end: str | None, *, until: int) -> tuple[int, int]:
+    """Return a period in microseconds; it ends at `until` when no end is given.
+
+    Raises
+    ------
+    click.UsageError
+        When it does not end after it starts.
+
+    Examples
+    --------
+    >>> span(None, "1970-01-02", until=0)
+    (0, 86400000000)
+    """
+    from tenfold.core.times import iso, to_us
+
+    first = 0 if start is None else to_us(start)
+    last = until if end is None else to_us(end)
+    if last <= first:
+        raise wrong_usage(f"the period ends at {iso(last)}, which is not after its start {iso(first)}.")
+    return first, last
+
+
+def wrong_usage(message: str) -> click.UsageError:
+    """Return the error that shows where the help of the running command is."""
+    return click.UsageError(message, click.get_current_context(silent=True))
 
 
 def model_of(app: "App", name: str | None) -> "Model":

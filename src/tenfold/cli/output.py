@@ -1,11 +1,13 @@
 """Answers on stdout, as text for people or one JSON document; everything else on stderr."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenfold.core.times import iso
+from tenfold.ui.markup import DASH
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,12 +46,29 @@ def minute(us: int | None) -> str:
     return "" if us is None else iso(us)[:16].replace("T", " ")
 
 
-def numbers(metrics: Mapping[str, float]) -> str:
-    """Return metrics for a table.
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "row"), plural(2_000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def numbers(metrics: Mapping[str, float | None]) -> str:
+    """Return metrics for a table; one that could not be computed is a dash.
 
     Examples
     --------
     >>> numbers({"roc_auc": 0.75})
     'roc_auc 0.7500'
+    >>> numbers({"roc_auc": None}) == f"roc_auc {DASH}"
+    True
     """
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {_number(value)}" for name, value in metrics.items())
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None or math.isnan(value) else f"{value:.4f}"

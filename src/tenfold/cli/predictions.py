@@ -3,8 +3,8 @@
 import click
 
 from tenfold.cli.data import read_row
-from tenfold.cli.options import Where, as_json, model_of, on_project, period
-from tenfold.cli.output import answer, line
+from tenfold.cli.options import Where, as_json, model_of, on_project, period, span, wrong_usage
+from tenfold.cli.output import answer, line, plural
 
 
 @click.command()
@@ -35,10 +35,21 @@ def predict(where: Where, model: str, row_json: str, *, key: str | None, as_json
 @as_json
 def score(where: Where, model: str, *, start: str, end: str, as_json: bool) -> None:
     """Score all rows predicted in the period with the Production version and log them, once per period."""
+    from tenfold.core.times import iso
+
+    first, last = span(start, end, until=0)
     with where.read() as app:
+        chosen, now = model_of(app, model), app.clock.now()
+        if last > now:
+            raise wrong_usage(f"the period is not over: it ends at {iso(last)}, and now is {iso(now)}.")
         app.flush()
-        found = app.score(model_of(app, model), start, end)
+        found = app.score(chosen, first, last)
     rows, positive = len(found), int(found.decision.sum())
     mean = float(found.score.mean()) if rows else None
     document = {"model": model, "rows": rows, "decided_true": positive, "mean_score": mean}
-    answer(document, line(f"{model}: {rows:,} rows scored, {positive:,} decided true"), as_json=as_json)
+    scored = f"{plural(rows, 'row')} scored, {positive:,} decided true"
+    answer(
+        document,
+        line(f"{model}: {scored if rows else 'nothing was served in this period'}"),
+        as_json=as_json,
+    )

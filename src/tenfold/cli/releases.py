@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenfold.cli.options import Where, as_json, by, model_of, on_project, period
-from tenfold.cli.output import answer, line, minute, numbers
+from tenfold.cli.options import Where, as_json, by, model_of, on_project, period, span, wrong_usage
+from tenfold.cli.output import answer, line, minute, numbers, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,10 +75,16 @@ def models(where: Where, model: str | None, *, history: bool, as_json: bool) -> 
 def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) -> None:
     """Judge version NUMBER of MODEL by the release's gates; promote it, or say why not with exit code 1."""
     with where.open() as app:
-        app.flush()
-        why = app.promote(model_of(app, model), number, by=by)
+        chosen = model_of(app, model)
+        champion = app.registry.production(chosen.name)
+        if champion is not None and champion.number == number:
+            why, text = "already in production", f"{model} version {number} is already in production"
+        else:
+            app.flush()
+            why = app.promote(chosen, number, by=by)
+            text = f"{model} version {number} is in production: {why}"
     document = {"model": model, "version": number, "stage": "production", "why": why}
-    answer(document, line(f"{model} version {number} is in production: {why}"), as_json=as_json)
+    answer(document, line(text), as_json=as_json)
 
 
 @click.command()
@@ -121,19 +127,28 @@ def audit(where: Where, *, subject: str | None, kind: str | None, limit: int, as
 @on_project
 @period(required=True)
 @click.option("--model", help="Which model, when there are several.")
+@click.option("--yes", is_flag=True, help="Replay in a home that has a version in Production.")
 @as_json
-def replay(where: Where, *, start: str, end: str, model: str | None, as_json: bool) -> None:
+def replay(where: Where, *, start: str, end: str, model: str | None, yes: bool, as_json: bool) -> None:
     """Run the history from START to END through scoring, late labels, monitors, retraining, gates and promotion.
 
     The clock is set to each day in turn. When no version is in Production at START, the first one is trained then.
-    """
-    from tenfold.core.clock import SharedClock, VirtualClock
-    from tenfold.core.times import to_us
 
-    first, last = to_us(start), to_us(end)
+    What history decides is written into the home as if it had just been decided. A home that has a version in
+    Production is therefore refused without --yes: copy it, or name a new one with --home. END cannot be after the
+    present.
+    """
+    from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
+    from tenfold.core.times import iso
+
+    first, last = span(start, end, until=0)
+    if last > SystemClock().now():
+        raise wrong_usage(f"a replay runs history, and its end {iso(last)} is after the present.")
     clock = VirtualClock(first) if where.clock is None else SharedClock(where.clock)
     with where.open(clock=clock) as app:
         chosen = model_of(app, model)
+        if not yes and where.clock is None:
+            _check_not_live(where, app)
         clock.set(first)
         app.flush()
         _bootstrap(app, chosen, first)
@@ -146,8 +161,22 @@ def replay(where: Where, *, start: str, end: str, model: str | None, as_json: bo
         "scored": scored,
         "production": None if production is None else production.number,
     }
-    text = f"{len(days):,} days: {scored:,} rows scored, {len(trainings)} trainings, version {document['production']} in production"
+    text = (
+        f"{plural(len(days), 'day')}: {plural(scored, 'row')} scored, {plural(len(trainings), 'training')}, "
+        f"version {document['production']} in production"
+    )
     answer(document, line(text), as_json=as_json)
+
+
+def _check_not_live(where: Where, app: "App") -> None:
+    for release in app.project.releases:
+        champion = app.registry.production(release.model.name)
+        if champion is not None:
+            raise wrong_usage(
+                f'"{where.home}" has {champion.model} version {champion.number} in production, and a replay would write '
+                "history's decisions there. Copy the home and name the copy, or name a new one: --home PATH. "
+                "To replay here all the same, for example to go on with a replay: --yes."
+            )
 
 
 def _bootstrap(app: "App", model: "Model", start: int) -> None:

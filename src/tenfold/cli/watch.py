@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenfold.cli.options import Where, as_json, model_of, on_project, period
-from tenfold.cli.output import answer, minute
+from tenfold.cli.options import Where, as_json, model_of, on_project, period, span
+from tenfold.cli.output import answer, minute, plural
 from tenfold.cli.releases import decision
 
 if TYPE_CHECKING:
@@ -27,15 +27,14 @@ def monitor(
 
     Drift is ordered by importance times drift. It is a reason to look, never a reason to retrain by itself.
     """
-    from tenfold.core.times import duration, iso, to_us
+    from tenfold.core.times import duration, iso
     from tenfold.monitoring.performance import weekly
     from tenfold.monitoring.report import MONDAY, drift
 
     with where.read() as app:
         chosen = model_of(app, model)
+        first, last = span(start, end, until=app.clock.now())
         app.flush()
-        last = app.clock.now() if end is None else to_us(end)
-        first = 0 if start is None else to_us(start)
         weeks = weekly(chosen, app.matured(chosen, first, last), first or MONDAY)
         production = app.versions.production(chosen)
         drifted = drift(app.lake, production, last - duration(window, name="window"), last)
@@ -83,7 +82,7 @@ def monitor(
             [row["feature"], row["importance"], row["psi"], row["threshold"], row["verdict"]]
             for row in drifted.features
         ]
-        title = f"Drift of {drifted.rows:,} predictions by version {drifted.version} since {minute(drifted.start)}"
+        title = f"Drift of {plural(drifted.rows, 'prediction')} by version {drifted.version} since {minute(drifted.start)}"
         click.echo()
         table(console, title, ["feature", "importance", "psi", "threshold", "verdict"], features)
 
@@ -102,10 +101,11 @@ def skew(
     """Recompute every feature value served online and compare its bits; exit code 1 when one differs."""
     from tenfold.core.times import FOREVER
 
+    first, last = span(start, end, until=FOREVER // 4)
     with where.read() as app:
         chosen = model_of(app, model)
         app.flush()
-        found = app.skew(chosen, start or 0, end or FOREVER // 4)
+        found = app.skew(chosen, first, last)
     document = {
         "model": chosen.name,
         "rows": found.rows,
@@ -117,8 +117,11 @@ def skew(
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
 
-        title = f"{chosen.name}: {found.mismatches:,} of {found.cells:,} values in {found.rows:,} predictions differ"
-        if found.features:
+        served = plural(found.rows, "prediction")
+        title = f"{chosen.name}: {found.mismatches:,} of {found.cells:,} values in {served} differ"
+        if not found.rows:
+            click.echo(f"{chosen.name}: nothing was served in this period")
+        elif found.features:
             table(console, title, ["feature", "mismatches"], list(map(list, found.features.items())))
         else:
             click.echo(title)

@@ -4,7 +4,9 @@ import mmap
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from tenfold.core.times import to_us
 
 _CELL = 8
 
@@ -41,23 +43,25 @@ class SystemClock:
 class VirtualClock(SystemClock):
     """A clock that stands still until it is set: replay and tests.
 
+    Instants are text or a datetime with a time zone, or microseconds since 1970 UTC.
+
     Examples
     --------
-    >>> clock = VirtualClock(0)
+    >>> clock = VirtualClock("1970-01-01")
     >>> clock.set(5)
     >>> clock.now()
     5
     """
 
-    def __init__(self, now: int) -> None:
-        self._now = now
+    def __init__(self, now: Any) -> None:
+        self._now = to_us(now)
 
     def now(self) -> int:
         return self._now
 
-    def set(self, now: int) -> None:
+    def set(self, now: Any) -> None:
         """Move to an instant; history never runs backwards, so an earlier one is ignored."""
-        self._now = max(self._now, now)
+        self._now = max(self._now, to_us(now))
 
 
 class SharedClock(SystemClock):
@@ -79,7 +83,7 @@ class SharedClock(SystemClock):
     def now(self) -> int:
         return int(self._cell[0])
 
-    def set(self, now: int) -> None:
+    def set(self, now: Any) -> None:
         """Move to an instant; an earlier one is ignored."""
         with self._lock:
-            self._cell[0] = max(int(self._cell[0]), now)
+            self._cell[0] = max(int(self._cell[0]), to_us(now))

@@ -241,7 +241,9 @@ class _Windows:
         used = source.member & source.column.valid
         values = source.column.values.astype(np.float64 if source.column.type == "float" else np.int64)
         blank = _identity(values.dtype, item.fn)
-        values = np.where(used, values, blank)
+        values = np.where(used, values, blank) + values.dtype.type(
+            0
+        )  # -0.0 and 0.0 are equal, and one of them is chosen
         result = _range_extreme(values[self.rows], self.lo(item.window), self.hi, pick, blank)
         for row, first, behind in zip(*self.overlay(item.window, used), strict=True):
             pick(result[first:behind], values[row], out=result[first:behind])

@@ -11,6 +11,7 @@ HIGH = 2.0**20
 LOW = 2.0**43
 LOW_BITS = 43
 MAX_ROWS = 2**20
+TOO_MUCH = 2.0**40
 MAX_COARSE = 2**33
 """A window whose coarse sum and count together stay below this has a sum below 2^43 (floats) or 2^53 (integers)."""
 
@@ -33,7 +34,7 @@ def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def coarse(values: np.ndarray) -> np.ndarray:
     """Return int64 values so coarse that their sums never overflow: floats in units of 2^10, integers of 2^20."""
     if values.dtype == np.float64:
-        return np.floor(values / 2.0**10).astype(np.int64)
+        return np.clip(np.floor(values / 2.0**10), -TOO_MUCH, TOO_MUCH).astype(np.int64)
     return values.astype(np.int64) >> 20
 
 

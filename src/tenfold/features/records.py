@@ -97,11 +97,11 @@ def pack_key(values: Sequence[object]) -> bytes:
     return msgspec.msgpack.encode(list(values))
 
 
-def versions(rows: Rows, keys: Sequence[Column] = ()) -> Rows:
-    """Count each record id once and end a version when the next one became known.
+def versions(rows: Rows) -> Rows:
+    """Count each record id once: end a version from the moment the next one was known.
 
-    A repeated version with the same content, and the same keys, is dropped; what differs replaces it from the moment
-    it was known.
+    A record that was delivered twice, with the same offset, is kept once. One that was sent twice is two versions of
+    the same content; which of them counts makes no difference, and the outcome does not depend on the order of arrival.
     """
     if len(rows.ids) < 2:
         return rows
@@ -109,33 +109,15 @@ def versions(rows: Rows, keys: Sequence[Column] = ()) -> Rows:
     same = rows.ids[order][1:] == rows.ids[order][:-1]
     if not same.any():
         return rows
-    until = rows.until.copy()
+    again = same & (rows.offset[order][1:] == rows.offset[order][:-1])
     keep = np.ones(len(rows.ids), dtype=np.bool_)
-    newest = int(order[0])
-    for place in range(1, len(order)):
-        row = int(order[place])
-        if not same[place - 1]:
-            newest = row
-        elif _equal(rows, keys, newest, row):
-            keep[row] = False
-        else:
-            until[newest] = min(until[newest], rows.known[row])
-            newest = row
+    keep[order[1:][again]] = False
+    order = order[np.concatenate([[True], ~again])]
+    same = rows.ids[order][1:] == rows.ids[order][:-1]
+    until = rows.until.copy()
+    ended, by = order[:-1][same], order[1:][same]
+    until[ended] = np.minimum(until[ended], rows.known[by])
     return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs).take(keep)
-
-
-def _equal(rows: Rows, keys: Sequence[Column], left: int, right: int) -> bool:
-    if rows.event[left] != rows.event[right]:
-        return False
-    if any(item.values[left] != item.values[right] for item in keys):
-        return False
-    for item in rows.inputs:
-        one, two = (
-            (item.member[row], item.column.valid[row], item.column.values[row]) for row in (left, right)
-        )
-        if one != two:
-            return False
-    return True
 
 
 def in_order(rows: Rows, group: np.ndarray | None = None) -> np.ndarray:

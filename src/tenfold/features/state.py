@@ -52,8 +52,9 @@ def _needed(view: FeatureView, rows: Rows, arrival: int) -> np.ndarray:
     settled = arrival - source.lateness_us - source.delay_us
     keep = rows.event >= settled - view.plan.longest
     for place in view.plan.lifelong:
-        older = np.flatnonzero(rows.inputs[place].member & (rows.event < settled) & (rows.until == FOREVER))
-        keep[older[-1:]] = True
+        older = np.flatnonzero(rows.inputs[place].member & (rows.event < settled) & (rows.until >= settled))
+        final = np.flatnonzero((rows.known[older] < settled) & (rows.until[older] == FOREVER))
+        keep[older[final[-1] if len(final) else 0 :]] = True
     return keep
 
 

@@ -95,6 +95,6 @@ def judge(check: Check, value: float | None, champion: float | None = None) -> V
         return Verdict(check.text, gain >= check.bound, value, why)
     far = value if metric.target is None else abs(value - metric.target)
     passed = far >= check.bound if check.kind == "at_least" else far <= check.bound
-    side = "below" if check.kind == "at_least" else "above"
-    why = f"{check.metric} {value:.4f} is {'not ' if passed else ''}{side} {check.bound:g}"
+    away = "" if metric.target is None else f" from {metric.target:g}"
+    why = f"{check.metric} {value:.4f}, {check.kind.replace('_', ' ')} {check.bound:g}{away} needed"
     return Verdict(check.text, passed, value, why)

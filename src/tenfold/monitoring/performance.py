@@ -66,12 +66,15 @@ def mature(model: Model, history: History, predictions: Predictions, now: int) -
     values = predictions.on if kind == "str" else [int(value) for value in predictions.on]
     on: Column = column(kind, values)
     found = outcomes(model.label, history, on, predictions.at, now)
-    rows = np.flatnonzero(~np.isnan(found.values) & (predictions.at + model.label.horizon_us <= now))
+    rows = np.flatnonzero(~np.isnan(found.values) & (predictions.at + model.label.takes_us < now))
     return Matured(predictions.take(rows), found.values[rows])
 
 
 def first_answers(online: Matured, batch: Matured) -> Matured:
-    """Return both, without the batch answers of rows that were answered online."""
+    """Return each row's first answer: the first online one, or the batch answer when there is none."""
+    _, first = np.unique(np.array(online.predictions.row, dtype=object), return_index=True)
+    first = np.sort(first)
+    online = Matured(online.predictions.take(first), online.y[first])
     answered = set(online.predictions.row)
     rows = np.array(
         [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64

@@ -5,6 +5,7 @@ as rows, so a table and a list of the same rows are decided alike.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ LARGEST = 2.0**43
 """Numbers from here on cannot be summed exactly."""
 ID_BYTES = 1_024
 """Bytes of UTF-8 an id may have: ids are kept in columns as wide as the longest."""
+
+SHOWN = 4
+"""Reasons a complaint spells out."""
 
 KNOWN = "_known"
 """The column that says from when a record was known."""
@@ -90,12 +94,21 @@ def _check_columns(source: Events, names: Sequence[str]) -> None:
     if extra:
         raise SchemaError(
             f'source "{source.name}" has no column "{_clean(extra[0])[:100]}".{suggest(extra[0], source.fields)} '
-            "Nothing was stored."
+            f"{_separator(names)}Nothing was stored."
         )
     if missing:
         raise SchemaError(f'source "{source.name}" misses column "{missing[0]}". Nothing was stored.')
     if twice:
         raise SchemaError(f'source "{source.name}" gets column "{twice[0]}" twice. Nothing was stored.')
+
+
+def _separator(names: Sequence[str]) -> str:
+    """Return a question when what came as one column looks like several."""
+    if len(names) != 1:
+        return ""
+    signs = {";": "';'", "\t": "a tab"}
+    found = [shown for sign, shown in signs.items() if sign in names[0]]
+    return f"Is the separator {found[0]}? It must be a comma. " if found else ""
 
 
 Split = tuple[dict[str, Column], np.ndarray, list[Reject]]
@@ -164,6 +177,8 @@ def _from_rows(source: Events, rows: Sequence[Any]) -> Split:
 
 def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
     """Return a row's values as columns hold them; raises with the reason when the row does not fit."""
+    if isinstance(row, str) and "\n" in row and row.count('"') % 2:
+        raise Misfit("a quote is not closed")
     if not isinstance(row, Mapping):
         raise Misfit(f"a row is {_kind(row)}, not an object with named fields")
     for name in row:
@@ -224,6 +239,8 @@ def _bool(name: str, value: Any) -> bool:
 
 
 def _str(name: str, value: Any) -> str:
+    if isinstance(value, bytes) and value.decode(errors="ignore").encode() != value:
+        raise Misfit(f'"{name}" is not UTF-8')
     if not isinstance(value, str):
         raise Misfit(f'"{name}" is {_kind(value)}, not text')
     if "\0" in value:
@@ -306,17 +323,21 @@ def _finish(
     return Conformed(frame, rows, sorted(rejects, key=lambda reject: reject.place))
 
 
+def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
+    """Return how many rows were set aside for each reason, the most frequent first."""
+    return dict(Counter(reject.reason for reject in rejects).most_common())
+
+
 def complaint(source: str, total: int, rejects: Iterable[Reject]) -> str:
     """Return what was set aside and why, in a few sentences."""
-    reasons: dict[str, int] = {}
-    for reject in rejects:
-        reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-    shown = ", ".join(
-        f"{reason} ({count})" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:4]
-    )
+    reasons = count_reasons(rejects)
+    shown = ", ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:SHOWN])
+    if len(reasons) > SHOWN:
+        more = len(reasons) - SHOWN
+        shown += f" and {more} more reason{'' if more == 1 else 's'}"
     aside = sum(reasons.values())
     rest = "The other rows were stored." if aside < total else "Nothing was stored."
     return (
         f'{aside:,} of {total:,} rows of source "{source}" were set aside: {shown}. '
-        f"{rest} See: tenfold rejects {source}"
+        f"{rest} See: tenfold rejects PROJECT.py {source}"
     )

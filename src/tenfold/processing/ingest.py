@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict
+from tenfold.core.errors import Conflict, SchemaError
 from tenfold.processing.conform import KNOWN, complaint, conform
-from tenfold.processing.frame import Frame, to_arrow
+from tenfold.processing.frame import Frame, arrow_type, from_arrow, to_arrow, types_of
 from tenfold.processing.quarantine import Quarantine
 from tenfold.sources.base import Batch, Log
 from tenfold.sources.declare import Events
@@ -89,8 +89,40 @@ def _append(source: Events, frame: Frame, log: Log, history: bool, key: str | No
 
 def _same_rows(source: Events, one: "pa.Table", two: "pa.Table") -> bool:
     """Return whether the declared columns are equal: the same rows count as stored, as history or not."""
-    names = list(source.fields)
-    return bool(one.select(names).equals(two.select(names)))
+    return bool(_declared(source, one).equals(_declared(source, two)))
+
+
+def to_frame(source: Events, table: "pa.Table", *marks: str) -> Frame:
+    """Return stored rows of a source as it is declared now, with int columns that it does not declare.
+
+    A field that was added after rows were stored is null in them; one that was removed is left out.
+
+    Raises
+    ------
+    SchemaError
+        When rows were stored without a field that may not be missing.
+    """
+    types = types_of(source.fields)
+    frame = from_arrow(_declared(source, table), types) | from_arrow(table, dict.fromkeys(marks, "int"))
+    for name, field in source.fields.items():
+        if not field.nullable and not frame[name].valid.all():
+            raise SchemaError(
+                f'source "{source.name}" has rows that were stored without the field "{name}": declare it `| None`, '
+                "or load the history again into a new home."
+            )
+    return frame
+
+
+def _declared(source: Events, table: "pa.Table") -> "pa.Table":
+    """Return the columns a source declares; one that the table does not have is null."""
+    import pyarrow as pa
+
+    held = set(table.column_names)
+    columns = {
+        name: table.column(name) if name in held else pa.nulls(table.num_rows, arrow_type(field.type))
+        for name, field in source.fields.items()
+    }
+    return pa.table(columns)
 
 
 def to_bytes(table: "pa.Table") -> bytes:

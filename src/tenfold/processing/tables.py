@@ -1,5 +1,6 @@
 """What people have - data frames, Arrow tables, files - as columns that can be checked all rows at once."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,15 @@ def _file(path: Path, types: Mapping[str, str]) -> Given | list[Any]:
     try:
         return readers[suffix](path, types)
     except (pa.ArrowException, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise SchemaError(f'"{path}" cannot be read: {error}. Nothing was stored.') from error
+        raise SchemaError(f'"{path}" cannot be read: {_why(error)}. Nothing was stored.') from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if "straddling" in str(error):  # Arrow's word for a row that does not end within a block of 1 MB
+        return "a quote is not closed, or a row is longer than 1 MB"
+    return str(error)
 
 
 def _parquet(path: Path, _: Mapping[str, str]) -> Given:
@@ -170,8 +179,17 @@ def _json(path: Path, _: Mapping[str, str]) -> list[Any]:
     """Return the rows of a JSON list, or of one JSON value a line; a line that is not JSON comes as text."""
     content = path.read_bytes()
     if content.lstrip()[:1] == b"[":
-        return msgspec.json.decode(content, type=list[Any])
+        try:
+            return msgspec.json.decode(content, type=list[Any])
+        except msgspec.DecodeError as error:
+            raise msgspec.DecodeError(f"line {_line_of(content, str(error))}: {error}") from error
     return [_line(line) for line in content.splitlines() if line.strip()]
+
+
+def _line_of(content: bytes, message: str) -> int:
+    """Return the line an error of the decoder is in: that of the byte it names, or the last one."""
+    place = re.search(r"\(byte (\d+)\)", message)
+    return content.count(b"\n", 0, int(place[1]) if place else len(content)) + 1
 
 
 def _line(line: bytes) -> Any:

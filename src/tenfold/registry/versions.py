@@ -312,16 +312,22 @@ class Registry:
         return _event(row)
 
     def _no_champion(self, model: str) -> NotFound:
-        models = self.models()
-        if model not in models:
-            return NotFound("model", model, models)
-        return NotFound("earlier production version of model", model, ())
+        if model not in self.models():
+            return self._no_version(model)
+        hint = f" Promote another version: tenfold promote PROJECT.py {model} NUMBER."
+        return NotFound("earlier production version of model", model, (), hint=hint)
 
     def _missing(self, model: str, number: int) -> NotFound:
         numbers = [str(version.number) for version in self.versions(model)]
         if not numbers:
-            return NotFound("model", model, self.models())
+            return self._no_version(model)
         return NotFound("version", str(number), numbers, within=f'model "{model}"')
+
+    def _no_version(self, model: str) -> NotFound:
+        models = self.models()
+        others = f" Models with versions: {', '.join(models)}." if models else ""
+        hint = f" None exists yet; train one: tenfold train PROJECT.py {model}.{others}"
+        return NotFound("version of model", model, models, hint=hint)
 
 
 def _check_last(tx: sqlite3.Connection, model: str, expect: int) -> None:

@@ -11,7 +11,8 @@ from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import iso
 from tenfold.features.records import identities
 from tenfold.processing.conform import conform
-from tenfold.processing.frame import Frame
+from tenfold.processing.derive import apply
+from tenfold.processing.frame import Column, Frame
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Ends, Log
@@ -66,6 +67,11 @@ class Versions:
         _check_columns(model, package, number)
         return Loaded(number, package)
 
+    def comparable(self, model: Model, number: int) -> Package | None:
+        """Return a version when it can score the features as they are declared now, else None."""
+        package = self.package(model, number)
+        return package if package.manifest.columns == dict(model.columns) else None
+
     def package(self, model: Model, number: int) -> Package:
         """Return the files of a version, whatever it was trained on."""
         key = (model.name, number)
@@ -80,13 +86,33 @@ def _how_to_promote(model: str) -> str:
 
 
 def _check_columns(model: Model, package: Package, number: int) -> None:
+    """Refuse a version whose features are not, to the letter, the ones declared now."""
     trained, declared = package.manifest.columns, dict(model.columns)
-    if list(trained.items()) != list(declared.items()):
-        missing, extra = sorted(set(trained) - set(declared)), sorted(set(declared) - set(trained))
-        raise SchemaError(
-            f"{model.name} version {number} was trained on other features than are declared now: "
-            f"missing {missing or 'none'}, new {extra or 'none'}. Train again, or run the declaration it was trained with."
-        )
+    missing, extra = sorted(set(trained) - set(declared)), sorted(set(declared) - set(trained))
+    views = {view.name: view.fingerprint for view in model.views}
+    changed = sorted(
+        name for name, hash_ in package.manifest.views.items() if views.get(name, hash_) != hash_
+    )
+    if list(trained.items()) == list(declared.items()) and not changed:
+        return
+    told = [
+        f"{word} {', '.join(names)}"
+        for word, names in (("missing", missing), ("new", extra), ("changed views", changed))
+        if names
+    ]
+    raise SchemaError(
+        f"{model.name} version {number} was trained on other features than are declared now: "
+        f"{'; '.join(told) or 'another order'}. Train again, or run the declaration it was trained with."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The features of one row as of a moment, and per view how many microseconds old its newest record is."""
+
+    at: int
+    columns: dict[str, Column]
+    ages: Mapping[str, int | None]
 
 
 class Service:
@@ -148,6 +174,7 @@ class Service:
         """
         spine = self.model.spine.root
         frame = self._checked(row)
+        at = self._asked_at(frame, at)
         values = {name: frame[name].plain()[0] for name in spine.fields}
         request = _request(spine.fields, values)
         row_id = identities([frame[name] for name in spine.ids])[0].decode()
@@ -160,10 +187,37 @@ class Service:
             told = self._predictions.answer(prediction, answer, key=place)
         if told.request != request:
             raise Conflict(
-                f'key "{key}" was already used for another row of model "{self.model.name}". The first answer counts; '
-                "give another row a new key."
+                f'key "{prediction_id}" was already used for another row of model "{self.model.name}". The first answer '
+                "counts; give another row a new key."
             )
         return told.answer
+
+    def features(self, row: Any, at: int) -> Known:
+        """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
+        frame = self._checked(row)
+        return self._known(frame, self._asked_at(frame, at))
+
+    def _known(self, frame: Frame, at: int) -> Known:
+        keys = {name: item.plain()[0] for name, item in keys_of(self.model, frame).items()}
+        found = lookup(self._store, self.model.stored, keys, at)
+        columns = assemble(self.model, frame, found.features, np.array([at], dtype=np.int64))
+        return Known(at, columns, found.ages)
+
+    def _asked_at(self, frame: Frame, at: int) -> int:
+        """Return the moment a row is answered for: without a lead, when it happened, if that is past.
+
+        So a row is never part of its own history, and a request reads what its training row would.
+        """
+        happened = int(frame[self.model.spine.root.time].values[0])
+        if self.model.lead is not None or happened >= at:
+            return at
+        reach = min((view.source.root.lateness_us for view in self.model.stored), default=at)
+        if at - happened > reach:
+            raise SchemaError(
+                f"the row happened at {iso(happened)}, longer ago than states reach back ({reach // 1_000_000} s, the "
+                "shortest lateness of the sources). Score it in batch, or declare a longer lateness."
+            )
+        return happened
 
     def _checked(self, row: Any) -> Frame:
         spine = self.model.spine.root
@@ -171,17 +225,20 @@ class Service:
         if found.rejects:
             reason = found.rejects[0].reason.rstrip(".")
             raise SchemaError(f'the row does not fit source "{spine.name}": {reason}.')
+        _, keep = apply(self.model.spine, found.frame, 1)
+        if keep is not None and not keep.values[0]:
+            raise SchemaError(
+                f'the row is none of source "{self.model.spine.name}": it does not meet its where.'
+            )
         return found.frame
 
     def _answer(
         self, frame: Frame, at: int, texts: tuple[str, str, str, str]
     ) -> tuple[Predictions, dict[str, Any]]:
         version = self._versions.production(self.model)
-        keys = {name: item.plain()[0] for name, item in keys_of(self.model, frame).items()}
-        found = lookup(self._store, self.model.stored, keys, at)
-        moment = np.array([at], dtype=np.int64)
+        found = self._known(frame, at)
         manifest = version.package.manifest
-        X = encode(assemble(self.model, frame, found.features, moment), manifest.categories)
+        X = encode(found.columns, manifest.categories)
         score = version.package.predictor.predict(X)
         ages = [np.nan if age is None else float(age) for age in found.ages.values()]
         prediction_id, row_id, on, request = texts
@@ -192,7 +249,7 @@ class Service:
             [row_id],
             [on],
             np.array([version.number], dtype=np.int64),
-            moment,
+            np.array([at], dtype=np.int64),
             score,
             score >= manifest.threshold,
             X,
@@ -216,5 +273,5 @@ def too_late(seconds: float) -> str:
     """Return what to say when the worker lags behind the log."""
     return (
         f"the worker did not reach the newest acknowledged event within {seconds:g} s, so no exact answer can be given. "
-        "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status"
+        "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
     )

@@ -130,6 +130,8 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # Without it, INSERT OR REPLACE deletes rows and fires no trigger that forbids to.
+        connection.execute("PRAGMA recursive_triggers=ON")
         return connection
 
     def _begin(self, connection: sqlite3.Connection) -> None:

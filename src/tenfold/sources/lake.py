@@ -209,7 +209,7 @@ def select(
     names = schema.names if columns is None else list(columns)
     unknown = [name for name in names if name not in schema.names]
     if unknown:
-        raise NotFound("column", unknown[0], schema.names, within=f'table "{table}"')
+        raise NotFound("column", unknown[0], _plain(schema.names), within=f'table "{table}"')
     values = [source] if isinstance(source, list) else []
     if not values:
         connection.register("stored_rows", source)
@@ -220,7 +220,7 @@ def select(
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise DefinitionError(
             f'where="{where}" cannot be evaluated on table "{table}": {str(error).splitlines()[0]}. '
-            f"Write an SQL condition on {', '.join(_quoted(schema.names))}."
+            f"Write an SQL condition on {', '.join(_quoted(_plain(schema.names)))}."
         ) from error
     return found.cast(_chosen(schema, names))
 
@@ -230,6 +230,11 @@ def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) ->
     # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
     condition = f" WHERE ({where}\n)" if where else ""
     return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Return the columns a user may mean: those that begin with "_" are tenfold's own."""
+    return [name for name in names if not name.startswith("_")]
 
 
 def _quoted(names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tenfold.core.clock import Clock
@@ -15,6 +16,7 @@ from tenfold.sources.lake import check_name, check_types, check_upto, check_vers
 from tenfold.sources.log import check_count
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 
@@ -111,12 +113,10 @@ class MemoryLake:
     def read(
         self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
     ) -> "pa.Table":
-        import duckdb
-
         newest = self._newest(table)
         check_version(table, newest if version is None else version, newest)
         rows = self._versions[table][newest if version is None else version]
-        with duckdb.connect() as connection:
+        with self._engine.cursor() as connection:
             return select(connection, rows, rows.schema, table=table, columns=columns, where=where)
 
     def version(self, table: str) -> int:
@@ -131,6 +131,12 @@ class MemoryLake:
             if _chunks(merged) < _chunks(rows):
                 self._versions[table].append(merged)
             return {"files_before": _chunks(rows), "files_after": _chunks(merged)}
+
+    @cached_property
+    def _engine(self) -> "duckdb.DuckDBPyConnection":
+        import duckdb
+
+        return duckdb.connect()
 
     def _newest(self, table: str) -> int:
         newest = self.version(table)

@@ -1,1 +1,1 @@
-"""6 feature store: offline history, online state, point-in-time training sets, materialisation."""
+"""6 feature store: features from history as known then, state per key online, and the worker that keeps both current."""

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tenfold.core.times import FOREVER
 from tenfold.features.records import ARRIVAL, OFFSET, Rows, key_codes, pack_key, rows_of
 from tenfold.features.state import advance
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Frame, from_arrow, types_of
-from tenfold.processing.ingest import to_table
+from tenfold.processing.frame import Frame
+from tenfold.processing.ingest import to_frame, to_table
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.sources.declare import Events
 from tenfold.store.base import OnlineStore
@@ -26,7 +27,10 @@ SINK = "log"
 
 
 class StateSink:
-    """Folds the log into the states of all views; states and offsets commit in one transaction."""
+    """Folds the log into the states of all views; states and offsets commit in one transaction.
+
+    Views that are behind, as a new one is, catch up on their own and hold no other view back.
+    """
 
     def __init__(self, log: Log, store: OnlineStore, views: Sequence[FeatureView]) -> None:
         self._log, self._store = log, store
@@ -35,15 +39,9 @@ class StateSink:
             self._views.setdefault(view.source.root.name, []).append(view)
 
     def advance(self) -> list[Batch]:
-        """Process what is new, at most BATCHES batches a topic, and return the batches that this call made visible."""
+        """Process what is new, at most BATCHES batches a view, and return the batches that all views have by this call."""
         offsets = self._store.offsets()
-        done: list[Batch] = []
-        for topic, views in self._views.items():
-            marks = {view.name: offsets.get(group_name(view), 0) for view in views}
-            batches = self._log.read(topic, min(marks.values()), limit=BATCHES)
-            if batches and self._fold(batches, views, marks):
-                done += batches
-        return done
+        return [batch for topic in self._views for batch in self._advance(topic, offsets)]
 
     def behind(self) -> bool:
         """Return whether the log holds records that the states do not."""
@@ -54,22 +52,32 @@ class StateSink:
             for view in views
         )
 
-    def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], marks: Mapping[str, int]) -> bool:
-        """Write the states after some batches; return False when another worker was first."""
+    def _advance(self, topic: str, offsets: Mapping[str, int]) -> list[Batch]:
+        """Advance the views of a topic by their marks, the foremost first; return what the hindmost were given."""
+        groups: dict[int, list[FeatureView]] = {}
+        for view in self._views[topic]:
+            groups.setdefault(offsets.get(group_name(view), 0), []).append(view)
+        done: list[Batch] = []
+        front = FOREVER
+        for mark in sorted(groups, reverse=True):
+            # Not beyond the views in front: who catches up meets them at their mark and goes on with them.
+            batches = [item for item in self._log.read(topic, mark, limit=BATCHES) if item.end <= front]
+            done = batches if batches and self._fold(batches, groups[mark], mark) else []
+            front = done[-1].end if done else mark
+        return done
+
+    def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], mark: int) -> bool:
+        """Write the states of views at a mark after some batches; return False when another worker was first."""
         frame = read_frame(views[0].source.root, batches)
         states: dict[bytes, bytes] = {}
         for view in views:
-            states |= self._states(view, frame, marks[view.name])
+            states |= self._states(view, frame)
+        groups = [group_name(view) for view in views]
         return self._store.write(
-            states,
-            {group_name(view): max(batches[-1].end, marks[view.name]) for view in views},
-            after={group_name(view): marks[view.name] for view in views},
+            states, dict.fromkeys(groups, batches[-1].end), after=dict.fromkeys(groups, mark)
         )
 
-    def _states(self, view: FeatureView, frame: Frame, mark: int) -> dict[bytes, bytes]:
-        fresh = frame[OFFSET].values >= mark
-        if not fresh.all():
-            frame = {name: item.take(fresh) for name, item in frame.items()}
+    def _states(self, view: FeatureView, frame: Frame) -> dict[bytes, bytes]:
         keys, rows = rows_of(view, frame, len(frame[OFFSET]))
         (code,), size = key_codes([keys])
         order = np.argsort(code, kind="stable")
@@ -98,11 +106,6 @@ class LakeSink:
     def __init__(self, log: Log, lake: Lake, topics: Sequence[str]) -> None:
         self._log, self._lake, self._topics = log, lake, topics
 
-    def lag(self) -> int:
-        """Return how many records are in the log and not yet in the lake."""
-        ends = self._log.ends().offsets
-        return sum(ends.get(topic, 0) - self._lake.position(topic, SINK) for topic in self._topics)
-
     def flush(self) -> int:
         """Move everything that is in the log by now and return how many records that were."""
         ends = self._log.ends().offsets
@@ -120,12 +123,12 @@ class LakeSink:
 
 def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
     """Return log batches of a source as columns, with known times and offsets."""
-    return from_arrow(
-        _tables(batches), types_of(source.fields) | {KNOWN: "int", OFFSET: "int", ARRIVAL: "int"}
-    )
+    return to_frame(source, _tables(batches), KNOWN, OFFSET, ARRIVAL)
 
 
 def _tables(batches: Sequence[Batch]) -> "pa.Table":
     import pyarrow as pa
 
-    return pa.concat_tables([to_table(batch) for batch in batches]).combine_chunks()
+    # Promoted: batches from before a field was added lack its column.
+    tables = [to_table(batch) for batch in batches]
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()

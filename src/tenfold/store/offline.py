@@ -20,7 +20,8 @@ from tenfold.features.records import (
 )
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, Frame, column, concat, from_arrow, types_of
+from tenfold.processing.frame import Column, Frame, column, concat, types_of
+from tenfold.processing.ingest import to_frame
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
 
@@ -44,6 +45,10 @@ class History:
         self._ids: dict[str, np.ndarray] = {}
         self._until: dict[str, np.ndarray] = {}
         self._prepared: dict[str, tuple[list[Column], Rows]] = {}
+
+    def at(self, versions: Mapping[str, int]) -> "History":
+        """Return the same lake at other table versions."""
+        return History(self._lake, versions)
 
     def frame(self, source: Events) -> Frame:
         """Return all records of a source in the total order (event time, id, known, offset)."""
@@ -69,10 +74,10 @@ class History:
 
     def _read(self, source: Events) -> Frame:
         version = self.versions.setdefault(source.name, self._lake.version(source.name))
-        types = types_of(source.fields) | {KNOWN: "int", OFFSET: "int"}
         if version < 0:
+            types = types_of(source.fields) | {KNOWN: "int", OFFSET: "int"}
             return {name: column(type_, []) for name, type_ in types.items()}
-        return from_arrow(self._lake.read(source.name, version=version, columns=list(types)), types)
+        return to_frame(source, self._lake.read(source.name, version=version), KNOWN, OFFSET)
 
     def features(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
         """Return the features of a view for queries (key, moment), in the order given.
@@ -135,7 +140,7 @@ def by_group(group: np.ndarray) -> np.ndarray:
 
 def _versions(keys: list[Column], rows: Rows) -> tuple[list[Column], Rows]:
     """Return keys and rows with each version ended when the next one was known, repetitions left out."""
-    kept = versions(rows, keys)
+    kept = versions(rows)
     mine = np.isin(rows.offset, kept.offset)
     return [item.take(mine) for item in keys], kept
 

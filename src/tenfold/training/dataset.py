@@ -137,7 +137,7 @@ class Dataset:
         """
         first, behind = -FOREVER if start is None else start, now if end is None else end
         period = (self.at >= first) & (self.at < behind)
-        mature = self.at + self.model.label.horizon_us <= now
+        mature = self.at + self.model.label.takes_us < now
         found = self.outcomes(now)
         labelled = ~np.isnan(found.values)
         rows = period & mature & labelled

@@ -1,6 +1,7 @@
 """Fit and evaluate: from training sets to a packaged version with its metrics."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +40,13 @@ class Split:
 def newest_split(model: Model, now: int, first: int) -> Split:
     """Return the split a retraining at `now` uses: the newest mature rows to test on, all before them to learn from.
 
-    Between the two lies the label horizon, so nothing is learned from that was not known when the test begins.
+    Between the two lies the time a label takes, so nothing is learned from that was not known when the test begins.
     """
-    test_end = now - model.label.horizon_us
+    takes = model.label.takes_us
+    test_end = now - takes
     test_start = test_end - model.test_us
     train_start = first if model.train_us is None else max(first, test_end - model.train_us)
-    return Split((train_start, test_start - model.label.horizon_us), (test_start, test_end), now)
+    return Split((train_start, test_start - takes), (test_start, test_end), now)
 
 
 def first_row(dataset: Dataset) -> int:
@@ -89,7 +91,7 @@ def fit(model: Model, dataset: Dataset, split: Split) -> Package:
         categories=categories,
         views={view.name: view.fingerprint for view in model.views},
         threshold=model.threshold,
-        metrics=evaluate(model.metrics, test.y, predictor.predict(X_test)),
+        metrics=_finite(evaluate(model.metrics, test.y, predictor.predict(X_test))),
         reference=reference.to_dict(),
         limits=thresholds(reference, chunks),
         importance=importance,
@@ -108,6 +110,11 @@ def scores(package: Package, rows: TrainingSet | Mapping[str, Any]) -> np.ndarra
     """Return the scores of a version for a training set or for columns."""
     columns = rows.columns if isinstance(rows, TrainingSet) else rows
     return package.predictor.predict(encode(columns, package.manifest.categories))
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return metrics with None for what cannot be computed, as when the test rows have one outcome only."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _fresh(estimator: Any) -> Any:

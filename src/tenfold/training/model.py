@@ -83,6 +83,11 @@ class Label:
         return duration(self.horizon)
 
     @property
+    def takes_us(self) -> int:
+        """How long after the prediction its outcome is known for sure: the horizon and the source's delay."""
+        return self.horizon_us + self.source.root.delay_us
+
+    @property
     def absent(self) -> float:
         """The outcome of a row for which no event came: 0 for `exists()`, otherwise unknown (NaN)."""
         return 0.0 if self.value.fn == "exists" else math.nan

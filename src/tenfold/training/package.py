@@ -60,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     categories: dict[str, list[str]]
     views: dict[str, str]
     threshold: float
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     reference: dict[str, Any]
     limits: dict[str, float]
     importance: dict[str, float]

@@ -1,5 +1,6 @@
 """A recorded training: run, version and artefact, reproducible from the table versions the run names."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,10 +50,12 @@ class Trainer:
         )
 
     def finish(self, model: Model, dataset: Dataset, split: Split, run_id: str) -> Version:
-        """Fit, store and register; repeating it after a crash changes nothing that was finished."""
+        """Fit on the tables the run names, store and register; repeating it after a crash changes nothing finished."""
         run = self.runs.get(run_id)
         if run.status == "done":
             return next(version for version in self.registry.versions(model.name) if version.run_id == run_id)
+        if dataset.history.versions != run.data:  # the tables moved on after the run was started
+            dataset = Dataset(model, dataset.history.at(run.data))
         package = fit(model, dataset, split)
         name = f"{model.name}/{run_id}"
         digest = self.blobs.put(name, package.files())
@@ -63,7 +66,10 @@ class Trainer:
             "training_set": package.manifest.training_set,
         }
         version = self.registry.register(model.name, run_id=run_id, digest=digest, artefact=name, info=info)
-        self.runs.finish(run_id, metrics=package.manifest.metrics, artefact=name)
+        known = {
+            name: math.nan if value is None else value for name, value in package.manifest.metrics.items()
+        }
+        self.runs.finish(run_id, metrics=known, artefact=name)
         return version
 
     def train(self, model: Model, dataset: Dataset, split: Split) -> Version:
