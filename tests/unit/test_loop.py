@@ -1,0 +1,228 @@
+"""The loop and the gate where it is easy to be wrong: promoted twice, changed declarations, one outcome, hand-made starts."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tenfold import (
+    Entity,
+    Events,
+    FeatureView,
+    Label,
+    Model,
+    Platform,
+    Project,
+    Release,
+    VirtualClock,
+    checks,
+    col,
+    count,
+    exists,
+)
+from tenfold.core.errors import Conflict, DefinitionError, GateFailed, SchemaError
+from tenfold.core.times import DAY, to_us
+from tenfold.registry.versions import Stage
+from tenfold.training.fit import Split
+from tests.examples import tiny
+
+NOW = tiny.ASK_AT
+STRICT = [checks.at_least("roc_auc", 1.0), checks.beats_champion("roc_auc", by=0.5)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    home = tmp_path_factory.mktemp("loop") / "home"
+    tiny.build(home)
+    return home
+
+
+@pytest.fixture
+def opened(built, tmp_path):
+    """Return a function that opens a copy of the built home under a release."""
+    shutil.copytree(built, tmp_path / "home")
+    apps = []
+
+    def opened(model=tiny.late_order, now=NOW, **release):
+        for app in apps:
+            app.close()
+        project = Project("tiny", releases=[Release(model, **release)])
+        apps.append(project.open(Platform(home=tmp_path / "home", clock=VirtualClock(now))))
+        return apps[-1]
+
+    yield opened
+    for app in apps:
+        app.close()
+
+
+def production(app):
+    found = app.registry.production("late_order")
+    return None if found is None else found.number
+
+
+def test_the_version_in_production_stays_there_when_it_is_promoted_again(opened):
+    app = opened(gates=STRICT)
+    with pytest.raises(Conflict, match="late_order version 1 is already"):
+        app.promote("late_order", 1)
+    assert production(app) == 1
+
+
+def test_a_gate_refuses_and_archives_with_the_reason(opened):
+    app = opened(gates=STRICT)
+    number = app.train("late_order").number
+    with pytest.raises(GateFailed, match=f"late_order version {number} was refused: roc_auc"):
+        app.promote("late_order", number)
+    assert production(app) == 1
+    assert app.registry.get("late_order", number).stage == Stage.ARCHIVED
+
+
+def test_another_feature_list_gets_past_a_champion_it_cannot_be_compared_with(opened):
+    fewer = tiny.model([tiny.shop_visits, tiny.this_order["amount"]])
+    app = opened(fewer, gates=[checks.beats_champion("roc_auc")])
+    number = app.train(fewer).number
+    app.promote(fewer, number)
+    assert production(app) == number
+
+
+def test_a_version_of_another_definition_is_not_served(opened):
+    shorter = FeatureView(
+        "shop_visits",
+        entity=Entity("shop", key="shop"),
+        source=tiny.visits,
+        features={"visits_1d": count(window="5m"), "minutes_1d": col("minutes").mean(window="1d")},
+    )
+    app = opened(tiny.model([shorter, tiny.this_order]))
+    with pytest.raises(
+        SchemaError, match=r"version 1 was trained on other features .* changed views shop_visits"
+    ):
+        app.predict("late_order", tiny.order())
+
+
+def test_a_candidate_is_not_judged_on_rows_it_learned_from(opened):
+    app = opened(gates=[checks.at_least("roc_auc", 0.0)])
+    everything = Split((0, NOW - DAY), (NOW - 6 * DAY, NOW - DAY), NOW)
+    number = app.train("late_order", everything).number
+    with pytest.raises(GateFailed, match="it learned from rows up to"):
+        app.promote("late_order", number)
+
+
+def test_one_outcome_only_is_recorded_and_refused(opened, tmp_path):
+    app = opened(gates=[checks.at_least("roc_auc", 0.5)], now=NOW)
+    late = [
+        {"order_id": f"o-{place}", "late": 1.0, "at": tiny.history()["orders"][place]["due"]}
+        for place in range(228)
+    ]
+    app.ingest("outcomes", late, history=True)  # a correction: all of them were late
+    app.process()
+    number = app.train("late_order").number
+    assert app.registry.get("late_order", number).info["metrics"] == {"roc_auc": None}
+    with pytest.raises(GateFailed, match="roc_auc cannot be computed"):
+        app.promote("late_order", number)
+    assert production(app) == 1
+
+
+def test_the_schedule_runs_for_a_version_that_a_person_promoted(opened):
+    app = opened(retrain_every="1d", gates=[checks.at_least("roc_auc", 0.0)], now=NOW + DAY // 2)
+    assert app.loop().tick() == []
+    app.clock.set(NOW + DAY)
+    (cause,) = app.loop().tick()
+    assert cause.startswith("schedule/late_order/")
+    assert app.loop().tick() == []
+    decision = app.audit.newest("gate", "late_order", "loop")
+    assert decision.why.startswith("schedule: the last training was 1 days ago")
+
+
+def test_a_training_that_fails_is_recorded_and_tried_a_day_later(opened):
+    app = opened(retrain_every="5d", now=NOW + 400 * DAY)  # no outcome is that new
+    assert len(app.loop().tick()) == 1
+    failed = app.audit.newest("training", "late_order", "loop")
+    assert failed.decision == "failed"
+    assert "no row to learn from" in failed.why
+    assert "running" not in {run.status for run in app.runs.list("late_order")}
+    assert app.loop().tick() == []
+    app.clock.set(NOW + 402 * DAY)
+    assert len(app.loop().tick()) == 1
+    assert production(app) == 1
+
+
+def test_replay_refuses_a_past_that_production_knows(opened):
+    app = opened(now=NOW - 10 * DAY)
+    with pytest.raises(DefinitionError, match="version 1 in production was made on"):
+        list(app.replay(NOW - 9 * DAY, NOW))
+    app.clock.set(NOW + DAY)
+    with pytest.raises(DefinitionError, match="the clock of history stands at"):
+        list(app.replay(NOW, NOW + 2 * DAY))
+
+
+# Labels and their own history ---------------------------------------------------------------------
+
+
+class Payment:
+    payment: str
+    card: str
+    at: datetime
+
+
+class Chargeback:
+    chargeback: str
+    payment: str
+    at: datetime
+
+
+payments = Events("payments", Payment, time="at", id="payment")
+chargebacks = Events("chargebacks", Chargeback, time="at", id="chargeback", delay="7d")
+of_card = FeatureView(
+    "of_card",
+    entity=Entity("card", key="card"),
+    source=payments,
+    features={"payments_30d": count(window="30d")},
+)
+fraud = Model(
+    "fraud",
+    spine=payments,
+    features=[of_card],
+    label=Label(chargebacks, on="payment", value=exists(), horizon="1d"),
+    estimator=tiny.late_order.estimator,
+)
+FIRST = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def paid(tmp_path):
+    clock = VirtualClock(FIRST + timedelta(days=20))
+    with Project("cards", releases=[Release(fraud)]).open(Platform(home=tmp_path, clock=clock)) as app:
+        days = [FIRST + timedelta(days=day) for day in range(20)]
+        app.ingest(
+            "payments",
+            [{"payment": f"p{day}", "card": "c", "at": at.isoformat()} for day, at in enumerate(days)],
+            history=True,
+        )
+        back = [at + timedelta(hours=2) for at in days]
+        app.ingest(
+            "chargebacks",
+            [
+                {"chargeback": f"c{day}", "payment": f"p{day}", "at": at.isoformat()}
+                for day, at in enumerate(back)
+            ],
+            history=True,
+        )
+        app.process()
+        yield app
+
+
+def test_an_outcome_that_is_known_late_is_not_taken_for_none(paid):
+    rows = paid.training_set(fraud)
+    assert rows.y.tolist() == [1.0] * 12  # every payment is charged back; the last eight are not known yet
+
+
+def test_a_row_is_not_part_of_its_own_history_though_its_event_was_sent_first(paid):
+    new = {"payment": "new", "card": "d", "at": (FIRST + timedelta(days=20)).isoformat()}
+    before = paid.features(fraud, new)
+    paid.ingest("payments", [new])
+    paid.clock.set(to_us(FIRST + timedelta(days=20, seconds=4)))
+    after = paid.features(fraud, new)
+    assert before["features"] == after["features"] == {"of_card.payments_30d": 0}
+    assert after["as_of"] == new["at"]
+    paid.clock.set(to_us(FIRST + timedelta(days=21)))
+    with pytest.raises(SchemaError, match="longer ago than states reach back"):
+        paid.features(fraud, new)
