@@ -60,7 +60,7 @@ def rows_of(
             met = evaluate(spec.where, columns, rows)
             part = member & met.valid & met.values
         inputs.append(Input(spec.name, evaluate(spec.value, columns, rows), part))
-    keys = [columns[name] for name in view.entity.keys] if view.entity else []
+    keys = [columns[name] for name in view.keys]
     found = Rows(
         columns[root.time].values,
         columns[KNOWN].values,

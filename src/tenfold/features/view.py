@@ -139,6 +139,11 @@ class FeatureView:
     def __iter__(self) -> Iterator[Expr]:
         return iter([feature(self, name) for name in self.features])
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key fields of its entity; none for a view of the row itself."""
+        return () if self.entity is None else self.entity.keys
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a value of this view."""

@@ -10,9 +10,10 @@ from tenfold.processing.conform import convert
 from tenfold.processing.frame import Frame, column
 from tenfold.serving.predictions import Predictions
 from tenfold.store.offline import History
+from tenfold.training.dataset import features_of
 from tenfold.training.model import Model
 from tenfold.training.package import Manifest
-from tenfold.training.vector import assemble, encode, keys_of
+from tenfold.training.vector import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,7 @@ def skew(model: Model, history: History, served: Predictions, manifest: Callable
     if not len(served):
         return Skew(0, 0, 0, {})
     spine = _rows(model, served)
-    keys = keys_of(model, spine)
-    stored = {
-        view.name: history.features(view, [keys[name] for name in view.entity.keys], served.at)
-        for view in model.stored
-        if view.entity is not None
-    }
-    columns = assemble(model, spine, stored, served.at)
+    columns = features_of(model, history, spine, served.at)
     differs = np.zeros(served.features.shape, dtype=np.bool_)
     for number in np.unique(served.version).tolist():
         rows = served.version == number

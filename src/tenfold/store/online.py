@@ -39,7 +39,7 @@ def state_key(view: FeatureView, values: Sequence[Any]) -> bytes:
 
 def lookup(store: OnlineStore, views: Sequence[FeatureView], row: Mapping[str, Any], at: int) -> Answer:
     """Return the features of each view for the keys in a row, as of `at` (microseconds UTC), from one snapshot."""
-    keys = [state_key(view, [row[name] for name in view.entity.keys]) for view in views if view.entity]
+    keys = [state_key(view, [row[name] for name in view.keys]) for view in views]
     features: dict[str, Mapping[str, Column]] = {}
     ages: dict[str, int | None] = {}
     for view, state in zip(views, store.read(keys), strict=True):

@@ -115,13 +115,7 @@ class Dataset:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The model's features for every row, as of its prediction."""
-        keys = keys_of(self.model, self.spine)
-        stored = {
-            view.name: self.history.features(view, [keys[name] for name in view.entity.keys], self.at)
-            for view in self.model.stored
-            if view.entity is not None
-        }
-        return assemble(self.model, self.spine, stored, self.at)
+        return features_of(self.model, self.history, self.spine, self.at)
 
     def outcomes(self, now: int) -> Outcomes:
         """Return the labels of all rows as known before `now`."""
@@ -155,6 +149,15 @@ class Dataset:
         columns = {name: item.take(rows) for name, item in self.columns.items()}
         tables = dict(self.history.versions)
         return TrainingSet(columns, found.values[rows], self.at[rows], self.ids[rows], dropped, tables)
+
+
+def features_of(model: Model, history: History, spine: Frame, at: np.ndarray) -> dict[str, Column]:
+    """Return the model's features for rows of its spine as of `at`, from the lake."""
+    keys = keys_of(model, spine)
+    stored = {
+        view.name: history.features(view, [keys[name] for name in view.keys], at) for view in model.stored
+    }
+    return assemble(model, spine, stored, at)
 
 
 def _first_versions(ids: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -230,10 +230,7 @@ class Model:
     def _check_keys(self) -> None:
         """Compare the keys of the spine with those of the views and of the label: they meet by value."""
         wanted = [
-            (key, view.source, f'key of view "{view.name}"')
-            for view in self.stored
-            if view.entity is not None
-            for key in view.entity.keys
+            (key, view.source, f'key of view "{view.name}"') for view in self.stored for key in view.keys
         ]
         if self.label.on not in self.spine.root.fields:
             raise NotFound(

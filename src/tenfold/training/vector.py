@@ -38,7 +38,7 @@ def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.nda
 
 def keys_of(model: Model, spine: Frame) -> Frame:
     """Return the columns that are keys of the model's views, for rows of the spine; a key may be a derived column."""
-    names = {key for view in model.stored if view.entity is not None for key in view.entity.keys}
+    names = {key for view in model.stored for key in view.keys}
     if not names <= spine.keys():
         spine, _ = apply(model.spine, spine, len(next(iter(spine.values()))))
     return {name: spine[name] for name in names}
