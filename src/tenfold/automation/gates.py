@@ -9,7 +9,7 @@ from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.training.dataset import TrainingSet
 from tenfold.training.fit import Split, scores
-from tenfold.training.metrics import evaluate, paired_difference
+from tenfold.training.metrics import METRICS, evaluate, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package
 
@@ -25,14 +25,18 @@ def judge_candidate(
     verdicts = []
     for check in gates:
         verdict = judge(check, own[check.metric], other.get(check.metric))
-        if check.kind == "beats_champion" and champion is not None:
-            rng = np.random.default_rng(0)
-            _, low, high = paired_difference(check.metric, rows.y, *both, rng=rng)
-            verdict = replace(
-                verdict, why=f"{verdict.why} (95 % interval of the difference {low:+.4f} to {high:+.4f})"
-            )
+        if check.kind == "beats_champion" and champion is not None and verdict.passed is not None:
+            verdict = replace(verdict, why=f"{verdict.why}, {_interval(check, rows, both)}")
         verdicts.append(verdict)
     return verdicts
+
+
+def _interval(check: Check, rows: TrainingSet, both: Sequence[np.ndarray]) -> str:
+    """Return the 95 % interval of the gain over the champion, from resampling the rows with a fixed seed."""
+    _, low, high = paired_difference(check.metric, rows.y, *both, rng=np.random.default_rng(0))
+    if not METRICS[check.metric].greater_is_better:
+        low, high = -high, -low
+    return f"95 % {low:+.4f} to {high:+.4f}"
 
 
 def unseen(candidate: Package, model: Model, split: Split) -> list[Verdict]:
