@@ -86,7 +86,13 @@ def python(code: str) -> str:
 def start(*args: str, **options) -> subprocess.Popen:
     """Start tenfold as a process of its own."""
     command = [sys.executable, "-m", "tenfold.cli", *args]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options)
+
+    def hear_interrupts():  # a shell that runs the tests in the background has them ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=hear_interrupts, **options
+    )
 
 
 # Help ---------------------------------------------------------------------------------------------
