@@ -1,0 +1,109 @@
+"""The commands that decide: skew, gates, rollback, replay and the self-test."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tenfold import Platform
+from tenfold.cli import cli
+from tenfold.cli.selftest import compare
+from tenfold.core.clock import SharedClock
+from tenfold.serving.predictions import ONLINE, read
+from tests.examples import shop
+from tests.unit.cli_project import ROOT, SHOP, ask, folder_with_history, run
+
+place = pytest.fixture(scope="module")(folder_with_history)
+
+
+def test_skew_is_found(place, tmp_path):
+    assert ask(place, "skew")["mismatches"] == 0
+    with shop.project.open(Platform(home=place / "home", clock=SharedClock(place / "clock"))) as app:
+        served = read(app.lake, "late_delivery", ONLINE, 0, 2**61).take(np.array([0]))
+        served.features[0, 0] = np.nextafter(served.features[0, 0], np.inf)
+        served.id[:] = ["tampered"]
+        app.predictions.write(served, key="tampered")
+    result = run(place, "skew", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "model": "late_delivery",
+        "rows": 2,
+        "values": 12,
+        "mismatches": 1,
+        "features": {"this_order.amount": 1},
+    }
+
+
+def test_a_gate_says_no_and_rollback_goes_back(place):
+    file = place / "strict.py"
+    file.write_text(
+        "from tenfold import Project, Release, checks\n"
+        "from tests.examples.shop import late_delivery\n"
+        "release = Release(late_delivery, gates=[checks.at_least('roc_auc', 0.999)])\n"
+        "project = Project('strict', releases=[release])\n"
+    )
+    number = str(ask(place, "train")["version"])
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock")]
+    refused = CliRunner().invoke(cli, ["promote", str(file), "late_delivery", number, *options])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"error: late_delivery version {number} was refused: roc_auc 0.")
+    assert ", at least 0.999 needed (test rows: " in refused.stderr
+    assert ask(place, "rollback", "late_delivery", "--why", "errors rose")["version"] == 1
+    assert ask(place, "status")["production"] == {"late_delivery": 1}
+    nothing = run(place, "rollback", "late_delivery")
+    assert nothing.exit_code == 3
+    assert nothing.stderr == (
+        'error: no earlier production version of model "late_delivery". '
+        "Promote another version: tenfold promote PROJECT.py late_delivery NUMBER.\n"
+    )
+    again = run(place, "promote", "late_delivery", "1")
+    assert (again.exit_code, again.stdout) == (0, "late_delivery version 1 is already in production\n")
+
+
+def test_a_replay_does_not_touch_a_home_with_a_version_in_production(place):
+    args = ["--start", "2024-02-01", "--end", "2024-02-10", "--home", str(place / "home")]
+    decisions = ask(place, "audit")
+    result = CliRunner().invoke(cli, ["replay", SHOP, *args])
+    assert result.exit_code == 2
+    number = ask(place, "status")["production"]["late_delivery"]
+    assert result.stderr == (
+        f'error: "{place}/home" has late_delivery version {number} in production, and a replay would write history\'s '
+        "decisions there. Copy the home and name the copy, or name a new one: --home PATH. To replay here all the same, "
+        "for example to go on with a replay: --yes.\nhelp:  cli replay --help\n"
+    )
+    assert ask(place, "audit") == decisions
+
+
+def test_replay_trains_the_first_version_and_tells_every_day(place, tmp_path):
+    for name in ("orders", "deliveries"):
+        file = str(place / f"{name}.ndjson")
+        args = ["ingest", SHOP, name, file, "--history", "--home", str(tmp_path / "home")]
+        assert CliRunner().invoke(cli, args).exit_code == 0
+    args = ["--start", "2024-02-01", "--end", "2024-02-10", "--home", str(tmp_path / "home")]
+    result = CliRunner().invoke(cli, ["replay", SHOP, *args, "--json"])
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [day["day"] for day in found["days"]] == [f"2024-02-0{day}" for day in range(1, 10)]
+    assert (found["scored"], found["production"]) == (90, 1)
+    assert "week of 2024-02-08 (2) ..." in result.stderr
+    again = CliRunner().invoke(cli, ["replay", SHOP, *args, "--yes"])
+    assert again.exit_code == 0, again.stderr
+
+
+def test_doctor_is_content_and_says_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(cli, ["doctor", SHOP, "--home", str(tmp_path), "--port", "0", "--json"])
+    found = {item["check"]: item for item in json.loads(result.stdout)["checks"]}
+    assert found["batch = online"]["found"] == "0 of 175 values differ"
+    assert found["project"]["found"] == "shop: 2 sources, 3 views, 1 model"
+    assert result.exit_code == 0
+    wrong = CliRunner().invoke(cli, ["doctor", "nothing.py", "--home", str(tmp_path), "--port", "0"])
+    assert wrong.exit_code == 1
+    assert "no file" in wrong.stdout
+
+
+def test_the_self_test_can_fail(monkeypatch):
+    monkeypatch.setattr("tenfold.cli.selftest._bits", lambda value, valid: object())
+    values, differing = compare()
+    assert values == differing == 175

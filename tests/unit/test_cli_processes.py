@@ -1,0 +1,139 @@
+"""The commands that keep running: how they start, stop and restart."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tenfold import Platform
+from tenfold.automation import supervise
+from tenfold.automation.supervise import Supervisor
+from tenfold.core.clock import SharedClock, SystemClock
+from tenfold.core.times import to_us
+from tests.examples import shop
+from tests.unit.cli_project import NOW, ROW, SHOP, folder_with_history, run, start, wait_for
+
+place = pytest.fixture(scope="module")(folder_with_history)
+
+
+def test_a_worker_moves_what_is_left_into_the_lake_when_it_is_told_to_stop(tmp_path):
+    clock = SharedClock(tmp_path / "clock")
+    clock.set(to_us(NOW))
+    process = start("worker", SHOP, "--home", str(tmp_path / "home"), "--clock", str(tmp_path / "clock"))
+    wait_for(process, "processing shop")
+    with shop.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        app.ingest("orders", [ROW])
+        process.terminate()
+        assert process.wait(60) == 0
+        assert app.lake.position("orders", "log") == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_cleanly(place, kind):
+    port = free_port()
+    options = ["--home", str(place / "home"), "--port", port]
+    process = start("serve", SHOP, *options)
+    wait_for(process, f"serving shop on http://127.0.0.1:{port}")
+    process.send_signal(kind)
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_a_supervised_process_ends_with_the_one_that_started_it(place):
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--supervised"]
+    process = start("controller", SHOP, *options, stdin=subprocess.PIPE)
+    wait_for(process, "watching shop")
+    process.stdin.close()
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def test_a_port_in_use_is_told(place):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        result = run(place, "serve", "--port", port)
+    assert result.exit_code == 75
+    assert result.stderr == (
+        f"error: port {port} is used by another process. Stop it, or choose another one with --port.\n"
+    )
+
+
+WAITS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+DIES = [sys.executable, "-c", "raise SystemExit(7)"]
+
+
+def test_the_supervisor_restarts_what_dies_and_stops_the_rest_in_order(monkeypatch):
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
+    told: list[str] = []
+
+    def stopped() -> bool:
+        return sum("ended" in line for line in told) == 3 and told[-1].startswith("b started")
+
+    Supervisor({"a": WAITS, "b": DIES, "c": WAITS}, SystemClock(), tell=told.append).run(stopped)
+    words = [" ".join(line.split()[:2]) for line in told]
+    assert words == [
+        "a started",
+        "b started",
+        "c started",
+        *["b ended", "b started"] * 3,
+        "c stopped",
+        "b stopped",
+        "a stopped",
+    ]
+    pauses = [line.partition("again in ")[2] for line in told if "ended with code 7" in line]
+    assert pauses == ["0.05 s", "0.1 s", "0.2 s"]
+
+
+def test_the_supervisor_kills_what_does_not_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(supervise, "GRACE", 200_000)
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    deaf = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"open({str(ready)!r}, 'w').close(); sys.stdin.read()"
+    )
+    told: list[str] = []
+    child = supervise.Child("deaf", [sys.executable, "-c", deaf], SystemClock(), told.append)
+    child.look()
+    assert ready.read_bytes() == b"", "returns when the child has opened its end"
+    child.stop()
+    assert told[-1] == "deaf stopped"
+    pid = int(told[0].split()[-1].rstrip(")"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_run_keeps_three_processes_going(place):
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--port", free_port()]
+    process = start("run", SHOP, *options)
+    pids = {}
+    for line in process.stderr:
+        name, _, rest = line.partition(" started (process ")
+        if rest:
+            pids[name] = int(rest.strip(" )\n"))
+        if "processing shop" in line:
+            break
+    os.kill(pids["worker"], signal.SIGKILL)
+    wait_for(process, "worker ended with code -9; it starts again in 0.5 s")
+    wait_for(process, "worker started")
+    wait_for(process, "processing shop")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(100) == 0
+    ends = [line.split()[0] for line in process.stderr if "stopped" in line]
+    assert ends == ["server", "controller", "worker"]
+    process.stderr.close()

@@ -1,0 +1,155 @@
+"""The commands that read: what they print where, as text and as JSON."""
+
+import json
+
+import pytest
+
+from tenfold import Platform
+from tenfold.cli.output import numbers
+from tenfold.core.clock import SharedClock
+from tenfold.core.times import to_us
+from tenfold.monitoring.report import drift
+from tenfold.serving.predictions import ONLINE, read
+from tests.examples import shop
+from tests.unit.cli_project import NOW, ROW, ask, folder_with_history, run
+
+place = pytest.fixture(scope="module")(folder_with_history)
+
+
+def test_status_counts_what_is_where(place):
+    found = ask(place, "status")
+    topics = {item["topic"]: item for item in found["topics"]}
+    deliveries = topics["deliveries"]
+    assert deliveries["log"] == deliveries["states"] == deliveries["lake"] > 300
+    assert topics["orders"]["states"] is None
+    assert found["production"] == {"late_delivery": 2}
+    assert (found["last_decision"]["decision"], found["last_decision"]["by"]) == ("promoted", "ann")
+    text = run(place, "status").stdout
+    assert "Production of late_delivery: version 2, from run r0002" in text
+
+
+def test_runs_and_models(place):
+    runs = ask(place, "runs")["runs"]
+    assert [run["run"] for run in runs if run["status"] == "done"] == ["r0002", "r0001"]
+    found = ask(place, "models", "--history")
+    assert [(item["version"], item["stage"]) for item in found["versions"]] == [
+        (1, "archived"),
+        (2, "production"),
+    ]
+    assert [(item["version"], item["to"]) for item in found["history"]][-2:] == [
+        (1, "archived"),
+        (2, "production"),
+    ]
+    assert "history" not in ask(place, "models", "late_delivery")
+    assert "staging to production" in run(place, "models", "--history").stdout
+
+
+def test_audit_filters(place):
+    assert len(ask(place, "audit")["decisions"]) == 2
+    one = ask(place, "audit", "--subject", "late_delivery/1")["decisions"]
+    assert [item["subject"] for item in one] == ["late_delivery/1"]
+    assert ask(place, "audit", "--kind", "rollback")["decisions"] == []
+
+
+def test_predict_is_idempotent_and_reads_stdin(place):
+    first = ask(place, "predict", "late_delivery", json.dumps(ROW), "--key", "k1")
+    assert (first["version"], first["as_of"]) == (2, "2024-02-10T00:00:00+00:00")
+    result = run(place, "predict", "late_delivery", "-", "--key", "k1", text=json.dumps(ROW))
+    assert f"score {first['score']:.4f}, decision yes" in result.stdout
+
+
+def test_features_are_those_that_were_served(place):
+    found = ask(place, "features", "late_delivery", json.dumps(ROW), "--at", NOW)
+    assert list(found["features"]) == list(shop.late_delivery.columns)
+    with shop.project.open(Platform(home=place / "home", clock=SharedClock(place / "clock"))) as app:
+        served = read(app.lake, "late_delivery", ONLINE, 0, 2**61)
+    numbers = [value for value in found["features"].values() if not isinstance(value, str)]
+    places = [i for i, kind in enumerate(shop.late_delivery.columns.values()) if kind != "str"]
+    assert served.features[0][places].tolist() == numbers
+    assert found["ages_s"]["of_customer"] > 0
+
+
+def test_monitor_shows_weeks_and_drift_by_rank(place):
+    found = ask(place, "monitor", "--window", "14d")
+    weeks, drifted = found["weeks"], found["drift"]
+    assert [week["start"][:10] for week in weeks] == ["2024-01-15", "2024-01-22", "2024-01-29"]
+    assert sum(week["rows"] for week in weeks) == 160, (
+        "20 January to the last instant before 5 February, ten a day"
+    )
+    assert set(weeks[0]["metrics"]) == {"roc_auc", "log_loss"}
+    assert drifted["rows"] == 140, "fourteen days in batch; the online one is as of the end"
+    scores = [row["score"] for row in drifted["features"] if "unimportant" not in row["verdict"]]
+    assert scores == sorted(scores, reverse=True)
+    assert "Drift of 140 predictions by version 2" in run(place, "monitor", "--window", "14d").stdout
+
+
+def test_drift_without_predictions_has_no_verdict(place):
+    with shop.project.open(Platform(home=place / "home", clock=SharedClock(place / "clock"))) as app:
+        found = drift(app.lake, app.versions.production(shop.late_delivery), 0, 1)
+    assert found.rows == 0
+    assert {row["verdict"] for row in found.features} == {"no data"}
+
+
+def test_rebuild_gives_the_same_bytes(place):
+    assert ask(place, "rebuild", "r0001") == {"run": "r0001", "model": "late_delivery", "same": True}
+
+
+def test_rejects_count_reasons_and_show_rows(tmp_path):
+    SharedClock(tmp_path / "clock").set(to_us(NOW))
+    file = tmp_path / "orders.ndjson"
+    file.write_text(
+        "\n".join(
+            json.dumps(ROW | {"order_id": str(i), "amount": amount}) for i, amount in enumerate([5, -1, -2])
+        )
+    )
+    result = run(tmp_path, "ingest", "orders", str(file))
+    assert result.exit_code == 0
+    assert result.stdout == "orders: 1 row stored, 2 set aside\n"
+    assert '2 of 3 rows of source "orders" were set aside: not true: amount > 0 (2).' in result.stderr
+    found = ask(tmp_path, "rejects", "orders")
+    assert found["counts"] == [{"source": "orders", "reason": "not true: amount > 0", "rows": 2}]
+    assert [row["row"]["amount"] for row in found["rows"]] == [-2, -1]
+    assert ask(tmp_path, "rejects")["rows"] == []
+    assert '"order_id":"2"' in run(tmp_path, "rejects", "orders").stdout
+
+
+def test_an_ingest_of_which_nothing_fits_exits_with_1_and_counts_its_reasons(tmp_path):
+    SharedClock(tmp_path / "clock").set(to_us(NOW))
+    file = tmp_path / "orders.ndjson"
+    file.write_text("\n".join(json.dumps(ROW | {"amount": amount}) for amount in (-1, "2", -2)))
+    result = run(tmp_path, "ingest", "orders", str(file), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "source": "orders",
+        "stored": 0,
+        "rejected": 3,
+        "reasons": {"not true: amount > 0": 2, '"amount" is text, not a number': 1},
+    }
+
+
+def test_a_period_in_which_nothing_was_served_is_told(place):
+    period = ["--start", "2001-01-01", "--end", "2001-01-02"]
+    for verb in (["score", "late_delivery"], ["skew"]):
+        result = run(place, *verb, *period)
+        assert result.exit_code == 0
+        assert result.stdout == "late_delivery: nothing was served in this period\n"
+
+
+def test_a_version_with_a_metric_that_could_not_be_computed_is_listed(tmp_path):
+    clock = SharedClock(tmp_path / "clock")
+    info = {"metrics": {"roc_auc": float("nan"), "log_loss": 0.5}}
+    with shop.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        app.registry.register("late_delivery", run_id="r0001", digest="d", artefact="a", info=info)
+    assert ask(tmp_path, "models")["versions"][0]["metrics"] == {"roc_auc": None, "log_loss": 0.5}
+    assert "roc_auc \N{EN DASH}, log_loss 0.5000" in run(tmp_path, "models").stdout
+
+
+def test_metrics_that_could_not_be_computed_are_a_dash():
+    found = numbers({"roc_auc": None, "log_loss": float("nan"), "rmse": 0.5})
+    assert found == "roc_auc \N{EN DASH}, log_loss \N{EN DASH}, rmse 0.5000"
+
+
+def test_json_is_all_that_is_on_stdout(place):
+    result = run(place, "rebuild", "r0002", "--json")
+    assert json.loads(result.stdout)["same"] is True
+    assert "train late_delivery again" in result.stderr
