@@ -132,17 +132,23 @@ def test_the_schedule_runs_for_a_version_that_a_person_promoted(opened):
     assert decision.why.startswith("schedule: the last training was 1 days ago")
 
 
-def test_a_training_that_fails_is_recorded_and_tried_a_day_later(opened):
-    app = opened(retrain_every="5d", now=NOW + 400 * DAY)  # no outcome is that new
-    assert len(app.loop().tick()) == 1
+def test_a_training_that_fails_is_recorded_and_succeeds_a_day_later(opened, monkeypatch):
+    app = opened(retrain_every="1d", gates=[checks.at_least("roc_auc", 0.0)], now=NOW + DAY)
+    with monkeypatch.context() as broken:
+
+        def unfit(self, X, y, **options):
+            raise SchemaError("no good")
+
+        broken.setattr(type(tiny.late_order.estimator), "fit", unfit)
+        assert len(app.loop().tick()) == 1
     failed = app.audit.newest("training", "late_order", "loop")
-    assert failed.decision == "failed"
-    assert "no row to learn from" in failed.why
-    assert "running" not in {run.status for run in app.runs.list("late_order")}
+    assert (failed.decision, failed.why) == ("failed", "no good")
+    assert [run.status for run in app.runs.list("late_order")] == ["failed", "done"]
     assert app.loop().tick() == []
-    app.clock.set(NOW + 402 * DAY)
+    app.clock.set(NOW + 2 * DAY)
     assert len(app.loop().tick()) == 1
-    assert production(app) == 1
+    assert app.audit.newest("gate", "late_order", "loop").decision == "promoted"
+    assert production(app) == 2
 
 
 def test_replay_refuses_a_past_that_production_knows(opened):

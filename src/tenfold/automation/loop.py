@@ -64,7 +64,9 @@ class Loop:
         for run in mine:
             try:
                 self._run(run.id)
-            except TenfoldError as error:  # also when another process is at it: that is its decision then
+            except Conflict:
+                continue  # another process is at it
+            except TenfoldError as error:
                 self._failed(run.cause, run.input["why"], error)
         return len(mine)
 
@@ -115,9 +117,6 @@ class Loop:
 
     def _failed(self, cause: str, why: str, error: TenfoldError) -> None:
         name = self.release.model.name
-        for run in self.trainer.runs.list(name, 5):
-            if run.status == "running":
-                self.trainer.runs.fail(run.id, f"{type(error).__name__}: {error}")
         evidence = {"trigger": why, "error": type(error).__name__}
         moment = f"{cause}/{self.clock.now()}"
         self.audit.record("training", name, "failed", str(error), by="loop", evidence=evidence, cause=moment)
@@ -136,7 +135,11 @@ class Loop:
             return self.trainer.start(model, self.dataset(), split(results)).id
 
         def train(results: Mapping[str, Any]) -> Any:
-            return self.trainer.finish(model, self.dataset(), split(results), results["start"]).number
+            try:
+                return self.trainer.finish(model, self.dataset(), split(results), results["start"]).number
+            except TenfoldError as error:
+                self.trainer.runs.fail(results["start"], f"{type(error).__name__}: {error}")
+                raise
 
         def gate(results: Mapping[str, Any]) -> Any:
             return self._judge(results["train"], split(results))
@@ -202,7 +205,9 @@ class Loop:
             return []
         days = (now - newest) // UNITS["d"]
         name = self.release.model.name
-        return [(f"schedule/{name}/{iso(newest)}", f"schedule: the last training was {days} days ago")]
+        return [
+            (f"schedule/{name}/{self._since(newest)}", f"schedule: the last training was {days} days ago")
+        ]
 
     def _degraded(self, now: int) -> list[tuple[str, str]]:
         """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
@@ -219,7 +224,7 @@ class Loop:
         resting = newest is not None and now - newest < self.release.cooldown_us
         if not asked or resting or self._failed_lately(now):
             return []
-        return [(f"degraded/{name}/{iso(asked[0].at)}", f"degraded: {asked[0].why}")]
+        return [(f"degraded/{name}/{self._since(asked[0].at)}", f"degraded: {asked[0].why}")]
 
     def _this_week(self, now: int) -> list[Decision]:
         found = self.audit.list(self.release.model.name, "monitor", len(self.release.monitors))
@@ -240,6 +245,10 @@ class Loop:
             evidence = verdict.evidence() | {"then": check.then}
             cause = f"{now // WEEK}/{check.text}/{check.window}"
             self.audit.record("monitor", model.name, state, why, by="loop", evidence=evidence, cause=cause)
+
+    def _since(self, moment: int) -> str:
+        """Return what tells one attempt from the next: the later of a moment and the newest failure."""
+        return iso(max(moment, self._newest("training") or moment))
 
     def _in_production_since(self) -> int | None:
         """Return when the version in production was made, for a model that a person trained and promoted."""
