@@ -19,7 +19,7 @@ def visible(records, at):
 
 def value(aggregate, records, at):
     """Return an aggregate over one key's records as of `at`; None for null."""
-    window, fn = aggregate.window, aggregate.fn
+    window, fn = aggregate.window.reach, aggregate.fn
     inside = [record for record in visible(records, at) if window is None or record["event"] > at - window]
     if aggregate.where is not None:
         inside = [record for record in inside if truth(aggregate.where, record)]

@@ -50,7 +50,7 @@ def meaning(expr, row, at):
     if expr.fn == "age":
         return float(at - values[0]) / values[1]
     if expr.fn in CALENDAR:
-        return calendar(expr.fn, values[0], expr.args[1])
+        return calendar(expr.fn, values[0], expr.args[1].args[0])
     return representable(STRICT[expr.fn](*values))
 
 

@@ -76,7 +76,11 @@ def each(change):
 
 
 def windows(change):
-    return each(lambda item: item if item.window is None else replace(item, window=change(item.window)))
+    def changed_size(item):
+        size = change(item.window.size)
+        return replace(item, window=replace(item.window, size=size))
+
+    return each(lambda item: item if item.window.reach is None else changed_size(item))
 
 
 def closed_window(patch):

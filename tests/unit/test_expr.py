@@ -97,8 +97,23 @@ def test_an_expression_knows_its_columns_and_aggregates():
             'for example window="10m" or window="30d".',
         ),
         (lambda: x.sum(window="99999999w"), 'window="99999999w" is longer than 1,000 years.'),
-        (lambda: count(window=None), 'count needs a window. Write for example window="30d".'),
-        (lambda: x.mean(window=None), 'mean needs a window. Write for example window="30d".'),
+        (
+            lambda: count(windw="1h"),
+            'count takes no "windw". Did you mean "window"? Known: include_self, offset, rows, session, where, window, zone.',
+        ),
+        (lambda: count(window="1h", rows=3), "count is over window and rows. Give one of them."),
+        (lambda: x.sum(rows=0), "sum: rows=0 is not a whole number from 1 to 10,000."),
+        (
+            lambda: x.sum(window="3h", zone="UTC"),
+            'sum: window="3h" with a zone is not whole days. Write for example window="7d".',
+        ),
+        (
+            lambda: x.sum(zone="UTC"),
+            'sum: zone="UTC" says whose days count. Give a window of days, such as window="7d".',
+        ),
+        (lambda: x.sum(include_self=1), "sum: include_self=1 is neither True nor False."),
+        (lambda: x.lag(-1), "lag(-1): write a whole number from 0 to 9,999."),
+        (lambda: x.approx_quantile(2), "approx_quantile: q=2 is not between 0 and 1."),
         (
             lambda: count(window="1h", where=True),
             'where of count is True, not an expression. Write for example col("amount").',

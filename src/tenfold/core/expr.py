@@ -12,48 +12,22 @@ Integers divide to floats; true and false count as 1 and 0 in arithmetic; text c
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
-from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.times import UNITS, duration
+from tenfold.core.errors import DefinitionError
+from tenfold.core.scalar import Scalar
+from tenfold.core.windows import AGGREGATES, Aggregates, Over, Window, window_of
 
 NUMERIC = ("int", "float", "bool")
-AGGREGATES = ("count", "sum", "mean", "min", "max", "last")
 LARGEST_LITERAL = 2**43
 """Constants keep within the limit that records have to keep."""
 
 AS_OF = "_as_of"
 """The column that holds the moment a feature is asked for; `age` reads it."""
 
-# name -> result type; "number" is int for ints and float otherwise, "same" the type of the inputs or, mixed, "number"
-FUNCTIONS = {
-    "add": "number",
-    "sub": "number",
-    "mul": "number",
-    "div": "float",
-    "neg": "number",
-    "abs": "number",
-    "eq": "bool",
-    "ne": "bool",
-    "lt": "bool",
-    "le": "bool",
-    "gt": "bool",
-    "ge": "bool",
-    "and": "bool",
-    "or": "bool",
-    "not": "bool",
-    "is_null": "bool",
-    "fill_null": "same",
-    "hour": "int",
-    "minute_of_day": "int",
-    "weekday": "int",
-    "month": "int",
-    "age": "float",
-}
-
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Expr:
+class Expr(Scalar, Aggregates):
     """A column expression; build it with `col`, `count`, `exists` and operators.
 
     Examples
@@ -66,7 +40,8 @@ class Expr:
     fn: str
     args: tuple[Any, ...] = ()
     where: "Expr | None" = None
-    window: int | None = None
+    window: Window | None = None
+    n: Any = 0
 
     def __bool__(self) -> bool:
         raise DefinitionError(
@@ -130,59 +105,11 @@ class Expr:
     def __invert__(self) -> "Expr":
         return _call("not", self)
 
-    def abs(self) -> "Expr":
-        """Return the absolute value."""
-        return _call("abs", self)
+    def _call(self, fn: str, *args: object) -> "Expr":
+        return _call(fn, self, *args)
 
-    def is_null(self) -> "Expr":
-        """Return whether the value is missing; never null itself."""
-        return _call("is_null", self)
-
-    def fill_null(self, value: object) -> "Expr":
-        """Return the value, or `value` where it is missing."""
-        return _call("fill_null", self, value)
-
-    def hour(self, zone: str = "UTC") -> "Expr":
-        """Return the hour of day, 0 to 23, in a time zone such as "America/New_York"."""
-        return Expr("hour", (self, _zone(zone)))
-
-    def minute_of_day(self, zone: str = "UTC") -> "Expr":
-        """Return the minutes since local midnight, 0 to 1439."""
-        return Expr("minute_of_day", (self, _zone(zone)))
-
-    def weekday(self, zone: str = "UTC") -> "Expr":
-        """Return the local day of the week, Monday = 0."""
-        return Expr("weekday", (self, _zone(zone)))
-
-    def month(self, zone: str = "UTC") -> "Expr":
-        """Return the local month, 1 to 12."""
-        return Expr("month", (self, _zone(zone)))
-
-    def age(self, unit: str = "s") -> "Expr":
-        """Return how long before the moment asked about this instant was, in units of ms, s, m, h, d or w."""
-        if unit not in UNITS:
-            raise DefinitionError(f'age("{unit}") is not a unit of time.{suggest(unit, UNITS)}')
-        return Expr("age", (self, lit(UNITS[unit])))
-
-    def sum(self, *, window: str, where: "Expr | None" = None) -> "Expr":
-        """Return the exact sum over a trailing window; null when there is no value."""
-        return _aggregate("sum", self, window, where)
-
-    def mean(self, *, window: str, where: "Expr | None" = None) -> "Expr":
-        """Return the mean over a trailing window, from the exact sum; null when there is no value."""
-        return _aggregate("mean", self, window, where)
-
-    def min(self, *, window: str, where: "Expr | None" = None) -> "Expr":
-        """Return the smallest value in a trailing window; null when there is no value."""
-        return _aggregate("min", self, window, where)
-
-    def max(self, *, window: str, where: "Expr | None" = None) -> "Expr":
-        """Return the largest value in a trailing window; null when there is no value."""
-        return _aggregate("max", self, window, where)
-
-    def last(self, *, window: str | None = None, where: "Expr | None" = None) -> "Expr":
-        """Return the value of the latest record by (event time, id), null values included."""
-        return _aggregate("last", self, window, where)
+    def _over(self, aggregate: str, over: Over, n: int = 0) -> "Expr":
+        return _aggregate(aggregate, self, over, n)
 
     @property
     def text(self) -> str:
@@ -227,9 +154,9 @@ def col(name: str) -> Expr:
     return Expr("col", (name,))
 
 
-def count(*, window: str, where: Expr | None = None) -> Expr:
-    """Return the number of records in a trailing window, 0 when there is none."""
-    return _aggregate("count", lit(1), window, where)
+def count(**over: Unpack[Over]) -> Expr:
+    """Return the number of records, 0 when there is none."""
+    return _aggregate("count", lit(1), over)
 
 
 def exists() -> Expr:
@@ -270,28 +197,17 @@ def _call(fn: str, *args: object) -> Expr:
     return Expr(fn, tuple(lit(arg) for arg in args))
 
 
-def _aggregate(fn: str, value: Expr, window: str | None, where: Expr | None) -> Expr:
+def _aggregate(fn: str, value: Expr, over: Over, n: Any = 0) -> Expr:
+    where = over.get("where")
     if where is not None:
         need(where, f"where of {fn}")
-    if window is None and fn != "last":
-        raise DefinitionError(f'{fn} needs a window. Write for example window="30d".')
+    window = window_of(fn, over)
     inner = [*value.aggregates(), *(where.aggregates() if where is not None else ())]
     if inner:
         raise DefinitionError(
             f"{fn} of {inner[0].text} aggregates an aggregate. Compute the inner one in a feature view of its own."
         )
-    return Expr(fn, (value,), where=where, window=None if window is None else duration(window, name="window"))
-
-
-def _zone(zone: str) -> str:
-    import zoneinfo
-
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        hint = suggest(str(zone), zoneinfo.available_timezones())
-        raise DefinitionError(f'"{zone}" is not a time zone.{hint}') from error
-    return zone
+    return Expr(fn, (value,), where, window, n)
 
 
 def need(value: object, where: str) -> None:
@@ -328,12 +244,10 @@ def _text(node: object) -> str:
     if node.fn in _SIGNS:
         return f"({_text(node.args[0])} {_SIGNS[node.fn]} {_text(node.args[1])})"
     inner = [_text(arg) for arg in node.args]
-    if node.window is not None:
-        inner.append(f"window={_span(node.window)}")
+    if node.n:
+        inner.append(repr(node.n))
+    if node.window is not None and node.window.text:
+        inner.append(node.window.text)
     if node.where is not None:
         inner.append(f"where={_text(node.where)}")
     return f"{node.fn}({', '.join(inner)})"
-
-
-def _span(us: int) -> str:
-    return f"{us // UNITS['ms']}ms" if us % UNITS["s"] else f"{us // UNITS['s']}s"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import AS_OF, FUNCTIONS, NUMERIC, Expr, need
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, need
+from tenfold.core.functions import FUNCTIONS
 
 
 def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
@@ -29,8 +30,9 @@ def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
             f"{where} uses {expr.text} where rows are computed one by one. Use it in a feature view."
         )
     inputs = [infer(arg, types, where) for arg in expr.args if isinstance(arg, Expr)]
+    shown = inputs[:1] if inputs[1:] == ["str"] else inputs  # a time zone is no column
     if not _fits(expr.fn, inputs):
-        raise DefinitionError(f"{where}: {expr.text} does not fit columns of type {' and '.join(inputs)}.")
+        raise DefinitionError(f"{where}: {expr.text} does not fit columns of type {' and '.join(shown)}.")
     if expr.fn == "age" and AS_OF not in types:
         raise DefinitionError(
             f"{where}: {expr.text} depends on the moment a feature is asked for. Use age in a feature, on the result of "
@@ -67,7 +69,7 @@ def _fits(fn: str, inputs: Sequence[str]) -> bool:
     if fn in ("and", "or", "not"):
         return both == {"bool"}
     if fn in ("hour", "minute_of_day", "weekday", "month"):
-        return both == {"time"}
+        return inputs[0] == "time"
     if fn == "age":
         return inputs[0] == "time"
     return fn == "is_null" or both <= set(NUMERIC)

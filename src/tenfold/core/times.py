@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, suggest
 
 UNITS = {
     "ms": 1_000,
@@ -97,3 +97,15 @@ def iso(us: int) -> str:
     '1970-01-01T00:00:00+00:00'
     """
     return to_datetime(us).isoformat()
+
+
+def time_zone(name: str) -> str:
+    """Return the name of a time zone that is known; DefinitionError names the nearest."""
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
+        hint = suggest(str(name), zoneinfo.available_timezones())
+        raise DefinitionError(f'"{name}" is not a time zone.{hint}') from error
+    return name

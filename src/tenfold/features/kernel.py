@@ -14,11 +14,13 @@ independent of order and batching, so one call over all history and one call per
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER
+from tenfold.core.windows import Window
 from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, join, split
 from tenfold.processing.frame import Column
 
@@ -54,11 +56,12 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """What to compute: a function of one input over one window in microseconds (None: all there is)."""
+    """What to compute: a function of one input over one window; `n` is its parameter, such as which lag."""
 
     fn: str
     input: int
-    window: int | None
+    window: Window
+    n: Any = 0
 
 
 def aggregate(
@@ -122,11 +125,11 @@ class _Windows:
     def column(self, item: Aggregate) -> Column:
         source = self.records.inputs[item.input]
         if item.fn == "last":
-            return self.last(source, item.window)
+            return self.last(source, item.window.reach)
         if item.fn == "count":
-            count = self.total(item.input, "member", item.window)
+            count = self.total(item.input, "member", item.window.reach)
             return Column("int", count, np.ones(len(count), dtype=np.bool_))
-        count = self.total(item.input, "count", item.window)
+        count = self.total(item.input, "count", item.window.reach)
         if item.fn in ("min", "max"):
             return self.extreme(source, item, count > 0)
         return self.sum(item, source, count)
@@ -136,10 +139,11 @@ class _Windows:
         self.check_range(item, source, count)
         if source.column.type == "float":
             values = join(
-                self.total(item.input, "high", item.window), self.total(item.input, "low", item.window)
+                self.total(item.input, "high", item.window.reach),
+                self.total(item.input, "low", item.window.reach),
             )
         else:
-            values = self.total(item.input, "whole", item.window)
+            values = self.total(item.input, "whole", item.window.reach)
         if item.fn == "mean":
             values = values.astype(np.float64) / np.maximum(count, 1)
         return Column("float" if values.dtype == np.float64 else "int", np.where(valid, values, 0), valid)
@@ -150,7 +154,7 @@ class _Windows:
         largest = float(np.abs(self.parts(item.input, "coarse")).max()) + 1.0 if most else 0.0
         if most < MAX_ROWS and most * largest < MAX_COARSE:
             return
-        total = np.abs(self.total(item.input, "coarse", item.window)) + count
+        total = np.abs(self.total(item.input, "coarse", item.window.reach)) + count
         if most >= MAX_ROWS or int(total.max()) >= MAX_COARSE:
             limit = "2^43" if source.column.type == "float" else "2^53"
             raise DefinitionError(
@@ -244,8 +248,8 @@ class _Windows:
         values = np.where(used, values, blank) + values.dtype.type(
             0
         )  # -0.0 and 0.0 are equal, and one of them is chosen
-        result = _range_extreme(values[self.rows], self.lo(item.window), self.hi, pick, blank)
-        for row, first, behind in zip(*self.overlay(item.window, used), strict=True):
+        result = _range_extreme(values[self.rows], self.lo(item.window.reach), self.hi, pick, blank)
+        for row, first, behind in zip(*self.overlay(item.window.reach, used), strict=True):
             pick(result[first:behind], values[row], out=result[first:behind])
         return Column("float" if values.dtype == np.float64 else "int", np.where(valid, result, 0), valid)
 

@@ -65,12 +65,12 @@ class Plan:
     @property
     def longest(self) -> int:
         """The longest window in microseconds, 0 when there is none."""
-        return max((item.window for item in self.aggregates if item.window is not None), default=0)
+        return max((item.window.reach or 0 for item in self.aggregates), default=0)
 
     @property
     def lifelong(self) -> tuple[int, ...]:
         """The inputs whose last value is needed however old it is."""
-        return tuple(sorted({item.input for item in self.aggregates if item.window is None}))
+        return tuple(sorted({item.input for item in self.aggregates if item.window.reach is None}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +238,8 @@ class _Compiler:
             raise DefinitionError(f"{where}: {node.fn} needs numbers, and {node.args[0].text} is {kind}.")
         place = self._input(node, kind)
         name = slot(len(self.aggregates))
-        self.aggregates.append(Aggregate(node.fn, place, node.window))
+        assert node.window is not None  # noqa: S101 - an aggregate has one
+        self.aggregates.append(Aggregate(node.fn, place, node.window, node.n))
         self._slots[node.text] = name
         self.types[name] = _result(node.fn, kind)
 

@@ -37,7 +37,7 @@ def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
         value = expr.args[0]
         return constant(literal(value), value, rows)
     if expr.fn in _CALENDAR:
-        return _calendar(expr.fn, evaluate(expr.args[0], frame, rows), expr.args[1])
+        return _calendar(expr.fn, evaluate(expr.args[0], frame, rows), expr.args[1].args[0])
     if expr.fn == "age":
         return _age(frame[AS_OF], evaluate(expr.args[0], frame, rows), expr.args[1].args[0])
     inputs = [evaluate(arg, frame, rows) for arg in expr.args]
