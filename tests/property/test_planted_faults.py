@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tenfold.core.times import FOREVER, UNITS
-from tenfold.features import kernel, records, state
+from tenfold.features import kernel, parts, sums, windowed, records, state
 from tenfold.monitoring.skew import skew
 from tenfold.processing import evaluate
 from tenfold.processing.conform import KNOWN
@@ -128,32 +128,29 @@ def smallest_for_largest(patch):
 
 
 def prefix_off_by_one(patch):
-    truth = kernel._Windows.total
+    truth = windowed.Windowed.bounds
 
-    def total(self, place, part, window):
-        self.lo(window)
-        right, self.hi = self.hi, np.maximum(self.hi - 1, self.lo(window))
-        result = truth(self, place, part, window)
-        self.hi = right
-        return result
+    def bounds(self, place, window):
+        lo, hi = truth(self, place, window)
+        return lo, np.maximum(hi - 1, lo)
 
-    patch.setattr(kernel._Windows, "total", total)
+    patch.setattr(windowed.Windowed, "bounds", bounds)
 
 
 def carry_forgotten(patch):
     mask = (1 << 43) - 1
-    patch.setattr(kernel, "join", lambda high, low: high / 2.0**20 + (low & mask) / 2.0**63)
+    patch.setattr(sums, "join", lambda high, low: high / 2.0**20 + (low & mask) / 2.0**63)
 
 
 def low_limb_dropped(patch):
-    truth = kernel.split
-    patch.setattr(kernel, "split", lambda values: (truth(values)[0], np.zeros(len(values), dtype=np.int64)))
+    truth = parts.split
+    patch.setattr(parts, "split", lambda values: (truth(values)[0], np.zeros(len(values), dtype=np.int64)))
 
 
 def null_counted(patch):
-    truth = kernel._Windows._integers
+    truth = parts.Parts._integers
     patch.setattr(
-        kernel._Windows,
+        parts.Parts,
         "_integers",
         lambda self, place, part: truth(self, place, "member" if part == "count" else part),
     )
@@ -178,7 +175,7 @@ def second_key_ignored(patch):
 
 
 def utc_for_local(patch):
-    patch.setattr(evaluate, "_offsets", lambda zone, moments: np.zeros(len(moments), dtype=np.int64))
+    patch.setattr(evaluate, "offsets", lambda zone, moments: np.zeros(len(moments), dtype=np.int64))
 
 
 def age_in_seconds(patch):

@@ -51,6 +51,8 @@ def _needed(view: FeatureView, rows: Rows, arrival: int) -> np.ndarray:
     source = view.source.root
     settled = arrival - source.lateness_us - source.delay_us
     keep = rows.event >= settled - view.plan.longest
+    if view.plan.endless:
+        keep[:] = True
     for place in view.plan.lifelong:
         older = np.flatnonzero(rows.inputs[place].member & (rows.event < settled) & (rows.until >= settled))
         final = np.flatnonzero((rows.known[older] < settled) & (rows.until[older] == FOREVER))

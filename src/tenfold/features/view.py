@@ -1,16 +1,21 @@
 """Entities and feature views: what the user declares, compiled once into what the kernel computes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from tenfold.core.errors import DefinitionError, NotFound, suggest
 from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
-from tenfold.features.kernel import Aggregate
+from tenfold.core.windows import Window
+from tenfold.features.decay import LIFE
+from tenfold.features.inputs import Aggregate
 from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
+
+_ANY_TYPE = ("count", "first", "last", "lag", "n_unique", "mode", "approx_n_unique")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,19 @@ class Plan:
         return max((item.window.reach or 0 for item in self.aggregates), default=0)
 
     @property
+    def endless(self) -> bool:
+        """Whether a record of any age may count, beyond the last one."""
+        return any(
+            item.window.reach is None and (item.fn != "last" or item.window.kind != "all")
+            for item in self.aggregates
+        )
+
+    @property
+    def includes_self(self) -> bool:
+        """Whether the row that is asked for counts."""
+        return any(item.window.include_self for item in self.aggregates)
+
+    @property
     def lifelong(self) -> tuple[int, ...]:
         """The inputs whose last value is needed however old it is."""
         return tuple(sorted({item.input for item in self.aggregates if item.window.reach is None}))
@@ -117,7 +135,7 @@ class FeatureView:
 
     name: str
     source: Source = field(kw_only=True)
-    features: Mapping[str, Expr] = field(kw_only=True)
+    features: Mapping[str, Any] = field(kw_only=True)
     entity: Entity | None = field(default=None, kw_only=True)
     plan: Plan = field(init=False, repr=False)
 
@@ -125,6 +143,7 @@ class FeatureView:
         check_name("feature view", self.name)
         if not self.features:
             raise DefinitionError(f'feature view "{self.name}" has no features.')
+        object.__setattr__(self, "features", _expanded(self.features))
         for name, expr in self.features.items():
             check_name("feature", name)
             need(expr, self._where(name))
@@ -234,12 +253,11 @@ class _Compiler:
         if node.where is not None and infer(node.where, self._fields, where) != "bool":
             raise DefinitionError(f"{where}: where={node.where.text} is not a condition.")
         kind = infer(node.args[0], self._fields, where)
-        if node.fn not in ("last", "count") and kind not in NUMERIC:
+        if node.fn not in _ANY_TYPE and kind not in NUMERIC:
             raise DefinitionError(f"{where}: {node.fn} needs numbers, and {node.args[0].text} is {kind}.")
         place = self._input(node, kind)
         name = slot(len(self.aggregates))
-        assert node.window is not None  # noqa: S101 - an aggregate has one
-        self.aggregates.append(Aggregate(node.fn, place, node.window, node.n))
+        self.aggregates.append(Aggregate(node.fn, place, _limited(node), node.n))
         self._slots[node.text] = name
         self.types[name] = _result(node.fn, kind)
 
@@ -258,8 +276,30 @@ def slot(place: int) -> str:
 
 
 def _result(fn: str, kind: str) -> str:
-    if fn == "count":
+    if fn in ("count", "n_unique"):
         return "int"
-    if fn == "mean":
-        return "float"
-    return "int" if kind == "bool" and fn != "last" else kind
+    if fn in ("sum", "min", "max"):
+        return "int" if kind == "bool" else kind
+    return kind if fn in ("first", "last", "lag", "mode") else "float"
+
+
+def _limited(node: Expr) -> Window:
+    """Return the window of an aggregate; a decayed sum ends where its values count nothing."""
+    window = node.window or Window()
+    if node.fn == "decayed_sum" and window.kind in ("all", "time"):
+        life = LIFE * node.n
+        return replace(window, kind="time", size=min(window.size or life, life))
+    return window
+
+
+def _expanded(features: Mapping[str, Any]) -> dict[str, Expr]:
+    """Return features with a list such as `last_n` gives spread over numbered names."""
+    found: dict[str, Expr] = {}
+    for name, value in features.items():
+        many = isinstance(value, list)
+        for place, expr in enumerate(value if many else [value], start=1):
+            one = f"{name}_{place}" if many else name
+            if one in found:
+                raise DefinitionError(f'two features are named "{one}". Rename "{name}".')
+            found[one] = expr
+    return found

@@ -134,7 +134,7 @@ _CALENDAR = ("hour", "minute_of_day", "weekday", "month")
 
 
 def _calendar(fn: str, item: Column, zone: str) -> Column:
-    local = item.values + _offsets(zone, item.values)
+    local = item.values + offsets(zone, item.values)
     if fn == "hour":
         values = local // UNITS["h"] % 24
     elif fn == "minute_of_day":
@@ -147,7 +147,7 @@ def _calendar(fn: str, item: Column, zone: str) -> Column:
     return Column("int", np.where(item.valid, values, 0), item.valid)
 
 
-def _offsets(zone: str, moments: np.ndarray) -> np.ndarray:
+def offsets(zone: str, moments: np.ndarray) -> np.ndarray:
     """Return how far local time is ahead of UTC at each moment, in microseconds."""
     hours, place = np.unique(moments // UNITS["h"], return_inverse=True)
     edges = [(hour, hour + UNITS["h"] - 1) for hour in (hours * UNITS["h"]).tolist()]

@@ -1,0 +1,106 @@
+"""Exact sums of squares, and the variance from them by one fixed formula.
+
+A square is rounded once to a float64 and then summed exactly, as three whole numbers of 43 bits:
+x * x = a * 2^28 + b * 2^-15 + c * 2^-58. So |x| may be up to 2^35, and what is below 2^-58 of a square is rounded once.
+
+The variance is (n * S2 - S1 * S1) / (n * (n - 1)). Its numerator is computed with twice the digits of a float64 (Dekker,
+"A floating-point technique for extending the available precision", 1971), so a large mean does not eat a small variance.
+Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tenfold.features.limbs import LOW_BITS
+
+LARGEST = 2.0**35
+UNITS = (2.0**28, 2.0**-15, 2.0**-58)
+_MASK = (1 << LOW_BITS) - 1
+_SPLITTER = 2.0**27 + 1.0
+
+Double = tuple[np.ndarray, np.ndarray]
+"""A number as the unevaluated sum of two floats."""
+
+
+def square_limbs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the squares of float64 values as three int64 limbs, shape (n,) each."""
+    square = values * values
+    high = np.floor(square / UNITS[0])
+    rest = square - high * UNITS[0]
+    middle = np.floor(rest / UNITS[1])
+    low = np.rint((rest - middle * UNITS[1]) / UNITS[2])
+    return high.astype(np.int64), middle.astype(np.int64), low.astype(np.int64)
+
+
+def variance(
+    count: np.ndarray, sums: Sequence[tuple[np.ndarray, float]], squares: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the sample variance from exact sums; 0 where there are fewer than two values.
+
+    Parameters
+    ----------
+    count
+        int64, shape (n,).
+    sums
+        The sum of the values as int64 limbs with their units.
+    squares
+        The summed limbs of `square_limbs`.
+
+    Examples
+    --------
+    >>> limbs = [part.sum(keepdims=True) for part in square_limbs(np.array([1.0, 2.0, 4.0]))]
+    >>> variance(np.array([3]), [(np.array([7]), 1.0)], limbs)
+    array([2.33333333])
+    """
+    high, middle, low = squares
+    middle = middle + (low >> LOW_BITS)
+    carried = (high + (middle >> LOW_BITS), middle & _MASK, low & _MASK)
+    n = np.maximum(count, 2).astype(np.float64)
+    total = _double(sums)
+    over = _times(_double(list(zip(carried, UNITS, strict=True))), (n, np.zeros_like(n)))
+    square = _times(total, total)
+    high_part, low_part = _plus(over, (-square[0], -square[1]))
+    found = np.maximum((high_part + low_part) / (n * (n - 1.0)), 0.0)
+    return np.where(count > 1, found, 0.0)
+
+
+def _double(limbs: Sequence[tuple[np.ndarray, float]]) -> Double:
+    """Return limbs in given units as one number; each limb is two floats without loss."""
+    total: Double = (np.zeros(len(limbs[0][0])), np.zeros(len(limbs[0][0])))
+    for limb, unit in limbs:
+        above = (limb >> 32).astype(np.float64) * 2.0**32
+        below = (limb & 0xFFFFFFFF).astype(np.float64)
+        total = _plus(total, _sum(above * unit, below * unit))
+    return total
+
+
+def _sum(a: np.ndarray, b: np.ndarray) -> Double:
+    """Return a + b and what its rounding lost."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _plus(a: Double, b: Double) -> Double:
+    total, lost = _sum(a[0], b[0])
+    return _sum(total, lost + (a[1] + b[1]))
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> Double:
+    """Return a * b and what its rounding lost."""
+    total = a * b
+    a_high, a_low = _halves(a)
+    b_high, b_low = _halves(b)
+    return total, ((a_high * b_high - total) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _halves(a: np.ndarray) -> Double:
+    scaled = a * _SPLITTER
+    high = scaled - (scaled - a)
+    return high, a - high
+
+
+def _times(a: Double, b: Double) -> Double:
+    total, lost = _product(a[0], b[0])
+    return _sum(total, lost + (a[0] * b[1] + a[1] * b[0]))

@@ -1,0 +1,115 @@
+"""What is summed, compared and counted of an input: whole numbers, one array per use, made once per call."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from tenfold.core.errors import DefinitionError
+from tenfold.features.inputs import Input
+from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
+from tenfold.features.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.moments import square_limbs
+from tenfold.processing.frame import Column
+
+
+class Parts:
+    """The rows of a call, records first and then the rows asked for, as the arrays that aggregates are made from."""
+
+    def __init__(self, inputs: Sequence[Input], event: np.ndarray) -> None:
+        self._inputs, self.event = inputs, event
+        self.integers = cache(self._integers)
+        self.all_ones = cache(self._all_ones)
+        self.codes = cache(self._codes)
+        self.used = cache(self._used)
+        self._largest = cache(self._find_largest)
+
+    def column(self, place: int) -> Column:
+        """Return the values of an input."""
+        return self._inputs[place].column
+
+    def type(self, place: int) -> str:
+        """Return the type of an input's values."""
+        return self._inputs[place].column.type
+
+    def member(self, place: int) -> np.ndarray:
+        """Return which rows take part."""
+        return self._inputs[place].member
+
+    def _used(self, place: int) -> np.ndarray:
+        """Return which rows take part with a value."""
+        return self.member(place) & self.column(place).valid
+
+    def _integers(self, place: int, part: str) -> np.ndarray:
+        """Return the int64 values that are summed for one input: 0 where a row does not take part."""
+        if part == "member":
+            return self.member(place).astype(np.int64)
+        if part == "count":
+            return self.used(place).astype(np.int64)
+        values = self._values(place)
+        if part == "coarse":
+            return coarse(values)
+        if part == "whole":
+            return values.astype(np.int64)
+        if part in ("high", "low"):
+            both = split(values.astype(np.float64))
+            return both[part == "low"]
+        return square_limbs(values.astype(np.float64))[int(part[-1])]
+
+    def _values(self, place: int) -> np.ndarray:
+        column, used = self.column(place), self.used(place)
+        return column.values if used.all() else np.where(used, column.values, 0)
+
+    def _all_ones(self, place: int, part: str) -> bool:
+        """Return whether a part is 1 in all rows, so that counting is a difference of positions."""
+        return bool((self.member(place) if part == "member" else self.used(place)).all())
+
+    def comparable(self, place: int, fn: str) -> tuple[np.ndarray, float]:
+        """Return values to compare, those that do not take part being `blank`; -0.0 is 0.0."""
+        column = self.column(place)
+        values = column.values.astype(np.float64 if column.type == "float" else np.int64)
+        limits = (
+            (-np.inf, np.inf) if column.type == "float" else (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+        )
+        blank = limits[fn == "min"]
+        return np.where(self.used(place), values, blank) + values.dtype.type(0), blank
+
+    def _codes(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return per row a code, equal for equal values, and the rank of its value; any for rows without one."""
+        column = self.column(place)
+        if column.type != "str":
+            _, codes = np.unique(column.values + column.values.dtype.type(0), return_inverse=True)
+            return codes, codes
+        codes, distinct = column.coded
+        texts = ["" if text is None else text for text in distinct.to_pylist()]
+        ranks = np.empty(len(texts), dtype=np.int64)
+        ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
+        return codes.astype(np.int64), ranks[codes]
+
+    def _find_largest(self, place: int) -> tuple[float, float]:
+        """Return the largest magnitude of an input, and of its coarse values."""
+        values = self._values(place)
+        if not len(values):
+            return 0.0, 0.0
+        return float(np.abs(values).max()), float(np.abs(self.integers(place, "coarse")).max()) + 1.0
+
+    def check_sum(self, place: int, count: np.ndarray, total: Callable[[], np.ndarray]) -> None:
+        """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
+        most = int(count.max(initial=0))
+        if most < MAX_ROWS and most * self._largest(place)[1] < MAX_COARSE:
+            return
+        if most >= MAX_ROWS or int((np.abs(total()) + count).max()) >= MAX_COARSE:
+            limit = "2^43" if self.type(place) == "float" else "2^53"
+            raise DefinitionError(
+                f"{self._inputs[place].name}: a window of {most:,} values cannot be summed exactly (up to 2^20 values, sum below {limit}). "
+                "Shorten the window, or divide the column by a constant in a Derived source."
+            )
+
+    def check_square(self, place: int, count: np.ndarray) -> None:
+        """Refuse a variance of values whose squares cannot be summed exactly."""
+        most = int(count.max(initial=0))
+        if most >= MAX_ROWS or (most and self._largest(place)[0] >= LARGEST_SQUARED):
+            raise DefinitionError(
+                f"{self._inputs[place].name}: the squares of {most:,} values up to {self._largest(place)[0]:g} cannot be summed "
+                "exactly (up to 2^20 values below 2^35). Shorten the window, or divide the column by a constant in a Derived source."
+            )

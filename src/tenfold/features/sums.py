@@ -1,0 +1,57 @@
+"""Counts, sums, means and variances: one fixed formula each of exact whole numbers."""
+
+import numpy as np
+
+from tenfold.features.inputs import Aggregate
+from tenfold.features.limbs import join
+from tenfold.features.moments import UNITS, variance
+from tenfold.features.windowed import Windowed
+from tenfold.processing.frame import Column
+
+
+def count(windowed: Windowed, item: Aggregate) -> Column:
+    """Return how many records take part."""
+    found = windowed.total(item, "member")
+    return Column("int", found, np.ones(len(found), dtype=np.bool_))
+
+
+def sum_(windowed: Windowed, item: Aggregate) -> Column:
+    """Return the sum of the values, null when there is none."""
+    count = windowed.total(item, "count")
+    return _column(_total(windowed, item, count), count > 0)
+
+
+def mean(windowed: Windowed, item: Aggregate) -> Column:
+    """Return the float of the sum divided by the number of values."""
+    count = windowed.total(item, "count")
+    total = _total(windowed, item, count).astype(np.float64)
+    return _column(total / np.maximum(count, 1), count > 0)
+
+
+def var(windowed: Windowed, item: Aggregate) -> Column:
+    """Return the sample variance, null for fewer than two values."""
+    count = windowed.total(item, "count")
+    windowed.parts.check_square(item.input, count)
+    if windowed.parts.type(item.input) == "float":
+        sums = [(windowed.total(item, "high"), 2.0**-20), (windowed.total(item, "low"), 2.0**-63)]
+    else:
+        sums = [(windowed.total(item, "whole"), 1.0)]
+    squares = [windowed.total(item, f"square{place}") for place in range(len(UNITS))]
+    return _column(variance(count, sums, squares), count > 1)
+
+
+def std(windowed: Windowed, item: Aggregate) -> Column:
+    """Return the square root of the variance."""
+    found = var(windowed, item)
+    return Column("float", np.sqrt(found.values), found.valid)
+
+
+def _total(windowed: Windowed, item: Aggregate, count: np.ndarray) -> np.ndarray:
+    windowed.parts.check_sum(item.input, count, lambda: windowed.total(item, "coarse"))
+    if windowed.parts.type(item.input) == "float":
+        return join(windowed.total(item, "high"), windowed.total(item, "low"))
+    return windowed.total(item, "whole")
+
+
+def _column(values: np.ndarray, valid: np.ndarray) -> Column:
+    return Column("float" if values.dtype == np.float64 else "int", np.where(valid, values, 0), valid)
