@@ -1,9 +1,11 @@
 """Exact sums of squares, and the variance from them by one fixed formula.
 
 A square is rounded once to a float64 and then summed exactly, as three whole numbers of 43 bits:
-x * x = a * 2^28 + b * 2^-15 + c * 2^-58. So |x| may be up to 2^35, and what is below 2^-58 of a square is rounded once.
+x * x = a * 2^28 + b * 2^-15 + c * 2^-58. So |x| may be up to 2^35, and what is below 2^-58 of a square is rounded once. Squares
+of whole numbers below 2^31 are not rounded at all.
 
-The variance is (n * S2 - S1 * S1) / (n * (n - 1)). Its numerator is computed with twice the digits of a float64 (Dekker,
+The variance is (n * S2 - S1 * S1) / (n * (n - 1)), and 0 for floats where the numerator is at most n * S2 * 2^-51: that is
+what the rounding of squares may leave, for example of equal values. Its numerator is computed with twice the digits of a float64 (Dekker,
 "A floating-point technique for extending the available precision", 1971), so a large mean does not eat a small variance.
 Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
 """
@@ -24,13 +26,22 @@ Double = tuple[np.ndarray, np.ndarray]
 
 
 def square_limbs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the squares of float64 values as three int64 limbs, shape (n,) each."""
+    """Return the squares of float64 or int64 values as three int64 limbs, shape (n,) each."""
+    if values.dtype == np.int64:
+        return _whole_squares(values)
     square = values * values
     high = np.floor(square / UNITS[0])
     rest = square - high * UNITS[0]
     middle = np.floor(rest / UNITS[1])
     low = np.rint((rest - middle * UNITS[1]) / UNITS[2])
     return high.astype(np.int64), middle.astype(np.int64), low.astype(np.int64)
+
+
+def _whole_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    small = np.abs(values) < 2**31
+    square = np.where(small, values, 0) ** 2
+    high, middle, low = square_limbs(np.where(small, 0, values).astype(np.float64))
+    return high + (square >> 28), middle + ((square & (2**28 - 1)) << 15), low
 
 
 def variance(
@@ -61,8 +72,9 @@ def variance(
     over = _times(_double(list(zip(carried, UNITS, strict=True))), (n, np.zeros_like(n)))
     square = _times(total, total)
     high_part, low_part = _plus(over, (-square[0], -square[1]))
-    found = np.maximum((high_part + low_part) / (n * (n - 1.0)), 0.0)
-    return np.where(count > 1, found, 0.0)
+    numerator = high_part + low_part
+    noise = over[0] * 2.0**-51 if len(sums) > 1 else 0.0  # floats come as two limbs
+    return np.where((count > 1) & (numerator > noise), numerator / (n * (n - 1.0)), 0.0)
 
 
 def _double(limbs: Sequence[tuple[np.ndarray, float]]) -> Double:

@@ -54,7 +54,7 @@ class Parts:
         if part in ("high", "low"):
             both = split(values.astype(np.float64))
             return both[part == "low"]
-        return square_limbs(values.astype(np.float64))[int(part[-1])]
+        return square_limbs(values if self.type(place) == "float" else values.astype(np.int64))[int(part[-1])]
 
     def _values(self, place: int) -> np.ndarray:
         column, used = self.column(place), self.used(place)

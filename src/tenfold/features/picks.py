@@ -1,5 +1,7 @@
 """Aggregates that pick: the least and greatest value, the first, last and most frequent, and how many there are."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tenfold.features.inputs import Aggregate
@@ -107,7 +109,12 @@ def mode(windowed: Windowed, item: Aggregate) -> Column:
         lambda rows: rows.keep(used[rows.rows]).ranked(codes, ranks, item.n),
         everything,
     )
-    return _values(windowed, item, found)
+    values = _values(windowed, item, found)
+    return (
+        values
+        if values.type == "str"
+        else replace(values, values=values.values + values.values.dtype.type(0))
+    )
 
 
 def _values(windowed: Windowed, item: Aggregate, rows: np.ndarray) -> Column:
