@@ -208,7 +208,7 @@ def range_extremes(
     for level in range(1, top + 1):
         for result, order, edge, (lo, hi) in zip(results, orders, edges, bounds, strict=True):
             rows = order[edge[level - 1] : edge[level]]
-            result[rows] = pick(table[lo[rows]], table[hi[rows] - width])
+            result[rows] = pick(table.take(lo.take(rows)), table.take(hi.take(rows) - width))
         table, width = pick(table[:-width], table[width:]), width * 2
     return results
 
@@ -221,7 +221,12 @@ def bit_lengths(numbers: np.ndarray) -> np.ndarray:
     >>> bit_lengths(np.array([0, 1, 2, 3, 4])).tolist()
     [0, 1, 2, 2, 3]
     """
+    if int(numbers.max(initial=0)) < len(_BITS):
+        return _BITS.take(numbers)
     return np.frexp(numbers.astype(np.float64))[1].astype(np.int8)
+
+
+_BITS = np.frexp(np.arange(1 << 17, dtype=np.float64))[1].astype(np.int8)
 
 
 def _worst(dtype: np.dtype, pick: np.ufunc) -> float:

@@ -48,10 +48,14 @@ def std(windowed: Windowed, item: Aggregate) -> Column:
 
 def _total(windowed: Windowed, item: Aggregate, count: np.ndarray) -> np.ndarray:
     windowed.parts.check_sum(item.input, count, lambda: windowed.total(item, "coarse"))
-    if windowed.parts.type(item.input) == "float":
-        return join(windowed.total(item, "high"), windowed.total(item, "low"))
-    return windowed.total(item, "whole")
+    if windowed.parts.type(item.input) != "float":
+        return windowed.total(item, "whole")
+    key = (item.input, item.window)
+    if key not in windowed.floats:
+        windowed.floats[key] = join(windowed.total(item, "high"), windowed.total(item, "low"))
+    return windowed.floats[key]
 
 
 def _column(values: np.ndarray, valid: np.ndarray) -> Column:
-    return Column("float" if values.dtype == np.float64 else "int", np.where(valid, values, 0), valid)
+    shown = values if valid.all() else np.where(valid, values, 0)
+    return Column("float" if values.dtype == np.float64 else "int", shown, valid)

@@ -36,6 +36,8 @@ class Windowed:
         self._no_rows = OwnRows(self.size, self.parts.event, None)
         self._totals: dict[tuple[int, str, Window], np.ndarray] = {}
         self.extremes: dict[tuple[int, str], dict[Window, np.ndarray]] = {}
+        self.floats: dict[tuple[int, Window], np.ndarray] = {}
+        self._ends: dict[tuple[int, str, int], np.ndarray] = {}
         self._prefixes: dict[tuple[int, str], np.ndarray] = {}
         self._bounds: dict[tuple[int, Window], tuple[np.ndarray, np.ndarray]] = {}
         self._slow: dict[tuple[Window, bool], np.ndarray] = {}
@@ -139,12 +141,19 @@ class Windowed:
             result = hi - lo
         else:
             prefix = self._prefix(item.input, part, values)
-            result = prefix[hi] - prefix[lo]
+            result = self._upto(item, part, prefix, hi) - prefix.take(lo)
         if item.window.kind in INTERVALS:
             add_over(self.ranges.loose(item.window), values, result)
         if item.window.include_self and self.own is not None:
             result = result + values[self.size :]
         return self.by_list(item, result, lambda rows: rows.total(values), self.slow(item))
+
+    def _upto(self, item: Aggregate, part: str, prefix: np.ndarray, hi: np.ndarray) -> np.ndarray:
+        """Return the prefix sums at the upper ends, which windows without an offset share."""
+        key = (item.input, part, item.window.offset)
+        if key not in self._ends:
+            self._ends[key] = prefix.take(hi)
+        return self._ends[key]
 
     def _prefix(self, place: int, part: str, values: np.ndarray) -> np.ndarray:
         if (place, part) not in self._prefixes:
