@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tenfold.core.times import FOREVER, UNITS
-from tenfold.features import kernel, parts, sums, windowed, records, state
+from tenfold.features import kernel, parts, records, state, sums, windowed
 from tenfold.monitoring.skew import skew
 from tenfold.processing import evaluate
 from tenfold.processing.conform import KNOWN

@@ -265,6 +265,13 @@ class Model:
                     f'source is "{view.source.name}" and the spine is "{self.spine.name}". Declare it over the spine.'
                 )
 
+        for view in self.stored:
+            if view.plan.includes_self and (view.source.root is not self.spine.root or self.lead is not None):
+                raise DefinitionError(
+                    f'model "{self.name}": view "{view.name}" counts the row that is asked for (include_self), so the rows to '
+                    f'predict must be those of its source "{view.source.root.name}", without a lead.'
+                )
+
     def _types(self) -> dict[str, str]:
         types = {
             f"{view.name}.{name}": kind for view in self.stored for name, kind in view.plan.types.items()
