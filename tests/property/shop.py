@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import FOREVER, UNITS, to_datetime, to_us
+from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
@@ -16,7 +17,7 @@ from tenfold.serving.service import Loaded, Service
 from tenfold.sources.base import Log
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import offline
-from tenfold.store.materialize import LakeSink, StateSink, read_frame
+from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
 from tenfold.training.package import Manifest, Package

@@ -10,11 +10,12 @@ from tenfold import Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 from tenfold.core.times import UNITS, to_us
+from tenfold.processing.batches import read_frame
 from tenfold.processing.ingest import ingest
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import materialize
-from tenfold.store.materialize import LakeSink, StateSink, read_frame
+from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import group_name

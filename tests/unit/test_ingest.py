@@ -10,12 +10,13 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, SchemaError, Unavailable
 from tenfold.core.times import to_us
 from tenfold.processing import ingest as module
+from tenfold.processing.batches import read_frame, to_table
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.ingest import Ingested, ingest, to_table
+from tenfold.processing.ingest import Ingested, ingest
 from tenfold.processing.quarantine import SCHEMA, Quarantine
 from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLog
-from tenfold.store.materialize import StateSink, read_frame
+from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
 

@@ -8,7 +8,7 @@ import pytest
 from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
-from tenfold.processing.ingest import to_bytes, to_table
+from tenfold.processing.batches import to_bytes, to_table
 from tenfold.serving.predictions import (
     BATCH,
     ONLINE,

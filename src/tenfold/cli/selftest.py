@@ -8,12 +8,12 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.expr import col, count
 from tenfold.core.times import UNITS, to_datetime, to_us
 from tenfold.features.view import Entity, FeatureView
+from tenfold.processing.batches import HISTORY, read_frame, to_bytes
 from tenfold.processing.conform import conform
 from tenfold.processing.frame import column, to_arrow
-from tenfold.processing.ingest import HISTORY, to_bytes
 from tenfold.sources.declare import Events
 from tenfold.sources.memory import MemoryLog
-from tenfold.store.materialize import StateSink, read_frame
+from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import features
 from tenfold.store.online import lookup

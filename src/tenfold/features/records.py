@@ -10,13 +10,12 @@ from tenfold.core.expr import AS_OF
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel import Input, Records
 from tenfold.features.view import FeatureView, slot
+from tenfold.processing.batches import ARRIVAL as ARRIVAL
+from tenfold.processing.batches import OFFSET as OFFSET
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame, joint_codes
-
-OFFSET = "_offset"
-ARRIVAL = "_arrival"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _needed(view: FeatureView, rows: Rows, arrival: int) -> np.ndarray:
     push out today's. So the outcome depends on the records and not on the clock.
     """
     source = view.source.root
-    settled = arrival - source.lateness_us - source.delay_us
+    settled = arrival - source.look_back_us - source.delay_us
     keep = rows.event >= settled - view.plan.longest
     if view.plan.endless:
         keep[:] = True

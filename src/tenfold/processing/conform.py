@@ -6,7 +6,7 @@ as rows, so a table and a list of the same rows are decided alike.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -57,7 +57,7 @@ class Misfit(TenfoldError):
     """A value does not fit its field: the reason of a reject. Reasons name fields and types, not values: few are many."""
 
 
-def conform(source: Events, data: Any) -> Conformed:
+def conform(source: Events, data: Any, *, arrival: int | None = None) -> Conformed:
     """Split data into the rows that fit a source and the rows that do not.
 
     NaN, NaT and NA are nulls; a float that is whole fits an int; digits of an instant below a microsecond are dropped.
@@ -69,6 +69,9 @@ def conform(source: Events, data: Any) -> Conformed:
         Rows (a list of dicts, or one dict), an Arrow table, any data frame with the Arrow interface (pandas, Polars,
         DuckDB), or a path to a .parquet, .csv, .json or .ndjson file. Lines of a file that cannot be split count as rows
         after its last one.
+    arrival
+        When the rows arrive (0: each when it was known), to set aside those that come later than the source's lateness;
+        None lets all pass.
 
     Raises
     ------
@@ -83,8 +86,8 @@ def conform(source: Events, data: Any) -> Conformed:
         data = given(data, types_of(source.fields))
     if isinstance(data, Given):
         _check_columns(source, data.names)
-        return _finish(source, *_from_table(source, data), data.row)
-    return _finish(source, *_from_rows(source, data), data.__getitem__)
+        return _finish(source, *_from_table(source, data), data.row, arrival)
+    return _finish(source, *_from_rows(source, data), data.__getitem__, arrival)
 
 
 def _check_columns(source: Events, names: Sequence[str]) -> None:
@@ -304,23 +307,32 @@ def _finish(
     places: np.ndarray,
     rejects: list[Reject],
     originals: Callable[[int], Any],
+    arrival: int | None,
 ) -> Conformed:
     rows = len(places)
+    known = frame[source.known].values if source.known else frame[source.time].values + source.delay_us
+    frame[KNOWN] = Column("int", known.astype(np.int64), np.ones(rows, dtype=np.bool_))
     keep = np.ones(rows, dtype=np.bool_)
-    for reason, condition in source.valid.items():
-        result = evaluate(condition, frame, rows)
-        broken = keep & result.valid & ~result.values
-        rejects += [
-            Reject(int(places[at]), originals(int(places[at])), f"not true: {reason}")
-            for at in np.flatnonzero(broken)
-        ]
+    for reason, broken in _broken(source, frame, arrival):
+        new = keep & broken
+        rejects += [Reject(int(places[at]), originals(int(places[at])), reason) for at in np.flatnonzero(new)]
         keep &= ~broken
     if not keep.all():
         frame = {name: item.take(keep) for name, item in frame.items()}
         rows = int(keep.sum())
-    known = frame[source.known].values if source.known else frame[source.time].values + source.delay_us
-    frame[KNOWN] = Column("int", known.astype(np.int64), np.ones(rows, dtype=np.bool_))
     return Conformed(frame, rows, sorted(rejects, key=lambda reject: reject.place))
+
+
+def _broken(source: Events, frame: Frame, arrival: int | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the rules of a source that rows break: the reason, and which rows."""
+    rows = len(frame[KNOWN])
+    for reason, condition in source.valid.items():
+        result = evaluate(condition, frame, rows)
+        yield f"not true: {reason}", result.valid & ~result.values
+    if arrival is not None and source.lateness_us is not None:
+        due = frame[source.time].values + source.delay_us + source.lateness_us
+        reason = f'arrived later than lateness="{source.lateness}" after "{source.time}"'
+        yield reason, np.maximum(frame[KNOWN].values, arrival) > due
 
 
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:

@@ -88,12 +88,15 @@ Source = Events | Derived
 
 
 def apply(source: Source, frame: Frame, rows: int) -> tuple[dict[str, Column], Column | None]:
-    """Return the frame with derived columns, and which rows meet every `where` (None: all of them).
+    """Return the frame with derived columns, and which rows are records of the source (None: all of them).
 
-    Rows that do not meet it stay in place: a correction may have moved a record out, and that must end the old one.
+    Those are the rows that meet every `where` and do not delete a record. Rows that do not meet it stay in place: a correction may have moved a record out, and that must end the old one.
     """
     if isinstance(source, Events):
-        return dict(frame), None
+        if source.deleted is None:
+            return dict(frame), None
+        gone = frame[source.deleted]
+        return dict(frame), Column("bool", ~gone.values, gone.valid)
     columns, keep = apply(source.source, frame, rows)
     for name, expr in source.added.items():
         columns[name] = evaluate(expr, columns, rows)

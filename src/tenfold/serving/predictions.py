@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tenfold.core.times import iso
-from tenfold.processing.ingest import to_bytes, to_table
+from tenfold.processing.batches import to_bytes, to_table
 from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:

@@ -211,11 +211,12 @@ class Service:
         happened = int(frame[self.model.spine.root.time].values[0])
         if self.model.lead is not None or happened >= at:
             return at
-        reach = min((view.source.root.lateness_us for view in self.model.stored), default=at)
+        reach = min((view.source.root.look_back_us for view in self.model.stored), default=at)
         if at - happened > reach:
             raise SchemaError(
                 f"the row happened at {iso(happened)}, longer ago than states reach back ({reach // 1_000_000} s, the "
-                "shortest lateness of the sources). Score it in batch, or declare a longer lateness."
+                "shortest lateness of the sources, an hour where none is declared). Score it in batch, or declare a "
+                "longer lateness."
             )
         return happened
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Batch:
     """Records appended together: offsets `base` to `base + count - 1` of a topic.
 
-    `data` is an Arrow IPC stream. `arrival` is the clock's instant of the append and `stamp` its monotonic count
+    `data` is rows as `processing/batches.py` writes them. `arrival` is the clock's instant of the append and `stamp` its monotonic count
     (both in microseconds), stamped by the log; `stamp` only serves to measure freshness.
     """
 

@@ -12,7 +12,7 @@ from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
-from tenfold.core.times import duration
+from tenfold.core.times import UNITS, duration
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _TYPES = {int: "int", float: "float", bool: "bool", str: "str", datetime: "time"}
@@ -87,7 +87,10 @@ class Events:
     delay
         How long after the event time a record becomes known, for example "1h".
     lateness
-        How much older than the newest record of its key a record may be and still count online.
+        How long after it happened, and after `delay`, a row may arrive: later ones are set aside with a reason. Without
+        it a row counts however late it comes.
+    deleted
+        A bool field: a version in which it is true removes the record, as a change feed does.
     valid
         Conditions every row must meet, by the reason to give when it does not; other rows go to quarantine.
 
@@ -120,7 +123,8 @@ class Events:
     id: str | tuple[str, ...] = field(kw_only=True)
     known: str | None = field(default=None, kw_only=True)
     delay: str | None = field(default=None, kw_only=True)
-    lateness: str = field(default="1h", kw_only=True)
+    lateness: str | None = field(default=None, kw_only=True)
+    deleted: str | None = field(default=None, kw_only=True)
     valid: Mapping[str, Expr] = field(default_factory=dict, kw_only=True)
     fields: Mapping[str, Field] = field(init=False, repr=False)
 
@@ -133,7 +137,9 @@ class Events:
             self._check_time("known", self.known)
         self._check_ids()
         self._check_valid()
-        duration(self.lateness, name="lateness")
+        self._check_deleted()
+        if self.lateness is not None:
+            duration(self.lateness, name="lateness")
         if self.delay is not None:
             duration(self.delay, name="delay")
         if self.delay is not None and self.known is not None:
@@ -153,9 +159,14 @@ class Events:
         return 0 if self.delay is None else duration(self.delay)
 
     @property
-    def lateness_us(self) -> int:
-        """The declared lateness in microseconds."""
-        return duration(self.lateness)
+    def lateness_us(self) -> int | None:
+        """The declared lateness in microseconds, None when a row may come however late."""
+        return None if self.lateness is None else duration(self.lateness)
+
+    @property
+    def look_back_us(self) -> int:
+        """How long before its newest arrival a key's state still answers: the lateness, an hour when there is none."""
+        return UNITS["h"] if self.lateness_us is None else self.lateness_us
 
     @property
     def root(self) -> "Events":
@@ -167,9 +178,8 @@ class Events:
         """A hash of everything that changes what a record means."""
         types_ = {name: [kind.type, kind.nullable] for name, kind in self.fields.items()}
         valid = {reason: condition.text for reason, condition in self.valid.items()}
-        return fingerprint(
-            self.name, types_, self.time, self.ids, self.known, self.delay, self.lateness, valid
-        )
+        rules = [self.known, self.delay, self.lateness, self.deleted]
+        return fingerprint(self.name, types_, self.time, self.ids, *rules, valid)
 
     def _check_time(self, role: str, name: str) -> None:
         self._need(role, name)
@@ -196,6 +206,15 @@ class Events:
             where = f'source "{self.name}": valid["{reason}"]'
             if infer(condition, types_, where) != "bool":
                 raise DefinitionError(f"{where} is {condition.text}, which is not a condition.")
+
+    def _check_deleted(self) -> None:
+        if self.deleted is None:
+            return
+        self._need("deleted", self.deleted)
+        if self.fields[self.deleted].type != "bool":
+            raise DefinitionError(
+                f'source "{self.name}": deleted="{self.deleted}" is a {self.fields[self.deleted].type}, not a bool.'
+            )
 
     def _need(self, role: str, name: str) -> None:
         if name not in self.fields:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,16 +9,11 @@ from tenfold.core.times import FOREVER
 from tenfold.features.records import ARRIVAL, OFFSET, Rows, key_codes, pack_key, rows_of
 from tenfold.features.state import advance
 from tenfold.features.view import FeatureView
-from tenfold.processing.conform import KNOWN
+from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
-from tenfold.processing.ingest import to_frame, to_table
 from tenfold.sources.base import Batch, Lake, Log
-from tenfold.sources.declare import Events
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name, prefix
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCHES = 200
 SINK = "log"
@@ -116,19 +110,6 @@ class LakeSink:
         while (position := self._lake.position(topic, SINK)) < end:
             batches = self._log.read(topic, position, limit=5 * BATCHES)
             upto = batches[-1].end
-            if self._lake.append(topic, _tables(batches), writer=SINK, upto=upto, after=position):
+            if self._lake.append(topic, to_tables(batches), writer=SINK, upto=upto, after=position):
                 moved += upto - position
         return moved
-
-
-def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
-    """Return log batches of a source as columns, with known times and offsets."""
-    return to_frame(source, _tables(batches), KNOWN, OFFSET, ARRIVAL)
-
-
-def _tables(batches: Sequence[Batch]) -> "pa.Table":
-    import pyarrow as pa
-
-    # Promoted: batches from before a field was added lack its column.
-    tables = [to_table(batch) for batch in batches]
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()

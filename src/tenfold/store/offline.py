@@ -19,9 +19,9 @@ from tenfold.features.records import (
     versions,
 )
 from tenfold.features.view import FeatureView
+from tenfold.processing.batches import to_frame
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column, Frame, column, concat, types_of
-from tenfold.processing.ingest import to_frame
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
 

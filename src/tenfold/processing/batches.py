@@ -1,0 +1,218 @@
+"""Batches of the log: how rows become bytes and how bytes become columns again.
+
+Many rows are an Arrow IPC stream. Few rows are MessagePack: for one row, opening a stream costs more than all else.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from tenfold.core.errors import SchemaError
+from tenfold.processing.conform import KNOWN
+from tenfold.processing.frame import Column, Frame, arrow_type, column, concat, from_arrow, to_arrow, types_of
+from tenfold.sources.base import Batch
+from tenfold.sources.declare import Events
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OFFSET = "_offset"
+ARRIVAL = "_arrival"
+FEW = 64
+"""Up to this many rows are MessagePack."""
+HISTORY = {b"history": b"true"}
+"""Marks, in the schema of a stream, rows that are long known."""
+_JUDGED = b"judged"
+_STREAM = 0xFF
+"""The first byte of an Arrow IPC stream; no MessagePack array begins with it."""
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a batch says of all its rows: whether they are history, and the moment their lateness was judged at."""
+
+    history: bool = False
+    judged: int = 0
+
+
+class _Few(msgspec.Struct, array_like=True, frozen=True):
+    """A few rows: one list of values per column, None for null."""
+
+    history: bool
+    judged: int
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    values: list[list[Any]]
+
+
+_decode = msgspec.msgpack.Decoder(_Few).decode
+
+
+def encode(frame: Frame, rows: int, marks: Marks) -> bytes:
+    """Return the bytes of a batch."""
+    if rows <= FEW:
+        types = tuple(item.type for item in frame.values())
+        values = [item.plain() for item in frame.values()]
+        return _encode(_Few(marks.history, marks.judged, tuple(frame), types, values))
+    meta = (HISTORY if marks.history else {}) | ({_JUDGED: b"%d" % marks.judged} if marks.judged else {})
+    return to_bytes(to_arrow(frame).replace_schema_metadata(meta or None))
+
+
+def marks(batch: Batch) -> Marks:
+    """Return what a batch says of all its rows."""
+    import pyarrow as pa
+
+    if batch.data[0] != _STREAM:
+        few = _decode(batch.data)
+        return Marks(few.history, few.judged)
+    meta = pa.ipc.open_stream(batch.data).schema.metadata or {}
+    return Marks(b"history" in meta, int(meta.get(_JUDGED, 0)))
+
+
+def to_bytes(table: "pa.Table") -> bytes:
+    """Return an Arrow table as an IPC stream."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def to_table(batch: Batch) -> "pa.Table":
+    """Return a log batch as an Arrow table with its offsets and arrival as `_offset` and `_arrival`.
+
+    The log holds from when a row was declared known; here `_known` is from when it counts as known: that for history,
+    and its arrival, if later, for what is live.
+    """
+    if batch.data[0] != _STREAM:
+        return _typed(_few([batch], [_decode(batch.data)]))
+    import pyarrow as pa
+
+    table = pa.ipc.open_stream(batch.data).read_all()
+    if KNOWN in table.column_names and b"history" not in (table.schema.metadata or {}):
+        known = np.maximum(table[KNOWN].to_numpy(), batch.arrival)
+        table = table.set_column(table.column_names.index(KNOWN), KNOWN, pa.array(known))
+    table = table.replace_schema_metadata(None)
+    offsets = pa.array(np.arange(batch.base, batch.end, dtype=np.int64))
+    arrivals = pa.array(np.full(batch.count, batch.arrival, dtype=np.int64))
+    return table.append_column(OFFSET, offsets).append_column(ARRIVAL, arrivals)
+
+
+def to_tables(batches: Sequence[Batch]) -> "pa.Table":
+    """Return log batches as one table; a column that some of them lack is null there."""
+    import pyarrow as pa
+
+    tables = [to_table(part) if isinstance(part, Batch) else _typed(_few(*part)) for part in _parts(batches)]
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
+    """Return log batches of a source as columns, with known times, offsets and arrivals."""
+    frames = [
+        to_frame(source, to_table(part), KNOWN, OFFSET, ARRIVAL)
+        if isinstance(part, Batch)
+        else _as_declared(source, _few(*part))
+        for part in _parts(batches)
+    ]
+    if len(frames) == 1:
+        return frames[0]
+    return {name: concat([frame[name] for frame in frames]) for name in frames[0]}
+
+
+def to_frame(source: Events, table: "pa.Table", *marked: str) -> Frame:
+    """Return stored rows of a source as it is declared now, with int columns that it does not declare.
+
+    A field that was added after rows were stored is null in them; one that was removed is left out.
+
+    Raises
+    ------
+    SchemaError
+        When rows were stored without a field that may not be missing.
+    """
+    types = types_of(source.fields)
+    frame = from_arrow(declared(source, table), types) | from_arrow(table, dict.fromkeys(marked, "int"))
+    _check_present(source, frame)
+    return frame
+
+
+def declared(source: Events, table: "pa.Table") -> "pa.Table":
+    """Return the columns a source declares; one that the table does not have is null."""
+    import pyarrow as pa
+
+    held = set(table.column_names)
+    columns = {
+        name: table.column(name) if name in held else pa.nulls(table.num_rows, arrow_type(field.type))
+        for name, field in source.fields.items()
+    }
+    return pa.table(columns)
+
+
+def _check_present(source: Events, frame: Frame) -> None:
+    for name, field in source.fields.items():
+        if not field.nullable and not frame[name].valid.all():
+            raise SchemaError(
+                f'source "{source.name}" has rows that were stored without the field "{name}": declare it `| None`, '
+                "or load the history again into a new home."
+            )
+
+
+def _parts(batches: Sequence[Batch]) -> Iterator[Batch | tuple[list[Batch], list[_Few]]]:
+    """Yield streams one by one, and runs of batches of few rows with the same columns together."""
+    run: tuple[list[Batch], list[_Few]] = ([], [])
+    for batch in batches:
+        few = None if batch.data[0] == _STREAM else _decode(batch.data)
+        if run[1] and (few is None or few.names != run[1][0].names or few.types != run[1][0].types):
+            yield run
+            run = ([], [])
+        if few is None:
+            yield batch
+        else:
+            run[0].append(batch)
+            run[1].append(few)
+    if run[1]:
+        yield run
+
+
+def _few(batches: Sequence[Batch], rows: Sequence[_Few]) -> dict[str, Column]:
+    """Return batches of few rows as columns, with offsets, arrivals and from when each row counts as known."""
+    frame = {
+        name: column(type_, itertools.chain.from_iterable([few.values[place] for few in rows]))
+        for place, (name, type_) in enumerate(zip(rows[0].names, rows[0].types, strict=True))
+    }
+    counts = np.array([batch.count for batch in batches])
+    arrival = np.repeat(np.array([batch.arrival for batch in batches], dtype=np.int64), counts)
+    base = np.repeat(np.array([batch.base for batch in batches], dtype=np.int64), counts)
+    within = np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
+    if KNOWN in frame:
+        live = np.repeat(np.array([not few.history for few in rows], dtype=np.bool_), counts)
+        known = frame[KNOWN]
+        moved = np.where(live, np.maximum(known.values, arrival), known.values)
+        frame[KNOWN] = Column("int", moved, known.valid)
+    sure = np.ones(len(base), dtype=np.bool_)
+    return frame | {OFFSET: Column("int", base + within, sure), ARRIVAL: Column("int", arrival, sure)}
+
+
+def _as_declared(source: Events, frame: Frame) -> Frame:
+    rows = len(frame[OFFSET])
+    own = {
+        name: _cast(frame[name], field.type) if name in frame else column(field.type, [None] * rows)
+        for name, field in source.fields.items()
+    }
+    _check_present(source, own)
+    return own | {name: frame[name] for name in (KNOWN, OFFSET, ARRIVAL)}
+
+
+def _cast(item: Column, type_: str) -> Column:
+    """Return a column as its field is declared now."""
+    return item if item.type == type_ else column(type_, item.plain())
+
+
+def _typed(frame: Frame) -> "pa.Table":
+    """Return columns as an Arrow table."""
+    return to_arrow(frame)
