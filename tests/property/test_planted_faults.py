@@ -157,11 +157,16 @@ def null_counted(patch):
 
 
 def ties_by_arrival(patch):
-    patch.setattr(offline, "in_order", lambda rows: np.lexsort((-rows.offset, rows.event)))
+    def by_arrival(event, group, named):
+        offset = named(np.arange(len(event)))[2]
+        return np.lexsort((-offset, event) if group is None else (-offset, event, group))
+
+    patch.setattr(offline, "total_order", by_arrival)
 
 
 def corrections_ignored(patch):
-    patch.setattr(offline, "_versions", lambda keys, rows: (keys, rows))
+    endless = np.int64(FOREVER)
+    patch.setattr(offline, "ended", lambda ids, *_: (np.full(len(ids), endless), np.ones(len(ids), np.bool_)))
 
 
 def where_ignored(patch):
@@ -170,8 +175,14 @@ def where_ignored(patch):
 
 
 def second_key_ignored(patch):
-    truth = offline.key_codes
-    patch.setattr(offline, "key_codes", lambda parts: truth([columns[:1] for columns in parts]))
+    class FirstPart(offline.Keys):
+        def __init__(self, columns):
+            super().__init__(columns[:1])
+
+        def of(self, columns):
+            return super().of(columns[:1])
+
+    patch.setattr(offline, "Keys", FirstPart)
 
 
 def utc_for_local(patch):

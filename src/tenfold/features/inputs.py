@@ -56,6 +56,12 @@ class Own:
     inputs: tuple[Input, ...]
     earlier: np.ndarray
 
+    def cut(self, asked: slice, records: slice) -> "Own":
+        """Return the rows of some queries over some of the records."""
+        earlier = self.earlier[asked]
+        inputs = tuple(item.take(asked) for item in self.inputs)  # type: ignore[arg-type]
+        return Own(inputs, np.where(earlier < 0, -1, earlier - records.start))
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:

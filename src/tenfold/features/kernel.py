@@ -8,17 +8,19 @@ shortcut holds, the records of a query are listed one by one (`listed`). Integer
 batching, so one call over all history and one call per request agree to the bit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
+from tenfold.core.times import FOREVER
 from tenfold.features import picks, sums
 from tenfold.features.decay import decayed_sum
 from tenfold.features.inputs import Aggregate, Input, Own, Records
 from tenfold.features.sketches import sketch
 from tenfold.features.windowed import Windowed
-from tenfold.processing.frame import Column
+from tenfold.processing.frame import Column, concat
 
 __all__ = ["Aggregate", "Input", "Own", "Records", "aggregate"]
 
@@ -46,8 +48,39 @@ def aggregate(
             "a feature with include_self counts the row that is asked for, and none was given. Such a feature is for a model "
             "whose spine is the view's source."
         )
+    parts = [_computed(*part, wanted) for part in _fitting(records, group, at, own)]
+    return [concat([part[place] for part in parts]) for place in range(len(wanted))]
+
+
+def _computed(
+    records: Records, group: np.ndarray, at: np.ndarray, own: Own | None, wanted: Sequence[Aggregate]
+) -> list[Column]:
     windowed = Windowed(records, group, at, wanted, own)
     return [_FUNCTIONS[item.fn](windowed, item) for item in wanted]
+
+
+_Part = tuple[Records, np.ndarray, np.ndarray, Own | None]
+
+
+def _fitting(records: Records, group: np.ndarray, at: np.ndarray, own: Own | None) -> Iterator[_Part]:
+    """Yield pieces of whole groups so small that a group and a moment fit one int64 together."""
+    moments = [array for array in (records.event, records.known, at) if len(array)]
+    span = (
+        max(int(array.max()) for array in moments) - min(int(array.min()) for array in moments)
+        if moments
+        else 0
+    )
+    most = max(1, (FOREVER - 1) // (span + 8))
+    groups = max(int(records.group.max(initial=0)), int(group.max(initial=0))) + 1
+    if groups <= most:
+        yield records, group, at, own
+        return
+    for first in range(0, groups, most):
+        edges = [first, first + most]
+        mine, asked = (slice(*np.searchsorted(array, edges).tolist()) for array in (records.group, group))
+        part = records.take(mine)
+        part = replace(part, group=part.group - first)
+        yield part, group[asked] - first, at[asked], None if own is None else own.cut(asked, mine)
 
 
 _FUNCTIONS: Mapping[str, Callable[[Windowed, Aggregate], Column]] = {

@@ -1,7 +1,8 @@
 """From rows of a source to sorted records of a view: keys, order, versions. The same steps offline and online."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -16,6 +17,13 @@ from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame, joint_codes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FEW = 64
+"""Up to so many rows plain Python is the fastest."""
+_BLURRING = np.frombuffer(b"\0\x1b\x1f", dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,23 @@ def rows_of(
     view: FeatureView, frame: Frame, rows: int, ids: np.ndarray | None = None
 ) -> tuple[list[Column], Rows]:
     """Return the key columns and the records of a view, in the order of the frame; `ids` when they are at hand."""
-    columns, keep = apply(view.source, frame, rows)
+    columns, inputs = inputs_of(view, frame, rows)
     root = view.source.root
+    keys = [columns[name] for name in view.keys]
+    found = Rows(
+        columns[root.time].values,
+        columns[KNOWN].values,
+        np.full(rows, FOREVER, dtype=np.int64),
+        columns[OFFSET].values,
+        identities([columns[name] for name in root.ids]) if ids is None else ids,
+        inputs,
+    )
+    return keys, found
+
+
+def inputs_of(view: FeatureView, frame: Frame, rows: int) -> tuple[dict[str, Column], tuple[Input, ...]]:
+    """Return the columns of a view's source for rows of its root, and what the view aggregates of them."""
+    columns, keep = apply(view.source, frame, rows)
     member = np.ones(rows, dtype=np.bool_) if keep is None else keep.values
     inputs = []
     for spec in view.plan.inputs:
@@ -59,20 +82,13 @@ def rows_of(
             met = evaluate(spec.where, columns, rows)
             part = member & met.valid & met.values
         inputs.append(Input(spec.name, evaluate(spec.value, columns, rows), part))
-    keys = [columns[name] for name in view.keys]
-    found = Rows(
-        columns[root.time].values,
-        columns[KNOWN].values,
-        np.full(rows, FOREVER, dtype=np.int64),
-        columns[OFFSET].values,
-        identities([columns[name] for name in root.ids]) if ids is None else ids,
-        tuple(inputs),
-    )
-    return keys, found
+    return columns, tuple(inputs)
 
 
 def identities(columns: Sequence[Column]) -> np.ndarray:
     """Return one fixed-width byte string per row; several fields are joined unambiguously."""
+    if len(columns[0]) > FEW and (found := _many_identities(columns)) is not None:
+        return found
     texts = [_texts(item) for item in columns]
     joined = texts[0] if len(texts) == 1 else [b"\x1f".join(parts) for parts in zip(*texts, strict=True)]
     return np.array(joined, dtype=np.bytes_) if joined else np.zeros(0, dtype="S1")
@@ -82,6 +98,41 @@ def _texts(item: Column) -> list[bytes]:
     if item.type == "str":
         return [b"" if text is None else _plain(text).encode() for text in item.values.tolist()]
     return [b"%d" % int(value) for value in item.values.tolist()]
+
+
+def _many_identities(columns: Sequence[Column]) -> np.ndarray | None:
+    """Return the same for many rows at once; None when a text has a character that must be replaced."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = []
+    for item in columns:
+        text = item.type == "str"
+        if text:
+            values = pa.array(item.values, pa.string())
+        else:
+            values = pa.array(item.values.astype(np.int64)).cast(pa.string())
+        data = pc.fill_null(values.cast(pa.large_binary()), b"")
+        if text and np.isin(_bytes(data)[0], _BLURRING).any():
+            return None
+        texts.append(data)
+    joined = (
+        texts[0]
+        if len(texts) == 1
+        else pc.binary_join_element_wise(*texts, pa.scalar(b"\x1f", pa.large_binary()))
+    )
+    data, ends = _bytes(joined)
+    length = np.diff(ends)
+    out = np.zeros((len(length), max(int(length.max()), 1)), dtype=np.uint8)
+    out[np.arange(out.shape[1]) < length[:, None]] = data[ends[0] : ends[-1]]
+    return out.view(f"S{out.shape[1]}").ravel()
+
+
+def _bytes(texts: "pa.Array") -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of a large binary array, and where each value begins in them and the last one ends."""
+    _, ends, data = texts.buffers()
+    ends = np.frombuffer(ends, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.zeros(0, np.uint8) if data is None else np.frombuffer(data, dtype=np.uint8)[: ends[-1]], ends
 
 
 def _plain(text: str) -> str:
@@ -104,41 +155,84 @@ def versions(rows: Rows) -> Rows:
     """
     if len(rows.ids) < 2:
         return rows
-    order = np.lexsort((rows.offset, rows.known, rows.ids))
-    same = rows.ids[order][1:] == rows.ids[order][:-1]
-    if not same.any():
+    until, keep = ended(rows.ids, rows.known, rows.offset)
+    if keep.all() and (until == FOREVER).all():
         return rows
-    again = same & (rows.offset[order][1:] == rows.offset[order][:-1])
-    keep = np.ones(len(rows.ids), dtype=np.bool_)
-    keep[order[1:][again]] = False
-    order = order[np.concatenate([[True], ~again])]
-    same = rows.ids[order][1:] == rows.ids[order][:-1]
-    until = rows.until.copy()
-    ended, by = order[:-1][same], order[1:][same]
-    until[ended] = np.minimum(until[ended], rows.known[by])
+    until = np.minimum(rows.until, until)
     return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs).take(keep)
+
+
+def ended(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return from when the next version of each record was known, FOREVER for the newest, and which rows to keep.
+
+    Of rows with equal id and offset one is kept.
+
+    Examples
+    --------
+    >>> until, keep = ended(np.array([b"a", b"b", b"a"]), np.array([1, 2, 3]), np.arange(3))
+    >>> until.tolist() == [3, FOREVER, FOREVER], keep.tolist()
+    (True, [True, True, True])
+    """
+    order = np.lexsort((offset, known, *_words(ids)))
+    same = ids[order][1:] == ids[order][:-1]
+    again = same & (offset[order][1:] == offset[order][:-1])
+    keep = np.ones(len(ids), dtype=np.bool_)
+    keep[order[1:][again]] = False
+    order = order[keep[order]]
+    same = ids[order][1:] == ids[order][:-1]
+    until = np.full(len(ids), FOREVER, dtype=np.int64)
+    until[order[:-1][same]] = known[order[1:][same]]
+    return until, keep
+
+
+def _words(ids: np.ndarray) -> list[np.ndarray]:
+    """Return byte strings as numbers that sort as they do, the first to look at last, as `lexsort` takes keys."""
+    width = ids.dtype.itemsize
+    padded = np.zeros((len(ids), -(-width // 8) * 8), dtype=np.uint8)
+    padded[:, :width] = np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), width)
+    return list(padded.view(">u8").astype(np.uint64).T[::-1])
+
+
+Named = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Gives the ids, known times and offsets of rows at positions: only rows with equal times need them."""
 
 
 def in_order(rows: Rows, group: np.ndarray | None = None) -> np.ndarray:
     """Return the positions that sort rows by (group, event, id, known)."""
-    keys = (rows.event,) if group is None else (rows.event, group)
-    order = np.lexsort(keys)
-    tied = rows.event[order][1:] == rows.event[order][:-1]
+    return total_order(
+        rows.event, group, lambda chosen: (rows.ids[chosen], rows.known[chosen], rows.offset[chosen])
+    )
+
+
+def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np.ndarray:
+    """Return the positions that sort rows by (group, event, id, known, offset)."""
+    order = _by_time(event, group)
+    tied = event[order][1:] == event[order][:-1]
     if group is not None:
         tied &= group[order][1:] == group[order][:-1]
     if tied.any():
-        _sort_ties(order, tied, rows)
+        _sort_ties(order, tied, named)
     return order
 
 
-def _sort_ties(order: np.ndarray, tied: np.ndarray, rows: Rows) -> None:
+def _by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+    """Return the positions that sort by (group, event), otherwise in the order given; mostly they are sorted."""
+    back = event[1:] < event[:-1]
+    if group is not None:
+        back = (back & (group[1:] == group[:-1])) | (group[1:] < group[:-1])
+    if not back.any():
+        return np.arange(len(event))
+    return np.lexsort((event,) if group is None else (event, group))
+
+
+def _sort_ties(order: np.ndarray, tied: np.ndarray, named: Named) -> None:
     """Sort the rows of each run of equal (group, event) by (id, known) in place."""
     run = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
     places = np.flatnonzero(run)
     number = np.cumsum(np.concatenate([[True], ~tied]))[places]
     chosen = order[places]
-    inner = np.lexsort((rows.offset[chosen], rows.known[chosen], rows.ids[chosen], number))
-    order[places] = chosen[inner]
+    ids, known, offset = named(chosen)
+    order[places] = chosen[np.lexsort((offset, known, *_words(ids), number))]
 
 
 def key_codes(parts: Sequence[Sequence[Column]]) -> tuple[list[np.ndarray], int]:

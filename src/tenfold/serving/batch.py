@@ -33,7 +33,7 @@ def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: 
         scores,
         scores >= manifest.threshold,
         X,
-        np.full((len(rows), len(model.stored)), np.nan),
+        dataset.ages(rows),
         [""] * len(rows),
     )
     return predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")

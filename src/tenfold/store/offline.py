@@ -1,32 +1,30 @@
 """Offline features: every query answered from the history in the lake, as it was known then."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel import Records, aggregate
-from tenfold.features.records import (
-    OFFSET,
-    Rows,
-    identities,
-    in_order,
-    key_codes,
-    outputs,
-    rows_of,
-    versions,
-)
+from tenfold.core.windows import Window
+from tenfold.features.kernel import Aggregate, Input, Records, aggregate
+from tenfold.features.records import OFFSET, ended, identities, inputs_of, outputs, total_order
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import to_frame
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, Frame, column, concat, types_of
+from tenfold.processing.derive import Derived, Source, apply
+from tenfold.processing.frame import Column, Frame, column, types_of
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
+from tenfold.store.groups import Groups, Keys, groups, repeated
 
-ROWS_PER_CHUNK = 200_000
+ROWS_PER_CHUNK = 100_000
 WORKERS = 2
+EVENT = Aggregate("last", 0, Window())
+"""The newest of all visible records."""
 
 
 class History:
@@ -41,10 +39,8 @@ class History:
     def __init__(self, lake: Lake, versions: Mapping[str, int] | None = None) -> None:
         self._lake = lake
         self.versions: dict[str, int] = dict(versions or {})
-        self._frames: dict[str, Frame] = {}
-        self._ids: dict[str, np.ndarray] = {}
-        self._until: dict[str, np.ndarray] = {}
-        self._prepared: dict[str, tuple[list[Column], Rows]] = {}
+        self._pasts: dict[str, Past] = {}
+        self._grouped: dict[tuple[str, ...], ByKey] = {}
 
     def at(self, versions: Mapping[str, int]) -> "History":
         """Return the same lake at other table versions."""
@@ -52,25 +48,20 @@ class History:
 
     def frame(self, source: Events) -> Frame:
         """Return all records of a source in the total order (event time, id, known, offset)."""
-        if source.name not in self._frames:
-            frame = self._read(source)
-            ids = identities([frame[name] for name in source.ids])
-            known, offset = frame[KNOWN].values, frame[OFFSET].values
-            until = replaced(ids, known, offset)
-            order = in_order(Rows(frame[source.time].values, known, until, offset, ids, ()))
-            self._frames[source.name] = {name: item.take(order) for name, item in frame.items()}
-            self._ids[source.name], self._until[source.name] = ids[order], until[order]
-        return self._frames[source.name]
+        return self._past(source).frame
 
     def ids(self, source: Events) -> np.ndarray:
         """Return the identity of each record of `frame` as bytes."""
-        self.frame(source)
-        return self._ids[source.name]
+        return self._past(source).ids
 
     def until(self, source: Events) -> np.ndarray:
         """Return from when a later version of each record of `frame` was known, FOREVER for the newest."""
-        self.frame(source)
-        return self._until[source.name]
+        return self._past(source).until
+
+    def _past(self, source: Events) -> "Past":
+        if source.name not in self._pasts:
+            self._pasts[source.name] = past(source, self._read(source)).sorted()
+        return self._pasts[source.name]
 
     def _read(self, source: Events) -> Frame:
         version = self.versions.setdefault(source.name, self._lake.version(source.name))
@@ -89,109 +80,236 @@ class History:
         at
             int64 microseconds UTC, shape (n,).
         """
-        return _features(view, *self.records(view), keys, at)
+        return _features(view, self._by_key(view), keys, at)
 
-    def records(self, view: FeatureView) -> tuple[list[Column], Rows]:
-        """Return the key columns and the records of a view in the total order, each with when it was replaced."""
-        if view.fingerprint not in self._prepared:
-            root = view.source.root
-            keys, rows = rows_of(view, self.frame(root), len(self.ids(root)), self.ids(root))
-            if (self.until(root) < FOREVER).any():
-                keys, rows = _versions(keys, rows)
-            self._prepared[view.fingerprint] = keys, rows
-        return self._prepared[view.fingerprint]
+    def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
+        """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""
+        return _newest(self._by_key(view), keys, at)
+
+    def records(self, view: FeatureView) -> tuple[list[Column], Records]:
+        """Return the key columns and the records of a view in the total order, all in one group."""
+        root = view.source.root
+        frame, until = self.frame(root), self.until(root)
+        columns, inputs = inputs_of(view, frame, len(until))
+        found = Records(
+            np.zeros(len(until), dtype=np.int64), frame[root.time].values, frame[KNOWN].values, until, inputs
+        )
+        return [columns[name] for name in view.keys], found
+
+    def _by_key(self, view: FeatureView) -> "ByKey":
+        root = view.source.root
+        direct = set(view.keys) <= root.fields.keys()
+        name = (root.name if direct else view.source.fingerprint, *view.keys)
+        if name not in self._grouped:
+            known = replace(self._past(root), frame=self.frame(root))
+            self._grouped[name] = by_key(view, known)
+        return self._grouped[name]
 
 
-def replaced(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Return from when the next version of each record was known, FOREVER for the newest; shape (n,) int64.
+@dataclass(frozen=True)
+class Past:
+    """The records of a source, each delivery once; `ended` is None when none was ever replaced."""
 
-    Examples
-    --------
-    >>> replaced(np.array([b"a", b"b", b"a"]), np.array([1, 2, 3]), np.arange(3)).tolist()[:2] == [3, FOREVER]
-    True
-    """
-    order = np.lexsort((offset, known, ids))
-    until = np.full(len(ids), FOREVER, dtype=np.int64)
-    again = ids[order][1:] == ids[order][:-1]
-    until[order[:-1][again]] = known[order[1:][again]]
-    return until
+    source: Events
+    frame: Frame
+    ended: np.ndarray | None
+
+    @property
+    def event(self) -> np.ndarray:
+        """When each record happened."""
+        return self.frame[self.source.time].values
+
+    @property
+    def until(self) -> np.ndarray:
+        """From when the next version of each record was known, FOREVER for the newest."""
+        return np.full(len(self.event), FOREVER, dtype=np.int64) if self.ended is None else self.ended
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The identity of each record as bytes."""
+        return identities([self.frame[name] for name in self.source.ids])
+
+    def named(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids, known times and offsets of records."""
+        ids = identities([gather(self.frame[name], rows) for name in self.source.ids])
+        return ids, self.frame[KNOWN].values[rows], self.frame[OFFSET].values[rows]
+
+    def sorted(self) -> "Past":
+        """Return the records in the total order."""
+        order = total_order(self.event, None, self.named)
+        if (order[1:] > order[:-1]).all():
+            return self
+        frame = {name: gather(item, order) for name, item in self.frame.items()}
+        return Past(self.source, frame, None if self.ended is None else self.ended[order])
+
+
+def past(source: Events, frame: Frame) -> Past:
+    """Return the records of a frame in any order, with when each was replaced."""
+    twice = repeated([frame[name] for name in source.ids])
+    if not len(twice):
+        return Past(source, frame, None)
+    until = np.full(len(frame[KNOWN]), FOREVER, dtype=np.int64)
+    until[twice], keep = ended(*Past(source, frame, None).named(twice))
+    if keep.all():
+        return Past(source, frame, until)
+    kept = np.ones(len(until), dtype=np.bool_)
+    kept[twice] = keep
+    return Past(source, {name: item.take(kept) for name, item in frame.items()}, until[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class ByKey:
+    """Records by key; a key that no record has comes behind the others."""
+
+    past: Past
+    keys: Keys
+    groups: Groups
+
+
+def by_key(view: FeatureView, known: Past) -> ByKey:
+    """Return records by the key of a view."""
+    columns = known.frame
+    if not set(view.keys) <= columns.keys():
+        columns, _ = apply(view.source, columns, len(known.event))
+    keys = Keys([columns[name] for name in view.keys])
+    return ByKey(known, keys, groups(keys.codes, keys.size + 1))
 
 
 def features(view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
     """Return the features of a view for queries, computed from a frame of its source's records in any order."""
-    own, rows = _versions(*rows_of(view, frame, len(frame[KNOWN])))
-    order = in_order(rows)
-    return _features(view, [item.take(order) for item in own], rows.take(order), keys, at)
+    return _features(view, by_key(view, past(view.source.root, frame)), keys, at)
 
 
-def by_group(group: np.ndarray) -> np.ndarray:
-    """Return the positions of the rows that have a group, sorted by it and otherwise in the order given.
+def _features(view: FeatureView, have: ByKey, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
+    names = reads(view)
 
-    Examples
-    --------
-    >>> by_group(np.array([1, 0, -1, 1])).tolist()
-    [1, 0, 3]
-    """
-    small = (group + 1).astype(
-        np.min_scalar_type(int(group.max(initial=0)) + 1)
-    )  # small integers sort faster
-    return np.argsort(small, kind="stable")[np.count_nonzero(group < 0) :]
+    def compute(part: "Part") -> dict[str, Column]:
+        frame = {name: gather(have.past.frame[name], part.rows) for name in names}
+        _, inputs = inputs_of(view, frame, len(part.rows))
+        moments = at[part.asked]
+        results = aggregate(part.records(have.past, inputs), part.asked_group, moments, view.plan.aggregates)
+        return outputs(view, results, moments)
 
-
-def _versions(keys: list[Column], rows: Rows) -> tuple[list[Column], Rows]:
-    """Return keys and rows with each version ended when the next one was known, repetitions left out."""
-    kept = versions(rows)
-    mine = np.isin(rows.offset, kept.offset)
-    return [item.take(mine) for item in keys], kept
+    return answers(have, keys, at, compute)
 
 
-def _features(
-    view: FeatureView, own: list[Column], rows: Rows, keys: Sequence[Column], at: np.ndarray
+def _newest(have: ByKey, keys: Sequence[Column], at: np.ndarray) -> Column:
+    def compute(part: "Part") -> dict[str, Column]:
+        event = have.past.event[part.rows]
+        every = np.ones(len(event), dtype=np.bool_)
+        inputs = (Input("event", Column("int", event, every), every),)
+        records = part.records(have.past, inputs)
+        return {"event": aggregate(records, part.asked_group, at[part.asked], [EVENT])[0]}
+
+    return answers(have, keys, at, compute)["event"]
+
+
+def reads(view: FeatureView) -> set[str]:
+    """Return the fields of its root that a view's inputs are made of."""
+    names: set[str] = set()
+    for spec in view.plan.inputs:
+        names |= spec.value.columns() | (set() if spec.where is None else spec.where.columns())
+    source: Source = view.source
+    while isinstance(source, Derived):
+        for expr in (*source.added.values(), *([] if source.where is None else [source.where])):
+            names |= expr.columns()
+        source = source.source
+    if source.deleted is not None:
+        names.add(source.deleted)
+    return names & source.fields.keys()
+
+
+def gather(item: Column, rows: np.ndarray) -> Column:
+    """Return the values at positions."""
+    return Column(item.type, item.values.take(rows), item.valid.take(rows))
+
+
+# Pieces of whole keys: they fit the cache, bound memory and run side by side --------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some keys: the records of each, sorted by (event, id), and who asks, sorted by moment, as positions."""
+
+    rows: np.ndarray
+    group: np.ndarray
+    asked: np.ndarray
+    asked_group: np.ndarray
+
+    def records(self, known: Past, inputs: tuple[Input, ...]) -> Records:
+        """Return the kernel's form."""
+        until = np.full(len(self.rows), FOREVER) if known.ended is None else known.ended[self.rows]
+        event, since = known.event[self.rows], known.frame[KNOWN].values[self.rows]
+        return Records(self.group, event, since, until, inputs)
+
+
+def answers(
+    have: ByKey, keys: Sequence[Column], at: np.ndarray, compute: Callable[[Part], dict[str, Column]]
 ) -> dict[str, Column]:
-    (group, query), size = key_codes([own, keys])
-    query = np.where(query < 0, size, query)  # a missing key is a key nothing is known of
-    asked = np.argsort(at, kind="stable")
-    asked = asked[by_group(query[asked])]
-    records = rows.records(group).take(by_group(group))
-    results = _in_chunks(view, records, query[asked], at[asked], size + 1)
-    back = np.empty(len(asked), dtype=np.int64)
-    back[asked] = np.arange(len(asked))
-    return {name: item.take(back) for name, item in outputs(view, results, at[asked]).items()}
+    """Return what `compute` says about the queries of each part, in the order of the queries."""
+    code = have.keys.of(keys)
+    asked = groups(np.where(code < 0, have.keys.size, code), have.keys.size + 1)
+    active = np.flatnonzero(np.diff(asked.first))
+    load = np.cumsum((np.diff(asked.first) + np.diff(have.groups.first))[active])
+    out = _Out(len(at))
 
+    def run(piece: tuple[int, int]) -> None:
+        part = _part(have, asked, active[slice(*piece)], at)
+        out.put(part.asked, compute(part))
 
-def _in_chunks(
-    view: FeatureView, records: Records, group: np.ndarray, at: np.ndarray, size: int
-) -> list[Column]:
-    """Run the kernel over pieces of whole keys: they fit the cache, bound memory and run side by side."""
-    cuts = _cuts(records, group, at, size)
-    pieces = list(itertools.pairwise(cuts))
-
-    def run(piece: tuple[int, int]) -> list[Column]:
-        first, behind = piece
-        mine = slice(*np.searchsorted(records.group, [first, behind]))
-        asked = slice(*np.searchsorted(group, [first, behind]))
-        part = records.take(mine)
-        part = Records(part.group - first, part.event, part.known, part.until, part.inputs)
-        return aggregate(part, group[asked] - first, at[asked], view.plan.aggregates)
-
+    first, *others = _pieces(load)
+    run(first)  # says which columns there are
     with ThreadPoolExecutor(WORKERS) as pool:
-        parts = list(pool.map(run, pieces))
-    return [concat([part[place] for part in parts]) for place in range(len(view.plan.aggregates))]
+        list(pool.map(run, others))
+    return out.columns
 
 
-def _cuts(records: Records, group: np.ndarray, at: np.ndarray, size: int) -> list[int]:
-    load = np.bincount(records.group, minlength=size) + np.bincount(group, minlength=size)
-    moments = [array for array in (records.event, records.known, at) if len(array)]
-    span = (
-        max(int(array.max()) for array in moments) - min(int(array.min()) for array in moments) + 8
-        if moments
-        else 8
-    )
-    most = max(1, (FOREVER - 1) // span)  # so that (key, moment) fits one int64
-    cuts, total = [0], 0
-    for code in range(size):
-        if code > cuts[-1] and (total + load[code] > ROWS_PER_CHUNK or code - cuts[-1] >= most):
-            cuts.append(code)
-            total = 0
-        total += int(load[code])
-    return [*cuts, size]
+def _pieces(load: np.ndarray) -> list[tuple[int, int]]:
+    """Return ranges of keys with about ROWS_PER_CHUNK rows each; one at least, a key is never divided."""
+    cuts = [0]
+    while cuts[-1] < len(load):
+        before = int(load[cuts[-1] - 1]) if cuts[-1] else 0
+        cuts.append(max(int(np.searchsorted(load, before + ROWS_PER_CHUNK, side="right")), cuts[-1] + 1))
+    return list(pairwise(cuts)) or [(0, 0)]
+
+
+def _part(have: ByKey, asked: Groups, keys: np.ndarray, at: np.ndarray) -> Part:
+    rows, group = _members(have.groups, keys)
+    event = have.past.event
+    order = total_order(event[rows], group, lambda chosen: have.past.named(rows[chosen]))
+    who, of = _members(asked, keys)
+    sooner = np.lexsort((at[who], of))
+    return Part(rows[order], group[order], who[sooner], of[sooner])
+
+
+def _members(among: Groups, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the rows of some keys, ascending, and which of the keys each has."""
+    begin, length = among.first[keys], among.first[keys + 1] - among.first[keys]
+    group = np.repeat(np.arange(len(keys)), length)
+    if len(keys) and keys[-1] - keys[0] == len(keys) - 1:
+        return among.order[begin[0] : begin[0] + len(group)], group
+    skipped = begin - (np.cumsum(length) - length)
+    return among.order[skipped[group] + np.arange(len(group))], group
+
+
+class _Out:
+    """Columns filled in pieces, by several threads at different places."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.columns: dict[str, Column] = {}
+
+    def put(self, rows: np.ndarray, found: Mapping[str, Column]) -> None:
+        """Write values to their rows."""
+        if not self.columns:
+            self.columns = {
+                name: Column(
+                    item.type,
+                    np.empty(self._rows, dtype=item.values.dtype),
+                    np.empty(self._rows, dtype=np.bool_),
+                )
+                for name, item in found.items()
+            }
+        for name, item in found.items():
+            self.columns[name].values[rows] = item.values
+            self.columns[name].valid[rows] = item.valid

@@ -10,11 +10,12 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER, iso
-from tenfold.features.records import OFFSET, key_codes
+from tenfold.features.records import OFFSET
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
-from tenfold.store.offline import History, by_group
+from tenfold.store.groups import Keys, by_group
+from tenfold.store.offline import History
 from tenfold.training.model import Label, Model
 from tenfold.training.vector import assemble, keys_of
 
@@ -117,6 +118,19 @@ class Dataset:
         """The model's features for every row, as of its prediction."""
         return features_of(self.model, self.history, self.spine, self.at)
 
+    def ages(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many microseconds old the newest known record behind each stored view is, per row and view.
+
+        Shape (n_rows, n_views) float64, NaN where nothing was known of the key: what a request at that moment is told.
+        """
+        keys = keys_of(self.model, {name: item.take(rows) for name, item in self.spine.items()})
+        at = self.at[rows]
+        ages = np.empty((len(rows), len(self.model.stored)))
+        for place, view in enumerate(self.model.stored):
+            newest = self.history.newest(view, [keys[name] for name in view.keys], at)
+            ages[:, place] = np.where(newest.valid, at - newest.values, np.nan)
+        return ages
+
     def outcomes(self, now: int) -> Outcomes:
         """Return the labels of all rows as known before `now`."""
         return outcomes(self.model.label, self.history, self.spine[self.model.label.on], self.at, now)
@@ -171,7 +185,8 @@ def _first_versions(ids: np.ndarray, offset: np.ndarray) -> np.ndarray:
 def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: int) -> Outcomes:
     """Return for predictions (key, moment) the outcome within the horizon, as known before `now`."""
     keys, rows = history.records(label.view)
-    (code, asked), _ = key_codes([keys, [on]])
+    held = Keys(keys)
+    code, asked = held.codes, held.of([on])
     visible = rows.inputs[0].member & (rows.known < now) & (now <= rows.until)
     code = np.where(visible, code, -1)
     order = by_group(code)
