@@ -206,7 +206,7 @@ def in_order(rows: Rows, group: np.ndarray | None = None) -> np.ndarray:
 
 def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np.ndarray:
     """Return the positions that sort rows by (group, event, id, known, offset)."""
-    order = _by_time(event, group)
+    order = by_time(event, group)
     tied = event[order][1:] == event[order][:-1]
     if group is not None:
         tied &= group[order][1:] == group[order][:-1]
@@ -215,7 +215,7 @@ def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np
     return order
 
 
-def _by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+def by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray:
     """Return the positions that sort by (group, event), otherwise in the order given; mostly they are sorted."""
     back = event[1:] < event[:-1]
     if group is not None:

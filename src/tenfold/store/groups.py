@@ -16,7 +16,7 @@ SPARE = 4
 
 
 class _Codes(Protocol):
-    """Codes of the values of one column: `size` of them, -1 for null and for what the column does not hold."""
+    """Codes of the values of one column: `size` of them, -1 for null; what the column does not hold has none of its codes."""
 
     size: int
 
@@ -33,7 +33,12 @@ class _Dense:
 
     def of(self, item: Column) -> np.ndarray:
         code = item.values - self._low
-        return np.where(item.valid & (code >= 0) & (code < self.size), code, -1)
+        held = (
+            code.view(np.uint64) < self.size
+        ) & item.valid  # unsigned, what is below the smallest is far above
+        if not held.all():
+            code[~held] = -1
+        return code
 
 
 class _Listed:
@@ -49,9 +54,9 @@ class _Listed:
 
         places, values = item.coded
         if item is self._item:
-            return np.where(item.valid, places, -1)
+            return np.where(item.valid, places.astype(np.int64), -1)
         mine = pc.fill_null(pc.index_in(values, value_set=self._values), -1).to_numpy().astype(np.int64)
-        return np.where(item.valid, mine[places] if len(mine) else -1, -1)
+        return np.where(item.valid, mine[places], -1) if len(mine) else np.full(len(item), -1)
 
 
 def _codes(item: Column) -> _Codes:
@@ -86,7 +91,7 @@ class Keys:
             self.codes, self.size = pairs.of(both), pairs.size
 
     def of(self, columns: Sequence[Column]) -> np.ndarray:
-        """Return the code of other keys, -1 where no row has it."""
+        """Return the code of other keys: the same for an equal key, one that no row has, or -1, for any other."""
         code = self._parts[0].of(columns[0])
         for part, pairs, item in zip(self._parts[1:], self._pairs, columns[1:], strict=True):
             code = pairs.of(_pair(code, part.of(item), part.size))
@@ -116,9 +121,10 @@ def by_group(group: np.ndarray) -> np.ndarray:
     """
     largest, width = int(group.max(initial=0)) + 1, len(group).bit_length()
     if largest < 1 << 16:  # small integers are sorted by counting
-        order = np.argsort((group + 1).astype(np.uint16), kind="stable")
+        small = np.add(group, 1, out=np.empty(len(group), dtype=np.uint16), casting="unsafe")
+        order = np.argsort(small, kind="stable")
     elif largest < 1 << (63 - width):  # one number of group and place: numpy sorts numbers fastest
-        both = group + 1
+        both = group.astype(np.int64) + 1
         both <<= width
         both |= np.arange(len(group))
         both.sort()
@@ -126,7 +132,8 @@ def by_group(group: np.ndarray) -> np.ndarray:
         order = both
     else:
         order = np.argsort(group, kind="stable")
-    return order[np.count_nonzero(group < 0) :]
+    missing = np.count_nonzero(group < 0)
+    return order[missing:] if missing else order
 
 
 def groups(code: np.ndarray, size: int) -> Groups:
@@ -139,7 +146,8 @@ def groups(code: np.ndarray, size: int) -> Groups:
     ([1, 0, 3], [0, 1, 3, 3])
     """
     first = np.zeros(size + 1, dtype=np.int64)
-    np.cumsum(np.bincount(code[code >= 0], minlength=size), out=first[1:])
+    held = code >= 0
+    np.cumsum(np.bincount(code if held.all() else code[held], minlength=size), out=first[1:])
     return Groups(by_group(code), first)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tenfold.core.times import FOREVER
 from tenfold.core.windows import Window
 from tenfold.features.kernel import Aggregate, Input, Records, aggregate
-from tenfold.features.records import OFFSET, ended, identities, inputs_of, outputs, total_order
+from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, outputs, total_order
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import to_frame
 from tenfold.processing.conform import KNOWN
@@ -278,7 +278,7 @@ def _part(have: ByKey, asked: Groups, keys: np.ndarray, at: np.ndarray) -> Part:
     event = have.past.event
     order = total_order(event[rows], group, lambda chosen: have.past.named(rows[chosen]))
     who, of = _members(asked, keys)
-    sooner = np.lexsort((at[who], of))
+    sooner = by_time(at[who], of)
     return Part(rows[order], group[order], who[sooner], of[sooner])
 
 
@@ -293,7 +293,7 @@ def _members(among: Groups, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Out:
-    """Columns filled in pieces, by several threads at different places."""
+    """Columns filled by several threads, each at rows of its own."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
@@ -302,14 +302,12 @@ class _Out:
     def put(self, rows: np.ndarray, found: Mapping[str, Column]) -> None:
         """Write values to their rows."""
         if not self.columns:
-            self.columns = {
-                name: Column(
-                    item.type,
-                    np.empty(self._rows, dtype=item.values.dtype),
-                    np.empty(self._rows, dtype=np.bool_),
-                )
-                for name, item in found.items()
-            }
+            self.columns = {name: self._blank(item) for name, item in found.items()}
         for name, item in found.items():
             self.columns[name].values[rows] = item.values
-            self.columns[name].valid[rows] = item.valid
+            if not item.valid.all():
+                self.columns[name].valid[rows] = item.valid
+
+    def _blank(self, like: Column) -> Column:
+        values = np.empty(self._rows, dtype=like.values.dtype)
+        return Column(like.type, values, np.ones(self._rows, dtype=np.bool_))
