@@ -1,6 +1,6 @@
 """Offline features: every query answered from the history in the lake, as it was known then."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +10,7 @@ import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.core.windows import Window
-from tenfold.features.kernel import Aggregate, Input, Records, aggregate
+from tenfold.features.kernel import Aggregate, Input, Own, Records, aggregate
 from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, outputs, total_order
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import to_frame
@@ -70,7 +70,9 @@ class History:
             return {name: column(type_, []) for name, type_ in types.items()}
         return to_frame(source, self._lake.read(source.name, version=version), KNOWN, OFFSET)
 
-    def features(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
+    def features(
+        self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+    ) -> dict[str, Column]:
         """Return the features of a view for queries (key, moment), in the order given.
 
         Parameters
@@ -79,8 +81,10 @@ class History:
             One column per key field of the view's entity, each of shape (n,).
         at
             int64 microseconds UTC, shape (n,).
+        own
+            The rows that are asked for, records of the view's source; needed by a view that includes them.
         """
-        return _features(view, self._by_key(view), keys, at)
+        return _features(view, self._by_key(view), keys, at, own)
 
     def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
         """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""
@@ -175,22 +179,45 @@ def by_key(view: FeatureView, known: Past) -> ByKey:
     return ByKey(known, keys, groups(keys.codes, keys.size + 1))
 
 
-def features(view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
+def features(
+    view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+) -> dict[str, Column]:
     """Return the features of a view for queries, computed from a frame of its source's records in any order."""
-    return _features(view, by_key(view, past(view.source.root, frame)), keys, at)
+    return _features(view, by_key(view, past(view.source.root, frame)), keys, at, own)
 
 
-def _features(view: FeatureView, have: ByKey, keys: Sequence[Column], at: np.ndarray) -> dict[str, Column]:
+def _features(
+    view: FeatureView, have: ByKey, keys: Sequence[Column], at: np.ndarray, own: Frame | None
+) -> dict[str, Column]:
     names = reads(view)
 
     def compute(part: "Part") -> dict[str, Column]:
-        frame = {name: gather(have.past.frame[name], part.rows) for name in names}
-        _, inputs = inputs_of(view, frame, len(part.rows))
-        moments = at[part.asked]
-        results = aggregate(part.records(have.past, inputs), part.asked_group, moments, view.plan.aggregates)
-        return outputs(view, results, moments)
+        _, inputs = inputs_of(view, taken(have.past.frame, names, part.rows), len(part.rows))
+        records, moments = part.records(have.past, inputs), at[part.asked]
+        mine = None
+        if own is not None and view.plan.includes_self:
+            _, asked = inputs_of(view, taken(own, names, part.asked), len(part.asked))
+            mine = Own(asked, _earlier(have.past, records, part, own, moments))
+        return outputs(
+            view, aggregate(records, part.asked_group, moments, view.plan.aggregates, mine), moments
+        )
 
     return answers(have, keys, at, compute)
+
+
+def _earlier(known: Past, records: Records, part: "Part", own: Frame, at: np.ndarray) -> np.ndarray:
+    """Return per row asked for which record is its visible earlier version, -1 where there is none."""
+    ids = known.source.ids
+    keys = Keys([gather(known.frame[name], part.rows) for name in ids])
+    code = keys.of([gather(own[name], part.asked) for name in ids])
+    asked = np.flatnonzero(code >= 0)
+    rows, place = _members(groups(keys.codes, keys.size), code[asked])
+    asked = asked[place]
+    visible = (records.known[rows] < at[asked]) & (records.event[rows] < at[asked])
+    visible &= (records.until[rows] >= at[asked]) & (records.group[rows] == part.asked_group[asked])
+    earlier = np.full(len(code), -1, dtype=np.int64)
+    earlier[asked[visible]] = rows[visible]
+    return earlier
 
 
 def _newest(have: ByKey, keys: Sequence[Column], at: np.ndarray) -> Column:
@@ -214,9 +241,13 @@ def reads(view: FeatureView) -> set[str]:
         for expr in (*source.added.values(), *([] if source.where is None else [source.where])):
             names |= expr.columns()
         source = source.source
-    if source.deleted is not None:
-        names.add(source.deleted)
-    return names & source.fields.keys()
+    deleted = set() if source.root.deleted is None else {source.root.deleted}
+    return (names & source.fields.keys()) | deleted
+
+
+def taken(frame: Frame, names: Iterable[str], rows: np.ndarray) -> Frame:
+    """Return the rows at positions of some columns."""
+    return {name: gather(frame[name], rows) for name in names}
 
 
 def gather(item: Column, rows: np.ndarray) -> Column:
@@ -286,7 +317,7 @@ def _members(among: Groups, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions of the rows of some keys, ascending, and which of the keys each has."""
     begin, length = among.first[keys], among.first[keys + 1] - among.first[keys]
     group = np.repeat(np.arange(len(keys)), length)
-    if len(keys) and keys[-1] - keys[0] == len(keys) - 1:
+    if len(keys) and (keys[1:] - keys[:-1] == 1).all():
         return among.order[begin[0] : begin[0] + len(group)], group
     skipped = begin - (np.cumsum(length) - length)
     return among.order[skipped[group] + np.arange(len(group))], group

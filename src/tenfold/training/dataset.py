@@ -169,7 +169,8 @@ def features_of(model: Model, history: History, spine: Frame, at: np.ndarray) ->
     """Return the model's features for rows of its spine as of `at`, from the lake."""
     keys = keys_of(model, spine)
     stored = {
-        view.name: history.features(view, [keys[name] for name in view.keys], at) for view in model.stored
+        view.name: history.features(view, [keys[name] for name in view.keys], at, spine)
+        for view in model.stored
     }
     return assemble(model, spine, stored, at)
 
