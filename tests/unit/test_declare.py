@@ -280,9 +280,10 @@ WRONG = {
         lambda: Label(frauds, on="payment_id", value=True, horizon="7d"),
         'label of source "frauds" is True, not an expression. Write for example col("amount").',
     ),
-    "a label that aggregates": (
-        lambda: Label(frauds, on="payment_id", value=col("fraud").last(), horizon="7d"),
-        'label of source "frauds" uses last(fraud) where rows are computed one by one. Use it in a feature view.',
+    "a label with a window": (
+        lambda: Label(frauds, on="payment_id", value=col("fraud").sum(window="1d"), horizon="7d"),
+        'label of source "frauds": sum(fraud, window=86400s) names a window, but the aggregates of a label are over its horizon. '
+        "Leave the window out.",
     ),
     "a horizon without a unit": (
         lambda: Label(frauds, on="payment_id", value=col("fraud"), horizon="7"),

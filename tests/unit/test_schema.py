@@ -115,5 +115,5 @@ def test_a_label_may_ask_whether_an_event_comes():
     from tests.property.shop import orders
 
     label = Label(orders, on="order_id", value=exists(), horizon="1d")
-    assert label.absent == 0.0
+    assert label.view.plan.types["value"] == "bool"
     assert label.fingerprint != Label(orders, on="order_id", value=col("units") > 0, horizon="1d").fingerprint

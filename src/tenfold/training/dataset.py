@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import msgspec
@@ -10,7 +10,9 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER, iso
-from tenfold.features.records import OFFSET
+from tenfold.core.windows import Window
+from tenfold.features.kernel import Aggregate, Input, Records, aggregate
+from tenfold.features.records import OFFSET, outputs
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
@@ -184,23 +186,33 @@ def _first_versions(ids: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 
 def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: int) -> Outcomes:
-    """Return for predictions (key, moment) the outcome within the horizon, as known before `now`."""
+    """Return for predictions (key, moment) the outcome within the horizon, as known before `now`.
+
+    `known` is from when the newest of the events that took part was known.
+    """
     keys, rows = history.records(label.view)
     held = Keys(keys)
-    code, asked = held.codes, held.of([on])
-    visible = rows.inputs[0].member & (rows.known < now) & (now <= rows.until)
-    code = np.where(visible, code, -1)
-    order = by_group(code)
-    # One sortable integer per (key, event): ranks among all events, which are sorted, keep it within int64.
-    width = len(rows.event) + 1
-    place = code[order] * width + np.searchsorted(rows.event, rows.event[order], side="left")
-    first = asked * width + np.searchsorted(rows.event, at, side="left")
-    behind = asked * width + np.searchsorted(rows.event, at + label.horizon_us, side="right")
-    lo, hi = np.searchsorted(place, first), np.searchsorted(place, behind)
-    found = np.flatnonzero((hi > lo) & (asked >= 0))
-    hit = order[hi[found] - 1]
-    outcome = rows.inputs[0].column.take(hit)
-    found, hit, outcome = found[outcome.valid], hit[outcome.valid], outcome.take(outcome.valid)
-    values, known = np.full(len(at), label.absent), np.full(len(at), FOREVER, dtype=np.int64)
-    values[found], known[found] = outcome.values, rows.known[hit]
-    return Outcomes(values, known)
+    visible = (rows.known < now) & (now <= rows.until)
+    order = by_group(np.where(visible, held.codes, -1))
+    asked = held.of([on])
+    group = np.where(asked < 0, held.size, asked)
+    queries = np.lexsort((at, group))
+    # By now all of these events are known, so only the window says which count: those in [t, t + horizon].
+    past = rows.take(order)
+    known = Input(
+        "known", Column("int", past.known, np.ones(len(order), dtype=np.bool_)), past.inputs[0].member
+    )
+    events = Records(
+        held.codes[order], past.event, past.event, np.full(len(order), FOREVER), (*past.inputs, known)
+    )
+    window = Window("time", label.horizon_us + 2)
+    wanted = [replace(item, window=window) for item in label.view.plan.aggregates]
+    wanted.append(Aggregate("last", len(past.inputs), window))
+    moments = at[queries] + label.horizon_us + 1
+    *results, since = aggregate(events, group[queries], moments, wanted)
+    value = outputs(label.view, results, moments)["value"]
+    found = Outcomes(np.full(len(at), np.nan), np.full(len(at), FOREVER, dtype=np.int64))
+    found.values[queries] = value.numbers()
+    some = value.valid & since.valid
+    found.known[queries[some]] = since.values[some]
+    return found

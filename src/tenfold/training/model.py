@@ -1,16 +1,16 @@
 """Models and labels: what is predicted, for which rows, when, and from what."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, lit
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
+from tenfold.core.windows import Window
 from tenfold.features.view import Entity, FeatureView
 from tenfold.processing.derive import Derived, Source
 from tenfold.sources.declare import check_name
@@ -36,7 +36,8 @@ class Label:
     on
         The field, in the spine and in `source`, by which they meet.
     value
-        The outcome as an expression over the event, or `exists()`: whether there is one.
+        The outcome: an expression over the last event within the horizon, aggregates over all of them such as
+        `col("units").sum().fill_null(0)`, or `exists()`: whether there is one.
     horizon
         How long after the prediction the outcome may come. A row is mature, and may be learned from, when its
         horizon has passed; before that, early outcomes would bias it.
@@ -66,16 +67,32 @@ class Label:
             raise NotFound(
                 "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
             )
-        where = f'label of source "{self.source.name}"'
-        value = lit(True) if getattr(self.value, "fn", "") == "exists" else self.value
-        kind = infer(value, {name: item.type for name, item in self.source.fields.items()}, where)
-        if kind not in NUMERIC:
-            raise DefinitionError(
-                f"{where}: value={self.value.text} is a {kind}, not a number or a condition."
-            )
         entity = Entity("label", key=self.on)
-        view = FeatureView("label", entity=entity, source=self.source, features={"value": value.last()})
+        view = FeatureView("label", entity=entity, source=self.source, features={"value": self._outcome()})
+        if view.plan.types["value"] not in NUMERIC:
+            raise DefinitionError(
+                f"{self._where}: value={self.value.text} is a {view.plan.types['value']}, not a number or a condition."
+            )
         object.__setattr__(self, "view", view)
+
+    def _outcome(self) -> Expr:
+        """Return the value as aggregates over the events within the horizon."""
+        need(self.value, self._where)
+        value = _counted(self.value)
+        if not value.aggregates():
+            infer(value, {name: item.type for name, item in self.source.fields.items()}, self._where)
+            return value.last()
+        for node in value.aggregates():
+            if node.window != Window():
+                raise DefinitionError(
+                    f"{self._where}: {node.text} names a window, but the aggregates of a label are over its horizon. "
+                    "Leave the window out."
+                )
+        return value
+
+    @property
+    def _where(self) -> str:
+        return f'label of source "{self.source.name}"'
 
     @property
     def horizon_us(self) -> int:
@@ -87,15 +104,17 @@ class Label:
         """How long after the prediction its outcome is known for sure: the horizon and the source's delay."""
         return self.horizon_us + self.source.root.delay_us
 
-    @property
-    def absent(self) -> float:
-        """The outcome of a row for which no event came: 0 for `exists()`, otherwise unknown (NaN)."""
-        return 0.0 if self.value.fn == "exists" else math.nan
-
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a label."""
         return fingerprint(self.view.fingerprint, self.value.text, self.horizon)
+
+
+def _counted(value: Expr) -> Expr:
+    """Return an expression with each `exists()` as a count of events."""
+    if value.fn == "exists":
+        return count() > 0
+    return replace(value, args=tuple(_counted(arg) if isinstance(arg, Expr) else arg for arg in value.args))
 
 
 @dataclass(frozen=True, eq=False)
