@@ -23,8 +23,9 @@ def extreme(windowed: Windowed, item: Aggregate) -> Column:
     result = windowed.by_list(
         item, result, lambda rows: rows.extreme(values, pick, blank), windowed.slow(item)
     )
-    valid = windowed.total(item, "count") > 0
-    return Column("float" if values.dtype == np.float64 else "int", np.where(valid, result, 0), valid)
+    valid, all_ = windowed.some(item)
+    shown = result if all_ else np.where(valid, result, 0)
+    return Column("float" if values.dtype == np.float64 else "int", shown, valid)
 
 
 def _over_ranges(

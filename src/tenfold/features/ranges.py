@@ -42,12 +42,14 @@ class Ranges:
 
     def __init__(self, records: Records, group: np.ndarray, at: np.ndarray) -> None:
         self._records, self.group, self.at = records, group, at
-        self._start = np.maximum(records.event, records.known) + 1
+        late = (records.known > records.event).any()
+        self._start = (np.maximum(records.event, records.known) if late else records.event) + 1
         edges = [array for array in (records.event, self._start, at) if len(array)]
         self._base = min(int(array.min()) for array in edges) - 1 if edges else 0
         self._top = max(int(array.max()) for array in edges) + 1 if edges else 0
         self._span = self._top - self._base + 1
-        self.queries = self._code(group, at)
+        self._front = group * self._span
+        self.queries = self._front + (at - self._base)
         self._order()
         self.hi = self._reached.searchsorted(self.queries, side="right")
         self._ranges: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
@@ -104,7 +106,7 @@ class Ranges:
     @cached_property
     def front(self) -> np.ndarray:
         """Per query the first record in order of its group."""
-        return self._events.searchsorted(self.group * self._span, side="left")
+        return self._events.searchsorted(self._front, side="left")
 
     def interval(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return per query the records in order that a window reaches, [lo, hi), if only its instants count."""
@@ -118,7 +120,8 @@ class Ranges:
 
     def _low(self, window: Window, moment: np.ndarray) -> np.ndarray:
         if window.kind == "time":
-            return self._events.searchsorted(self._code(self.group, moment - window.size), side="right")
+            oldest = np.maximum(self.queries - (window.offset + window.size), self._front)
+            return self._events.searchsorted(oldest, side="right")
         if window.kind == "days":
             return self.before(midnight(window.zone, day_of(window.zone, moment) - (window.size - 1)))
         return self.front

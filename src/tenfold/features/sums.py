@@ -17,15 +17,14 @@ def count(windowed: Windowed, item: Aggregate) -> Column:
 
 def sum_(windowed: Windowed, item: Aggregate) -> Column:
     """Return the sum of the values, null when there is none."""
-    count = windowed.total(item, "count")
-    return _column(_total(windowed, item, count), count > 0)
+    return _column(_total(windowed, item), *windowed.some(item))
 
 
 def mean(windowed: Windowed, item: Aggregate) -> Column:
     """Return the float of the sum divided by the number of values."""
+    valid, all_ = windowed.some(item)
     count = windowed.total(item, "count")
-    total = _total(windowed, item, count).astype(np.float64)
-    return _column(total / np.maximum(count, 1), count > 0)
+    return _column(_total(windowed, item) / (count if all_ else np.maximum(count, 1)), valid, all_)
 
 
 def var(windowed: Windowed, item: Aggregate) -> Column:
@@ -37,7 +36,8 @@ def var(windowed: Windowed, item: Aggregate) -> Column:
     else:
         sums = [(windowed.total(item, "whole"), 1.0)]
     squares = [windowed.total(item, f"square{place}") for place in range(len(UNITS))]
-    return _column(variance(count, sums, squares), count > 1)
+    valid = count > 1
+    return _column(variance(count, sums, squares), valid, bool(valid.all()))
 
 
 def std(windowed: Windowed, item: Aggregate) -> Column:
@@ -46,8 +46,10 @@ def std(windowed: Windowed, item: Aggregate) -> Column:
     return Column("float", np.sqrt(found.values), found.valid)
 
 
-def _total(windowed: Windowed, item: Aggregate, count: np.ndarray) -> np.ndarray:
-    windowed.parts.check_sum(item.input, count, lambda: windowed.total(item, "coarse"))
+def _total(windowed: Windowed, item: Aggregate) -> np.ndarray:
+    windowed.parts.check_sum(
+        item.input, windowed.total(item, "count"), lambda: windowed.total(item, "coarse")
+    )
     if windowed.parts.type(item.input) != "float":
         return windowed.total(item, "whole")
     key = (item.input, item.window)
@@ -56,6 +58,6 @@ def _total(windowed: Windowed, item: Aggregate, count: np.ndarray) -> np.ndarray
     return windowed.floats[key]
 
 
-def _column(values: np.ndarray, valid: np.ndarray) -> Column:
-    shown = values if valid.all() else np.where(valid, values, 0)
+def _column(values: np.ndarray, valid: np.ndarray, all_: bool) -> Column:
+    shown = values if all_ else np.where(valid, values, 0)
     return Column("float" if values.dtype == np.float64 else "int", shown, valid)

@@ -37,6 +37,7 @@ class Windowed:
         self._totals: dict[tuple[int, str, Window], np.ndarray] = {}
         self.extremes: dict[tuple[int, str], dict[Window, np.ndarray]] = {}
         self.floats: dict[tuple[int, Window], np.ndarray] = {}
+        self._some: dict[tuple[int, Window], tuple[np.ndarray, bool]] = {}
         self._ends: dict[tuple[int, str, int], np.ndarray] = {}
         self._prefixes: dict[tuple[int, str], np.ndarray] = {}
         self._bounds: dict[tuple[int, Window], tuple[np.ndarray, np.ndarray]] = {}
@@ -147,6 +148,14 @@ class Windowed:
         if item.window.include_self and self.own is not None:
             result = result + values[self.size :]
         return self.by_list(item, result, lambda rows: rows.total(values), self.slow(item))
+
+    def some(self, item: Aggregate) -> tuple[np.ndarray, bool]:
+        """Return which windows hold a value, and whether all of them do."""
+        key = (item.input, item.window)
+        if key not in self._some:
+            valid = self.total(item, "count") > 0
+            self._some[key] = valid, bool(valid.all())
+        return self._some[key]
 
     def _upto(self, item: Aggregate, part: str, prefix: np.ndarray, hi: np.ndarray) -> np.ndarray:
         """Return the prefix sums at the upper ends, which windows without an offset share."""
