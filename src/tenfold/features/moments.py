@@ -1,13 +1,12 @@
 """Exact sums of squares, and the variance from them by one fixed formula.
 
-A square is rounded once to a float64 and then summed exactly, as three whole numbers of 43 bits:
-x * x = a * 2^28 + b * 2^-15 + c * 2^-58. So |x| may be up to 2^35, and what is below 2^-58 of a square is rounded once. Squares
-of whole numbers below 2^31 are not rounded at all.
+The square of a float64 is itself the sum of two, the rounded square and what the rounding lost (Dekker, "A floating-point
+technique for extending the available precision", 1971). Both are summed exactly, as four whole numbers of 43 bits:
+x * x = a * 2^28 + b * 2^-15 + c * 2^-58 + d * 2^-101. So |x| may be up to 2^35, and what is below 2^-101 is rounded once.
 
-The variance is (n * S2 - S1 * S1) / (n * (n - 1)), and 0 for floats where the numerator is at most n * S2 * 2^-51: that is
-what the rounding of squares may leave, for example of equal values. Its numerator is computed with twice the digits of a float64 (Dekker,
-"A floating-point technique for extending the available precision", 1971), so a large mean does not eat a small variance.
-Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
+The variance is (n * S2 - S1 * S1) / (n * (n - 1)). Its numerator is computed with twice the digits of a float64, so a large
+mean does not eat a small variance, and is 0 where it is at most n * S2 * 2^-100: that is what those digits may leave, for
+example of equal values. Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,9 @@ import numpy as np
 from tenfold.features.limbs import LOW_BITS
 
 LARGEST = 2.0**35
-UNITS = (2.0**28, 2.0**-15, 2.0**-58)
+UNITS = (2.0**28, 2.0**-15, 2.0**-58, 2.0**-101)
+NOISE = 2.0**-100
+MAX_ROWS = 2**19
 _MASK = (1 << LOW_BITS) - 1
 _SPLITTER = 2.0**27 + 1.0
 
@@ -25,23 +26,20 @@ Double = tuple[np.ndarray, np.ndarray]
 """A number as the unevaluated sum of two floats."""
 
 
-def square_limbs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the squares of float64 or int64 values as three int64 limbs, shape (n,) each."""
-    if values.dtype == np.int64:
-        return _whole_squares(values)
-    square = values * values
-    high = np.floor(square / UNITS[0])
-    rest = square - high * UNITS[0]
-    middle = np.floor(rest / UNITS[1])
-    low = np.rint((rest - middle * UNITS[1]) / UNITS[2])
-    return high.astype(np.int64), middle.astype(np.int64), low.astype(np.int64)
+def square_limbs(values: np.ndarray) -> list[np.ndarray]:
+    """Return the squares of float64 values as four int64 limbs, shape (n,) each."""
+    square, lost = _product(values, values)
+    return [one + two for one, two in zip(_limbs(square), _limbs(lost), strict=True)]
 
 
-def _whole_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    small = np.abs(values) < 2**31
-    square = np.where(small, values, 0) ** 2
-    high, middle, low = square_limbs(np.where(small, 0, values).astype(np.float64))
-    return high + (square >> 28), middle + ((square & (2**28 - 1)) << 15), low
+def _limbs(rest: np.ndarray) -> list[np.ndarray]:
+    """Return float64 values as whole numbers of the units; only the last is rounded."""
+    found = []
+    for unit in UNITS[:-1]:
+        limb = np.trunc(rest / unit)  # towards 0: what is left keeps all its digits
+        rest = rest - limb * unit
+        found.append(limb.astype(np.int64))
+    return [*found, np.rint(rest / UNITS[-1]).astype(np.int64)]
 
 
 def variance(
@@ -64,17 +62,20 @@ def variance(
     >>> variance(np.array([3]), [(np.array([7]), 1.0)], limbs)
     array([2.33333333])
     """
-    high, middle, low = squares
-    middle = middle + (low >> LOW_BITS)
-    carried = (high + (middle >> LOW_BITS), middle & _MASK, low & _MASK)
+    carried: list[np.ndarray] = []
+    carry = np.zeros_like(count)
+    for limb in reversed(squares[1:]):
+        limb = limb + carry
+        carry = limb >> LOW_BITS
+        carried.insert(0, limb & _MASK)
+    carried.insert(0, squares[0] + carry)
     n = np.maximum(count, 2).astype(np.float64)
     total = _double(sums)
     over = _times(_double(list(zip(carried, UNITS, strict=True))), (n, np.zeros_like(n)))
     square = _times(total, total)
     high_part, low_part = _plus(over, (-square[0], -square[1]))
     numerator = high_part + low_part
-    noise = over[0] * 2.0**-51 if len(sums) > 1 else 0.0  # floats come as two limbs
-    return np.where((count > 1) & (numerator > noise), numerator / (n * (n - 1.0)), 0.0)
+    return np.where((count > 1) & (numerator > over[0] * NOISE), numerator / (n * (n - 1.0)), 0.0)
 
 
 def _double(limbs: Sequence[tuple[np.ndarray, float]]) -> Double:

@@ -9,6 +9,7 @@ from tenfold.core.errors import DefinitionError
 from tenfold.features.inputs import Input
 from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
 from tenfold.features.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.moments import MAX_ROWS as MOST_SQUARES
 from tenfold.features.moments import square_limbs
 from tenfold.processing.frame import Column
 
@@ -22,6 +23,7 @@ class Parts:
         self.all_ones = cache(self._all_ones)
         self.codes = cache(self._codes)
         self.used = cache(self._used)
+        self._squares = cache(self._square_limbs)
         self._largest = cache(self._find_largest)
 
     def column(self, place: int) -> Column:
@@ -54,7 +56,10 @@ class Parts:
         if part in ("high", "low"):
             both = split(values.astype(np.float64))
             return both[part == "low"]
-        return square_limbs(values if self.type(place) == "float" else values.astype(np.int64))[int(part[-1])]
+        return self._squares(place)[int(part[-1])]
+
+    def _square_limbs(self, place: int) -> list[np.ndarray]:
+        return square_limbs(self._values(place).astype(np.float64))
 
     def _values(self, place: int) -> np.ndarray:
         column, used = self.column(place), self.used(place)
@@ -108,8 +113,8 @@ class Parts:
     def check_square(self, place: int, count: np.ndarray) -> None:
         """Refuse a variance of values whose squares cannot be summed exactly."""
         most = int(count.max(initial=0))
-        if most >= MAX_ROWS or (most and self._largest(place)[0] >= LARGEST_SQUARED):
+        if most >= MOST_SQUARES or (most and self._largest(place)[0] >= LARGEST_SQUARED):
             raise DefinitionError(
                 f"{self._inputs[place].name}: the squares of {most:,} values up to {self._largest(place)[0]:g} cannot be summed "
-                "exactly (up to 2^20 values below 2^35). Shorten the window, or divide the column by a constant in a Derived source."
+                "exactly (up to 2^19 values below 2^35). Shorten the window, or divide the column by a constant in a Derived source."
             )

@@ -137,7 +137,7 @@ def n_unique(windowed: Windowed, item: Aggregate) -> Column:
     used = windowed.parts.used(item.input)
     query = np.arange(len(windowed.ranges.at))
     result = np.zeros(len(query), dtype=np.int64)
-    if not item.window.include_self:
+    if not item.window.include_self and item.window.kind != "session":
         mine = windowed.ranges.place(np.arange(windowed.ranges.count))
         result = _appearing(codes[mine], used[mine], *windowed.bounds(item.input, item.window))
         query = windowed.slow(item)
@@ -147,6 +147,8 @@ def n_unique(windowed: Windowed, item: Aggregate) -> Column:
 
 def _appearing(codes: np.ndarray, used: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
     """Return how many different codes [lo, hi) holds per query; both edges never go back from query to query.
+
+    (Those of sessions do: a record that comes late may join an old one to the present.)
 
     A row counts for the queries whose range holds it and no longer holds the row before it with the same code.
     """
