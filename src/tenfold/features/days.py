@@ -26,7 +26,7 @@ def midnight(zone: str, days: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> midnight("America/New_York", np.array([0]))[0] == to_us("1970-01-01T05:00:00+00:00")
+    >>> midnight("America/New_York", np.array([0])).tolist() == [to_us("1970-01-01T05:00:00+00:00")]
     True
     """
     distinct, place = np.unique(days, return_inverse=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tenfold.features.limbs import LOW_BITS
+from tenfold.features.limbs import LOW_BITS, join, split
 
 LARGEST = 2.0**35
 UNITS = (2.0**28, 2.0**-15, 2.0**-58, 2.0**-101)
@@ -28,6 +28,7 @@ Double = tuple[np.ndarray, np.ndarray]
 
 def square_limbs(values: np.ndarray) -> list[np.ndarray]:
     """Return the squares of float64 values as four int64 limbs, shape (n,) each."""
+    values = join(*split(values))  # as exact as they are summed, so that equal values have no variance
     square, lost = _product(values, values)
     return [one + two for one, two in zip(_limbs(square), _limbs(lost), strict=True)]
 
