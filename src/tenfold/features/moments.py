@@ -5,8 +5,8 @@ technique for extending the available precision", 1971). Both are summed exactly
 x * x = a * 2^28 + b * 2^-15 + c * 2^-58 + d * 2^-101. So |x| may be up to 2^35, and what is below 2^-101 is rounded once.
 
 The variance is (n * S2 - S1 * S1) / (n * (n - 1)). Its numerator is computed with twice the digits of a float64, so a large
-mean does not eat a small variance, and is 0 where it is at most n * S2 * 2^-100: that is what those digits may leave, for
-example of equal values. Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
+mean does not eat a small variance, and is 0 where it is at most n * S2 * 2^-100 + n * n * 2^-101: that is what those digits
+and the last limb may leave, for example of equal values. Every step is an IEEE addition or multiplication in a fixed order: the same bits everywhere.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,9 @@ def variance(
     square = _times(total, total)
     high_part, low_part = _plus(over, (-square[0], -square[1]))
     numerator = high_part + low_part
-    return np.where((count > 1) & (numerator > over[0] * NOISE), numerator / (n * (n - 1.0)), 0.0)
+    return np.where(
+        (count > 1) & (numerator > over[0] * NOISE + n * n * UNITS[-1]), numerator / (n * (n - 1.0)), 0.0
+    )
 
 
 def _double(limbs: Sequence[tuple[np.ndarray, float]]) -> Double:
