@@ -9,7 +9,7 @@ import argparse
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from tenfold.core.errors import GateFailed
 from tenfold.core.times import DAY, to_us
 from tenfold.monitoring.skew import Skew
 from tenfold.monitoring.telemetry import quantiles_ms
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column
 from tenfold.store.offline import History
+from tenfold.store.pieces import Past
 from tenfold.training.dataset import Dataset
 from tenfold.training.fit import Split, first_row, fit, newest_split
 from tenfold.ui.terminal import Progress, console, table
@@ -59,12 +60,13 @@ STATIC = Model(
 class InSeconds(History):
     """History as a colleague's export had it: departure delays in seconds."""
 
-    def frame(self, source: Events) -> Frame:
-        frame = super().frame(source)
+    def past(self, source: Events) -> Past:
+        found = super().past(source)
         if source.name != "departures":
-            return frame
-        delay = frame["dep_delay"]
-        return {**frame, "dep_delay": Column(delay.type, delay.values * 60, delay.valid)}
+            return found
+        delay = found.frame["dep_delay"]
+        seconds = Column(delay.type, delay.values * 60, delay.valid)
+        return replace(found, frame={**found.frame, "dep_delay": seconds})
 
 
 @dataclass

@@ -6,6 +6,7 @@ python -m examples.flights.leak      # under a minute on two free cores
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from examples.flights.data import load
@@ -14,13 +15,15 @@ from tenfold import App, Events, Model, Platform
 from tenfold.core.clock import SystemClock
 from tenfold.core.times import to_us
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column
 from tenfold.sources.base import Lake
 from tenfold.store.offline import History
-from tenfold.training.dataset import Dataset, TrainingSet
+from tenfold.store.pieces import Past
+from tenfold.training.dataset import Dataset
 from tenfold.training.fit import Split, fit, scores
 from tenfold.training.metrics import roc_auc
 from tenfold.training.package import Package
+from tenfold.training.rows import TrainingSet
 from tenfold.ui.terminal import Progress, console, table
 
 MISTAKEN = declare(
@@ -51,11 +54,13 @@ ROWS = {
 class AsDeclared(History):
     """History that believes the declaration it is asked for: the lake's stamps are the honest declaration's."""
 
-    def frame(self, source: Events) -> Frame:
-        frame = super().frame(source)
-        moment = frame[source.known or source.time]
+    def past(self, source: Events) -> Past:
+        found = super().past(source)
+        moment = found.frame[source.known or source.time]
         delay = 0 if source.known else source.delay_us
-        return {**frame, KNOWN: Column("int", moment.values + delay, moment.valid)}
+        return replace(
+            found, frame={**found.frame, KNOWN: Column("int", moment.values + delay, moment.valid)}
+        )
 
 
 def measure(lake: Lake, progress: Callable[[str], object]) -> dict[str, float]:

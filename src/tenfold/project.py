@@ -38,9 +38,10 @@ from tenfold.store.offline import History
 from tenfold.store.worker import Worker
 from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
-from tenfold.training.dataset import Dataset, TrainingSet
+from tenfold.training.dataset import Dataset
 from tenfold.training.fit import Split, first_row, newest_split
 from tenfold.training.model import Model
+from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
 if TYPE_CHECKING:
@@ -237,10 +238,12 @@ class App:
             known[model.fingerprint] = Dataset(model, History(self.lake, newest))
         return known[model.fingerprint]
 
-    def training_set(self, model: Model | str, start: Any = None, end: Any = None) -> TrainingSet:
-        """Return the mature rows predicted in [start, end) with features as known then and labels as known now."""
+    def training_set(
+        self, model: Model | str, start: Any = None, end: Any = None, *, rows: Any = None
+    ) -> TrainingSet:
+        """Return the mature rows predicted in [start, end), or of `rows`, with features as known then and labels by now."""
         first, last = (None if moment is None else to_us(moment) for moment in (start, end))
-        return self.dataset(model).training_set(self.clock.now(), start=first, end=last)
+        return self.dataset(model).of(rows).training_set(self.clock.now(), start=first, end=last)
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/concepts.md", "docs/features.md"]
+PAGES = ["README.md", "docs/concepts.md", "docs/features.md", "docs/training-sets.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

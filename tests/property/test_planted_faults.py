@@ -16,7 +16,7 @@ from tenfold.processing import evaluate
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column
 from tenfold.serving import service
-from tenfold.store import offline
+from tenfold.store import offline, pieces
 from tests.property.shop import HOUR, MINUTE, PACKAGE, WORDS, World, model
 
 
@@ -99,13 +99,14 @@ def known_now(patch):
 
 
 def known_when_it_happened(patch):
-    truth = offline.History.frame
+    truth = offline.History.past
 
-    def frame(self, source):
+    def past(self, source):
         found = truth(self, source)
-        return {**found, KNOWN: Column("int", found[source.time].values, found[KNOWN].valid)}
+        known = Column("int", found.event, found.frame[KNOWN].valid)
+        return replace(found, frame={**found.frame, KNOWN: known})
 
-    patch.setattr(offline.History, "frame", frame)
+    patch.setattr(offline.History, "past", past)
 
 
 def late_rows_dropped(patch):
@@ -161,12 +162,12 @@ def ties_by_arrival(patch):
         offset = named(np.arange(len(event)))[2]
         return np.lexsort((-offset, event) if group is None else (-offset, event, group))
 
-    patch.setattr(offline, "total_order", by_arrival)
+    patch.setattr(pieces, "total_order", by_arrival)
 
 
 def corrections_ignored(patch):
     endless = np.int64(FOREVER)
-    patch.setattr(offline, "ended", lambda ids, *_: (np.full(len(ids), endless), np.ones(len(ids), np.bool_)))
+    patch.setattr(pieces, "ended", lambda ids, *_: (np.full(len(ids), endless), np.ones(len(ids), np.bool_)))
 
 
 def where_ignored(patch):
@@ -175,14 +176,14 @@ def where_ignored(patch):
 
 
 def second_key_ignored(patch):
-    class FirstPart(offline.Keys):
+    class FirstPart(pieces.Keys):
         def __init__(self, columns):
             super().__init__(columns[:1])
 
         def of(self, columns):
             return super().of(columns[:1])
 
-    patch.setattr(offline, "Keys", FirstPart)
+    patch.setattr(pieces, "Keys", FirstPart)
 
 
 def utc_for_local(patch):

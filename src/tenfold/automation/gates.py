@@ -7,11 +7,11 @@ import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
-from tenfold.training.dataset import TrainingSet
 from tenfold.training.fit import Split, scores
 from tenfold.training.metrics import METRICS, evaluate, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package
+from tenfold.training.rows import TrainingSet
 
 
 def judge_candidate(

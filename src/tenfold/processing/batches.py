@@ -137,7 +137,7 @@ def to_frame(source: Events, table: "pa.Table", *marked: str) -> Frame:
     """
     types = types_of(source.fields)
     frame = from_arrow(declared(source, table), types) | from_arrow(table, dict.fromkeys(marked, "int"))
-    _check_present(source, frame)
+    check_present(source, frame)
     return frame
 
 
@@ -153,9 +153,10 @@ def declared(source: Events, table: "pa.Table") -> "pa.Table":
     return pa.table(columns)
 
 
-def _check_present(source: Events, frame: Frame) -> None:
+def check_present(source: Events, frame: Frame) -> None:
+    """Raise SchemaError when a column of a source lacks values that may not be missing."""
     for name, field in source.fields.items():
-        if not field.nullable and not frame[name].valid.all():
+        if name in frame and not field.nullable and not frame[name].valid.all():
             raise SchemaError(
                 f'source "{source.name}" has rows that were stored without the field "{name}": declare it `| None`, '
                 "or load the history again into a new home."
@@ -204,7 +205,7 @@ def _as_declared(source: Events, frame: Frame) -> Frame:
         name: _cast(frame[name], field.type) if name in frame else column(field.type, [None] * rows)
         for name, field in source.fields.items()
     }
-    _check_present(source, own)
+    check_present(source, own)
     return own | {name: frame[name] for name in (KNOWN, OFFSET, ARRIVAL)}
 
 

@@ -1,27 +1,25 @@
 """Training sets: the rows of a spine with their features as of the prediction, and labels as known by now."""
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-import msgspec
 import numpy as np
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, SchemaError
 from tenfold.core.times import FOREVER, iso
 from tenfold.core.windows import Window
 from tenfold.features.kernel import Aggregate, Input, Records, aggregate
 from tenfold.features.records import OFFSET, outputs
-from tenfold.processing.conform import KNOWN
+from tenfold.processing.conform import KNOWN, conform
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
-from tenfold.store.groups import Keys, by_group
+from tenfold.sources.declare import Events
 from tenfold.store.offline import History
+from tenfold.store.pieces import Past, Piece
 from tenfold.training.model import Label, Model
+from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import assemble, keys_of
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,58 +30,6 @@ class Outcomes:
     known: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Rows a model may learn from, ordered by (prediction time, id).
-
-    Attributes
-    ----------
-    columns
-        The model's features, n rows each.
-    y : (n_rows,) float64
-    at : (n_rows,) int64 microseconds UTC
-    ids : (n_rows,) bytes
-    dropped
-        How many rows of the period were left out, by reason.
-    tables
-        The lake version read per source.
-    digest
-        A hash of all of it: equal digests are equal training sets.
-    """
-
-    columns: Mapping[str, Column]
-    y: np.ndarray
-    at: np.ndarray
-    ids: np.ndarray
-    dropped: Mapping[str, int]
-    tables: Mapping[str, int]
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def between(self, start: int, end: int) -> "TrainingSet":
-        """Return the rows predicted in [start, end)."""
-        return self.take((self.at >= start) & (self.at < end))
-
-    def take(self, rows: np.ndarray) -> "TrainingSet":
-        """Return the rows where a mask is true, or at positions."""
-        columns = {name: item.take(rows) for name, item in self.columns.items()}
-        return TrainingSet(columns, self.y[rows], self.at[rows], self.ids[rows], self.dropped, self.tables)
-
-    @property
-    def digest(self) -> str:
-        """A sha256 over ids, times, labels and every feature's bits."""
-        found = hashlib.sha256()
-        found.update(_encode(self.ids.tolist()))
-        for array in (self.at, self.y):
-            found.update(array.tobytes())
-        for name, item in self.columns.items():
-            found.update(_encode([name, item.type]))
-            found.update(_encode(item.values.tolist()) if item.type == "str" else item.values.tobytes())
-            found.update(item.valid.tobytes())
-        return found.hexdigest()[:16]
-
-
 class Dataset:
     """All rows of a model's spine with their features, computed once over fixed table versions.
 
@@ -91,25 +37,45 @@ class Dataset:
     is a selection of rows and the labels known by then. A row is the version of a record that is the newest one known
     before its own prediction time; a record that was moved after it had been predicted is predicted again. Without a
     lead the record is the question itself, asked as it happens: its first version.
+
+    Parameters
+    ----------
+    rows
+        Rows to ask about instead of those in the lake; see `of`.
     """
 
-    def __init__(self, model: Model, history: History) -> None:
+    def __init__(self, model: Model, history: History, rows: Any = None) -> None:
         self.model, self.history = model, history
         root = model.spine.root
-        frame, ids = history.frame(root), history.ids(root)  # ordered by (event time, id)
-        known, at = frame[KNOWN].values, frame[root.time].values - model.lead_us
-        _, keep = apply(model.spine, frame, len(at))
+        known = history.past(root) if rows is None else _asked(root, rows)
+        at = known.event - model.lead_us
+        _, keep = apply(model.spine, known.frame, len(at))
         member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
-        if model.lead is None:
-            asked = _first_versions(ids, frame[OFFSET].values)
-            late = np.zeros(0, dtype=np.int64)
+        late = np.zeros(0, dtype=np.int64)
+        if rows is not None:
+            asked = member
+        elif model.lead is None:
+            asked = member & _first_versions(known.ids, known.frame[OFFSET].values)
         else:
-            asked = (known < at) & (history.until(root) >= at)
-            late = np.flatnonzero(member & (known >= at))
-        picked = np.flatnonzero(member & asked)
-        self._too_late = at[late[~np.isin(ids[late], ids[picked])]] if len(late) else at[late]
-        self.spine: Frame = {name: item.take(picked) for name, item in frame.items()}
-        self.at, self.ids = at[picked], ids[picked]
+            in_time = known.frame[KNOWN].values < at
+            asked = member & in_time & (known.until >= at)
+            late = np.flatnonzero(member & ~in_time)
+        picked = np.flatnonzero(asked)
+        self._too_late = at[late[~np.isin(known.ids[late], known.ids[picked])]] if len(late) else at[late]
+        self.spine: Frame = {name: item.take(picked) for name, item in known.frame.items()}
+        self.at, self.ids = at[picked], known.ids[picked]
+
+    def of(self, rows: Any) -> "Dataset":
+        """Return the features and labels of other rows than those in the lake: a table of the spine's fields.
+
+        Each is a question of its own, asked at its own prediction time. None stands for the rows in the lake.
+
+        Raises
+        ------
+        SchemaError
+            When a row does not fit the spine's source; says which field and why.
+        """
+        return self if rows is None else Dataset(self.model, self.history, rows)
 
     def select(self, start: int, end: int) -> np.ndarray:
         """Return the positions of the rows predicted in [start, end)."""
@@ -163,8 +129,30 @@ class Dataset:
                 f'model "{self.model.name}": no row to learn from at {iso(now)}. Left out: {dropped}.'
             )
         columns = {name: item.take(rows) for name, item in self.columns.items()}
-        tables = dict(self.history.versions)
-        return TrainingSet(columns, found.values[rows], self.at[rows], self.ids[rows], dropped, tables)
+        views = [view.name for view in self.model.stored]
+        return TrainingSet(
+            columns,
+            found.values[rows],
+            self.at[rows],
+            self.ids[rows],
+            dropped,
+            dict(self.history.versions),
+            views,
+            lambda: self.ages(np.flatnonzero(rows)),
+        )
+
+
+def _asked(source: Events, data: Any) -> Past:
+    """Return rows that somebody asks about as if they were records; SchemaError when one does not fit."""
+    found = conform(source, data)
+    if found.rejects:
+        first = found.rejects[0]
+        raise SchemaError(
+            f'{len(found.rejects):,} of {found.rows + len(found.rejects):,} rows do not fit source "{source.name}". '
+            f"Row {first.place}: {first.reason}."
+        )
+    offset = Column("int", np.arange(found.rows), np.ones(found.rows, dtype=np.bool_))
+    return Past(source, {**found.frame, OFFSET: offset}, None).sorted()
 
 
 def features_of(model: Model, history: History, spine: Frame, at: np.ndarray) -> dict[str, Column]:
@@ -190,29 +178,21 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
 
     `known` is from when the newest of the events that took part was known.
     """
-    keys, rows = history.records(label.view)
-    held = Keys(keys)
-    visible = (rows.known < now) & (now <= rows.until)
-    order = by_group(np.where(visible, held.codes, -1))
-    asked = held.of([on])
-    group = np.where(asked < 0, held.size, asked)
-    queries = np.lexsort((at, group))
-    # By now all of these events are known, so only the window says which count: those in [t, t + horizon].
-    past = rows.take(order)
-    known = Input(
-        "known", Column("int", past.known, np.ones(len(order), dtype=np.bool_)), past.inputs[0].member
-    )
-    events = Records(
-        held.codes[order], past.event, past.event, np.full(len(order), FOREVER), (*past.inputs, known)
-    )
     window = Window("time", label.horizon_us + 2)
     wanted = [replace(item, window=window) for item in label.view.plan.aggregates]
-    wanted.append(Aggregate("last", len(past.inputs), window))
-    moments = at[queries] + label.horizon_us + 1
-    *results, since = aggregate(events, group[queries], moments, wanted)
-    value = outputs(label.view, results, moments)["value"]
-    found = Outcomes(np.full(len(at), np.nan), np.full(len(at), FOREVER, dtype=np.int64))
-    found.values[queries] = value.numbers()
-    some = value.valid & since.valid
-    found.known[queries[some]] = since.values[some]
-    return found
+    wanted.append(Aggregate("last", len(label.view.plan.inputs), window))
+
+    def compute(piece: Piece) -> dict[str, Column]:
+        rows, moments = piece.records, piece.at + label.horizon_us + 1
+        rows = rows.take((rows.known < now) & (now <= rows.until))
+        known = Input(
+            "known", Column("int", rows.known, np.ones(len(rows.known), np.bool_)), rows.inputs[0].member
+        )
+        # By now all of these events are known, so only the window says which count: those in [t, t + horizon].
+        events = Records(rows.group, rows.event, rows.event, rows.until * 0 + FOREVER, (*rows.inputs, known))
+        *results, since = aggregate(events, piece.group, moments, wanted)
+        return {**outputs(label.view, results, moments), "known": since}
+
+    found = history.ask(label.view, [on], at, compute)
+    value, since = found["value"], found["known"]
+    return Outcomes(value.numbers(), np.where(value.valid & since.valid, since.values, FOREVER))

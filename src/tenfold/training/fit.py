@@ -10,11 +10,12 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, iso
-from tenfold.training.dataset import Dataset, TrainingSet
+from tenfold.training.dataset import Dataset
 from tenfold.training.metrics import evaluate
 from tenfold.training.model import Model
 from tenfold.training.package import Manifest, Package, golden, libraries, predictor_of
 from tenfold.training.profile import counts, profile, thresholds
+from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import encode, vocabulary
 
 WEEK = UNITS["w"]
