@@ -232,7 +232,19 @@ def _sort_ties(order: np.ndarray, tied: np.ndarray, named: Named) -> None:
     number = np.cumsum(np.concatenate([[True], ~tied]))[places]
     chosen = order[places]
     ids, known, offset = named(chosen)
-    order[places] = chosen[np.lexsort((offset, known, *_words(ids), number))]
+    keys = (offset, known, *_words(ids), number)
+    if not _ascends(keys):
+        order[places] = chosen[np.lexsort(keys)]
+
+
+def _ascends(keys: Sequence[np.ndarray]) -> bool:
+    """Return whether rows are sorted already by keys as `lexsort` takes them."""
+    undecided = np.ones(max(len(keys[0]) - 1, 0), dtype=np.bool_)
+    for key in reversed(keys):
+        if (undecided & (key[1:] < key[:-1])).any():
+            return False
+        undecided &= key[1:] == key[:-1]
+    return True
 
 
 def key_codes(parts: Sequence[Sequence[Column]]) -> tuple[list[np.ndarray], int]:

@@ -20,6 +20,9 @@ DTYPES: Mapping[str, Any] = {
     "str": object,
 }
 
+SAMPLE = 10_000
+"""Rows that show whether the texts of a column repeat."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -125,13 +128,27 @@ def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     valid = np.asarray(array.is_valid())
     if type_ == "str":
-        return Column(type_, array.to_numpy(zero_copy_only=False), valid)
+        return _texts(array, valid)
     if type_ == "time":
         array = array.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     if array.null_count:
         array = array.fill_null(False if type_ == "bool" else 0)
     values = np.asarray(array.to_numpy(zero_copy_only=False)).astype(DTYPES[type_], copy=False)
     return Column(type_, values, valid)
+
+
+def _texts(array: "pa.Array", valid: np.ndarray) -> Column:
+    """Return texts; where values repeat, each is one object and the codes are there already."""
+    import pyarrow.compute as pc
+
+    first = array[:SAMPLE]
+    if len(array) <= SAMPLE or pc.count_distinct(first).as_py() > SAMPLE // 2:
+        return Column("str", array.to_numpy(zero_copy_only=False), valid)
+    found = array.dictionary_encode(null_encoding="encode")
+    codes = found.indices.to_numpy()
+    item = Column("str", found.dictionary.to_numpy(zero_copy_only=False)[codes], valid)
+    item.__dict__["coded"] = codes, found.dictionary  # as the cached property would find them
+    return item
 
 
 def arrow_type(type_: str) -> Any:
