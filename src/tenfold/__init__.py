@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenfold.monitoring import checks
     from tenfold.platform import Platform
     from tenfold.processing.derive import Derived
+    from tenfold.processing.from_sql import sql
     from tenfold.project import App, Project
     from tenfold.sources.declare import Events, Table
     from tenfold.training.model import Label, Model
@@ -35,6 +36,7 @@ __all__ = [
     "col",
     "count",
     "exists",
+    "sql",
 ]
 
 _PLACES = {
@@ -54,6 +56,7 @@ _PLACES = {
     "col": "tenfold.core.expr:col",
     "count": "tenfold.core.expr:count",
     "exists": "tenfold.core.expr:exists",
+    "sql": "tenfold.processing.from_sql:sql",
 }
 
 

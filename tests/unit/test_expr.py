@@ -184,12 +184,16 @@ def test_type(expr, kind):
     [
         (s + 1, "test: (s + 1) does not fit columns of type str and int."),
         (s > 1, "test: (s > 1) does not fit columns of type str and int."),
-        (t - t, "test: (t - t) does not fit columns of type time and time."),
+        (
+            t - t,
+            "test: (t - t) does not fit columns of type time and time. "
+            'For the time between two instants, write .since(other, "h").',
+        ),
         (t > 5, "test: (t > 5) does not fit columns of type time and int."),
         (n & b, "test: (n & b) does not fit columns of type int and bool."),
         (~n, "test: not(n) does not fit columns of type int."),
         (n.hour(), "test: hour(n, 'UTC') does not fit columns of type int."),
-        (f.age(), "test: age(f, 1000000) does not fit columns of type float and int."),
+        (f.age(), "test: age(f, 1000000) does not fit columns of type float."),
         (s.fill_null(0), "test: fill_null(s, 0) does not fit columns of type str and int."),
         (s.abs(), "test: abs(s) does not fit columns of type str."),
         (col("m"), 'test reads column "m", which is not there. Known: b, f, n, s, t.'),

@@ -3,10 +3,11 @@
 An expression is a value. It is written with `col("amount") > 10`, knows its name and its inputs, and computes nothing
 by itself: `tenfold.processing.evaluate` gives it one meaning for arrays of any length, one row included.
 
-Null rules: a null input makes a null result, except for `is_null`, `fill_null` and the three-valued `&` and `|`
-(false & null is false, true | null is true). What cannot be represented is null: a division by zero, a float that is
-not finite, an integer of 2^53 or more in magnitude. So integers are exact as floats too, and nothing wraps around.
-Integers divide to floats; true and false count as 1 and 0 in arithmetic; text compares by code point.
+Null rules: a null input makes a null result, except for what asks about null (`is_null`, `is_not_null`, `fill_null`,
+`coalesce`, `then`), `least` and `greatest`, which leave nulls out, and the three-valued `&` and `|` (false & null is
+false, true | null is true). What cannot be represented is null: a division by zero, a float that is not finite, an
+integer of 2^53 or more in magnitude. So integers are exact as floats too, and nothing wraps around. Integers divide to
+floats; true and false count as 1 and 0 in arithmetic; text compares by code point. docs/expressions.md has every function.
 """
 
 import math
@@ -14,11 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
+from tenfold.core.applied import ArrayFunction
 from tenfold.core.errors import DefinitionError
+from tenfold.core.functions import NUMERIC
 from tenfold.core.scalar import Scalar
 from tenfold.core.windows import AGGREGATES, Aggregates, Over, Window, window_of
 
-NUMERIC = ("int", "float", "bool")
+__all__ = ["AS_OF", "LARGEST_LITERAL", "NUMERIC", "Expr", "col", "count", "exists", "feature", "lit", "need"]
+
 LARGEST_LITERAL = 2**43
 """Constants keep within the limit that records have to keep."""
 
@@ -63,6 +67,15 @@ class Expr(Scalar, Aggregates):
     def __truediv__(self, other: object) -> "Expr":
         return _call("div", self, other)
 
+    def __floordiv__(self, other: object) -> "Expr":
+        return _call("floordiv", self, other)
+
+    def __mod__(self, other: object) -> "Expr":
+        return _call("mod", self, other)
+
+    def __pow__(self, other: object) -> "Expr":
+        return _call("pow", self, other)
+
     def __radd__(self, other: object) -> "Expr":
         return _call("add", other, self)
 
@@ -74,6 +87,15 @@ class Expr(Scalar, Aggregates):
 
     def __rtruediv__(self, other: object) -> "Expr":
         return _call("div", other, self)
+
+    def __rfloordiv__(self, other: object) -> "Expr":
+        return _call("floordiv", other, self)
+
+    def __rmod__(self, other: object) -> "Expr":
+        return _call("mod", other, self)
+
+    def __rpow__(self, other: object) -> "Expr":
+        return _call("pow", other, self)
 
     def __neg__(self) -> "Expr":
         return _call("neg", self)
@@ -105,8 +127,18 @@ class Expr(Scalar, Aggregates):
     def __invert__(self) -> "Expr":
         return _call("not", self)
 
-    def _call(self, fn: str, *args: object) -> "Expr":
-        return _call(fn, self, *args)
+    def __rand__(self, other: object) -> "Expr":
+        return _call("and", other, self)
+
+    def __ror__(self, other: object) -> "Expr":
+        return _call("or", other, self)
+
+    def _call(self, fn: str, *args: object, constants: tuple[object, ...] = ()) -> "Expr":
+        made = _call(fn, self, *args)
+        return replace(made, args=made.args + tuple(Expr("lit", (value,)) for value in constants))
+
+    def _apply(self, function: ArrayFunction, *others: object) -> "Expr":
+        return Expr("apply", (self, *map(lit, others), function))
 
     def _over(self, aggregate: str, over: Over, n: int = 0) -> "Expr":
         return _aggregate(aggregate, self, over, n)
@@ -221,6 +253,9 @@ _SIGNS = {
     "sub": "-",
     "mul": "*",
     "div": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
     "eq": "==",
     "ne": "!=",
     "lt": "<",

@@ -3,8 +3,25 @@
 from collections.abc import Mapping, Sequence
 
 from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, need
+from tenfold.core.expr import AS_OF, Expr, need
 from tenfold.core.functions import FUNCTIONS
+
+_INSTEAD = {
+    ("add", "str", "str"): 'To join text, write .concat("-", col("b")).',
+    ("sub", "time", "time"): 'For the time between two instants, write .since(other, "h").',
+    ("add", "time", "int"): 'For a later instant, write .offset_by("90m").',
+    ("sub", "time", "int"): 'For an earlier instant, write .offset_by("-90m").',
+    ("mod", "str", "str"): "There is no formatting of text; join it with .concat(...).",
+    ("to_int", "time"): 'For the seconds since 1970, write .epoch("s").',
+    ("to_float", "time"): 'For the seconds since 1970, write .epoch("s").',
+    ("to_str", "float"): "A float has no one text; make it whole first, with .cast('int').",
+    (
+        "hash_bucket",
+        "float",
+        "int",
+    ): "Floats that look equal may differ; make it whole first, with .cast('int').",
+    ("to_bool", "str"): 'Write a comparison, such as col("flag") == "yes".',
+}
 
 
 def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
@@ -25,20 +42,36 @@ def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
         return types[name]
     if expr.fn == "lit":
         return literal(expr.args[0])
-    if expr.fn not in FUNCTIONS:
+    if expr.fn not in FUNCTIONS and expr.fn != "apply":
         raise DefinitionError(
             f"{where} uses {expr.text} where rows are computed one by one. Use it in a feature view."
         )
     inputs = [infer(arg, types, where) for arg in expr.args if isinstance(arg, Expr)]
-    shown = inputs[:1] if inputs[1:] == ["str"] else inputs  # a time zone is no column
-    if not _fits(expr.fn, inputs):
-        raise DefinitionError(f"{where}: {expr.text} does not fit columns of type {' and '.join(shown)}.")
+    if expr.fn == "apply":
+        return str(expr.args[-1].returns)
+    _check(expr, inputs, where)
     if expr.fn == "age" and AS_OF not in types:
         raise DefinitionError(
             f"{where}: {expr.text} depends on the moment a feature is asked for. Use age in a feature, on the result of "
             'an aggregate, for example col("at").last().age("d").'
         )
     return result_type(expr.fn, inputs)
+
+
+def _check(expr: Expr, inputs: Sequence[str], where: str) -> None:
+    function = FUNCTIONS[expr.fn]
+    if function.fits(inputs):
+        return
+    kinds = function.kinds(len(inputs))
+    if kinds is None:
+        raise DefinitionError(
+            f"{where}: {expr.text} has {len(inputs)} inputs, which {expr.fn} does not take."
+        )
+    shown = [item for item, kind in zip(inputs, kinds, strict=True) if kind[0] != "="]  # a zone is no column
+    hint = _INSTEAD.get((expr.fn, *inputs), "")
+    raise DefinitionError(
+        f"{where}: {expr.text} does not fit columns of type {' and '.join(shown)}.{' ' if hint else ''}{hint}"
+    )
 
 
 def literal(value: object) -> str:
@@ -54,22 +87,4 @@ def result_type(fn: str, inputs: Sequence[str]) -> str:
     >>> result_type("add", ["int", "bool"]), result_type("fill_null", ["int", "float"])
     ('int', 'float')
     """
-    kind = FUNCTIONS[fn]
-    if kind == "same" and len(set(inputs)) == 1:
-        return inputs[0]
-    if kind in ("same", "number"):
-        return "float" if "float" in inputs else "int"
-    return kind
-
-
-def _fits(fn: str, inputs: Sequence[str]) -> bool:
-    both = set(inputs)
-    if fn in ("eq", "ne", "lt", "le", "gt", "ge", "fill_null"):
-        return len(both) == 1 or both <= set(NUMERIC)
-    if fn in ("and", "or", "not"):
-        return both == {"bool"}
-    if fn in ("hour", "minute_of_day", "weekday", "month"):
-        return inputs[0] == "time"
-    if fn == "age":
-        return inputs[0] == "time"
-    return fn == "is_null" or both <= set(NUMERIC)
+    return FUNCTIONS[fn].type_of(inputs)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from tenfold.core.times import DAY, to_us
-from tenfold.processing.evaluate import offsets
+from tenfold.processing.calendar import offsets
 
 _EPOCH = date(1970, 1, 1).toordinal()
 

@@ -1,26 +1,23 @@
-"""The meaning of an expression: one vectorised form for any number of rows, a request's single row included.
+"""The meaning of an expression over columns: any number of rows, none and one included.
 
-numpy gives the same bits for an array of one value and of a million for every function in the list, so batch, stream
-and request agree by construction.
+Arithmetic that IEEE 754 fixes is numpy's, which gives one value and a million the same bits; everything else calls the
+functions of `meaning` row by row. `compiled` is the same meaning for a single row of Python values.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.infer import literal, result_type
-from tenfold.core.times import UNITS, to_datetime
+from tenfold.processing.applied import call
+from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
+from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE
 
 _NULL = np.array(None, dtype=object)
-
-LARGEST = 2.0**53
-"""Integers from here on are not all exact as floats; a result that reaches it is null."""
 
 
 def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
@@ -36,24 +33,36 @@ def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
     if expr.fn == "lit":
         value = expr.args[0]
         return constant(literal(value), value, rows)
-    if expr.fn in _CALENDAR:
-        return _calendar(expr.fn, evaluate(expr.args[0], frame, rows), expr.args[1].args[0])
-    if expr.fn == "age":
-        return _age(frame[AS_OF], evaluate(expr.args[0], frame, rows), expr.args[1].args[0])
-    inputs = [evaluate(arg, frame, rows) for arg in expr.args]
+    if expr.fn == "apply":
+        return call(expr.args[-1], [evaluate(arg, frame, rows) for arg in expr.args[:-1]], rows)
+    if expr.fn in _WITH_CONSTANTS:
+        return _WITH_CONSTANTS[expr.fn](
+            evaluate(expr.args[0], frame, rows), *(arg.args[0] for arg in expr.args[1:])
+        )
+    inputs = [evaluate(arg, frame, rows) for arg in expr.args if arg.fn != "lit" or expr.fn not in _SPANS]
+    if expr.fn in _SPANS:
+        other = frame[AS_OF] if expr.fn == "age" else inputs[1]
+        late, early = (other, inputs[0]) if expr.fn == "age" else (inputs[0], other)
+        return _span(late, early, expr.args[-1].args[0])
     if expr.fn in _SPECIAL:
         return _SPECIAL[expr.fn](*inputs)
-    return _strict(expr.fn, inputs)
+    result = result_type(expr.fn, [item.type for item in inputs])
+    if expr.fn in _CHOICE:
+        return _CHOICE[expr.fn](result, inputs)
+    return _strict(expr.fn, result, inputs)
 
 
-def _strict(fn: str, inputs: list[Column]) -> Column:
-    valid = inputs[0].valid if len(inputs) == 1 else inputs[0].valid & inputs[1].valid
-    result = result_type(fn, [item.type for item in inputs])
+def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:
+    valid = np.logical_and.reduce([item.valid for item in inputs])
     if fn in _ARITHMETIC:
         values, fits = _compute(_ARITHMETIC[fn], [item.values for item in inputs], result)
         valid = valid & fits
-    else:
+    elif fn in _LOGIC:
         values = _LOGIC[fn](*(item.values for item in inputs)).astype(np.bool_)
+    elif fn in MATHS:
+        return _maths(fn, [item.values.astype(np.float64) for item in inputs], valid)
+    else:
+        return _by_row(fn, result, inputs, valid)
     values[~valid] = 0
     return Column(result, values, valid)
 
@@ -67,7 +76,83 @@ def _compute(
     if result == "float":
         return values, np.isfinite(values)
     # Floats are exact below the limit and round to at least the limit above it, so they say which integers fit.
-    return function(*(array.astype(np.int64) for array in arrays)), np.abs(values) < LARGEST
+    with np.errstate(divide="ignore"):
+        exact = function(*(array.astype(np.int64) for array in arrays))
+    return exact.astype(np.int64), np.abs(values) < LARGEST
+
+
+def _maths(fn: str, arrays: Sequence[np.ndarray], valid: np.ndarray) -> Column:
+    chosen = [array[valid].tolist() for array in arrays]
+    try:
+        found = np.fromiter(map(MATHS[fn], *chosen), np.float64, len(chosen[0]))
+    except (ValueError, OverflowError):  # some value is null: ask for each
+        results = [np.nan if value is None else value for value in map(ROW[fn], *chosen)]
+        found = np.array(results, dtype=np.float64)
+    values = np.zeros(len(valid), dtype=np.float64)
+    values[valid] = found
+    fits = np.isfinite(values) & valid
+    values[~fits] = 0
+    return Column("float", values, fits)
+
+
+def _by_row(
+    fn: str, result: str, inputs: Sequence[Column], valid: np.ndarray, constants: Sequence[Any] = ()
+) -> Column:
+    function, places = ROW[fn], np.flatnonzero(valid)
+    chosen = [item.values[places].tolist() for item in inputs]
+    found = [function(*row, *constants) for row in zip(*chosen, strict=True)]
+    there = np.array([value is not None for value in found], dtype=np.bool_)
+    values = np.full(len(valid), None if result == "str" else 0, dtype=DTYPES[result])
+    values[places[there]] = [value for value in found if value is not None]
+    fits = np.zeros(len(valid), dtype=np.bool_)
+    fits[places] = there
+    return Column(result, values, fits)
+
+
+# Choosing between values: null in does not mean null out ----------------------------------------------
+
+
+def _as(result: str, item: Column) -> np.ndarray:
+    return item.values.astype(DTYPES[result], copy=False)
+
+
+def _pick(result: str, mask: np.ndarray, one: Column, other: Column) -> Column:
+    values = np.where(mask, _as(result, one), _as(result, other))
+    return Column(result, values, np.where(mask, one.valid, other.valid))
+
+
+def _coalesce(result: str, inputs: Sequence[Column]) -> Column:
+    found = Column(result, _as(result, inputs[0]), inputs[0].valid)
+    for item in inputs[1:]:
+        found = _pick(result, found.valid, found, item)
+    return found
+
+
+def _extreme(better: Callable[..., Any]) -> Callable[[str, Sequence[Column]], Column]:
+    def extreme(result: str, inputs: Sequence[Column]) -> Column:
+        found = Column(result, _as(result, inputs[0]), inputs[0].valid)
+        for item in inputs[1:]:
+            won = _compare(better)(_as(result, item), found.values).astype(np.bool_)
+            found = _pick(result, item.valid & (won | ~found.valid), item, found)
+        return found
+
+    return extreme
+
+
+def _when(result: str, inputs: Sequence[Column]) -> Column:
+    condition, value, *rest = inputs
+    rows = len(condition)
+    other = rest[0] if rest else constant(result, None, rows)
+    return _pick(result, condition.values & condition.valid, value, other)
+
+
+def _sign(item: Column) -> Column:
+    return Column("int", np.sign(item.values.astype(np.float64)).astype(np.int64), item.valid)
+
+
+def _null_if(item: Column, other: Column) -> Column:
+    same = _compare(np.equal)(item.values, other.values).astype(np.bool_) & item.valid & other.valid
+    return _pick(item.type, same, constant(item.type, None, len(item)), item)
 
 
 def _and(left: Column, right: Column) -> Column:
@@ -85,15 +170,65 @@ def _is_null(item: Column) -> Column:
     return Column("bool", ~item.valid, np.ones(len(item), dtype=np.bool_))
 
 
-def _fill_null(item: Column, other: Column) -> Column:
-    result = result_type("fill_null", [item.type, other.type])
-    values = np.where(item.valid, item.values, other.values).astype(DTYPES[result])
-    return Column(result, values, item.valid | other.valid)
+def _is_not_null(item: Column) -> Column:
+    return Column("bool", item.valid.copy(), np.ones(len(item), dtype=np.bool_))
 
 
-def _age(as_of: Column, moment: Column, unit: int) -> Column:
-    valid = as_of.valid & moment.valid
-    values = (as_of.values - moment.values).astype(np.float64) / unit
+# Functions with constants, and time -------------------------------------------------------------------
+
+
+def _round(item: Column, digits: int) -> Column:
+    if item.type != "float":
+        return Column("int", _as("int", item), item.valid)
+    scale = 10.0**digits
+    with np.errstate(over="ignore"):
+        scaled = item.values * scale
+    values = np.where(np.abs(scaled) >= WHOLE, item.values, np.rint(scaled) / scale + 0.0)
+    return Column("float", values, item.valid)
+
+
+def _is_in(item: Column, *constants: Any) -> Column:
+    wanted = set(constants)
+    values = np.array([value in wanted for value in item.values.tolist()], dtype=np.bool_)
+    return Column("bool", values & item.valid, item.valid)
+
+
+def _rows(fn: str, item: Column, *constants: Any) -> Column:
+    return _by_row(fn, result_type(fn, [item.type] + [""] * len(constants)), [item], item.valid, constants)
+
+
+def _part(fn: str, item: Column, zone: str) -> Column:
+    kind = result_type(fn, ["time", "str"])
+    values = np.where(item.valid, part(fn, item.values, zone), 0)
+    return Column(kind, values.astype(DTYPES[kind]), item.valid)
+
+
+def _truncate(item: Column, unit: str, zone: str) -> Column:
+    return Column("time", np.where(item.valid, truncate(item.values, unit, zone), 0), item.valid)
+
+
+def _epoch(item: Column, unit: int) -> Column:
+    return Column("int", np.where(item.valid, item.values // unit, 0), item.valid)
+
+
+def _shift(item: Column, by: int) -> Column:
+    return _instants(item.values + by, item.valid)
+
+
+def _from_epoch(item: Column, unit: int) -> Column:
+    units = _as("int", item)
+    near = np.abs(units) <= LATEST // unit + 1  # anything further would wrap around
+    return _instants(np.where(near, units, 0) * unit, item.valid & near)
+
+
+def _instants(values: np.ndarray, valid: np.ndarray) -> Column:
+    fits = valid & (values >= EARLIEST) & (values <= LATEST)
+    return Column("time", np.where(fits, values, 0), fits)
+
+
+def _span(late: Column, early: Column, unit: int) -> Column:
+    valid = late.valid & early.valid
+    values = (late.values - early.values).astype(np.float64) / unit
     return Column("float", np.where(valid, values, 0.0), valid)
 
 
@@ -107,13 +242,29 @@ def _compare(op: Callable[..., Any]) -> Callable[..., Any]:
     return compare
 
 
+def _floordiv(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    if left.dtype == np.int64:
+        return np.floor_divide(left, right)
+    return np.where(right == 0, np.nan, np.floor(left / right) + 0.0)
+
+
+def _mod(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.mod(left, right) + np.zeros(1, dtype=left.dtype)
+
+
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
+    "floordiv": _floordiv,
+    "mod": _mod,
     "neg": np.negative,
     "abs": np.absolute,
+    "floor": lambda x: np.floor(x) + np.zeros(1, dtype=x.dtype),
+    "ceil": lambda x: np.ceil(x) + np.zeros(1, dtype=x.dtype),
+    "trunc": lambda x: np.trunc(x) + np.zeros(1, dtype=x.dtype),
+    "clip": lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x)),
 }
 _LOGIC: Mapping[str, Callable[..., Any]] = {
     "not": np.logical_not,
@@ -128,40 +279,25 @@ _SPECIAL: Mapping[str, Callable[..., Column]] = {
     "and": _and,
     "or": _or,
     "is_null": _is_null,
-    "fill_null": _fill_null,
+    "is_not_null": _is_not_null,
+    "null_if": _null_if,
+    "sign": _sign,
 }
-_CALENDAR = ("hour", "minute_of_day", "weekday", "month")
-
-
-def _calendar(fn: str, item: Column, zone: str) -> Column:
-    local = item.values + offsets(zone, item.values)
-    if fn == "hour":
-        values = local // UNITS["h"] % 24
-    elif fn == "minute_of_day":
-        values = local // UNITS["m"] % 1440
-    elif fn == "weekday":
-        values = (local // UNITS["d"] + 3) % 7  # 1970-01-01 was a Thursday
-    else:
-        months = local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-        values = months % 12 + 1
-    return Column("int", np.where(item.valid, values, 0), item.valid)
-
-
-def offsets(zone: str, moments: np.ndarray) -> np.ndarray:
-    """Return how far local time is ahead of UTC at each moment, in microseconds."""
-    hours, place = np.unique(moments // UNITS["h"], return_inverse=True)
-    edges = [(hour, hour + UNITS["h"] - 1) for hour in (hours * UNITS["h"]).tolist()]
-    first, last = (
-        np.array([[_offset(zone, edge) for edge in pair] for pair in edges], dtype=np.int64).reshape(-1, 2).T
-    )
-    offsets = first[place]
-    changing = np.flatnonzero((first != last)[place])  # not every zone changes its clocks on the hour
-    offsets[changing] = [_offset(zone, moment) for moment in moments[changing].tolist()]
-    return offsets
-
-
-@lru_cache(maxsize=1 << 17)
-def _offset(zone: str, moment: int) -> int:
-    return (to_datetime(moment).astimezone(ZoneInfo(zone)).utcoffset() or timedelta()) // timedelta(
-        microseconds=1
-    )
+_CHOICE: Mapping[str, Callable[[str, Sequence[Column]], Column]] = {
+    "fill_null": _coalesce,
+    "coalesce": _coalesce,
+    "least": _extreme(np.less),
+    "greatest": _extreme(np.greater),
+    "when": _when,
+}
+_SPANS = ("age", "since")
+_WITH_CONSTANTS: Mapping[str, Callable[..., Column]] = {
+    "round": _round,
+    "is_in": _is_in,
+    **{fn: partial(_rows, fn) for fn in ("replace", "slice", "split_part", "hash_bucket")},
+    **{fn: partial(_part, fn) for fn in PARTS},
+    "date_trunc": _truncate,
+    "offset_by": _shift,
+    "epoch": _epoch,
+    "from_epoch": _from_epoch,
+}

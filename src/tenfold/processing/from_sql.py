@@ -1,0 +1,387 @@
+"""Expressions written as SQL text: the same tree that `col` and operators make."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tenfold.core.errors import DefinitionError, MissingExtra, suggest
+from tenfold.core.expr import Expr, col, lit
+from tenfold.core.functions import FUNCTIONS
+from tenfold.core.windows import AGGREGATES
+
+
+def sql(text: str, **named: object) -> Expr:
+    """Return the expression that SQL text describes: columns, operators, CASE, CAST and the functions of the closed list.
+
+    Parameters
+    ----------
+    text
+        One expression. Functions are written by their name here or the usual one in SQL (`nullif`, `length`, `ifnull`), and
+        mean what docs/expressions.md says; `/` divides to floats.
+    named
+        Expressions or constants that stand for names in the text: aggregates, features of views, parts that repeat.
+
+    Raises
+    ------
+    DefinitionError
+        When the text is not one such expression; an unknown function comes with the nearest one.
+    MissingExtra
+        When the package that reads SQL is not installed.
+
+    Examples
+    --------
+    >>> sql("amount / nullif(mean_30d, 0) > 2").text
+    '((amount / null_if(mean_30d, 0)) > 2)'
+    >>> sql("amount / total", total=col("amount").sum(window="7d")).text
+    '(amount / sum(amount, window=604800s))'
+    """
+    if type(text) is not str or not text.strip():
+        raise DefinitionError(
+            f'sql({text!r}) is not text. Write for example sql("amount / nullif(mean, 0)").'
+        )
+    return _Reader(text, named).read(_parse(text))
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Callable[[str], Any]:
+    """Return a parser that keeps every function as it is written."""
+    try:
+        from sqlglot.dialects.duckdb import DuckDB
+    except ImportError as error:
+        raise MissingExtra("SQL text", "sql") from error
+    base = DuckDB.parser_class
+    kept = ("CAST", "TRY_CAST", "EXTRACT")
+    changed = {
+        "FUNCTIONS": {},
+        "FUNCTION_PARSERS": {name: base.FUNCTION_PARSERS[name] for name in kept},
+        "NO_PAREN_FUNCTIONS": {},
+    }
+    parser, dialect = type("Parser", (base,), changed), DuckDB()
+    return lambda text: parser(dialect=dialect).parse(dialect.tokenize(text), text)
+
+
+def _parse(text: str) -> Any:
+    parser = _parser()
+    from sqlglot.errors import SqlglotError
+
+    try:
+        found = parser(text)
+    except SqlglotError as error:
+        said = getattr(error, "errors", None) or [{}]
+        what, near = said[0].get("description", str(error)), said[0].get("highlight")
+        place = f" near {near!r}" if near else ""
+        raise DefinitionError(f'sql("{text}") cannot be read{place}: {what}') from error
+    if len(found) != 1 or found[0] is None:
+        raise DefinitionError(f'sql("{text}") is not one expression.')
+    return found[0]
+
+
+class _Reader:
+    """Turns the nodes of one parsed text into expressions."""
+
+    def __init__(self, text: str, named: Mapping[str, object]) -> None:
+        self._text, self._named = text, named
+
+    def read(self, node: Any) -> Expr:
+        """Return a node as an expression."""
+        value = self._value(node)
+        return value if isinstance(value, Expr) else lit(value)
+
+    def _value(self, node: Any) -> Any:
+        """Return a constant as a Python value, anything else as an expression."""
+        kind = type(node).__name__
+        if kind in _PLAIN:
+            return _PLAIN[kind](self, node)
+        if kind in _BINARY:
+            return self._binary(_BINARY[kind], node)
+        if kind in _READ:
+            return _READ[kind](self, node)
+        raise self._refused(node, "is nothing a row-by-row expression is made of")
+
+    def _refused(self, node: Any, why: str) -> DefinitionError:
+        return DefinitionError(
+            f'sql("{self._text}"): {node.sql(dialect="duckdb", normalize_functions=False)} {why}'
+        )
+
+    def _column(self, node: Any) -> Expr:
+        name = node.name
+        if node.table:
+            raise self._refused(
+                node, f"names a table. Write {name}, or pass {name}=... to sql for another expression."
+            )
+        return lit(self._named[name]) if name in self._named else col(name)
+
+    def _literal(self, node: Any) -> Any:
+        if node.is_string:
+            return node.this
+        return int(node.this) if node.this.isdigit() else float(node.this)
+
+    def _negative(self, node: Any) -> Any:
+        value = self._value(node.this)
+        return -value
+
+    def _binary(self, fn: str, node: Any) -> Expr:
+        if fn in ("add", "sub") and type(node.expression).__name__ == "Interval":
+            return self._shifted(node, "-" if fn == "sub" else "")
+        return Expr(fn, (self.read(node.this), self.read(node.expression)))
+
+    def _shifted(self, node: Any, sign: str) -> Expr:
+        unit = str(node.expression.unit or "").lower().rstrip("s")
+        if unit not in _UNITS:
+            units = ", ".join(_UNITS)
+            raise self._refused(node.expression, f"is no fixed time. Intervals are whole numbers of {units}.")
+        return self.read(node.this).offset_by(f"{sign}{node.expression.this.name}{_UNITS[unit]}")
+
+    def _is(self, node: Any) -> Expr:
+        what = type(node.expression).__name__
+        value = self.read(node.this)
+        if what == "Null":
+            return value.is_null()
+        if what == "Boolean":
+            return (value if node.expression.this else ~value).fill_null(False)
+        raise self._refused(node, "is neither IS NULL nor IS TRUE")
+
+    def _not(self, node: Any) -> Expr:
+        inner = node.this
+        if type(inner).__name__ == "Is" and type(inner.expression).__name__ == "Null":
+            return self.read(inner.this).is_not_null()
+        return ~self.read(inner)
+
+    def _in(self, node: Any) -> Expr:
+        values = [self._value(item) for item in node.expressions]
+        if not values or any(isinstance(value, Expr) for value in values):
+            raise self._refused(node, "does not ask for one of a list of constants")
+        return self.read(node.this).is_in(values)
+
+    def _between(self, node: Any) -> Expr:
+        return self.read(node.this).between(self.read(node.args["low"]), self.read(node.args["high"]))
+
+    def _like(self, node: Any) -> Expr:
+        pattern = self._value(node.expression)
+        body = pattern.strip("%") if isinstance(pattern, str) else "%"
+        if "%" in body or "_" in body:
+            raise self._refused(node, "is a pattern; only 'text%', '%text' and '%text%' are, and without _.")
+        value = self.read(node.this)
+        ends = (pattern.endswith("%"), pattern.startswith("%") and len(pattern) > 1)
+        return {
+            (True, True): value.contains(body),
+            (True, False): value.starts_with(body),
+            (False, True): value.ends_with(body),
+            (False, False): value == body,
+        }[ends]
+
+    def _case(self, node: Any) -> Expr:
+        base = node.args.get("this")
+        branches = [
+            (
+                self.read(item.this) if base is None else self.read(base) == self.read(item.this),
+                item.args["true"],
+            )
+            for item in node.args["ifs"]
+        ]
+        return self._when(branches, node.args.get("default"))
+
+    def _if(self, node: Any) -> Expr:
+        return self._when([(self.read(node.this), node.args["true"])], node.args.get("false"))
+
+    def _when(self, branches: Sequence[tuple[Expr, Any]], default: Any) -> Expr:
+        other = None if default is None or type(default).__name__ == "Null" else self.read(default)
+        for condition, value in reversed(branches):
+            if type(value).__name__ != "Null":
+                other = condition.then(self.read(value), other)
+            elif other is not None:
+                other = (~condition.fill_null(False)).then(other)
+        if other is None:
+            raise DefinitionError(f'sql("{self._text}"): CASE has null in every branch.')
+        return other
+
+    def _cast(self, node: Any) -> Expr:
+        wanted = node.args["to"].this.name
+        found = next((kind for kind, names in _CASTS.items() if wanted in names), None)
+        if found is None or node.args["to"].expressions:
+            raise self._refused(node, "casts to none of BIGINT, DOUBLE, BOOLEAN and VARCHAR")
+        return self.read(node.this).cast(found)
+
+    def _extract(self, node: Any) -> Expr:
+        return self._date_part(node, node.this.name.lower(), node.expression)
+
+    def _date_part(self, node: Any, part: str, moment: Any) -> Expr:
+        name = _PARTS.get(part, part)
+        zone: tuple[str, ...] = ()
+        if type(moment).__name__ == "AtTimeZone":
+            zone, moment = (moment.args["zone"].name,), moment.this
+        if name not in FUNCTIONS or FUNCTIONS[name].takes[1:] != ("=zone",):
+            known = [other for other, item in FUNCTIONS.items() if item.takes[1:] == ("=zone",)]
+            raise self._refused(node, f'has an unknown part "{part}".{suggest(part, known)}')
+        made: Expr = getattr(self.read(moment), name)(*zone)
+        return made + 1 if part in ("isodow", "dayofweek_iso") else made
+
+    def _call(self, node: Any) -> Expr:
+        written = str(node.this).lower()
+        if written in _AMBIGUOUS:
+            raise self._refused(node, _AMBIGUOUS[written])
+        if written in _SPECIAL:
+            return _SPECIAL[written](self, node)
+        name = _NAMES.get(written, written)
+        if name in AGGREGATES:
+            raise self._refused(
+                node,
+                f"aggregates. Pass it by name: sql(\"... total ...\", total=col(...).{name}(window='7d')).",
+            )
+        if name not in FUNCTIONS:
+            raise self._refused(node, f"has an unknown function.{suggest(written, [*FUNCTIONS, *_NAMES])}")
+        return self._of(node, name, [self._value(item) for item in node.expressions])
+
+    def _of(self, node: Any, name: str, values: Sequence[Any]) -> Expr:
+        if not values:
+            raise self._refused(node, "has no input")
+        first = values[0] if isinstance(values[0], Expr) else lit(values[0])
+        if name in _OPERATORS:
+            return Expr(name, (first, *map(lit, values[1:])))
+        method = getattr(
+            first, {"when": "then"}.get(name, name.removeprefix("to_") if name in _TO else name), None
+        )
+        if name == "is_in":
+            return first.is_in(list(values[1:]))
+        if name in _TO:
+            return first.cast(name.removeprefix("to_"))
+        assert method is not None  # noqa: S101 - every other function of the list is a method
+        try:
+            return method(*values[1:])
+        except TypeError as error:
+            raise self._refused(node, f"has {len(values)} inputs, which {name} does not take") from error
+
+    def _whole(self, node: Any, item: Any) -> int:
+        value = self._value(item)
+        if type(value) is not int:
+            raise self._refused(node, "needs whole numbers for positions and lengths")
+        return value
+
+    def _substring(self, node: Any) -> Expr:
+        args = node.expressions
+        start, *length = (self._whole(node, item) for item in args[1:])
+        if start == 0:
+            raise self._refused(node, "counts from 1, as SQL does, or from the end when negative")
+        return self.read(args[0]).slice(start - 1 if start > 0 else start, *length)
+
+    def _left(self, node: Any) -> Expr:
+        args = node.expressions
+        return self.read(args[0]).slice(0, self._whole(node, args[1]))
+
+    def _right(self, node: Any) -> Expr:
+        args = node.expressions
+        return self.read(args[0]).slice(-self._whole(node, args[1]))
+
+    def _part_call(self, node: Any) -> Expr:
+        args = node.expressions
+        return self._date_part(node, str(self._value(args[0])).lower(), args[1])
+
+    def _truncated(self, node: Any) -> Expr:
+        unit, moment, *zone = node.expressions
+        if type(moment).__name__ == "Literal":  # the order of the method: instant, unit
+            unit, moment = moment, unit
+        return self.read(moment).date_trunc(self._value(unit), *(self._value(item) for item in zone))
+
+
+_READ: Mapping[str, Callable[[_Reader, Any], Any]] = {
+    "Is": _Reader._is,
+    "Not": _Reader._not,
+    "In": _Reader._in,
+    "Between": _Reader._between,
+    "Like": _Reader._like,
+    "Case": _Reader._case,
+    "If": _Reader._if,
+    "Cast": _Reader._cast,
+    "TryCast": _Reader._cast,
+    "Extract": _Reader._extract,
+    "Anonymous": _Reader._call,
+}
+_PLAIN: Mapping[str, Callable[[_Reader, Any], Any]] = {
+    "Column": _Reader._column,
+    "Literal": _Reader._literal,
+    "Boolean": lambda _, node: bool(node.this),
+    "Neg": _Reader._negative,
+    "Paren": lambda reader, node: reader._value(node.this),
+}
+_BINARY = {
+    "Add": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "IntDiv": "floordiv",
+    "Mod": "mod",
+    "Pow": "pow",
+    "EQ": "eq",
+    "NEQ": "ne",
+    "LT": "lt",
+    "LTE": "le",
+    "GT": "gt",
+    "GTE": "ge",
+    "And": "and",
+    "Or": "or",
+    "DPipe": "concat",
+}
+_OPERATORS = (
+    "mod",
+    "pow",
+    "neg",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "floordiv",
+    "not",
+    "and",
+    "or",
+    *["eq", "ne", "lt", "le", "gt", "ge"],
+)
+_TO = ("to_int", "to_float", "to_bool", "to_str")
+_AMBIGUOUS = {
+    "log": "means another thing in every engine. Write ln, log2 or log10.",
+    "dayofweek": "counts from another day in every engine. Write weekday(t), Monday = 0.",
+    **dict.fromkeys(
+        ("date_diff", "datediff"), "counts boundaries in some engines. Write since(later, earlier, 'h')."
+    ),
+}
+_SPECIAL: Mapping[str, Callable[[_Reader, Any], Expr]] = {
+    "substring": _Reader._substring,
+    "substr": _Reader._substring,
+    "left": _Reader._left,
+    "right": _Reader._right,
+    "date_part": _Reader._part_call,
+    "datepart": _Reader._part_call,
+    "date_trunc": _Reader._truncated,
+}
+_NAMES = {
+    "power": "pow",
+    "ceiling": "ceil",
+    "truncate": "trunc",
+    "sgn": "sign",
+    "ifnull": "fill_null",
+    "nvl": "fill_null",
+    "nullif": "null_if",
+    "isnull": "is_null",
+    "isnotnull": "is_not_null",
+    "len": "length",
+    "char_length": "length",
+    "character_length": "length",
+    "lcase": "lower",
+    "ucase": "upper",
+    "startswith": "starts_with",
+    "prefix": "starts_with",
+    "endswith": "ends_with",
+    "suffix": "ends_with",
+    "trim": "strip",
+    "dayofmonth": "day",
+    "dayofyear": "day_of_year",
+    "weekofyear": "week",
+    "iff": "when",
+}
+_PARTS = {"doy": "day_of_year", "dayofyear": "day_of_year", "isodow": "weekday", "dayofmonth": "day"}
+_UNITS = {"millisecond": "ms", "second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w"}
+_CASTS = {
+    "int": ("TINYINT", "SMALLINT", "INT", "BIGINT"),
+    "float": ("FLOAT", "DOUBLE"),
+    "bool": ("BOOLEAN",),
+    "str": ("TEXT", "VARCHAR"),
+}

@@ -1,0 +1,149 @@
+"""Every function through every form of evaluation, on edge values; the bits are compared."""
+
+import shutil
+
+import pytest
+
+from tenfold.core.errors import DefinitionError
+from tenfold.core.expr import lit
+from tenfold.core.functions import FUNCTIONS
+from tenfold.core.infer import infer
+from tenfold.processing.compiled import compile_row
+from tenfold.processing.dialects import DIALECTS
+from tenfold.processing.evaluate import evaluate
+from tenfold.processing.frame import column, to_arrow
+from tenfold.processing.to_sql import to_sql
+from tests.conformance.cases import CASES
+from tests.conformance.values import TYPES, rows
+
+ROWS = rows()
+FRAME = {name: column(kind, [row[name] for row in ROWS]) for name, kind in TYPES.items()}
+FUNCTION_NAMES = sorted(CASES)
+
+
+def shown(values):
+    """Return values so that they are equal only when their bits and types are."""
+    return [repr(value) for value in values]
+
+
+def vectorised(expr):
+    return evaluate(expr, FRAME, len(ROWS)).plain()
+
+
+def difference(expr, got, wanted):
+    """Return the first row that differs, for the message."""
+    for row, one, other in zip(ROWS, shown(got), shown(wanted), strict=True):
+        if one != other:
+            inputs = {name: row[name] for name in sorted(expr.columns())}
+            return f"{expr.text} of {inputs}: {one}, not {other}"
+    return None
+
+
+def test_every_function_has_cases():
+    assert set(CASES) == set(FUNCTIONS)
+    for fn, exprs in CASES.items():
+        used = {node.fn for expr in exprs for node in expr.walk()}
+        assert fn in used, fn
+
+
+@pytest.mark.parametrize("fn", FUNCTION_NAMES)
+def test_a_row_and_a_column_are_equal(fn):
+    exprs = {str(place): expr for place, expr in enumerate(CASES[fn])}
+    row = compile_row(exprs, TYPES)
+    by_row = list(zip(*map(row, ROWS), strict=True))
+    for expr, got in zip(exprs.values(), by_row, strict=True):
+        assert difference(expr, got, vectorised(expr)) is None
+
+
+@pytest.mark.parametrize("fn", FUNCTION_NAMES)
+def test_any_number_of_rows_has_the_same_bits(fn):
+    for expr in CASES[fn]:
+        whole = shown(vectorised(expr))
+        assert evaluate(expr, {name: item.take(slice(0, 0)) for name, item in FRAME.items()}, 0).plain() == []
+        for size, start in [(1, 0), (1, 17), (1, 333), (2, 40), (3, 500), (7, 91), (64, 801)]:
+            some = {name: item.take(slice(start, start + size)) for name, item in FRAME.items()}
+            assert shown(evaluate(expr, some, size).plain()) == whole[start : start + size]
+
+
+@pytest.mark.parametrize("fn", FUNCTION_NAMES)
+def test_a_result_has_the_declared_type(fn):
+    for expr in CASES[fn]:
+        kind = infer(expr, TYPES, "test")
+        assert evaluate(expr, FRAME, len(ROWS)).type == kind
+        types = {type(value) for value in vectorised(expr) if value is not None}
+        assert types <= {{"int": int, "float": float, "bool": bool, "str": str, "time": int}[kind]}
+
+
+# DuckDB -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def duckdb_rows():
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'Asia/Tokyo'; SET threads = 1")
+        connection.register("data", to_arrow(FRAME))
+        yield connection
+
+
+@pytest.mark.parametrize("fn", [fn for fn in FUNCTION_NAMES if fn not in DIALECTS["duckdb"].refused])
+def test_duckdb_computes_the_same_bits(fn, duckdb_rows):
+    for expr in CASES[fn]:
+        sql = to_sql(expr, TYPES, "duckdb")
+        sql = f"epoch_us({sql})" if infer(expr, TYPES, "") == "time" else sql
+        got = [value for (value,) in duckdb_rows.execute(f"SELECT {sql} FROM data").fetchall()]
+        assert difference(expr, got, vectorised(expr)) is None, sql
+
+
+# Spark ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spark_rows():
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("java is not installed")
+    session = (
+        sql.SparkSession.builder.master("local[1]")
+        .config("spark.sql.session.timeZone", "Asia/Tokyo")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "1")
+        .getOrCreate()
+    )
+    kinds = {"int": "bigint", "float": "double", "bool": "boolean", "str": "string", "time": "bigint"}
+    schema = ", ".join(f"`{name}` {kinds[kind]}" for name, kind in TYPES.items())
+    data = session.createDataFrame([tuple(row[name] for name in TYPES) for row in ROWS], schema).coalesce(1)
+    data.selectExpr(
+        *(f"timestamp_micros(`{n}`) AS `{n}`" if k == "time" else f"`{n}`" for n, k in TYPES.items())
+    ).cache().createOrReplaceTempView("data")
+    yield session
+    session.stop()
+
+
+@pytest.mark.parametrize("fn", [fn for fn in FUNCTION_NAMES if fn not in DIALECTS["spark"].refused])
+def test_spark_computes_the_same_bits(fn, spark_rows):
+    exprs = CASES[fn]
+    texts = [
+        f"unix_micros({to_sql(expr, TYPES, 'spark')})"
+        if infer(expr, TYPES, "") == "time"
+        else to_sql(expr, TYPES, "spark")
+        for expr in exprs
+    ]
+    columns = ", ".join(f"{text} AS c{place}" for place, text in enumerate(texts))
+    found = list(zip(*spark_rows.sql(f"SELECT {columns} FROM data").collect(), strict=True))
+    for expr, text, got in zip(exprs, texts, found, strict=True):
+        assert difference(expr, got, vectorised(expr)) is None, text
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_what_a_dialect_cannot_do_is_refused_by_name(dialect):
+    for fn in DIALECTS[dialect].refused:
+        for expr in CASES[fn]:
+            with pytest.raises(DefinitionError, match=rf"cannot be SQL for {dialect}: "):
+                to_sql(expr, TYPES, dialect)
+
+
+def test_constants_alone_are_expressions_too():
+    assert evaluate(lit("x"), {}, 2).plain() == ["x", "x"]
+    assert compile_row({"x": lit(1.5) + 1}, {})({}) == (2.5,)
