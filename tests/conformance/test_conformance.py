@@ -4,17 +4,19 @@ import shutil
 
 import pytest
 
+from tenfold import col
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.infer import infer
+from tenfold.core.times import to_us
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
-from tenfold.processing.to_sql import to_sql
+from tenfold.processing.to_sql import to_sql, zone_check
 from tests.conformance.cases import CASES
-from tests.conformance.values import TYPES, rows
+from tests.conformance.values import TYPES, ZONES, rows
 
 ROWS = rows()
 FRAME = {name: column(kind, [row[name] for row in ROWS]) for name, kind in TYPES.items()}
@@ -96,6 +98,38 @@ def test_duckdb_computes_the_same_bits(fn, duckdb_rows):
         assert difference(expr, got, vectorised(expr)) is None, sql
 
 
+@pytest.mark.parametrize("zone", ZONES)
+def test_duckdb_has_the_same_rules_of_the_zones_used_here(zone, duckdb_rows):
+    assert duckdb_rows.execute(zone_check(zone)).fetchall() == [(0,)]
+
+
+def test_other_rules_of_a_zone_are_noticed(duckdb_rows):
+    asked = zone_check("America/New_York").replace("'America/New_York'", "'America/Havana'")
+    assert duckdb_rows.execute(asked).fetchall()[0][0] > 100
+
+
+def test_instants_far_apart(duckdb_rows):
+    first, last = to_us("0001-01-02"), to_us("9999-12-30T23:59:59.999999+00:00")
+    frame = {"t": column("time", [first, last, last, None]), "v": column("time", [last, first, last - 1, 0])}
+    duckdb_rows.register("far", to_arrow(frame))
+    t, v = col("t"), col("v")
+    for expr in [
+        t.since(v, "ms"),
+        t.since(v, "w"),
+        t.epoch("ms"),
+        t.offset_by("2d").epoch(),
+        t.offset_by("-2d").epoch(),
+    ]:
+        whole = shown(evaluate(expr, frame, 4).plain())
+        row = compile_row({"it": expr}, {"t": "time", "v": "time"})
+        pairs = zip(frame["t"].plain(), frame["v"].plain(), strict=True)
+        assert shown(row({"t": one, "v": two})[0] for one, two in pairs) == whole
+        sql = to_sql(expr, {"t": "time", "v": "time"})
+        assert shown(value for (value,) in duckdb_rows.execute(f"SELECT {sql} FROM far").fetchall()) == whole
+    for zone in ZONES:
+        assert evaluate(t.date_trunc("year", zone), frame, 4).valid.tolist() == [True, True, True, False]
+
+
 # Spark ------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +168,11 @@ def test_spark_computes_the_same_bits(fn, spark_rows):
     found = list(zip(*spark_rows.sql(f"SELECT {columns} FROM data").collect(), strict=True))
     for expr, text, got in zip(exprs, texts, found, strict=True):
         assert difference(expr, got, vectorised(expr)) is None, text
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_spark_has_the_same_rules_of_the_zones_used_here(zone, spark_rows):
+    assert [tuple(row) for row in spark_rows.sql(zone_check(zone, "spark")).collect()] == [(0,)]
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))

@@ -4,6 +4,7 @@ Everything rests on one question, the offset of a zone at an instant, which `zon
 integers, the same for one instant and for an array.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -16,6 +17,9 @@ from tenfold.core.times import DAY, UNITS, to_datetime
 
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The first and the last microsecond of the years 1 to 9999; a computed instant outside of them is null."""
+
+_SPAN, _MANY = 512 * DAY, 128
+"""Offsets are looked up in tables of so many days; up to so many tables in a row are made without looking for gaps."""
 
 _CLOCK: Mapping[str, Callable[[Any], Any]] = {
     "hour": lambda local: local // UNITS["h"] % 24,
@@ -118,25 +122,47 @@ PARTS = (*_CLOCK, *_DATES)
 
 def offsets(zone: str, moments: np.ndarray) -> np.ndarray:
     """Return how far local time is ahead of UTC at each moment, in microseconds."""
-    hours, place = np.unique(moments // UNITS["h"], return_inverse=True)
-    steady = [_steady(zone, hour) for hour in hours.tolist()]
-    found = np.array([0 if item is None else item for item in steady], dtype=np.int64)[place]
-    changing = np.flatnonzero(np.array([item is None for item in steady], dtype=np.bool_)[place])
-    found[changing] = [_exact(zone, moment) for moment in moments[changing].tolist()]
-    return found
+    if zone == "UTC" or not len(moments):
+        return np.zeros(len(moments), dtype=np.int64)
+    first, last = int(moments.min()) // _SPAN, int(moments.max()) // _SPAN
+    spans = range(first, last + 1) if last - first < _MANY else np.unique(moments // _SPAN).tolist()
+    tables = [_changes(zone, span) for span in spans]
+    starts = np.array([start for table in tables for start in table[0]], dtype=np.int64)
+    found = np.array([shift for table in tables for shift in table[1]], dtype=np.int64)
+    return found[np.searchsorted(starts, moments, side="right") - 1]
 
 
 def offset(zone: str, moment: int) -> int:
     """Return what `offsets` does, for one instant."""
-    found = _steady(zone, moment // UNITS["h"])
-    return _exact(zone, moment) if found is None else found
+    starts, found = _changes(zone, moment // _SPAN)
+    return found[bisect_right(starts, moment) - 1]
 
 
-@lru_cache(maxsize=1 << 17)
-def _steady(zone: str, hour: int) -> int | None:
-    """Return the offset during an hour of UTC, None when it changes: not every zone changes its clocks on the hour."""
-    first, last = _exact(zone, hour * UNITS["h"]), _exact(zone, (hour + 1) * UNITS["h"] - 1)
-    return first if first == last else None
+def changes(zone: str, first: int, last: int) -> list[int]:
+    """Return the instants from one to another at which a zone changes its clocks."""
+    tables = [_changes(zone, span) for span in range(first // _SPAN, last // _SPAN + 1)]
+    return sorted({start for starts, _ in tables for start in starts[1:] if first <= start <= last})
+
+
+@lru_cache(maxsize=1 << 14)
+def _changes(zone: str, span: int) -> tuple[list[int], list[int]]:
+    """Return the instants from which an offset holds, and the offsets, over one span; the first is its begin."""
+    starts, found = [span * _SPAN], [_exact(zone, span * _SPAN)]
+    for low in range(span * _SPAN, (span + 1) * _SPAN, DAY):  # no zone has changed twice within three days
+        shift = _exact(zone, low + DAY)
+        if shift != found[-1]:
+            starts.append(_change(zone, low, low + DAY))
+            found.append(shift)
+    return starts, found
+
+
+def _change(zone: str, before: int, after: int) -> int:
+    """Return the first instant with the offset of `after`, found by halving."""
+    wanted = _exact(zone, after)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (before, middle) if _exact(zone, middle) == wanted else (middle, after)
+    return after
 
 
 def _exact(zone: str, moment: int) -> int:

@@ -15,7 +15,7 @@ from tenfold.core.infer import literal, result_type
 from tenfold.processing.applied import call
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
-from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE
+from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE, degrees, radians
 
 _NULL = np.array(None, dtype=object)
 
@@ -82,10 +82,12 @@ def _compute(
 
 
 def _maths(fn: str, arrays: Sequence[np.ndarray], valid: np.ndarray) -> Column:
+    if fn in _DOMAIN:
+        valid = valid & _DOMAIN[fn](arrays[0])
     chosen = [array[valid].tolist() for array in arrays]
     try:
         found = np.fromiter(map(MATHS[fn], *chosen), np.float64, len(chosen[0]))
-    except (ValueError, OverflowError):  # some value is null: ask for each
+    except (ValueError, OverflowError):  # some result is null: ask for each
         results = [np.nan if value is None else value for value in map(ROW[fn], *chosen)]
         found = np.array(results, dtype=np.float64)
     values = np.zeros(len(valid), dtype=np.float64)
@@ -259,6 +261,9 @@ _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "div": np.divide,
     "floordiv": _floordiv,
     "mod": _mod,
+    "sqrt": np.sqrt,
+    "degrees": degrees,
+    "radians": radians,
     "neg": np.negative,
     "abs": np.absolute,
     "floor": lambda x: np.floor(x) + np.zeros(1, dtype=x.dtype),
@@ -268,6 +273,7 @@ _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
 }
 _LOGIC: Mapping[str, Callable[..., Any]] = {
     "not": np.logical_not,
+    "to_bool": lambda x: x != 0,
     "eq": _compare(np.equal),
     "ne": _compare(np.not_equal),
     "lt": _compare(np.less),
@@ -275,6 +281,13 @@ _LOGIC: Mapping[str, Callable[..., Any]] = {
     "gt": _compare(np.greater),
     "ge": _compare(np.greater_equal),
 }
+_DOMAIN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    **dict.fromkeys(("ln", "log2", "log10"), lambda x: x > 0),
+    **dict.fromkeys(("asin", "acos"), lambda x: np.abs(x) <= 1),
+    "log1p": lambda x: x > -1,
+}
+"""Outside of these the result is null, and asking for it would be slow."""
+
 _SPECIAL: Mapping[str, Callable[..., Column]] = {
     "and": _and,
     "or": _or,

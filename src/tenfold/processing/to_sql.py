@@ -8,10 +8,11 @@ from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.functions import NUMERIC
 from tenfold.core.infer import infer
 from tenfold.core.times import DAY, UNITS
-from tenfold.processing.calendar import EARLIEST, LATEST, PARTS
+from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, changes, offset
 from tenfold.processing.dialects import DIALECTS, Dialect
 from tenfold.processing.meaning import LARGEST
 
+FAR = 130 * 365 * DAY  # to the end of 2099, about
 SHORT = 60
 """Text up to this length is repeated where a value is needed twice; longer text gets a name."""
 
@@ -41,13 +42,28 @@ def to_sql(expr: Expr, types: Mapping[str, str], dialect: str = "duckdb") -> str
     Traceback (most recent call last):
     tenfold.core.errors.DefinitionError: log1p(a) cannot be SQL for duckdb: the engine has no such function, and ln(1 + x) ...
     """
-    if dialect not in DIALECTS:
+    writer = _Writer(_dialect(dialect), types)
+    return writer.clean(expr, infer(expr, types, "SQL"))
+
+
+def _dialect(name: str) -> Dialect:
+    if name not in DIALECTS:
         raise DefinitionError(
-            f'"{dialect}" is not a kind of SQL that is written here.{suggest(dialect, DIALECTS)}'
+            f'"{name}" is not a kind of SQL that is written here.{suggest(str(name), DIALECTS)}'
         )
-    kind = infer(expr, types, "SQL")
-    writer = _Writer(DIALECTS[dialect], types)
-    return writer.clean(expr, kind)
+    return DIALECTS[name]
+
+
+def zone_check(zone: str, dialect: str = "duckdb") -> str:
+    """Return a query that counts where an engine's rules of a zone differ from Python's, around every change 1970 to 2100.
+
+    Engines bring their own release of the time zone database. Where the count is 0, dates of the zone are exact in SQL.
+    """
+    sql = _dialect(dialect)
+    asked = [near for edge in changes(zone, 0, FAR) for near in (edge - 1, edge)] or [0]
+    pairs = ", ".join(f"({moment}, {moment + offset(zone, moment)})" for moment in asked)
+    local = sql.local_us.format("_at", "'" + zone + "'")
+    return f"SELECT count(*) FROM (VALUES {pairs}) AS _moments(_at, _local) WHERE {local} <> _local"
 
 
 class _Writer:
