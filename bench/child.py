@@ -1,0 +1,17 @@
+"""Runs one function in this process and prints what it returned, with the peak of memory: `python -m bench.child M:F ARGS`."""
+
+import importlib
+import json
+import resource
+import sys
+
+
+def main(function: str, given: str) -> None:
+    module, _, name = function.partition(":")
+    found = getattr(importlib.import_module(module), name)(**json.loads(given))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps(found | {"peak": peak}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

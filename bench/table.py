@@ -1,0 +1,66 @@
+"""The figures as a table for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import Entry
+
+
+def show(entries: Sequence[Entry], machine: str, console: Console) -> None:
+    """Print one row per figure, and what must be known about some below."""
+    console.print(table(entries, machine))
+    for number, note in enumerate(_notes(entries), start=1):
+        console.print(f"  [dim]{number}[/dim] {note}", highlight=False)
+
+
+def _notes(entries: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(entry.note for entry in entries if entry.note))
+
+
+def table(entries: Sequence[Entry], machine: str) -> Table:
+    """Return one row per figure; a ratio above 1 means that ours is better."""
+    caption = "a ratio above 1 means ours is better"
+    shown = Table(title=f"tenfold against its peers, {machine}", caption=caption)
+    shown.add_column("benchmark", no_wrap=True)
+    for title in ("rows", "value", "goal"):
+        shown.add_column(title, justify="right")
+    shown.add_column("peer")
+    for title in ("its value", "ratio"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    notes = _notes(entries)
+    for entry in entries:
+        mark = f" [dim]{notes.index(entry.note) + 1}[/dim]" if entry.note else ""
+        shown.add_row(
+            entry.name + mark,
+            f"{entry.rows:,}",
+            f"{figure(entry.value)} {entry.unit}",
+            entry.goal,
+            entry.peer,
+            "" if entry.peer_value is None else figure(entry.peer_value),
+            _ratio(entry.ratio),
+        )
+    return shown
+
+
+def _ratio(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"[{'green' if ratio >= 1 else 'red'}]{figure(ratio)}x[/]"
+
+
+def figure(value: float | None) -> str:
+    """Return a number with three digits that count.
+
+    Examples
+    --------
+    >>> figure(4_412_345.6), figure(0.01234), figure(12.3456), figure(None)
+    ('4,410,000', '0.0123', '12.3', '-')
+    """
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        digits = len(str(int(abs(value)))) - 3
+        return f"{round(value, -digits):,.0f}"
+    return f"{value:.3g}"
