@@ -23,12 +23,17 @@ def main(arguments: list[str]) -> list[Entry]:
     parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(NAMES)}")
     parser.add_argument("--rows", type=int, default=EVERYTHING, help="the most rows of any part")
+    parser.add_argument("--no-feast", action="store_true", help="do not install or run Feast")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.names) - set(NAMES)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     progress = Console(stderr=True)
-    bench = Bench(given.rows, lambda text: progress.print(f"  {text}", style="dim", highlight=False))
+    bench = Bench(
+        given.rows,
+        lambda text: progress.print(f"  {text}", style="dim", highlight=False),
+        no_feast="Feast was not asked for" if given.no_feast else "",
+    )
     entries = []
     for name in given.names or NAMES:
         progress.print(f"[bold]{name}[/bold]")

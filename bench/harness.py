@@ -67,10 +67,13 @@ class Bench:
     ----------
     rows
         The most rows any part takes; each benchmark has its own full size, and takes the smaller of the two.
+    no_feast
+        Why there is no Feast to compare with; empty when there may be one.
     """
 
     rows: int
     say: Callable[[str], None]
+    no_feast: str = ""
     python: str = sys.executable
     build: Path = field(default=ROOT / "build")
 
