@@ -1,0 +1,162 @@
+"""worker: folding a log into online states, each event once: SQLite log in, LMDB out, states and offset in one commit.
+
+The states answer 16 windows over 30 days at any later moment. The bare formulation keeps the same 16 values current in
+plain Python, per key and window a deque and a falling deque for the maximum: it stores nothing, survives nothing, and
+is only right at the moment of the newest event. Both are asked for a tenth of the keys at the end, and must agree.
+"""
+
+import shutil
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import data
+from bench.harness import ROOT, Bench, Entry, check_equal
+from bench.timing import timed
+
+FULL, FULL_SINGLE = 1_000_000, 50_000
+BATCH = 1_000
+ASKED = range(0, data.KEYS, 10)
+HERE = "bench.worker"
+GOALS = {BATCH: "200 k/s", 1: "60 k/s"}
+
+
+def main(bench: Bench) -> list[Entry]:
+    """Measure log batches of 1,000 events, and of one."""
+    entries = []
+    for batch, full in ((BATCH, FULL), (1, FULL_SINGLE)):
+        rows = bench.size(full)
+        ours = bench.run(f"{HERE}:ours", rows=rows, batch=batch)
+        bare = bench.run(f"{HERE}:bare", rows=rows)
+        check_equal("worker", ours, bare)
+        name = "worker" if batch == BATCH else "worker/single"
+        rate, other = rows / ours["seconds"], rows / bare["seconds"]
+        note = f"log batches of {batch:,}; the deques are in memory only"
+        entries.append(Entry(name, rate, "events/s", rows, "Python deques", other, GOALS[batch], note))
+        if batch == BATCH:
+            entries.append(Entry("worker/memory", ours["peak"], "GB", rows, "Python deques", bare["peak"]))
+    return entries
+
+
+def ours(rows: int, batch: int) -> dict[str, Any]:
+    """A log that is full, and the sink that folds it until nothing is behind."""
+    from bench import views
+    from tenfold.core.clock import VirtualClock
+    from tenfold.sources.log import SQLiteLog
+    from tenfold.store.lmdb import LMDBOnlineStore
+    from tenfold.store.materialize import StateSink
+
+    stream = data.events(rows)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        fill(Path(folder) / "log.db", stream, batch)
+        log = SQLiteLog(Path(folder) / "log.db", VirtualClock(0))
+        store = LMDBOnlineStore(Path(folder) / "online")
+        sink = StateSink(log, store, [views.by_cents])
+
+        def run() -> None:
+            while sink.behind():
+                sink.advance()
+
+        _, seconds = timed(run)
+        found = read_all(store, int(stream.time[-1]) + 1)
+        store.close()
+        log.close()
+    return {"seconds": seconds, "check": found}
+
+
+def fill(path: Path, stream: data.Stream, batch: int) -> None:
+    """Make a log of events, each batch arriving when its last event happens; in memory first, where no append waits."""
+    import pyarrow as pa
+
+    from bench.views import in_cents
+    from tenfold.core.clock import VirtualClock
+    from tenfold.processing.conform import conform
+    from tenfold.processing.frame import to_arrow
+    from tenfold.processing.ingest import to_bytes
+    from tenfold.sources.log import SQLiteLog
+
+    times = pa.array(stream.time).cast(pa.timestamp("us", "UTC"))
+    place = np.arange(len(stream.key))
+    given = {"payment": place, "card": stream.key, "cents": stream.cents, "at": times}
+    table = to_arrow(conform(in_cents, pa.table(given)).frame).replace_schema_metadata(None)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        clock = VirtualClock(0)
+        log = SQLiteLog(Path(folder) / "log.db", clock)
+        for first in range(0, table.num_rows, batch):
+            part = table.slice(first, batch)
+            clock.set(int(stream.time[first + part.num_rows - 1]))
+            log.append(in_cents.name, to_bytes(part), part.num_rows)
+        log.close()
+        shutil.copy(Path(folder) / "log.db", path)
+
+
+def read_all(store: Any, at: int) -> dict[str, float]:
+    """Return the totals of the features of a tenth of the keys as of a moment."""
+    from bench import views
+    from tenfold.store.online import lookup
+
+    totals = dict.fromkeys(views.by_cents.features, 0.0)
+    for key in ASKED:
+        answer = lookup(store, [views.by_cents], {"card": key}, at)
+        for name, item in answer.features["card_windows"].items():
+            totals[name] += item.plain()[0] or 0
+    return {name: total for name, total in totals.items() if not name.startswith("mean")}
+
+
+class Trailing:
+    """One window of one key: its events, their sum, and the candidates for the maximum."""
+
+    __slots__ = ("events", "falling", "size", "total")
+
+    def __init__(self, size: int) -> None:
+        self.size, self.total = size, 0
+        self.events: deque[tuple[int, int]] = deque()
+        self.falling: deque[tuple[int, int]] = deque()
+
+    def add(self, time: int, value: int) -> None:
+        self.total += value
+        self.events.append((time, value))
+        while self.falling and self.falling[-1][1] <= value:
+            self.falling.pop()
+        self.falling.append((time, value))
+        self.expire(time)
+
+    def expire(self, at: int) -> None:
+        start = at - self.size
+        while self.events and self.events[0][0] <= start:
+            self.total -= self.events.popleft()[1]
+        while self.falling and self.falling[0][0] <= start:
+            self.falling.popleft()
+
+
+def bare(rows: int) -> dict[str, Any]:
+    """The same windows in plain Python, one event at a time."""
+    stream = data.events(rows)
+    events = list(zip(stream.key.tolist(), stream.time.tolist(), stream.cents.tolist(), strict=True))
+    state: dict[int, list[Trailing]] = {}
+
+    def run() -> None:
+        for key, time, cents in events:
+            windows = state.get(key)
+            if windows is None:
+                windows = state[key] = [Trailing(size) for size in data.WINDOWS.values()]
+            for window in windows:
+                window.add(time, cents)
+
+    _, seconds = timed(run)
+    return {"seconds": seconds, "check": _totals(state, int(stream.time[-1]) + 1)}
+
+
+def _totals(state: dict[int, list[Trailing]], at: int) -> dict[str, float]:
+    totals = {f"{fn}_{name}": 0.0 for name in data.WINDOWS for fn in ("count", "sum", "max")}
+    for key in ASKED:
+        for name, window in zip(data.WINDOWS, state.get(key, ()), strict=False):
+            window.expire(at)
+            totals[f"count_{name}"] += len(window.events)
+            totals[f"sum_{name}"] += window.total
+            totals[f"max_{name}"] += window.falling[0][1] if window.falling else 0
+    return totals
