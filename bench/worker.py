@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from bench import data
-from bench.harness import ROOT, Bench, Entry, check_equal
+from bench.harness import Bench, Entry, check_equal
 from bench.timing import timed
 
-FULL, FULL_SINGLE = 1_000_000, 50_000
+FULL, FULL_SINGLE = 1_000_000, 20_000
 BATCH = 1_000
 ASKED = range(0, data.KEYS, 10)
 HERE = "bench.worker"
+MEMORY = Path("/dev/shm")
 GOALS = {BATCH: "200 k/s", 1: "60 k/s"}
 
 
@@ -29,7 +30,9 @@ def main(bench: Bench) -> list[Entry]:
     entries = []
     for batch, full in ((BATCH, FULL), (1, FULL_SINGLE)):
         rows = bench.size(full)
-        ours = bench.run(f"{HERE}:ours", rows=rows, batch=batch)
+        with tempfile.TemporaryDirectory(dir=bench.build) as folder:
+            bench.run(f"{HERE}:fill", rows=rows, batch=batch, folder=folder)
+            ours = bench.run(f"{HERE}:ours", rows=rows, folder=folder)
         bare = bench.run(f"{HERE}:bare", rows=rows)
         check_equal("worker", ours, bare)
         name = "worker" if batch == BATCH else "worker/single"
@@ -41,57 +44,52 @@ def main(bench: Bench) -> list[Entry]:
     return entries
 
 
-def ours(rows: int, batch: int) -> dict[str, Any]:
-    """A log that is full, and the sink that folds it until nothing is behind."""
+def fill(rows: int, batch: int, folder: str) -> dict[str, Any]:
+    """Make a log of events that came in batches, each when its last event happened."""
+    import pyarrow as pa
+
+    from bench.project import in_cents, project, stamps
+    from tenfold import Platform
+    from tenfold.core.clock import VirtualClock
+
+    stream = data.events(rows)
+    place = np.arange(rows)
+    given = {"payment": place, "card": stream.key, "cents": stream.cents, "at": stamps(stream.time)}
+    table = pa.table(given)
+    clock = VirtualClock(data.START)
+    # In memory first, where no append waits for the disk.
+    fast = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=fast) as home, project.open(Platform(home=home, clock=clock)) as app:
+        for first in range(0, rows, batch):
+            part = table.slice(first, batch)
+            clock.set(int(stream.time[first + part.num_rows - 1]))
+            app.ingest(in_cents, part if batch > 1 else part.to_pylist())
+        app.close()
+        shutil.copy(Path(home) / "log.db", Path(folder) / "log.db")
+    return {"seconds": 0.0}
+
+
+def ours(rows: int, folder: str) -> dict[str, Any]:
+    """The sink folds a full log until nothing is behind."""
     from bench import views
     from tenfold.core.clock import VirtualClock
     from tenfold.sources.log import SQLiteLog
     from tenfold.store.lmdb import LMDBOnlineStore
     from tenfold.store.materialize import StateSink
 
-    stream = data.events(rows)
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
-        fill(Path(folder) / "log.db", stream, batch)
-        log = SQLiteLog(Path(folder) / "log.db", VirtualClock(0))
-        store = LMDBOnlineStore(Path(folder) / "online")
-        sink = StateSink(log, store, [views.by_cents])
+    log = SQLiteLog(Path(folder) / "log.db", VirtualClock(0))
+    store = LMDBOnlineStore(Path(folder) / "online")
+    sink = StateSink(log, store, [views.by_cents])
 
-        def run() -> None:
-            while sink.behind():
-                sink.advance()
+    def run() -> None:
+        while sink.behind():
+            sink.advance()
 
-        _, seconds = timed(run)
-        found = read_all(store, int(stream.time[-1]) + 1)
-        store.close()
-        log.close()
+    _, seconds = timed(run)
+    found = read_all(store, int(data.events(rows).time[-1]) + 1)
+    store.close()
+    log.close()
     return {"seconds": seconds, "check": found}
-
-
-def fill(path: Path, stream: data.Stream, batch: int) -> None:
-    """Make a log of events, each batch arriving when its last event happens; in memory first, where no append waits."""
-    import pyarrow as pa
-
-    from bench.views import in_cents
-    from tenfold.core.clock import VirtualClock
-    from tenfold.processing.conform import conform
-    from tenfold.processing.frame import to_arrow
-    from tenfold.processing.ingest import to_bytes
-    from tenfold.sources.log import SQLiteLog
-
-    times = pa.array(stream.time).cast(pa.timestamp("us", "UTC"))
-    place = np.arange(len(stream.key))
-    given = {"payment": place, "card": stream.key, "cents": stream.cents, "at": times}
-    table = to_arrow(conform(in_cents, pa.table(given)).frame).replace_schema_metadata(None)
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        clock = VirtualClock(0)
-        log = SQLiteLog(Path(folder) / "log.db", clock)
-        for first in range(0, table.num_rows, batch):
-            part = table.slice(first, batch)
-            clock.set(int(stream.time[first + part.num_rows - 1]))
-            log.append(in_cents.name, to_bytes(part), part.num_rows)
-        log.close()
-        shutil.copy(Path(folder) / "log.db", path)
 
 
 def read_all(store: Any, at: int) -> dict[str, float]:

@@ -1,0 +1,107 @@
+"""The project that is served: 20 stored, 16 windowed and 10 request features of a card, for `lookup` and `fresh`."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from lightgbm import LGBMClassifier
+
+from bench import data
+from bench.views import CARD, by_cents, in_cents
+from tenfold import Events, FeatureView, Label, Model, Platform, Project, Release, Table, col
+from tenfold.core.clock import SharedClock, VirtualClock
+from tenfold.project import App
+
+STORED = [f"s{place}" for place in range(20)]
+NOW = data.END + 1_000
+
+
+class Asked:
+    """A payment that is to be judged."""
+
+    ask: int
+    card: int
+    amount: float
+    at: datetime
+
+
+class Outcome:
+    """What became of it."""
+
+    ask: int
+    fraud: bool
+    at: datetime
+
+
+Profile = type("Profile", (), {"__annotations__": {"card": int, **dict.fromkeys(STORED, float), "at": datetime}})
+
+asked = Events("asked", Asked, time="at", id="ask")
+outcomes = Events("outcomes", Outcome, time="at", id="ask")
+profiles = Table("profiles", Profile, key="card", time="at")
+
+stored = FeatureView("stored", entity=CARD, source=profiles, features={name: col(name).last() for name in STORED})
+amount = col("amount")
+request = FeatureView(
+    "request",
+    source=asked,
+    features={
+        "amount": amount,
+        "hour": col("at").hour(),
+        "to_mean": amount / by_cents["mean_30d"],
+        "over_mean": amount - by_cents["mean_30d"],
+        "record": amount > by_cents["max_30d"],
+        "share": by_cents["count_24h"] / by_cents["count_30d"],
+        "total": by_cents["sum_30d"] + amount,
+        "limit": stored["s0"] + stored["s1"],
+        "risk": stored["s2"] * amount,
+        "to_limit": amount / stored["s3"],
+    },
+)
+model = Model(
+    "fraud",
+    spine=asked,
+    features=[stored, by_cents, request],
+    label=Label(outcomes, on="ask", value=col("fraud"), horizon="1d"),
+    estimator=LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, verbosity=-1, random_state=1),
+    test_window="30d",
+)
+project = Project("bench", releases=[Release(model)])
+
+
+def profile(key: int) -> list[float]:
+    """Return the stored values of a card."""
+    return np.random.default_rng(key).random(len(STORED)).round(6).tolist()
+
+
+def stamps(times: np.ndarray) -> pa.Array:
+    """Return microseconds as instants."""
+    return pa.array(times).cast(pa.timestamp("us", "UTC"))
+
+
+def load(app: App, rows: int) -> None:
+    """Load payments as history, and the profile of every card."""
+    stream = data.events(rows)
+    payments = {"payment": np.arange(rows), "card": stream.key, "cents": stream.cents, "at": stamps(stream.time)}
+    app.ingest(in_cents, pa.table(payments), history=True)
+    values = np.array([profile(key) for key in range(data.KEYS)])
+    since = stamps(np.full(data.KEYS, data.START))
+    columns = {name: values[:, place] for place, name in enumerate(STORED)}
+    app.ingest(profiles, pa.table({"card": np.arange(data.KEYS), **columns, "at": since}), history=True)
+
+
+def build(home: Path, rows: int) -> None:
+    """Make a home folder with history and a version in Production, and its clock."""
+    made = np.random.default_rng(5)
+    key, at = data.spine(1_000)
+    money = made.uniform(1, 100, 1_000).round(2)
+    ask = np.arange(1_000)
+    with project.open(Platform(home=home, clock=VirtualClock(NOW))) as app:
+        load(app, rows)
+        judged = {"ask": ask, "card": key, "amount": money, "at": stamps(at)}
+        app.ingest(asked, pa.table(judged), history=True)
+        known = {"ask": ask, "fraud": money > 70, "at": stamps(at + 3_600_000_000)}
+        app.ingest(outcomes, pa.table(known), history=True)
+        app.process()
+        app.promote(model, app.train(model).number)
+    SharedClock(home / "clock").set(NOW)
