@@ -83,7 +83,7 @@ def history(rows: int) -> dict[str, Any]:
         for place, name in enumerate(asof.VIEWS):
             _write(folder / f"{name}.parquet", asof.table(rows, place))
             made += _view(name, folder / f"{name}.parquet", asof.COLUMNS)
-        store.apply(made)
+        store.apply(list(made))
         key, at = asof.asked(rows)
         spine = pd.DataFrame({"card": key, "event_timestamp": pd.to_datetime(at, unit="us", utc=True)})
         wanted = [f"{name}:{column}" for name in asof.VIEWS for column in asof.COLUMNS]
@@ -96,3 +96,35 @@ def history(rows: int) -> dict[str, Any]:
         for column in asof.COLUMNS
     }
     return {"seconds": seconds, "check": asof.check(totals)}
+
+
+def online(asked: int) -> dict[str, Any]:
+    """Feast's online features: two views of 20 and 16 values a key in its SQLite store, as a dict."""
+    import numpy as np
+    import pandas as pd
+
+    from bench import data, lookup
+
+    columns = [f"f{place}" for place in range(lookup.VALUES)]
+    values = np.array(lookup.value_rows())
+    table = pd.DataFrame(values, columns=columns)
+    table["card"] = np.arange(data.KEYS)
+    table["at"] = pd.to_datetime(data.END, unit="us", utc=True)
+    with _store("duckdb") as (store, folder):
+        wanted = []
+        for name, part in (("stored", columns[:20]), ("windows", columns[20:])):
+            made = _view(name, folder / f"{name}.parquet", tuple(part))
+            nothing = np.zeros(1, dtype=np.int64)
+            _write(folder / f"{name}.parquet", {"at": nothing, "card": nothing, **dict.fromkeys(part, np.zeros(1))})
+            store.apply(list(made))
+            store.write_to_online_store(name, table[["card", "at", *part]])
+            wanted += [f"{name}:{column}" for column in part]
+
+        def read(many: list[dict[str, Any]]) -> Any:
+            rows = [{"card": row["card"]} for row in many]
+            return store.get_online_features(features=wanted, entity_rows=rows).to_dict()
+
+        found = read([{"card": 7}])
+        if [found[column][0] for column in columns] != values[7].tolist():
+            raise ValueError("Feast does not return what was written.")
+        return lookup.measure(lambda row: read([row]), read, asked)

@@ -97,7 +97,7 @@ class Bench:
         return min(found, key=lambda item: item["seconds"] if item.get("seconds") else float("inf"))
 
     def _once(self, function: str, python: str, limit: float, given: dict[str, Any]) -> dict[str, Any]:
-        told = ", ".join(f"{name}={value}" for name, value in given.items())
+        told = ", ".join(f"{name}={value}" for name, value in given.items() if name != "folder")
         self.say(f"{function.removeprefix('bench.')}({told})")
         command = [python, "-m", CHILD, function, json.dumps(given)]
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
