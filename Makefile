@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo leak test check crash lock format clean
+.PHONY: help setup demo leak test check crash bench lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -39,6 +39,9 @@ format: .venv/ready  ## rewrite the code in the house format
 
 crash: .venv/ready  ## kill -9 the worker and the server at random points and compare the final state
 	$(BIN)/python -m tests.crash.kill $(ARGS)
+
+bench: .venv/ready  ## measure speed and memory beside peers in the same run (ARGS="NAME ... --rows N"; all takes about 20 minutes)
+	$(BIN)/python -m bench $(ARGS)
 
 lock:  ## pin the dependencies again (needs uv)
 	uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock

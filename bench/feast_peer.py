@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import Bench
-from bench.timing import latencies, timed
+from bench.timing import timed
 
 NEEDED = "feast[duckdb]==0.67.*"
 
@@ -24,7 +24,10 @@ def python(bench: Bench) -> str | None:
     found = folder / "bin" / "python"
     if not (folder / "ready").exists():
         bench.say(f"installing {NEEDED} into {folder} (once)")
-        steps = ([sys.executable, "-m", "venv", str(folder)], [str(found), "-m", "pip", "install", "-q", NEEDED])
+        steps = (
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(found), "-m", "pip", "install", "-q", NEEDED],
+        )
         for step in steps:
             done = subprocess.run(step, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -98,7 +101,7 @@ def history(rows: int) -> dict[str, Any]:
     return {"seconds": seconds, "check": asof.check(totals)}
 
 
-def online(asked: int) -> dict[str, Any]:
+def online(rows: int, asked: int) -> dict[str, Any]:
     """Feast's online features: two views of 20 and 16 values a key in its SQLite store, as a dict."""
     import numpy as np
     import pandas as pd
@@ -115,16 +118,19 @@ def online(asked: int) -> dict[str, Any]:
         for name, part in (("stored", columns[:20]), ("windows", columns[20:])):
             made = _view(name, folder / f"{name}.parquet", tuple(part))
             nothing = np.zeros(1, dtype=np.int64)
-            _write(folder / f"{name}.parquet", {"at": nothing, "card": nothing, **dict.fromkeys(part, np.zeros(1))})
+            _write(
+                folder / f"{name}.parquet",
+                {"at": nothing, "card": nothing, **dict.fromkeys(part, np.zeros(1))},
+            )
             store.apply(list(made))
             store.write_to_online_store(name, table[["card", "at", *part]])
             wanted += [f"{name}:{column}" for column in part]
 
         def read(many: list[dict[str, Any]]) -> Any:
-            rows = [{"card": row["card"]} for row in many]
-            return store.get_online_features(features=wanted, entity_rows=rows).to_dict()
+            cards = [{"card": row["card"]} for row in many]
+            return store.get_online_features(features=wanted, entity_rows=cards).to_dict()
 
         found = read([{"card": 7}])
         if [found[column][0] for column in columns] != values[7].tolist():
             raise ValueError("Feast does not return what was written.")
-        return lookup.measure(lambda row: read([row]), read, asked)
+        return lookup.measure(lambda row: read([row]), read, rows, asked)

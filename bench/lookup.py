@@ -34,9 +34,9 @@ def main(bench: Bench) -> list[Entry]:
         bench.run(f"{HERE}:fill", rows=rows, folder=folder)
         ours = bench.run(f"{HERE}:ours", rows=rows, asked=asked, folder=folder)
         state = bench.run(f"{HERE}:state", rows=rows, asked=asked, folder=folder)
-    peers = [("dict (floor)", bench.run(f"{HERE}:with_dict", asked=asked), "")]
-    peers += _redis(bench, asked)
-    peers += _feast(bench, asked)
+    peers = [("dict", bench.run(f"{HERE}:with_dict", rows=rows, asked=asked), "")]
+    peers += _redis(bench, rows, asked)
+    peers += _feast(bench, rows, asked)
     entries = [
         Entry(f"lookup/{figure}", ours[figure], unit, rows, name, found.get(figure), GOALS[figure], note)
         for figure, unit in (("p50", "us"), ("p99", "us"), ("many", "ms"))
@@ -46,35 +46,44 @@ def main(bench: Bench) -> list[Entry]:
     return [*entries, Entry("lookup/windows", state["p50"], "us", rows, note=told)]
 
 
-def _redis(bench: Bench, asked: int) -> list[tuple[str, dict[str, Any], str]]:
-    name = "Redis hash per key"
+def _redis(bench: Bench, rows: int, asked: int) -> list[tuple[str, dict[str, Any], str]]:
+    name = "Redis"
     if redis_peer.PROGRAM is None:
         return [(name, {}, "no redis-server here")]
-    return [(name, bench.run(f"{HERE}:with_redis", asked=asked), "")]
+    return [(name, bench.run(f"{HERE}:with_redis", rows=rows, asked=asked), "")]
 
 
-def _feast(bench: Bench, asked: int) -> list[tuple[str, dict[str, Any], str]]:
-    name = "Feast, SQLite store"
+def _feast(bench: Bench, rows: int, asked: int) -> list[tuple[str, dict[str, Any], str]]:
+    name = "Feast"
     python = feast_peer.python(bench)
     if python is None:
         return [(name, {}, bench.no_feast)]
-    return [(name, bench.run("bench.feast_peer:online", python=python, asked=asked), "no request features")]
+    return [
+        (
+            name,
+            bench.run("bench.feast_peer:online", python=python, rows=rows, asked=asked),
+            "no request features",
+        )
+    ]
 
 
-def rows_asked(asked: int) -> list[dict[str, Any]]:
-    """Return the rows to predict, of cards as skewed as the payments."""
-    key = data.keys(np.random.default_rng(9), asked).tolist()
+def rows_asked(rows: int, asked: int) -> list[dict[str, Any]]:
+    """Return the rows to predict, of cards as skewed as the payments and with a profile."""
+    key = (data.keys(np.random.default_rng(9), asked) % rows).tolist()
     return [{"ask": place, "card": card, "amount": 12.5} for place, card in enumerate(key)]
 
 
 def measure(
-    one: Callable[[dict[str, Any]], Any], many: Callable[[Sequence[dict[str, Any]]], Any], asked: int
+    one: Callable[[dict[str, Any]], Any],
+    many: Callable[[Sequence[dict[str, Any]]], Any],
+    rows: int,
+    asked: int,
 ) -> dict[str, Any]:
     """Return p50 and p99 of one key in microseconds, and the p50 of 100 keys in milliseconds."""
-    rows = rows_asked(asked)
-    together = [rows[first : first + TOGETHER] for first in range(0, min(asked, 50 * TOGETHER), TOGETHER)]
+    given = rows_asked(rows, asked)
+    together = [given[first : first + TOGETHER] for first in range(0, min(asked, 50 * TOGETHER), TOGETHER)]
     slow = latencies(many, together)
-    return {**latencies(one, rows), "many": slow["p50"] / 1e3, "seconds": slow["p50"] / 1e6}
+    return {**latencies(one, given), "many": slow["p50"] / 1e3, "seconds": slow["p50"] / 1e6}
 
 
 def fill(rows: int, folder: str) -> dict[str, Any]:
@@ -109,15 +118,16 @@ def ours(rows: int, asked: int, folder: str) -> dict[str, Any]:
         one = measure(
             lambda row: service.features(row | given, project.NOW),
             lambda many: [service.features(row | given, project.NOW) for row in many],
+            rows,
             asked,
         )
-        _check(service, project, given)
+        _check(service, project, given, rows)
     return one
 
 
-def _check(service: Any, project: Any, given: dict[str, Any]) -> None:
+def _check(service: Any, project: Any, given: dict[str, Any], rows: int) -> None:
     """Compare some cards with what was loaded."""
-    for row in rows_asked(10):
+    for row in rows_asked(rows, 10):
         found = service.features(row | given, project.NOW).columns
         told = [found[f"stored.{name}"].plain()[0] for name in project.STORED]
         if told != project.profile(row["card"]):
@@ -131,7 +141,7 @@ def state(rows: int, asked: int, folder: str) -> dict[str, Any]:
 
     app, _ = _open(folder)
     with app:
-        cards = [{"card": row["card"]} for row in rows_asked(asked)]
+        cards = [{"card": row["card"]} for row in rows_asked(rows, asked)]
         found = latencies(lambda row: lookup(app.online, [views.by_cents], row, project.NOW), cards)
         _count(app, views.by_cents, rows, cards[:10])
     return {**found, "seconds": found["p50"] / 1e6}
@@ -175,7 +185,7 @@ def request_features(amount: float, hour: int, held: Sequence[float]) -> list[An
     ]
 
 
-def with_dict(asked: int) -> dict[str, Any]:
+def with_dict(rows: int, asked: int) -> dict[str, Any]:
     """A dict of lists in this process."""
     held = dict(enumerate(value_rows()))
 
@@ -183,17 +193,19 @@ def with_dict(asked: int) -> dict[str, Any]:
         values = held[row["card"]]
         return [*values, *request_features(row["amount"], 12, values)]
 
-    return measure(one, lambda many: [one(row) for row in many], asked)
+    return measure(one, lambda many: [one(row) for row in many], rows, asked)
 
 
-def with_redis(asked: int) -> dict[str, Any]:
+def with_redis(rows: int, asked: int) -> dict[str, Any]:
     """One hash per key with a packed float per field, read by HMGET over loopback; 100 keys in one pipeline."""
     unpack, pack = struct.Struct("<d").unpack, struct.Struct("<d").pack
     fields = [b"f%d" % place for place in range(VALUES)]
     with ExitStack() as stack:
         client = stack.enter_context(redis_peer.server())
         for key, values in enumerate(value_rows()):
-            pairs = [part for field, value in zip(fields, values, strict=True) for part in (field, pack(value))]
+            pairs = [
+                part for field, value in zip(fields, values, strict=True) for part in (field, pack(value))
+            ]
             client.ask([(b"HSET", b"card:%d" % key, *pairs)])
 
         def read(many: Sequence[dict[str, Any]]) -> list[list[Any]]:
@@ -204,4 +216,4 @@ def with_redis(asked: int) -> dict[str, Any]:
                 for row, values in zip(many, held, strict=True)
             ]
 
-        return measure(lambda row: read([row]), read, asked)
+        return measure(lambda row: read([row]), read, rows, asked)

@@ -34,13 +34,17 @@ class Outcome:
     at: datetime
 
 
-Profile = type("Profile", (), {"__annotations__": {"card": int, **dict.fromkeys(STORED, float), "at": datetime}})
+Profile = type(
+    "Profile", (), {"__annotations__": {"card": int, **dict.fromkeys(STORED, float), "at": datetime}}
+)
 
 asked = Events("asked", Asked, time="at", id="ask")
 outcomes = Events("outcomes", Outcome, time="at", id="ask")
 profiles = Table("profiles", Profile, key="card", time="at")
 
-stored = FeatureView("stored", entity=CARD, source=profiles, features={name: col(name).last() for name in STORED})
+stored = FeatureView(
+    "stored", entity=CARD, source=profiles, features={name: col(name).last() for name in STORED}
+)
 amount = col("amount")
 request = FeatureView(
     "request",
@@ -80,14 +84,20 @@ def stamps(times: np.ndarray) -> pa.Array:
 
 
 def load(app: App, rows: int) -> None:
-    """Load payments as history, and the profile of every card."""
+    """Load payments as history, and the profile of every card; with few payments, of as many cards."""
     stream = data.events(rows)
-    payments = {"payment": np.arange(rows), "card": stream.key, "cents": stream.cents, "at": stamps(stream.time)}
+    payments = {
+        "payment": np.arange(rows),
+        "card": stream.key,
+        "cents": stream.cents,
+        "at": stamps(stream.time),
+    }
     app.ingest(in_cents, pa.table(payments), history=True)
-    values = np.array([profile(key) for key in range(data.KEYS)])
-    since = stamps(np.full(data.KEYS, data.START))
+    cards = min(data.KEYS, rows)
+    values = np.array([profile(key) for key in range(cards)])
+    since = stamps(np.full(cards, data.START))
     columns = {name: values[:, place] for place, name in enumerate(STORED)}
-    app.ingest(profiles, pa.table({"card": np.arange(data.KEYS), **columns, "at": since}), history=True)
+    app.ingest(profiles, pa.table({"card": np.arange(cards), **columns, "at": since}), history=True)
 
 
 def build(home: Path, rows: int) -> None:

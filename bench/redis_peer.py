@@ -55,7 +55,18 @@ def server() -> Iterator[Client]:
         port = probe.getsockname()[1]
     assert PROGRAM is not None
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
+        options = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            folder,
+        ]
         process = subprocess.Popen([PROGRAM, *options], stdout=subprocess.DEVNULL)
         try:
             client = _connect(port)

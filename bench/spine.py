@@ -27,12 +27,12 @@ HERE = "bench.spine"
 def main(bench: Bench) -> list[Entry]:
     """Measure 1 M rows over 10 M events."""
     rows = bench.size(FULL)
-    bench.run("bench.warm:touch", gigabytes=rows * 400 / 1e9)
+    bench.warm(rows * 400 / 1e9)
     ours = bench.run(f"{HERE}:ours", repeat=2, rows=rows, late=LATE)
     at_once = bench.run(f"{HERE}:ours", repeat=2, rows=rows, late=0.0)
     polars = bench.run(f"{HERE}:with_polars", repeat=2, rows=rows)
     check_equal("spine", at_once, polars, within=1e-9)
-    name, less = "Polars union and rolling", "Polars takes every event as known at once"
+    name, less = "Polars", "Polars takes every event as known at once"
     return [
         Entry("spine", ours["seconds"], "s", rows, name, polars["seconds"], "6 s", less),
         Entry("spine/at once", at_once["seconds"], "s", rows, name, polars["seconds"], "", "the same work"),
@@ -68,7 +68,9 @@ def _count_again(stream: data.Stream, key: np.ndarray, at: np.ndarray, found: di
             count, total, most = (found[f"{fn}_{name}"][row].item() for fn in ("count", "sum", "max"))
             exact = count == len(inside) and most == max(inside, default=0.0)
             if not exact or not math.isclose(total, math.fsum(inside), rel_tol=1e-14):
-                raise ValueError(f"spine row {row}, window {name}: {count}, {total}, {most} is not what its events say.")
+                raise ValueError(
+                    f"spine row {row}, window {name}: {count}, {total}, {most} is not what its events say."
+                )
 
 
 def with_polars(rows: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -22,26 +23,39 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
 def table(entries: Sequence[Entry], machine: str) -> Table:
     """Return one row per figure; a ratio above 1 means that ours is better."""
     caption = "a ratio above 1 means ours is better"
-    shown = Table(title=f"tenfold against its peers, {machine}", caption=caption)
+    title = f"tenfold against its peers, {machine}"
+    shown = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("benchmark", no_wrap=True)
-    for title in ("rows", "value", "goal"):
-        shown.add_column(title, justify="right")
-    shown.add_column("peer")
-    for title in ("its value", "ratio"):
-        shown.add_column(title, justify="right", no_wrap=True)
+    for title in ("rows", "value", "", "goal", "peer", "its value", "ratio"):
+        shown.add_column(title, justify="left" if title in ("", "goal", "peer") else "right")
     notes = _notes(entries)
     for entry in entries:
         mark = f" [dim]{notes.index(entry.note) + 1}[/dim]" if entry.note else ""
         shown.add_row(
             entry.name + mark,
-            f"{entry.rows:,}",
-            f"{figure(entry.value)} {entry.unit}",
+            _short(entry.rows),
+            figure(entry.value),
+            entry.unit,
             entry.goal,
             entry.peer,
             "" if entry.peer_value is None else figure(entry.peer_value),
             _ratio(entry.ratio),
         )
     return shown
+
+
+def _short(rows: int) -> str:
+    """Return a number of rows in thousands or millions.
+
+    Examples
+    --------
+    >>> _short(10_000_000), _short(20_000), _short(1_234)
+    ('10 M', '20 k', '1,234')
+    """
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if rows >= unit and rows % unit == 0:
+            return f"{rows // unit} {name}"
+    return f"{rows:,}"
 
 
 def _ratio(ratio: float | None) -> str:
@@ -60,7 +74,7 @@ def figure(value: float | None) -> str:
     """
     if value is None:
         return "-"
-    if abs(value) >= 1000:
-        digits = len(str(int(abs(value)))) - 3
+    if abs(value) >= 999.5:
+        digits = len(str(round(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
     return f"{value:.3g}"

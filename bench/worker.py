@@ -22,7 +22,7 @@ BATCH = 1_000
 ASKED = range(0, data.KEYS, 10)
 HERE = "bench.worker"
 MEMORY = Path("/dev/shm")
-GOALS = {BATCH: "200 k/s", 1: "60 k/s"}
+GOALS = {BATCH: "200 k", 1: "60 k"}
 
 
 def main(bench: Bench) -> list[Entry]:
@@ -38,9 +38,9 @@ def main(bench: Bench) -> list[Entry]:
         name = "worker" if batch == BATCH else "worker/single"
         rate, other = rows / ours["seconds"], rows / bare["seconds"]
         note = f"log batches of {batch:,}; the deques are in memory only"
-        entries.append(Entry(name, rate, "events/s", rows, "Python deques", other, GOALS[batch], note))
+        entries.append(Entry(name, rate, "events/s", rows, "deques", other, GOALS[batch], note))
         if batch == BATCH:
-            entries.append(Entry("worker/memory", ours["peak"], "GB", rows, "Python deques", bare["peak"]))
+            entries.append(Entry("worker/memory", ours["peak"], "GB", rows, "deques", bare["peak"]))
     return entries
 
 
