@@ -33,23 +33,23 @@ def table(entries: Sequence[Entry], machine: str) -> Table:
         mark = f" [dim]{notes.index(entry.note) + 1}[/dim]" if entry.note else ""
         shown.add_row(
             entry.name + mark,
-            _short(entry.rows),
+            rows_text(entry.rows),
             figure(entry.value),
             entry.unit,
             entry.goal,
             entry.peer,
             "" if entry.peer_value is None else figure(entry.peer_value),
-            _ratio(entry.ratio),
+            _colored(entry.ratio),
         )
     return shown
 
 
-def _short(rows: int) -> str:
+def rows_text(rows: int) -> str:
     """Return a number of rows in thousands or millions.
 
     Examples
     --------
-    >>> _short(10_000_000), _short(20_000), _short(1_234)
+    >>> rows_text(10_000_000), rows_text(20_000), rows_text(1_234)
     ('10 M', '20 k', '1,234')
     """
     for unit, name in ((1_000_000, "M"), (1_000, "k")):
@@ -58,10 +58,21 @@ def _short(rows: int) -> str:
     return f"{rows:,}"
 
 
-def _ratio(ratio: float | None) -> str:
+def _colored(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return f"[{'green' if ratio >= 1 else 'red'}]{figure(ratio)}x[/]"
+    return f"[{'green' if ratio >= 1 else 'red'}]{ratio_text(ratio)}[/]"
+
+
+def ratio_text(ratio: float) -> str:
+    """Return a ratio; of a small one, one digit.
+
+    Examples
+    --------
+    >>> ratio_text(12.345), ratio_text(0.012345)
+    ('12.3x', '0.01x')
+    """
+    return f"{ratio:.1g}x" if ratio < 0.1 else f"{figure(ratio)}x"
 
 
 def figure(value: float | None) -> str:

@@ -38,7 +38,7 @@ def main(bench: Bench) -> list[Entry]:
         name = "worker" if batch == BATCH else "worker/single"
         rate, other = rows / ours["seconds"], rows / bare["seconds"]
         note = f"log batches of {batch:,}; the deques are in memory only"
-        entries.append(Entry(name, rate, "events/s", rows, "deques", other, GOALS[batch], note))
+        entries.append(Entry(name, rate, "rows/s", rows, "deques", other, GOALS[batch], note))
         if batch == BATCH:
             entries.append(Entry("worker/memory", ours["peak"], "GB", rows, "deques", bare["peak"]))
     return entries
