@@ -12,7 +12,7 @@ import pytest
 from tenfold.core.times import FOREVER, UNITS
 from tenfold.features import kernel, parts, records, state, sums, windowed
 from tenfold.monitoring.skew import skew
-from tenfold.processing import evaluate
+from tenfold.processing import calendar, evaluate
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column
 from tenfold.serving import service
@@ -187,12 +187,12 @@ def second_key_ignored(patch):
 
 
 def utc_for_local(patch):
-    patch.setattr(evaluate, "offsets", lambda zone, moments: np.zeros(len(moments), dtype=np.int64))
+    patch.setattr(calendar, "offsets", lambda zone, moments: np.zeros(len(moments), dtype=np.int64))
 
 
 def age_in_seconds(patch):
-    truth = evaluate._age
-    patch.setattr(evaluate, "_age", lambda as_of, moment, unit: truth(as_of, moment, UNITS["s"]))
+    truth = evaluate._span
+    patch.setattr(evaluate, "_span", lambda late, early, _: truth(late, early, UNITS["s"]))
 
 
 def missing_is_zero(patch):
