@@ -18,9 +18,10 @@ import pandas as pd
 
 from examples.flights import project as flights
 from examples.flights.data import Sources, known, load
-from examples.flights.live import Played, Processes, free_port, moments, play
+from examples.flights.live import PROJECT, moments
 from examples.flights.report import write_report
 from examples.flights.year import Year, year_of
+from examples.live import Played, Processes, free_port, play
 from tenfold import App, Events, Model, Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed
@@ -140,10 +141,12 @@ def _ingest(app: App, sources: Sources, start: int, end: int) -> None:
 def _live(platform: Platform, sources: Sources, days: int, story: Story, progress: Progress) -> None:
     history = list(moments(sources, START, START + days * DAY))
     step = progress.step(f"live: {days} days of flights through a server and a worker", total=len(history))
-    processes = Processes(platform.home, platform.home / "clock", free_port())
+    processes = Processes(PROJECT, platform.home, platform.home / "clock", free_port())
     assert isinstance(platform.clock, SharedClock)
     with processes if days else nullcontext():
-        story.played = play(history, processes, platform.clock, each=lambda _: step.advance(1))
+        story.played = play(
+            history, processes, platform.clock, row_id="flight_id", each=lambda _: step.advance(1)
+        )
 
 
 def _check_served(app: App, story: Story, progress: Progress) -> None:

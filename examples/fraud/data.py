@@ -71,7 +71,7 @@ class World:
     days: int = 183
     first: str = "2018-04-01"
     radius: float = 5.0
-    drift: Drift = Drift()  # noqa: RUF009 - frozen
+    drift: Drift = Drift()
 
     @property
     def start(self) -> int:
@@ -200,7 +200,9 @@ def _steal_cards(world: World, made: _Payments, chance: np.random.Generator) -> 
         factor = _value(world.drift.factor, day, FACTOR)
         for customer in chance.choice(world.customers, CARDS_A_DAY, replace=False).tolist():
             last = min(day + CARD_DAYS, world.days)
-            first, behind = np.searchsorted(place, [customer * world.days + day, customer * world.days + last])
+            first, behind = np.searchsorted(
+                place, [customer * world.days + day, customer * world.days + last]
+            )
             stolen = first + chance.permutation(behind - first)[: (behind - first) // 3]
             made.amount[stolen] = np.round(made.amount[stolen] * factor, 2)
             made.scenario[stolen] = 3

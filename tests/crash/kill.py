@@ -20,7 +20,8 @@ import pandas as pd
 
 from examples.flights import project as flights
 from examples.flights.data import Sources, known, load
-from examples.flights.live import Moment, Played, Processes, free_port, moments, play
+from examples.flights.live import PROJECT, moments
+from examples.live import Moment, Played, Processes, free_port, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.times import DAY, to_us
@@ -105,7 +106,7 @@ def _run(
     shutil.copytree(out / "base", home)
     clock = SharedClock(home / "clock")
     threads: list[threading.Timer] = []
-    with Processes(home, home / "clock", free_port()) as processes:
+    with Processes(PROJECT, home, home / "clock", free_port()) as processes:
 
         def each(place: int) -> None:
             done()
@@ -114,7 +115,7 @@ def _run(
                 threads.append(threading.Timer(delay / 1e3, processes.kill, [victim]))
                 threads[-1].start()
 
-        played = play(history, processes, clock, each=each)
+        played = play(history, processes, clock, row_id="flight_id", each=each)
         for thread in threads:
             thread.join()
     return played

@@ -8,7 +8,8 @@ import pytest
 from examples.flights import project as flights
 from examples.flights.data import known, load
 from examples.flights.demo import InSeconds
-from examples.flights.live import Processes, free_port, moments, play
+from examples.flights.live import PROJECT, moments
+from examples.live import Processes, free_port, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.errors import GateFailed
@@ -58,14 +59,14 @@ def test_served_features_are_the_lake_s_to_the_bit_also_after_kills(home, source
     shutil.copytree(home, copy)
     clock = SharedClock(copy / "clock")
     history = list(moments(sources, START, START + LIVE))
-    with Processes(copy, copy / "clock", free_port()) as processes:
+    with Processes(PROJECT, copy, copy / "clock", free_port()) as processes:
         kills = {len(history) // 3: "worker", len(history) // 2: "serve"}
 
         def each(place):
             if place in kills:
                 processes.kill(kills[place])
 
-        played = play(history, processes, clock, each=each)
+        played = play(history, processes, clock, row_id="flight_id", each=each)
     asked = sum(len(moment.asked) for moment in history)
     assert played.predictions == asked > 100
     assert played.events == sum(len(rows) for moment in history for _, _, rows in moment.events)

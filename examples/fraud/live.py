@@ -1,0 +1,176 @@
+"""Payments stopped as they are made: over HTTP, by a server and a worker that are processes of their own.
+
+python -m examples.fraud.live      # under a minute on two free cores
+
+A small city lives for eighty days; a first version is trained and goes live. Then every payment is asked about before it
+is part of history, reports of a week ago come in between, and rules decide from the amount and the score.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples import live
+from examples.fraud.data import Messages, Simulated, World, simulate
+from examples.fraud.project import RULES, project, reports, stolen, transactions
+from examples.fraud.protocol import WALL, arguments, write
+from examples.live import Moment, Played, Processes, Row, free_port, play
+from tenfold import App, Platform
+from tenfold.core.clock import SharedClock
+from tenfold.core.times import DAY, UNITS
+from tenfold.monitoring.skew import Skew
+from tenfold.monitoring.telemetry import quantiles_ms
+from tenfold.processing.evaluate import evaluate
+from tenfold.processing.frame import column
+from tenfold.ui.terminal import Progress, console, table
+
+PROJECT = "examples/fraud/project.py"
+CITY = World(customers=1_000, terminals=2_000, radius=11.2, days=82)
+START = CITY.start + 80 * DAY
+HOURS = 36
+
+
+@dataclass
+class Stopped:
+    """What the rules decided: how many payments each stopped, how many in all, and how many of them were stolen."""
+
+    scenario: np.ndarray
+    rules: Counter[str] = field(default_factory=Counter)
+    payments: int = 0
+    rightly: int = 0
+    passed: int = 0
+    """Stolen payments that no rule stopped."""
+
+    def heard(self, row: Row, answer: dict[str, Any]) -> None:
+        """Decide one payment."""
+        reasons = decide(row, answer["score"])
+        bad = int(self.scenario[row["tx_id"]] > 0)
+        self.rules.update(reasons)
+        self.payments += bool(reasons)
+        self.rightly += bad if reasons else 0
+        self.passed += 0 if reasons else bad
+
+
+def decide(row: Row, score: float) -> list[str]:
+    """Return the rules by which a payment is stopped; none lets it pass.
+
+    Examples
+    --------
+    >>> decide({"amount": 250.0}, 0.9), decide({"amount": 25.0}, 0.1)
+    (['amount above 220', 'score at the threshold'], [])
+    """
+    frame = {"amount": column("float", [row["amount"]]), "score": column("float", [score])}
+    return [name for name, rule in RULES.items() if evaluate(rule, frame, 1).plain()[0]]
+
+
+def moments(made: Simulated, start: int, end: int) -> Iterator[Moment]:
+    """Yield the instants of [start, end) at which a payment is made, in order."""
+    parts = {name: part.between(start, end) for name, part in messages(made).items()}
+    arriving = {name: (part.known, as_json(part)) for name, part in parts.items()}
+    yield from live.moments(arriving, *arriving[transactions.name])
+
+
+def messages(made: Simulated) -> dict[str, Messages]:
+    """Return what arrives, by source."""
+    return {transactions.name: made.transactions, reports.name: made.reports}
+
+
+def as_json(part: Messages) -> list[Row]:
+    """Return rows as JSON values."""
+    return [row | {"at": row["at"].isoformat()} for row in part.rows.to_pylist()]
+
+
+def prepare(app: App, made: Simulated, start: int) -> None:
+    """Load what arrived before `start` as history, train a first version and let the gate judge it."""
+    for name, part in messages(made).items():
+        app.ingest(name, part.between(0, start).rows, history=True)
+    app.process()
+    app.loop().retrain("first", "the first version")
+
+
+def measured(played: Played, stopped: Stopped, skew: Skew, outcome: dict[str, float]) -> dict[str, Any]:
+    """Return the figures."""
+    return {
+        "predictions": played.predictions,
+        "events": played.events,
+        "latency_ms": quantiles_ms(np.array(played.latency, dtype=np.float64)),
+        "skew": {"rows": skew.rows, "cells": skew.cells, "mismatches": skew.mismatches},
+        "stopped": {
+            "payments": stopped.payments,
+            "stolen": stopped.rightly,
+            "stolen_passed": stopped.passed,
+            "by_rule": dict(stopped.rules),
+        },
+        "metrics": outcome,
+    }
+
+
+def mature(app: App, made: Simulated, start: int, end: int) -> dict[str, float]:
+    """Return how good what was served is, a week later, when everything has been reported."""
+    clock = app.clock
+    assert isinstance(clock, SharedClock)
+    clock.set(end + reports.delay_us + UNITS["h"])
+    app.ingest(reports, made.reports.between(end, clock.now()).rows, history=True)
+    app.flush()
+    return app.matured(stolen, start, end).metrics(stolen.metrics)
+
+
+def main() -> None:
+    options = arguments(__doc__, "build/fraud-live.json", "build/fraud-live")
+    home = Path(options.home)
+    shutil.rmtree(home, ignore_errors=True)
+    clock, end = SharedClock(home / "clock"), START + HOURS * UNITS["h"]
+    clock.set(START)
+    platform = Platform(home=home, clock=clock)
+    with Progress(WALL) as progress:
+        progress.step("simulate a city of 1,000 cards")
+        made = simulate(CITY, np.random.default_rng(options.seed))
+        progress.step("load eighty days, train a first version and let the gate judge it")
+        with project.open(platform) as app:
+            prepare(app, made, START)
+        history = list(moments(made, START, end))
+        stopped = Stopped(made.scenario)
+        step = progress.step(f"live: {HOURS} hours of payments through a server and a worker", len(history))
+        with Processes(PROJECT, home, home / "clock", free_port()) as processes:
+            played = play(
+                history,
+                processes,
+                clock,
+                row_id="tx_id",
+                each=lambda _: step.advance(1),
+                heard=stopped.heard,
+            )
+        progress.step("recompute every served feature from the lake; wait for the reports")
+        with project.open(platform) as app:
+            app.flush()
+            skew = app.skew(stolen)
+            result = measured(played, stopped, skew, mature(app, made, START, end))
+    write(Path(options.out), result)
+    show(result)
+    if skew.mismatches or skew.rows != played.predictions:
+        raise SystemExit(f"skew: {skew.mismatches:,} of {skew.cells:,} served cells differ: {skew.features}")
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the figures."""
+    latency, skew, stopped = result["latency_ms"], result["skew"], result["stopped"]
+    rules = "; ".join(f"{name} {count:,}" for name, count in stopped["by_rule"].items())
+    facts = [
+        ("payments asked about, events sent", f"{result['predictions']:,}, {result['events']:,}"),
+        ("latency of /predict, p50 and p99", f"{latency['p50']} ms, {latency['p99']} ms"),
+        ("skew: differing cells of all served", f"{skew['mismatches']} of {skew['cells']:,}"),
+        ("stopped, and how many of them were stolen", f"{stopped['payments']:,}, {stopped['stolen']:,}"),
+        ("stolen, and not stopped", f"{stopped['stolen_passed']:,}"),
+        ("stopped by rule", rules),
+        *((f"{name} of what was served", f"{value:.4f}") for name, value in result["metrics"].items()),
+    ]
+    table(console(), "A day and a half of payments", ["what", "figure"], facts)
+
+
+if __name__ == "__main__":
+    main()
