@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo leak test check crash bench lock format clean
+.PHONY: help setup demo leak fraud test check crash bench prove lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,6 +23,11 @@ demo: .venv/ready  ## run a production ML system through a year of real flights 
 
 leak: .venv/ready  ## show the usual leak: better offline, worse live, and its cure (about a minute)
 	$(BIN)/python -m examples.flights.leak --out build/leak.json --home build/leak $(ARGS)
+
+fraud: .venv/ready  ## late labels: five models by a published protocol, a forgotten delay, and payments live (about 3 minutes)
+	$(BIN)/python -m examples.fraud.protocol --out build/fraud.json --home build/fraud $(ARGS)
+	$(BIN)/python -m examples.fraud.forgot --out build/fraud-forgot.json --home build/fraud-forgot $(ARGS)
+	$(BIN)/python -m examples.fraud.live --out build/fraud-live.json --home build/fraud-live $(ARGS)
 
 test: .venv/ready  ## unit, contract, property, example and document tests
 	$(BIN)/python -m pytest -q -m "not slow and not crash" $(ARGS)

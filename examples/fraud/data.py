@@ -12,14 +12,11 @@ Fraud, later scenarios overwriting earlier ones:
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from tenfold.core.times import DAY, UNITS, to_us
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SECOND = UNITS["s"]
 SIDE = 100.0
@@ -83,7 +80,7 @@ class World:
 class Messages:
     """Rows of a source in the order they arrive, and when each does: int64 microseconds UTC, shape (n,)."""
 
-    rows: "pa.Table"
+    rows: pa.Table
     known: np.ndarray
 
     def between(self, start: int, end: int) -> "Messages":
@@ -154,7 +151,7 @@ def _genuine(world: World, chance: np.random.Generator) -> _Payments:
     spot, second = spot[inside], second[inside]
     customer, day = np.divmod(spot, world.days)
     typical = mean[customer]
-    amount = chance.normal(typical, typical / 2)
+    amount: np.ndarray = chance.normal(typical, typical / 2)
     again = chance.uniform(0, 2 * typical)
     amount = np.round(np.where(amount < 0, again, amount), 2)
     first, choices = edges[customer], np.diff(edges)[customer]
@@ -270,9 +267,7 @@ def _sent(world: World, made: _Payments, at: np.ndarray, chance: np.random.Gener
     )
 
 
-def _table(rows: dict[str, np.ndarray], names: tuple[str, ...], order: np.ndarray) -> "pa.Table":
-    import pyarrow as pa
-
+def _table(rows: dict[str, np.ndarray], names: tuple[str, ...], order: np.ndarray) -> pa.Table:
     arrays = {name: pa.array(rows[name][order]) for name in names}
     return pa.table(arrays | {"at": arrays["at"].cast(pa.timestamp("us", "UTC"))})
 

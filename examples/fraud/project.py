@@ -36,58 +36,70 @@ transactions = Events(
 )
 reports = Events("reports", Report, time="at", delay="7d", id="tx_id")
 
-# Features ------------------------------------------------------------------------------------------
+# Features and model --------------------------------------------------------------------------------
 
 card = Entity("card", key="customer_id")
 terminal = Entity("terminal", key="terminal_id")
-
-payment = FeatureView(
-    "payment",
-    source=transactions,
-    features={
-        "amount": col("amount"),
-        "weekend": col("at").weekday() >= 5,
-        "night": col("at").hour() <= 6,
-    },
-)
-spending = FeatureView(  # the payment that is asked about is part of it
-    "spending",
-    entity=card,
-    source=transactions,
-    features={f"count_{w}": count(window=w, include_self=True) for w in WINDOWS}
-    | {f"amount_{w}": col("amount").mean(window=w, include_self=True) for w in WINDOWS},
-)
-risk = FeatureView(  # a week back, so that every payment in the window has been reported
-    "risk",
-    entity=terminal,
-    source=reports,
-    features={f"count_{w}": count(window=w, offset="7d") for w in WINDOWS}
-    | {f"fraud_{w}": col("fraud").mean(window=w, offset="7d").fill_null(0.0) for w in WINDOWS},
+ESTIMATOR = LGBMClassifier(
+    n_estimators=100,
+    num_leaves=15,
+    learning_rate=0.05,
+    min_child_samples=50,
+    reg_lambda=10,
+    n_jobs=1,  # the second core serves
+    deterministic=True,
+    force_row_wise=True,
+    random_state=7,
+    verbosity=-1,
 )
 
-# Model and release -------------------------------------------------------------------------------
 
-stolen = Model(
-    "stolen",
-    spine=transactions,
-    features=[payment, spending, risk],
-    label=Label(reports, on="tx_id", value=col("fraud"), horizon="1s"),  # of this very payment
-    estimator=LGBMClassifier(
-        n_estimators=100,
-        num_leaves=15,
-        learning_rate=0.05,
-        min_child_samples=50,
-        reg_lambda=10,
-        n_jobs=1,  # the second core serves
-        deterministic=True,
-        force_row_wise=True,
-        random_state=7,
-        verbosity=-1,
-    ),
-    threshold=0.3,
-    metrics=["average_precision", "roc_auc", "log_loss"],
-    test_window="7d",
-)
+def declare(
+    transactions: Events, reports: Events, *, offset: str | None = "7d", include_self: bool = False
+) -> Model:
+    """Return the model over given sources; `offset` and `include_self` say which payments make up a terminal's risk."""
+    payment = FeatureView(
+        "payment",
+        source=transactions,
+        features={
+            "amount": col("amount"),
+            "weekend": col("at").weekday() >= 5,
+            "night": col("at").hour() <= 6,
+        },
+    )
+    spending = FeatureView(  # the payment that is asked about is part of it
+        "spending",
+        entity=card,
+        source=transactions,
+        features={f"count_{w}": count(window=w, include_self=True) for w in WINDOWS}
+        | {f"amount_{w}": col("amount").mean(window=w, include_self=True) for w in WINDOWS},
+    )
+    risk = FeatureView(  # a week back, so that every payment in the window has been reported
+        "risk",
+        entity=terminal,
+        source=reports,
+        features={f"count_{w}": count(window=w, offset=offset, include_self=include_self) for w in WINDOWS}
+        | {
+            f"fraud_{w}": col("fraud").mean(window=w, offset=offset, include_self=include_self).fill_null(0.0)
+            for w in WINDOWS
+        },
+    )
+    return Model(
+        "stolen",
+        spine=transactions,
+        features=[payment, spending, risk],
+        label=Label(reports, on="tx_id", value=col("fraud"), horizon="1s"),  # of this very payment
+        estimator=ESTIMATOR,
+        threshold=0.3,
+        metrics=["average_precision", "roc_auc", "log_loss"],
+        test_window="7d",
+    )
+
+
+stolen = declare(transactions, reports)
+
+# Rules and release ---------------------------------------------------------------------------------
+
 RULES = {  # why a payment is stopped; written over its fields and its score
     "amount above 220": col("amount") > 220,
     "score at the threshold": col("score") >= stolen.threshold,

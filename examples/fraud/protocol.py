@@ -9,15 +9,16 @@ out that was known to be compromised by the beginning of the day.
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from examples.fraud.data import Simulated, World, simulate
-from examples.fraud.project import project, reports, stolen, transactions
-from tenfold import App, Platform
+from examples.fraud.data import Messages, Simulated, World, simulate
+from examples.fraud.project import reports, stolen, transactions
+from tenfold import App, Model, Platform, Project, Release
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.times import DAY, to_us
 from tenfold.training.dataset import Dataset
@@ -99,15 +100,18 @@ def estimators() -> dict[str, Any]:
     }
 
 
-def load(app: App, made: Simulated, periods: Periods) -> None:
-    """Load, as history, what the windows of the periods reach, with all reports."""
-    behind = periods.mature
-    parts = {
+def within_reach(made: Simulated, periods: Periods) -> dict[str, Messages]:
+    """Return by source what the windows of the periods reach, with all reports."""
+    return {
         transactions.name: made.transactions.between(periods.start, periods.test[1]),
-        reports.name: made.reports.between(periods.start + reports.delay_us, behind),
+        reports.name: made.reports.between(periods.start + reports.delay_us, periods.mature),
     }
-    for name, part in parts.items():
-        app.ingest(name, part.rows, history=True, key=name)
+
+
+def load(app: App, parts: Mapping[str, Messages]) -> None:
+    """Load the rows of each source of the project, as history."""
+    for name in app.project.sources:
+        app.ingest(name, parts[name].rows, history=True)
     app.flush()
 
 
@@ -170,23 +174,30 @@ def text(figures: Figures | tuple[float, ...]) -> str:
     return " / ".join(f"{value:.3f}" for value in values)
 
 
-def prepared(home: Path, seed: int, progress: Progress) -> App:
-    """Return the project with a simulated world in its lake."""
-    progress.step("simulate 183 days of 5,000 cards and 10,000 terminals")
-    made = simulate(World(), np.random.default_rng(seed))
-    progress.step("load the payments that windows reach, and their reports")
+def opened(model: Model, home: Path, parts: Mapping[str, Messages], now: int) -> App:
+    """Return a project of one model, made anew, with the rows of its sources in the lake."""
     shutil.rmtree(home, ignore_errors=True)
-    app = project.open(Platform(home=home, clock=VirtualClock(HANDBOOK.mature)))
-    load(app, made, HANDBOOK)
+    project = Project("fraud", releases=[Release(model)])
+    app = project.open(Platform(home=home, clock=VirtualClock(now)))
+    load(app, parts)
     return app
+
+
+def handbook_world(seed: int) -> dict[str, Messages]:
+    """Return what the handbook's two weeks need of a world of its size."""
+    return within_reach(simulate(World(), np.random.default_rng(seed)), HANDBOOK)
 
 
 def main() -> None:
     options = arguments(__doc__, "build/fraud.json", "build/fraud")
     result: dict[str, Any] = {"seed": options.seed, "models": {}}
-    with Progress(WALL) as progress, prepared(Path(options.home), options.seed, progress) as app:
-        progress.step("compute the features of every payment as of its moment")
-        learn, test = weeks(app.dataset(stolen), HANDBOOK)
+    with Progress(WALL) as progress:
+        progress.step("simulate 183 days of 5,000 cards and 10,000 terminals")
+        parts = handbook_world(options.seed)
+        progress.step("load the payments that windows reach, and their reports")
+        with opened(stolen, Path(options.home), parts, HANDBOOK.mature) as app:
+            progress.step("compute the features of every payment as of its moment")
+            learn, test = weeks(app.dataset(stolen), HANDBOOK)
         result |= {"learned_from": count_of(learn), "tested_on": count_of(test)}
         for name, estimator in estimators().items():
             progress.step(f"learn and test: {name}")
@@ -195,7 +206,9 @@ def main() -> None:
     rows = [(name, text(PUBLISHED[name]), text(figures)) for name, figures in result["models"].items()]
     title = f"AUC / average precision / card precision@{LOOKED_AT}; another world, so near, not equal"
     table(console(), title, ["model", "published", "here"], rows)
-    print(f"learned from {result['learned_from']}; tested on {result['tested_on']}")
+    for name in ("learned_from", "tested_on"):
+        found = result[name]
+        print(f"{name.replace('_', ' ')} {found['payments']:,} payments, {found['stolen']:,} of them stolen")
 
 
 def count_of(rows: Rows) -> dict[str, int]:
