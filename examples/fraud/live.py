@@ -2,8 +2,9 @@
 
 python -m examples.fraud.live      # under a minute on two free cores
 
-A small city lives for eighty days; a first version is trained and goes live. Then every payment is asked about before it
-is part of history, reports of a week ago come in between, and rules decide from the amount and the score.
+A small city lives for eighty days; a first version is trained and goes live. Then every payment is asked about as it is
+made, and rules decide from its amount and its score. The messages that make it history come after that, one in ten late
+and some twice, and so do the reports of last week.
 """
 
 import shutil
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from examples import live
-from examples.fraud.data import Messages, Simulated, World, simulate
+from examples.fraud.data import Change, Drift, Messages, Simulated, World, simulate
 from examples.fraud.project import RULES, project, reports, stolen, transactions
 from examples.fraud.protocol import WALL, arguments, write
 from examples.live import Moment, Played, Processes, Row, free_port, play
@@ -30,8 +32,15 @@ from tenfold.processing.frame import column
 from tenfold.ui.terminal import Progress, console, table
 
 PROJECT = "examples/fraud/project.py"
-CITY = World(customers=1_000, terminals=2_000, radius=11.2, days=82)
-START = CITY.start + 80 * DAY
+LIVE = 80  # the day on which it goes live
+CITY = World(
+    customers=1_000,
+    terminals=2_000,
+    radius=11.2,
+    days=LIVE + 2,
+    drift=Drift(late=Change(LIVE, 0.1), twice=Change(LIVE, 0.02)),
+)
+START = CITY.start + LIVE * DAY
 HOURS = 36
 
 
@@ -70,9 +79,20 @@ def decide(row: Row, score: float) -> list[str]:
 
 def moments(made: Simulated, start: int, end: int) -> Iterator[Moment]:
     """Yield the instants of [start, end) at which a payment is made, in order."""
-    parts = {name: part.between(start, end) for name, part in messages(made).items()}
-    arriving = {name: (part.known, as_json(part)) for name, part in parts.items()}
-    yield from live.moments(arriving, *arriving[transactions.name])
+    arriving = {}
+    for name, part in messages(made).items():
+        live_part = part.between(start, end)
+        arriving[name] = live_part.known, as_json(live_part.rows)
+    yield from live.moments(arriving, *asked(made, start, end))
+
+
+def asked(made: Simulated, start: int, end: int) -> tuple[np.ndarray, list[Row]]:
+    """Return when payments are made in [start, end), in order, and the payments."""
+    rows = made.transactions.rows
+    at = rows["at"].cast("int64").to_numpy()
+    chosen = np.flatnonzero((at >= start) & (at < end))
+    _, first = np.unique(rows["tx_id"].to_numpy()[chosen], return_index=True)  # by time, as numbers are
+    return at[chosen[first]], as_json(rows.take(chosen[first]))
 
 
 def messages(made: Simulated) -> dict[str, Messages]:
@@ -80,9 +100,9 @@ def messages(made: Simulated) -> dict[str, Messages]:
     return {transactions.name: made.transactions, reports.name: made.reports}
 
 
-def as_json(part: Messages) -> list[Row]:
+def as_json(rows: pa.Table) -> list[Row]:
     """Return rows as JSON values."""
-    return [row | {"at": row["at"].isoformat()} for row in part.rows.to_pylist()]
+    return [row | {"at": row["at"].isoformat()} for row in rows.to_pylist()]
 
 
 def prepare(app: App, made: Simulated, start: int) -> None:

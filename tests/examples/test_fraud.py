@@ -290,7 +290,13 @@ def test_cards_found_compromised_are_not_looked_at_again():
 
 # Live ---------------------------------------------------------------------------------------------
 
-CITY = World(customers=600, terminals=800, radius=15, days=62)
+CITY = World(
+    customers=600,
+    terminals=800,
+    radius=15,
+    days=62,
+    drift=Drift(late=Change(60, 0.2), twice=Change(60, 0.1)),
+)
 START = CITY.start + 60 * DAY + 11 * UNITS["h"]
 
 
@@ -305,6 +311,15 @@ def test_payments_are_answered_by_processes_as_history_says(tmp_path):
     with Processes(PROJECT, tmp_path, tmp_path / "clock", free_port()) as processes:
         played = play(history, processes, clock, row_id="tx_id", heard=stopped.heard)
     assert played.predictions == sum(len(moment.asked) for moment in history) > 100
+    sent = [
+        row["tx_id"]
+        for moment in history
+        for name, _, rows in moment.events
+        for row in rows
+        if name == "transactions"
+    ]
+    assert len(set(sent)) < len(sent), "some payments arrive twice"
+    assert sent != sorted(sent), "and some late"
     assert stopped.rightly + stopped.passed == sum(
         int(city.scenario[row["tx_id"]] > 0) for moment in history for row in moment.asked
     )
