@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,22 +185,22 @@ def play(
     heard
         Called with every row that was asked about and its answer.
     """
-    client, played = Client(processes.port, processes), Played()
-    for place, moment in enumerate(history):
-        each(place)
-        for name, newest, rows in moment.events:
-            clock.set(newest)
-            done, _ = client.post(f"/events/{name}", rows, f"{name}/{newest}")
-            played.events += done["stored"]
-            played.rejected += done["rejected"]
-        clock.set(moment.at)
-        for row in moment.asked:
-            answer, took = client.post("/predict", row, f"{row[row_id]}/{moment.at}")
-            heard(row, answer)
-            played.latency.append(took)
-            played.predictions += 1
-    client.close()
-    played.retries = client.retries
+    played = Played()
+    with closing(Client(processes.port, processes)) as client:
+        for place, moment in enumerate(history):
+            each(place)
+            for name, newest, rows in moment.events:
+                clock.set(newest)
+                done, _ = client.post(f"/events/{name}", rows, f"{name}/{newest}")
+                played.events += done["stored"]
+                played.rejected += done["rejected"]
+            clock.set(moment.at)
+            for row in moment.asked:
+                answer, took = client.post("/predict", row, f"{row[row_id]}/{moment.at}")
+                heard(row, answer)
+                played.latency.append(took)
+                played.predictions += 1
+        played.retries = client.retries
     return played
 
 

@@ -1,6 +1,6 @@
 """Forgot the label delay: nearly perfect offline, poor when served. See docs/label-delay.md.
 
-python -m examples.fraud.forgot      # about a minute on two free cores
+python -m examples.fraud.forgot      # under a minute on two free cores
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Five models by the protocol of the fraud handbook, on features that tenfold computes, beside the published figures.
 
-python -m examples.fraud.protocol      # about a minute on two free cores
+python -m examples.fraud.protocol      # under a minute on two free cores
 
 Learn from a week of payments, wait the week that reports take, and test on the next week, in which every card is left
 out that was known to be compromised by the beginning of the day.
