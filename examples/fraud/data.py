@@ -210,7 +210,7 @@ def _test_cards(world: World, made: _Payments, chance: np.random.Generator) -> _
     change = world.drift.testing
     if change is None:
         return made
-    days, cards = world.days - change.day, int(change.value)
+    days, cards = max(world.days - change.day, 0), int(change.value)
     customer = chance.integers(world.customers, size=(days, cards))
     begin = chance.integers(86_400 - 3_600, size=(days, cards))
     runs = np.arange(days * cards).repeat(TESTS_A_CARD)
