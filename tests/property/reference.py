@@ -1,54 +1,249 @@
 """What a feature means, written to be read: one key, one moment, plain Python, exact fractions.
 
-A record is a dict with `id`, `event`, `known`, `offset` and its fields. This is the oracle every driver is compared
-with; it shares no code with the kernel but the declarations themselves.
+A record is a dict with its fields and `id` (text, a number, or a tuple of them), `event`, `known`, `offset` (its place in
+the log) and, if it says so, `deleted`. Instants are microseconds. This is the oracle every driver is compared with; it
+shares no code with the kernel but the declarations themselves.
+
+As of the moment `at`, in this order:
+
+1. `counting`: the newest version known before `at` of each record, unless that version deletes the record.
+2. `visible`: those that happened before `at - offset`, in the total order (event time, bytes of the id).
+3. `part`: those that meet `where`; null does not.
+4. `inside`: those in the window.
+5. `own`: with include_self the row that is asked for is the newest record, whatever the window says.
+6. `FUNCTIONS`: one value of what is left.
 """
 
+from collections import Counter
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
+from math import sqrt
+from zoneinfo import ZoneInfo
+
+from tests.property.reference_row import meaning
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def features(view, records, keys, at, own=None):
+    """Return the features of a view for one key at one moment by name; `records` are those of all keys of its root."""
+    mine = of_key(view, counting(records, at), keys)
+    own = None if own is None else derived(view.source, own)
+    return {name: _meaning(expr, mine, at, own) for name, expr in view.features.items()}
+
+
+def value(expr, records, at, own=None):
+    """Return an expression over aggregates, for the records of one key; None for null."""
+    return _meaning(expr, counting(records, at), at, own)
 
 
 def visible(records, at):
-    """Return the newest version known before `at` of every record, in the total order (event, id)."""
+    """Return the records that count at a moment, in the total order."""
+    return before(counting(records, at), at)
+
+
+# 1. Which records count -----------------------------------------------------------------------------
+
+
+def counting(records, at):
+    """Return the newest version known before `at` of every record, but none that deletes it."""
     newest = {}
     for record in sorted(records, key=lambda record: (record["known"], record["offset"])):
         if record["known"] < at:
             newest[record["id"]] = record
-    past = [record for record in newest.values() if record["event"] < at]
-    return sorted(past, key=lambda record: (record["event"], record["id"].encode()))
+    return [record for record in newest.values() if not record.get("deleted", False)]
 
 
-def value(aggregate, records, at):
-    """Return an aggregate over one key's records as of `at`; None for null."""
-    window, fn = aggregate.window.reach, aggregate.fn
-    inside = [record for record in visible(records, at) if window is None or record["event"] > at - window]
-    if aggregate.where is not None:
-        inside = [record for record in inside if truth(aggregate.where, record)]
-    if fn == "count":
-        return len(inside)
-    values = [record[aggregate.args[0].args[0]] for record in inside]
-    if fn == "last":
-        return values[-1] if values else None
-    values = [item for item in values if item is not None]
-    if not values:
-        return None
-    if fn in ("min", "max"):
-        return min(values) if fn == "min" else max(values)
-    total = sum(Fraction(item) for item in values)
-    if fn == "sum":
-        return int(total) if isinstance(values[0], int) else rounded(total)
-    whole = float(int(total)) if isinstance(values[0], int) else rounded(total)
-    return whole / len(values)
+def of_key(view, records, keys):
+    """Return the records of a key, with the columns that a Derived source adds; a null is no key."""
+    found = []
+    for record in records:
+        row = derived(view.source, record)
+        if None not in keys and [row[name] for name in view.keys] == list(keys):
+            found.append(row)
+    return found
 
 
-def rounded(total):
+def derived(source, record):
+    """Return a record with the columns of a Derived source, and in `kept` whether it meets every `where` of it."""
+    if source.root is source:
+        return record | {"kept": True}
+    row = derived(source.source, record)
+    for name, expr in source.added.items():
+        row[name] = meaning(expr, row)
+    if source.where is not None:
+        row["kept"] = row["kept"] and meaning(source.where, row) is True
+    return row
+
+
+# 2, 3. What takes part --------------------------------------------------------------------------------
+
+
+def before(records, moment):
+    past = [record for record in records if record["event"] < moment]
+    return sorted(past, key=lambda record: (record["event"], identity(record["id"])))
+
+
+def identity(key):
+    """Return the bytes of an id: UTF-8 text, numbers as decimals, several joined by the unit separator."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return b"\x1f".join(str(part).encode() for part in parts)
+
+
+def takes_part(where, record):
+    return record.get("kept", True) and (where is None or meaning(where, record) is True)
+
+
+# 4. What is in the window -----------------------------------------------------------------------------
+
+
+def inside(window, part, until):
+    """Return the part in a window that ends at `until`."""
+    if window.kind == "time":
+        return [record for record in part if record["event"] > until - window.size]
+    if window.kind == "days":
+        since = midnight(window.zone, until, window.size - 1)
+        return [record for record in part if record["event"] >= since]
+    if window.kind == "rows":
+        return part[-window.size :]
+    if window.kind == "session":
+        return session(window.size, part) if part and until - part[-1]["event"] <= window.size else []
+    return part
+
+
+def session(pause, part):
+    """Return the records since the last pause that is longer than `pause`."""
+    found = part[-1:]
+    for record in reversed(part[:-1]):
+        if found[0]["event"] - record["event"] > pause:
+            break
+        found.insert(0, record)
+    return found
+
+
+def midnight(zone, moment, days):
+    """Return when the day began that is `days` days before the local day of a moment."""
+    day = (EPOCH + moment * MICROSECOND).astimezone(ZoneInfo(zone)).date() - timedelta(days=days)
+    return (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) - EPOCH) // MICROSECOND
+
+
+# 5. With the row itself -------------------------------------------------------------------------------
+
+
+def with_self(window, part, until, at, own):
+    """Return the window with the row that is asked for as its newest record, at the moment asked for."""
+    own = own | {"event": at}
+    if window.kind == "rows":
+        return [*part, own][-window.size :]
+    if window.kind == "session":
+        return session(window.size, [*part, own])
+    return [*inside(window, part, until), own]
+
+
+# 6. One value -----------------------------------------------------------------------------------------
+
+
+def aggregate(node, records, at, own):
+    """Return one aggregate over the counting records of one key."""
+    window = node.window
+    until = at - window.offset
+    own = own if window.include_self else None
+    if own is not None:
+        records = [record for record in records if record["id"] != own["id"]]  # it is the newest version
+    part = [record for record in before(records, until) if takes_part(node.where, record)]
+    if own is not None and takes_part(node.where, own):
+        found = with_self(window, part, until, at, own)
+    else:
+        found = inside(window, part, until)
+    if node.fn == "count":
+        return len(found)
+    values = [meaning(node.args[0], record) for record in found]
+    if node.fn == "decayed_sum":
+        return decayed_sum(values, [until - record["event"] for record in found], node.n)
+    return FUNCTIONS[node.fn](values, node.n)
+
+
+def _meaning(expr, records, at, own):
+    return meaning(expr, {}, at, lambda node: aggregate(node, records, at, own))
+
+
+def some(function):
+    """Return a function of the values that are not null, which is null when there is none."""
+
+    def found(values, n):
+        values = [
+            value + 0 if isinstance(value, (int, float)) else value for value in values if value is not None
+        ]
+        return function(values) if values else None
+
+    return found
+
+
+def total(values):
+    return sum(values) if isinstance(values[0], int) else rounded(sum(map(limbs, values)))
+
+
+def mean(values):
+    return float(total(values)) / len(values)
+
+
+def limbs(number):
+    """Return the exact value of a float, which counts in whole 2^-63."""
+    return Fraction(round(Fraction(number) * 2**63), 2**63)
+
+
+def rounded(number):
     """Return the float of an exact sum: multiples of 2^-20 and the rest, each rounded once."""
-    high = (total * 2**20).__floor__()
-    low = total - Fraction(high, 2**20)
+    high = (number * 2**20).__floor__()
+    low = number - Fraction(high, 2**20)
     return float(high) / 2.0**20 + float(low)
 
 
-def truth(condition, record):
-    """Return whether `column > constant` holds; null does not."""
-    left, right = condition.args
-    found = record[left.args[0]]
-    return found is not None and found > right.args[0]
+def var(values):
+    """Return the sample variance from exact sums, rounded once."""
+    if len(values) < 2:
+        return None
+    numbers = [Fraction(value) for value in values]
+    squares = sum(number * number for number in numbers) - sum(numbers) ** 2 / len(numbers)
+    return float(squares / (len(numbers) - 1))
+
+
+def std(values):
+    found = var(values)
+    return None if found is None else sqrt(found)
+
+
+def decayed_sum(values, ages, half_life):
+    """Return the sum in which a value counts half after each half-life, and not at all after 64 of them."""
+    young = [(value, age) for value, age in zip(values, ages, strict=True) if age < 64 * half_life]
+    young = [(value, age) for value, age in young if value is not None]
+    if not young:
+        return None
+    return float(sum(Fraction(value) * Fraction(2.0 ** -(age / half_life)) for value, age in young))
+
+
+def ranked(values, n):
+    """Return the n-th most frequent value, equally frequent ones in their own order."""
+    found = Counter(value + 0 if isinstance(value, float) else value for value in values if value is not None)
+    order = sorted(found, key=lambda value: (-found[value], value))
+    return order[n] if n < len(order) else None
+
+
+def lag(values, n):
+    return values[-1 - n] if n < len(values) else None
+
+
+FUNCTIONS = {
+    "sum": some(total),
+    "mean": some(mean),
+    "min": some(min),
+    "max": some(max),
+    "var": some(var),
+    "std": some(std),
+    "first": lambda values, n: values[0] if values else None,
+    "last": lambda values, n: values[-1] if values else None,
+    "lag": lag,
+    "n_unique": lambda values, n: len({value for value in values if value is not None}),
+    "mode": ranked,
+}

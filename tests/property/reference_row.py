@@ -1,0 +1,71 @@
+"""What an expression means for one row, in plain Python; `reference` gives a meaning to the aggregates in it."""
+
+import operator
+from math import isfinite
+
+from tenfold.core.expr import Expr
+from tenfold.core.windows import AGGREGATES
+
+
+def meaning(expr, row, at=None, aggregate=None):
+    """Return the value of an expression, None for null; `aggregate` is asked for the aggregates in it."""
+    if expr.fn in AGGREGATES:
+        return aggregate(expr)
+    if expr.fn == "col":
+        return row[expr.args[0]]
+    if expr.fn == "lit":
+        return expr.args[0]
+    values = [meaning(arg, row, at, aggregate) for arg in expr.args if isinstance(arg, Expr)]
+    if expr.fn in WITH_NULLS:
+        return WITH_NULLS[expr.fn](*values)
+    if None in values:
+        return None
+    if expr.fn == "age":
+        return float(at - values[0]) / values[1]
+    return representable(STRICT[expr.fn](*values))
+
+
+def both(one, two):
+    if one is False or two is False:
+        return False
+    return None if None in (one, two) else True
+
+
+def either(one, two):
+    if one is True or two is True:
+        return True
+    return None if None in (one, two) else False
+
+
+def divided(one, two):
+    return None if two == 0 else float(one) / float(two)
+
+
+def representable(value):
+    """Null is what would be infinite, or inexact as a float."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if value is None or isinstance(value, bool) or abs(value) < 2**53 else None
+
+
+WITH_NULLS = {
+    "is_null": lambda value: value is None,
+    "fill_null": lambda value, other: other if value is None else value,
+    "and": both,
+    "or": either,
+}
+STRICT = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": divided,
+    "neg": operator.neg,
+    "abs": abs,
+    "not": operator.not_,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
