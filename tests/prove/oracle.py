@@ -1,0 +1,230 @@
+"""The second oracle: the same meaning in SQL, by a join of every question with every record of its key, in DuckDB.
+
+It reads no code of the features but the declarations. Values and conditions of records come from the reference; what
+counts when, what is in a window, and every exact sum is SQL over whole numbers.
+"""
+
+from functools import cached_property
+from math import sqrt
+
+import duckdb
+import pyarrow as pa
+
+from tests.property import reference
+from tests.property.reference_row import meaning
+from tests.prove import generate
+
+KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "time": pa.int64()}
+NEWEST = 2**62
+HIGH = "floor(v * 1048576.0)"
+LOW = f"round_even((v * 1048576.0 - {HIGH}) * 8796093022208.0, 0)"
+
+COUNTING = f"""
+with ended as (
+    select *, coalesce(lead(known_) over (partition by idrank order by known_, offset_), {NEWEST}) as until_ from held
+)
+select asked.*, ended.* exclude (key) from asked join ended
+on asked.key = ended.key and ended.known_ < asked.moment and ended.until_ >= asked.moment where not deleted_
+"""
+SESSION = """
+select * from (
+    select *, max(begins) over (partition by qid) as begin, max(event) over (partition by qid) as latest from (
+        select *, row_number() over each as place, case
+            when lag(event) over each is null or event - lag(event) over each > {size} then row_number() over each
+        end as begins from part window each as (partition by qid order by event, idrank)
+    )
+) where place >= begin and u - latest <= {size}
+"""
+RANKED = """
+select qid, v from (
+    select qid, v, row_number() over (partition by qid order by times desc, v) as rank
+    from (select qid, {zero} as v, count(*) as times from inside where v is not null group by all)
+) where rank = {n} + 1
+"""
+
+
+class Oracle:
+    """The answers of SQL to the questions of one world."""
+
+    def __init__(self, world):
+        self.world = world
+        self.db = duckdb.connect(config={"threads": 1})
+        held, asked = self.held(), self.asked()
+        self.db.register("held", held)
+        self.db.register("given", asked)
+        since = "".join(f", {midnight(node)} as since_{name}" for name, node in self.nodes.items())
+        self.db.execute(f"create table asked as select *{since} from given")
+        self.db.execute(f"create table counting as {COUNTING}")
+
+    def close(self):
+        """Let go of the database."""
+        self.db.close()
+
+    @cached_property
+    def nodes(self):
+        """The features that are one aggregate, by name."""
+        found = self.world.view.features.items()
+        return {name: expr for name, expr in found if expr.window is not None and expr.fn in FINISH}
+
+    def kind(self, node):
+        """Return the type of an aggregate's values."""
+        return next(spec.type for spec in self.world.view.plan.inputs if spec.value.text == node.args[0].text)
+
+    def held(self):
+        """Return the records as a table; v_ and w_ are an aggregate's value, and whether the record takes part."""
+        view = self.world.view
+        given = generate.identified(view, self.world.records)
+        records = [reference.derived(view.source, record) for record in given]
+        names = [reference.identity(record["id"]) for record in records]
+        self.rank = {name: place for place, name in enumerate(sorted(set(names)))}
+        columns = {
+            "key": text([tuple(record[name] for name in view.keys) for record in records]),
+            "idrank": integers(self.rank[name] for name in names),
+            "deleted_": pa.array([record["deleted"] for record in records], pa.bool_()),
+        }
+        columns |= {f"{name}_": integers(record[name] for record in records) for name in ("event", "known", "offset")}
+        return pa.table(columns | self.inputs(records, ""))
+
+    def asked(self):
+        """Return the questions as a table, each with the row that it is asked for."""
+        view, queries = self.world.view, self.world.queries
+        own = generate.identified(view, [reference.derived(view.source, row) for _, _, row in queries])
+        columns = {
+            "qid": integers(range(len(own))),
+            "key": text([key for key, _, _ in queries]),
+            "moment": integers(at for _, at, _ in queries),
+            "own_rank": integers(self.rank.get(reference.identity(row["id"]), -1) for row in own),
+        }
+        return pa.table(columns | self.inputs(own, "own_"))
+
+    def inputs(self, records, prefix):
+        found = {}
+        for name, node in self.nodes.items():
+            values = [meaning(node.args[0], record) for record in records]
+            part = [reference.takes_part(node.where, record) for record in records]
+            found[f"{prefix}v_{name}"] = pa.array(values, KINDS[self.kind(node)])
+            found[f"{prefix}w_{name}"] = pa.array(part, pa.bool_())
+        return found
+
+    def answers(self):
+        """Return per feature the values, one per question, None for null."""
+        return {name: self.answer(name, node) for name, node in self.nodes.items()}
+
+    def answer(self, name, node):
+        """Return one aggregate for every question."""
+        query = f"with part as ({part(name, node)}), inside as ({inside(name, node)}) {self.select(node)}"
+        rows = self.db.execute(query).fetchall()
+        results = [0 if node.fn in ("count", "n_unique") else None] * len(self.world.queries)
+        finish = FINISH[node.fn]
+        for qid, *parts in rows:
+            results[qid] = finish(*parts)
+        return results
+
+    def select(self, node):
+        """Return SQL for what an aggregate is made of."""
+        kind = self.kind(node)
+        number = "v" if kind == "float" else "v::bigint"
+        zero = "v + 0.0" if kind == "float" else "v"
+        if node.fn == "mode":
+            return RANKED.format(zero=zero, n=node.n)
+        if node.fn in ("first", "last", "lag"):
+            return place(node)
+        if node.fn in ("sum", "mean", "var", "std"):
+            parts = SUMS[node.fn in ("var", "std"), kind == "float"]
+            return f"select qid, {parts} from inside where v is not null group by qid"
+        parts = {"count": "count(*)", "n_unique": f"count(distinct {zero})"}
+        extreme = f"{node.fn}({number} + 0.0)" if kind == "float" else f"{node.fn}({number})"
+        return f"select qid, {parts.get(node.fn, extreme)} from inside group by qid"
+
+
+def part(name, node):
+    """Return SQL for the records that take part, the row itself as the newest one."""
+    until = f"moment - {node.window.offset}"
+    since = f"since_{name}"
+    query = (
+        f"select qid, {until} as u, {since} as since, event_ as event, idrank, v_{name} as v, false as own "
+        f"from counting where event_ < {until} and w_{name}"
+    )
+    if node.window.include_self:
+        query += f" and idrank <> own_rank union all select qid, {until}, {since}, moment, {NEWEST}, own_v_{name}, true "
+        query += f"from asked where own_w_{name}"
+    return query
+
+
+def inside(name, node):
+    """Return SQL for the records in the window."""
+    window = node.window
+    if window.kind == "time":
+        return f"select * from part where own or event > u - {window.size}"
+    if window.kind == "days":
+        return "select * from part where own or event >= since"
+    if window.kind == "rows":
+        return f"select * from part qualify {order('desc')} <= {window.size}"
+    return SESSION.format(size=window.size) if window.kind == "session" else "select * from part"
+
+
+def midnight(node):
+    """Return SQL for when a window of days begins, null for other windows."""
+    window = node.window
+    if window.kind != "days":
+        return "null::bigint"
+    local = f"timezone('{window.zone}', make_timestamptz(moment - {window.offset}))"
+    day = f"date_trunc('day', {local}) - interval {window.size - 1} day"
+    return f"epoch_us(timezone('{window.zone}', ({day})::timestamp))"
+
+
+def place(node):
+    """Return SQL for the value at a place in the total order."""
+    way, nth = ("asc", 1) if node.fn == "first" else ("desc", 1 if node.fn == "last" else node.n + 1)
+    return f"select qid, v from (select *, {order(way)} as nth from inside) where nth = {nth}"
+
+
+def order(way):
+    return f"row_number() over (partition by qid order by event {way}, idrank {way})"
+
+
+SUMS = {
+    (False, False): "sum(v::hugeint), null, count(v)",
+    (False, True): f"sum({HIGH}::hugeint), sum({LOW}::hugeint), count(v)",
+    (True, False): "sum(v::hugeint), sum(v::hugeint * v::hugeint), count(v)",
+    (True, True): "sum(v::hugeint), sum(v::hugeint * v::hugeint), count(v)",
+}
+
+
+def same(value):
+    return value
+
+
+def total(high, low, _count):
+    """Return the sum: a whole number, or a float of two exact sums of whole numbers."""
+    if low is None:
+        return int(high)
+    whole, rest = int(high) + (int(low) >> 43), int(low) & (2**43 - 1)
+    return float(whole) / 2.0**20 + float(rest) / 2.0**63
+
+
+def mean(high, low, count):
+    return float(total(high, low, count)) / count
+
+
+FINISH = {
+    "count": same,
+    "sum": total,
+    "mean": mean,
+    "min": same,
+    "max": same,
+    "first": same,
+    "last": same,
+    "lag": same,
+    "n_unique": same,
+    "mode": same,
+}
+
+
+def integers(values):
+    return pa.array(list(values), pa.int64())
+
+
+def text(keys):
+    """Return keys as text, null where a part is null."""
+    return pa.array([None if None in key else repr(key) for key in keys], pa.string())
