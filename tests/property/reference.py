@@ -17,7 +17,7 @@ As of the moment `at`, in this order:
 from collections import Counter
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
-from math import sqrt
+from math import exp2, floor, sqrt
 from zoneinfo import ZoneInfo
 
 from tests.property.reference_row import meaning
@@ -133,7 +133,7 @@ def midnight(zone, moment, days):
 
 def with_self(window, part, until, at, own):
     """Return the window with the row that is asked for as its newest record, at the moment asked for."""
-    own = own | {"event": at}
+    own["event"] = at
     if window.kind == "rows":
         return [*part, own][-window.size :]
     if window.kind == "session":
@@ -148,7 +148,7 @@ def aggregate(node, records, at, own):
     """Return one aggregate over the counting records of one key."""
     window = node.window
     until = at - window.offset
-    own = own if window.include_self else None
+    own = dict(own) if window.include_self and own is not None else None
     if own is not None:
         records = [record for record in records if record["id"] != own["id"]]  # it is the newest version
     part = [record for record in before(records, until) if takes_part(node.where, record)]
@@ -158,10 +158,9 @@ def aggregate(node, records, at, own):
         found = inside(window, part, until)
     if node.fn == "count":
         return len(found)
-    values = [meaning(node.args[0], record) for record in found]
     if node.fn == "decayed_sum":
-        return decayed_sum(values, [until - record["event"] for record in found], node.n)
-    return FUNCTIONS[node.fn](values, node.n)
+        return decayed_sum(node, found, until, own)
+    return FUNCTIONS[node.fn]([meaning(node.args[0], record) for record in found], node.n)
 
 
 def _meaning(expr, records, at, own):
@@ -189,8 +188,10 @@ def mean(values):
 
 
 def limbs(number):
-    """Return the exact value of a float, which counts in whole 2^-63."""
-    return Fraction(round(Fraction(number) * 2**63), 2**63)
+    """Return the value a float counts with in a sum: whole 2^-20, and what is left in whole 2^-63, rounded once."""
+    scaled = number * 2.0**20
+    high = floor(scaled)
+    return Fraction(high, 2**20) + Fraction(round((scaled - high) * 2.0**43), 2**63)
 
 
 def rounded(number):
@@ -201,12 +202,13 @@ def rounded(number):
 
 
 def var(values):
-    """Return the sample variance from exact sums, rounded once."""
+    """Return the sample variance from exact sums of the values and of their squares, each square rounded once."""
     if len(values) < 2:
         return None
-    numbers = [Fraction(value) for value in values]
-    squares = sum(number * number for number in numbers) - sum(numbers) ** 2 / len(numbers)
-    return float(squares / (len(numbers) - 1))
+    count = len(values)
+    total = sum(limbs(value) if isinstance(value, float) else value for value in values)
+    squares = sum(Fraction(float(value) * float(value)) for value in values)
+    return max(float(count * squares - total**2) / (count * (count - 1.0)), 0.0)
 
 
 def std(values):
@@ -214,13 +216,29 @@ def std(values):
     return None if found is None else sqrt(found)
 
 
-def decayed_sum(values, ages, half_life):
-    """Return the sum in which a value counts half after each half-life, and not at all after 64 of them."""
-    young = [(value, age) for value, age in zip(values, ages, strict=True) if age < 64 * half_life]
-    young = [(value, age) for value, age in young if value is not None]
-    if not young:
-        return None
-    return float(sum(Fraction(value) * Fraction(2.0 ** -(age / half_life)) for value, age in young))
+def decayed_sum(node, found, until, own):
+    """Return the sum in which a value counts half after each half-life, and not at all after 64 of them.
+
+    Time has blocks of 16 half-lives. A value is weighted relative to the end of its block, the weighted values of a block
+    are summed exactly, and the sums of the blocks are weighted as of `until`. The row itself counts in full.
+    """
+    half = node.n
+    blocks, count, whole = {}, 0, 0.0
+    for record in found:
+        number = meaning(node.args[0], record)
+        if number is None or (record is not own and record["event"] <= until - 64 * half):
+            continue
+        count += 1
+        if record is own:
+            whole = float(number)
+            continue
+        block = record["event"] // (16 * half)
+        weight = exp2((record["event"] - (block + 1) * 16 * half) / half)
+        blocks[block] = blocks.get(block, 0) + limbs(float(number) * weight)
+    result = 0.0
+    for block, exact in sorted(blocks.items()):
+        result += rounded(exact) * exp2(((block + 1) * 16 * half - until) / half)
+    return result + whole if count else None
 
 
 def ranked(values, n):

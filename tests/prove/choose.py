@@ -20,6 +20,10 @@ class Seeded:
         """Return True with a chance."""
         return self._random.random() < chance
 
+    def mixed(self, items):
+        """Return the items in any order."""
+        return self._random.sample(items, len(items))
+
 
 class Drawn:
     """Choices that hypothesis makes, and makes simpler: the first of a sequence, the least number, False."""
@@ -38,3 +42,7 @@ class Drawn:
     def often(self, chance):
         """Return True with a chance."""
         return self._draw(st.integers(0, 99)) >= 100 - round(100 * chance)
+
+    def mixed(self, items):
+        """Return the items in any order."""
+        return self._draw(st.permutations(items))
