@@ -202,13 +202,18 @@ def rounded(number):
 
 
 def var(values):
-    """Return the sample variance from exact sums of the values and of their squares, each square rounded once."""
+    """Return the sample variance from exact sums of the values and of their squares.
+
+    The square of a float is rounded once; what that may leave of equal values is not a variance.
+    """
     if len(values) < 2:
         return None
-    count = len(values)
-    total = sum(limbs(value) if isinstance(value, float) else value for value in values)
-    squares = sum(Fraction(float(value) * float(value)) for value in values)
-    return max(float(count * squares - total**2) / (count * (count - 1.0)), 0.0)
+    count, floats = len(values), isinstance(values[0], float)
+    total = sum(limbs(value) if floats else value for value in values)
+    squares = count * sum(Fraction(value * value) for value in values)
+    rest = float(squares - total**2)
+    noise = float(squares) * 2.0**-51 if floats else 0.0
+    return rest / (count * (count - 1.0)) if rest > noise else 0.0
 
 
 def std(values):

@@ -94,6 +94,7 @@ def test_a_value_of_all_records(expr, expected):
         ([7], x.var(), None),
         ([7, None], x.std(), None),
         ([7, 7], x.std(), 0.0),
+        ([0.1, 0.1, 0.1], x.std(), 0.0),
         ([None], x.sum(), None),
         ([None], x.first(), None),
         ([], x.mean(), None),
