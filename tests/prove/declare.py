@@ -118,5 +118,7 @@ def describe(shown):
     source = shown.source
     if source.root is not source:
         added = {name: expr.text for name, expr in source.added.items()}
-        lines.append(f"    derived: where={None if source.where is None else source.where.text}, added={added}")
+        lines.append(
+            f"    derived: where={None if source.where is None else source.where.text}, added={added}"
+        )
     return "\n".join([f"  view by {shown.keys}, id {source.root.ids}", *lines])

@@ -15,7 +15,7 @@ from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
 from tests.property import reference
-from tests.prove import declare, generate
+from tests.prove import generate
 from tests.prove.compare import columns
 from tests.prove.oracle import Oracle
 
@@ -40,7 +40,7 @@ def by_reference(world):
 def by_sql(world):
     """Return what SQL says, for the features it knows."""
     oracle = Oracle(world)
-    found = columns(world.view, oracle.answers())
+    found = columns(world.view, oracle.answers()) if world.queries else {}
     oracle.close()
     return found
 
@@ -98,9 +98,11 @@ def shuffled(world, choose, way=by_offline):
         if part
     ]
     back = np.argsort([place for part in parts for place in part])
-    return {
-        name: concat([answer[name] for answer in answers]).take(back) for name in world.view.features
-    } if answers else {}
+    return (
+        {name: concat([answer[name] for answer in answers]).take(back) for name in world.view.features}
+        if answers
+        else {}
+    )
 
 
 def alone(world, way=by_offline):
@@ -128,7 +130,9 @@ def play(world, choose):
         while done < len(world.records) and world.records[done]["arrival"] <= at:
             batch = batch_of(choose, world.records, done, at)
             clock.set(batch[-1]["arrival"])
-            table = to_arrow({name: item for name, item in generate.frame(batch).items() if name in source.fields})
+            table = to_arrow(
+                {name: item for name, item in generate.frame(batch).items() if name in source.fields}
+            )
             ingest(source, table, log=log, quarantine=None, clock=clock, history=loaded)
             done += len(batch)
             if choose.often(0.5):
@@ -140,7 +144,11 @@ def play(world, choose):
         row = dict(zip(world.view.keys, key, strict=True)) | own
         answers.append(lookup(store, [world.view], row, at).features[world.view.name])
         asked.append((key, at, own))
-    found = {name: concat([answer[name] for answer in answers]) for name in world.view.features} if answers else {}
+    found = (
+        {name: concat([answer[name] for answer in answers]) for name in world.view.features}
+        if answers
+        else {}
+    )
     return replace(world, queries=asked), found
 
 

@@ -50,7 +50,9 @@ class World:
 
 def frame(records):
     """Return records as the columns a source delivers."""
-    found = {name: column(type_, [record[name] for record in records]) for name, type_ in declare.TYPES.items()}
+    found = {
+        name: column(type_, [record[name] for record in records]) for name, type_ in declare.TYPES.items()
+    }
     for name, field in ((KNOWN, "known"), (OFFSET, "offset"), (ARRIVAL, "arrival")):
         found[name] = column("int", [record[field] for record in records])
     return found
@@ -97,7 +99,12 @@ def of_key(choose, view, key, start, rows, edges, moves):
     clock = start + choose.of((0, MINUTE, HOUR))
     for _ in range(rows):
         clock += gap(choose, clock, edges)
-        draft = values(choose) | {"key": key, "event": clock, "known": clock + late(choose, edges), "gone": False}
+        draft = values(choose) | {
+            "key": key,
+            "event": clock,
+            "known": clock + late(choose, edges),
+            "gone": False,
+        }
         draft["again"] = None
         found.append(draft)
         while choose.often(0.15):
@@ -120,7 +127,9 @@ def gap(choose, clock, edges):
 
 def next_midnight(moment, zone):
     """Return the next local midnight after a moment."""
-    day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(ZoneInfo(zone)).date()
+    day = (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(ZoneInfo(zone)).date()
+    )
     return to_us(datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=ZoneInfo(zone)))
 
 
@@ -176,7 +185,10 @@ def logged(choose, drafts):
 
 def record(draft, name, offset, arrival):
     """Return a draft with its ids, its place in the log, and the columns of its source."""
-    kept = {field: draft[field] for field in ("number", "whole", "flag", "word", "moment", "gone", "event", "known")}
+    kept = {
+        field: draft[field]
+        for field in ("number", "whole", "flag", "word", "moment", "gone", "event", "known")
+    }
     card, branch = draft["key"]
     return kept | {
         "name": f"r{name * 7919 % 10007}",

@@ -4,8 +4,10 @@ It reads no code of the features but the declarations. Values and conditions of 
 counts when, what is in a window, and every exact sum is SQL over whole numbers.
 """
 
+from fractions import Fraction
 from functools import cached_property
-from math import sqrt
+from itertools import groupby
+from math import exp2, sqrt
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +20,14 @@ KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa
 NEWEST = 2**62
 HIGH = "floor(v * 1048576.0)"
 LOW = f"round_even((v * 1048576.0 - {HIGH}) * 8796093022208.0, 0)"
+SQUARE = (
+    "floor(v * v / 268435456.0)",
+    "floor({rest} * 32768.0)",
+    "round_even(({rest} - {middle} / 32768.0) * {unit}, 0)",
+)
+REST = f"(v * v - {SQUARE[0]} * 268435456.0)"
+MIDDLE = SQUARE[1].format(rest=REST)
+LOWEST = SQUARE[2].format(rest=REST, middle=MIDDLE, unit="288230376151711744.0")
 
 COUNTING = f"""
 with ended as (
@@ -42,6 +52,11 @@ select qid, v from (
 ) where rank = {n} + 1
 """
 
+DECAYED = f"""
+select qid, u, block, own, sum({HIGH}::hugeint), sum({LOW}::hugeint), sum(v) from inside
+where v is not null and (own or event > u - {{life}}) group by all order by qid, own, block
+"""
+
 
 class Oracle:
     """The answers of SQL to the questions of one world."""
@@ -64,7 +79,7 @@ class Oracle:
     def nodes(self):
         """The features that are one aggregate, by name."""
         found = self.world.view.features.items()
-        return {name: expr for name, expr in found if expr.window is not None and expr.fn in FINISH}
+        return {name: expr for name, expr in found if expr.window is not None}
 
     def kind(self, node):
         """Return the type of an aggregate's values."""
@@ -82,27 +97,43 @@ class Oracle:
             "idrank": integers(self.rank[name] for name in names),
             "deleted_": pa.array([record["deleted"] for record in records], pa.bool_()),
         }
-        columns |= {f"{name}_": integers(record[name] for record in records) for name in ("event", "known", "offset")}
+        columns |= {
+            f"{name}_": integers(record[name] for record in records) for name in ("event", "known", "offset")
+        }
         return pa.table(columns | self.inputs(records, ""))
 
     def asked(self):
         """Return the questions as a table, each with the row that it is asked for."""
         view, queries = self.world.view, self.world.queries
-        own = generate.identified(view, [reference.derived(view.source, row) for _, _, row in queries])
+        own = (
+            [row for _, _, row in queries]
+            if any(node.window.include_self for node in self.nodes.values())
+            else []
+        )
+        own = generate.identified(view, [reference.derived(view.source, row) for row in own])
         columns = {
-            "qid": integers(range(len(own))),
+            "qid": integers(range(len(queries))),
             "key": text([key for key, _, _ in queries]),
             "moment": integers(at for _, at, _ in queries),
-            "own_rank": integers(self.rank.get(reference.identity(row["id"]), -1) for row in own),
         }
-        return pa.table(columns | self.inputs(own, "own_"))
+        if own:
+            columns["own_rank"] = integers(self.rank.get(reference.identity(row["id"]), -1) for row in own)
+            columns |= self.inputs(own, "own_")
+        return pa.table(columns)
 
     def inputs(self, records, prefix):
         found = {}
         for name, node in self.nodes.items():
             values = [meaning(node.args[0], record) for record in records]
+            if node.fn == "decayed_sum":
+                blocks = [record["event"] // (16 * node.n) for record in records]
+                found[f"{prefix}b_{name}"] = integers(blocks)
+                if not prefix:
+                    values = weighted(values, records, blocks, node.n)
+                values = [None if value is None else float(value) for value in values]
             part = [reference.takes_part(node.where, record) for record in records]
-            found[f"{prefix}v_{name}"] = pa.array(values, KINDS[self.kind(node)])
+            kind = "float" if node.fn == "decayed_sum" else self.kind(node)
+            found[f"{prefix}v_{name}"] = pa.array(values, KINDS[kind])
             found[f"{prefix}w_{name}"] = pa.array(part, pa.bool_())
         return found
 
@@ -112,9 +143,13 @@ class Oracle:
 
     def answer(self, name, node):
         """Return one aggregate for every question."""
-        query = f"with part as ({part(name, node)}), inside as ({inside(name, node)}) {self.select(node)}"
+        query = f"with part as ({part(name, node)}), inside as ({inside(node)}) {self.select(node)}"
         rows = self.db.execute(query).fetchall()
         results = [0 if node.fn in ("count", "n_unique") else None] * len(self.world.queries)
+        if node.fn == "decayed_sum":
+            for qid, blocks in groupby(rows, key=lambda row: row[0]):
+                results[qid] = decayed(blocks, node.n)
+            return results
         finish = FINISH[node.fn]
         for qid, *parts in rows:
             results[qid] = finish(*parts)
@@ -125,6 +160,8 @@ class Oracle:
         kind = self.kind(node)
         number = "v" if kind == "float" else "v::bigint"
         zero = "v + 0.0" if kind == "float" else "v"
+        if node.fn == "decayed_sum":
+            return DECAYED.format(life=64 * node.n)
         if node.fn == "mode":
             return RANKED.format(zero=zero, n=node.n)
         if node.fn in ("first", "last", "lag"):
@@ -137,21 +174,43 @@ class Oracle:
         return f"select qid, {parts.get(node.fn, extreme)} from inside group by qid"
 
 
+def weighted(values, records, blocks, half):
+    """Return values weighted relative to the end of their block of 16 half-lives."""
+    weights = [
+        exp2((record["event"] - (block + 1) * 16 * half) / half)
+        for record, block in zip(records, blocks, strict=True)
+    ]
+    return [
+        None if value is None else float(value) * weight
+        for value, weight in zip(values, weights, strict=True)
+    ]
+
+
+def decayed(blocks, half):
+    """Return the sum of exact sums by block, each weighted as of the moment; the row itself counts in full."""
+    result = 0.0
+    for _, until, block, own, high, low, value in blocks:
+        result += value if own else total(high, low, 0) * exp2(((block + 1) * 16 * half - until) / half)
+    return result
+
+
 def part(name, node):
     """Return SQL for the records that take part, the row itself as the newest one."""
     until = f"moment - {node.window.offset}"
     since = f"since_{name}"
+    block, own_block = (f"b_{name}", f"own_b_{name}") if node.fn == "decayed_sum" else ("0", "0")
     query = (
-        f"select qid, {until} as u, {since} as since, event_ as event, idrank, v_{name} as v, false as own "
+        f"select qid, {until} as u, {since} as since, event_ as event, idrank, v_{name} as v, {block} as block, false as own "
         f"from counting where event_ < {until} and w_{name}"
     )
     if node.window.include_self:
-        query += f" and idrank <> own_rank union all select qid, {until}, {since}, moment, {NEWEST}, own_v_{name}, true "
+        query += f" and idrank <> own_rank union all select qid, {until}, {since}, moment, {NEWEST}, own_v_{name}, "
+        query += f"{own_block}, true "
         query += f"from asked where own_w_{name}"
     return query
 
 
-def inside(name, node):
+def inside(node):
     """Return SQL for the records in the window."""
     window = node.window
     if window.kind == "time":
@@ -183,11 +242,13 @@ def order(way):
     return f"row_number() over (partition by qid order by event {way}, idrank {way})"
 
 
+INTEGERS = "sum(v::hugeint), null, count(v)"
+FLOATS = f"sum({HIGH}::hugeint), sum({LOW}::hugeint), count(v)"
 SUMS = {
-    (False, False): "sum(v::hugeint), null, count(v)",
-    (False, True): f"sum({HIGH}::hugeint), sum({LOW}::hugeint), count(v)",
-    (True, False): "sum(v::hugeint), sum(v::hugeint * v::hugeint), count(v)",
-    (True, True): "sum(v::hugeint), sum(v::hugeint * v::hugeint), count(v)",
+    (False, False): INTEGERS,
+    (False, True): FLOATS,
+    (True, False): f"{INTEGERS}, sum(v::hugeint * v::hugeint)",
+    (True, True): ", ".join([FLOATS, *(f"sum({limb}::hugeint)" for limb in (SQUARE[0], MIDDLE, LOWEST))]),
 }
 
 
@@ -207,7 +268,29 @@ def mean(high, low, count):
     return float(total(high, low, count)) / count
 
 
+def var(high, low, count, *squares):
+    """Return the sample variance from exact sums; what rounded squares may leave is none."""
+    if count < 2:
+        return None
+    if low is None:
+        whole, exact, noise = int(high), count * int(squares[0]), 0.0
+    else:
+        whole = Fraction(int(high), 2**20) + Fraction(int(low), 2**63)
+        units = (2**28, Fraction(1, 2**15), Fraction(1, 2**58))
+        exact = count * sum(int(limb) * unit for limb, unit in zip(squares, units, strict=True))
+        noise = float(exact) * 2.0**-51
+    rest = float(exact - whole * whole)
+    return rest / (count * (count - 1.0)) if rest > noise else 0.0
+
+
+def std(*parts):
+    found = var(*parts)
+    return None if found is None else sqrt(found)
+
+
 FINISH = {
+    "var": var,
+    "std": std,
     "count": same,
     "sum": total,
     "mean": mean,
