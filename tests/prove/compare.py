@@ -23,8 +23,9 @@ def differences(one, two):
     for name, wanted in one.items():
         got = two[name]
         cells += len(wanted)
-        for place in np.flatnonzero(~same(wanted, got)).tolist():
-            found.append(Difference(name, place, wanted.plain()[place], got.plain()[place]))
+        places = np.flatnonzero(~same(wanted, got))
+        pairs = zip(wanted.take(places).plain(), got.take(places).plain(), strict=True)
+        found += [Difference(name, place, *pair) for place, pair in zip(places.tolist(), pairs, strict=True)]
     return found, cells
 
 

@@ -26,7 +26,6 @@ ANCHORS = [
 ]
 WORDS = ("up", "down", "", "Übung", "Z")
 NUMBERS = (0.0, -0.0, 0.1, -0.1, 3.25, 0.5, 1e3)
-CARDS = ("a", "b", "c", None)
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,16 @@ def keys(view, asked):
     ]
 
 
-def world(choose, *, most_keys=4, most_rows=12, queries=6, moves=True):
-    """Return a random world; with `moves`, corrections may move a record to another key."""
-    view = declare.view(choose)
+def world(choose, *, most_keys=4, most_rows=12, queries=6, features=8):
+    """Return a random world."""
+    view = declare.view(choose, most=features)
     edges = edges_of(view)
     drafts = []
     start = choose.of(ANCHORS)
     for number in range(choose.number(1, most_keys)):
-        key = (choose.of(CARDS), choose.number(1, 3)) if number else ("a", 1)
+        key = any_key(choose, most_keys) if number else ("c0", 1)
         rows = most_rows if choose.often(0.1) else choose.number(0, max(most_rows // 4, 1))
-        drafts += of_key(choose, view, key, start, rows, edges, moves)
+        drafts += of_key(choose, key, start, rows, edges, most_keys)
     records = logged(choose, drafts)
     return World(view, records, [query(choose, view, records, start, edges) for _ in range(queries)])
 
@@ -93,7 +92,12 @@ def edges_of(view):
 # Records ----------------------------------------------------------------------------------------------
 
 
-def of_key(choose, view, key, start, rows, edges, moves):
+def any_key(choose, most):
+    """Return a card, or none, and a branch."""
+    return None if choose.often(0.1) else f"c{choose.number(0, most)}", choose.number(1, most)
+
+
+def of_key(choose, key, start, rows, edges, most_keys):
     """Return the records of one key and their corrections, as drafts: without a place in the log."""
     found = []
     clock = start + choose.of((0, MINUTE, HOUR))
@@ -108,7 +112,7 @@ def of_key(choose, view, key, start, rows, edges, moves):
         draft["again"] = None
         found.append(draft)
         while choose.often(0.15):
-            draft = correction(choose, draft, edges, moves)
+            draft = correction(choose, draft, edges, most_keys)
             found.append(draft)
     return found
 
@@ -153,7 +157,7 @@ def values(choose):
     }
 
 
-def correction(choose, draft, edges, moves):
+def correction(choose, draft, edges, most_keys):
     """Return a later version of a record: other values, another time, deleted, the same again, or of another key."""
     kind = choose.of(("values", "time", "same", "gone", "key"))
     later = max(choose.of((0, 1, MINUTE, 3 * HOUR, choose.of(edges))), 0)
@@ -162,8 +166,8 @@ def correction(choose, draft, edges, moves):
         found |= values(choose)
     if kind == "time":
         found["event"] = draft["event"] + choose.of((-1, 1, HOUR, -HOUR, choose.of(edges)))
-    if kind == "key" and moves:
-        found["key"] = (choose.of(CARDS), choose.number(1, 3))
+    if kind == "key":
+        found["key"] = any_key(choose, most_keys)
     return found | {"gone": kind == "gone"}
 
 
@@ -218,7 +222,8 @@ def identified(view, records):
 def query(choose, view, records, start, edges):
     """Return a key, a moment at an edge more often than not, and the row that is asked for."""
     if not records or choose.often(0.1):
-        key = {"card": choose.of(CARDS), "branch": choose.number(1, 4)}
+        card, branch = any_key(choose, 5)
+        key = {"card": card, "branch": branch}
         moment = start + choose.of((0, HOUR, DAY))
     else:
         near = choose.of(records)
