@@ -9,6 +9,7 @@ KEYS = ("card", ("card", "branch"), "branch")
 IDS = ("name", ("name", "place"))
 ORDERED = ("sum", "mean", "min", "max", "var", "std", "decayed_sum")
 ANY = ("count", "first", "last", "lag", "n_unique", "mode")
+KINDS = ("time", "time", "all", "rows", "session", "days")
 SPANS = ("1h", "1m", "3h", "90m", "1d", "7d", "1s", "250ms")
 HALF_LIVES = ("1h", "1m", "1d")
 
@@ -59,14 +60,16 @@ CONDITIONS = (
 )
 
 
-def view(choose, *, most=8, own=True):
+def view(choose, *, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS):
     """Return a random view; with `own`, some of its aggregates include the row that is asked for."""
     source, entity = events(choose), Entity("key", key=choose.of(KEYS))
     if choose.often(0.4):
         added = {"double": choose.of((number + number, whole * 2, number * whole))}
         where = choose.of(CONDITIONS) if choose.often(0.7) else None
         source = Derived("derived", source=source, where=where, added=added)
-    features = {f"f{place}": aggregate(choose, source, own) for place in range(choose.number(1, most))}
+    features = {
+        f"f{place}": aggregate(choose, source, own, fns, kinds) for place in range(choose.number(1, most))
+    }
     return FeatureView("view", entity=entity, source=source, features=features)
 
 
@@ -75,10 +78,10 @@ def events(choose):
     return Events("readings", Reading, time="at", known="seen", id=choose.of(IDS), deleted="gone")
 
 
-def aggregate(choose, source, own=True):
+def aggregate(choose, source, own, fns, kinds):
     """Return a random aggregate."""
-    fn = choose.of(ANY + ORDERED)
-    over = window(choose, own)
+    fn = choose.of(fns)
+    over = window(choose, own, kinds)
     if choose.often(0.3):
         over["where"] = choose.of(CONDITIONS)
     if fn == "count":
@@ -95,9 +98,9 @@ def aggregate(choose, source, own=True):
     return getattr(value, fn)(**over)
 
 
-def window(choose, own=True):
+def window(choose, own, kinds):
     """Return the keywords of a random window."""
-    kind = choose.of(("time", "time", "all", "rows", "session", "days"))
+    kind = choose.of(kinds)
     over = {}
     if kind in ("time", "session"):
         over["window" if kind == "time" else "session"] = choose.of(SPANS)

@@ -1,5 +1,6 @@
 """The ways to compute the features of a world, each returning one column per feature with a row per question."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from tenfold.store.online import lookup
 from tests.property import reference
 from tests.prove import generate
 from tests.prove.compare import columns
-from tests.prove.oracle import Oracle
+from tests.prove.oracle import Frames, Oracle
 
 
 def moments(world):
@@ -39,8 +40,16 @@ def by_reference(world):
 
 def by_sql(world):
     """Return what SQL says, for the features it knows."""
-    oracle = Oracle(world)
-    found = columns(world.view, oracle.answers()) if world.queries else {}
+    return _answers(Oracle(world))
+
+
+def by_frames(world):
+    """Return what the window frames of SQL say, for the features they know, of a world in order."""
+    return _answers(Frames(world))
+
+
+def _answers(oracle):
+    found = columns(oracle.world.view, oracle.answers()) if oracle.world.queries else {}
     oracle.close()
     return found
 
@@ -69,14 +78,18 @@ def by_kernel(world):
 
 def owns(world, rows, group, asked, when):
     """Return the rows that are asked for, as the kernel takes them."""
-    given = [own for _, _, own in world.queries]
-    if not world.view.plan.includes_self or not given:
+    if not world.view.plan.includes_self:
         return None
+    given = [own for _, _, own in world.queries]
     _, own = rows_of(world.view, generate.frame(given), len(given))
+    held = defaultdict(list)
+    for place, (name, code) in enumerate(zip(rows.ids.tolist(), group.tolist(), strict=True)):
+        held[name, code].append(place)
     earlier = np.full(len(given), -1, dtype=np.int64)
-    for place, (name, at) in enumerate(zip(own.ids.tolist(), moments(world).tolist(), strict=True)):
-        same = np.flatnonzero((rows.ids == name) & (group == asked[place]) & (rows.known < at))
-        earlier[place] = max(same[rows.until[same] >= at].tolist(), default=-1)
+    for place, (name, code) in enumerate(zip(own.ids.tolist(), asked.tolist(), strict=True)):
+        at = world.queries[place][1]
+        seen = [row for row in held[name, code] if rows.known[row] < at <= rows.until[row]]
+        earlier[place] = max(seen, default=-1)
     return Own(own.take(when).inputs, earlier[when])
 
 

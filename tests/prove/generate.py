@@ -1,6 +1,6 @@
 """Random histories with what is easy to get wrong: edges of windows, ties, late rows, corrections, clock changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -64,9 +64,9 @@ def keys(view, asked):
     ]
 
 
-def world(choose, *, most_keys=4, most_rows=12, queries=6, features=8):
-    """Return a random world."""
-    view = declare.view(choose, most=features)
+def world(choose, *, most_keys=4, most_rows=12, queries=6, **declared):
+    """Return a random world; `declared` is what `declare.view` takes."""
+    view = declare.view(choose, **declared)
     edges = edges_of(view)
     drafts = []
     start = choose.of(ANCHORS)
@@ -87,6 +87,21 @@ def edges_of(view):
         if expr.fn == "decayed_sum":
             found.add(64 * expr.n)
     return sorted(found)
+
+
+def in_order(made):
+    """Return a world of the first versions of its records, each known at once, in which each record asks about itself."""
+    first = {(record["name"], record["place"]): record for record in reversed(made.records)}
+    kept = sorted(first.values(), key=lambda record: record["event"])
+    records = []
+    for offset, record in enumerate(kept):
+        at = record["event"]
+        records.append(
+            record
+            | {"known": at, "seen": at, "arrival": at, "offset": offset, "gone": False, "deleted": False}
+        )
+    asked = [(tuple(record[name] for name in made.view.keys), record["event"], record) for record in records]
+    return replace(made, records=records, queries=[query for query in asked if None not in query[0]])
 
 
 # Records ----------------------------------------------------------------------------------------------
@@ -195,7 +210,7 @@ def record(draft, name, offset, arrival):
     }
     card, branch = draft["key"]
     return kept | {
-        "name": f"r{name * 7919 % 10007}",
+        "name": f"r{name * 7919 % 1_000_003}",
         "place": name,
         "card": card,
         "branch": branch,

@@ -174,6 +174,53 @@ class Oracle:
         return f"select qid, {parts.get(node.fn, extreme)} from inside group by qid"
 
 
+class Frames(Oracle):
+    """The answers of SQL window frames, for records in order that each ask about themselves.
+
+    A frame is over whole microseconds: RANGE with EXCLUDE GROUP is "before this moment", EXCLUDE TIES adds the row itself.
+    """
+
+    FNS = ("count", "sum", "mean", "min", "max")
+    KINDS = ("time", "all")
+
+    @cached_property
+    def nodes(self):
+        """The features that a frame can express, by name."""
+        return {
+            name: node
+            for name, node in super().nodes.items()
+            if not (node.window.include_self and node.window.offset)
+        }
+
+    def answer(self, name, node):
+        """Return one aggregate for every record."""
+        window = node.window
+        begin = (
+            f"{window.size + window.offset - 1} preceding" if window.kind == "time" else "unbounded preceding"
+        )
+        end = f"{window.offset + 1} preceding" if window.offset else "current row"
+        out = "" if window.offset else "exclude ties" if window.include_self else "exclude group"
+        shown = ", ".join(f"{part} filter (where w) over each" for part in self.framed(node))
+        rows = self.db.execute(
+            f"select offset_, {shown} from (select *, v_{name} as v, w_{name} as w from held where key is not null) window each as "
+            f"(partition by key order by event_ range between {begin} and {end} {out})"
+        ).fetchall()
+        found = {offset: FINISH[node.fn](*parts) for offset, *parts in rows}
+        return [found[own["offset"]] for _, _, own in self.world.queries]
+
+    def framed(self, node):
+        """Return what an aggregate is made of, as aggregates over a frame."""
+        floats = self.kind(node) == "float"
+        if node.fn in ("sum", "mean"):
+            return (
+                [f"sum({HIGH}::hugeint)", f"sum({LOW}::hugeint)", "count(v)"]
+                if floats
+                else ["sum(v::hugeint)", "sum(null)", "count(v)"]
+            )
+        number = "v + 0.0" if floats else "v::bigint"
+        return ["count(*)"] if node.fn == "count" else [f"{node.fn}({number})"]
+
+
 def weighted(values, records, blocks, half):
     """Return values weighted relative to the end of their block of 16 half-lives."""
     weights = [
@@ -258,6 +305,8 @@ def same(value):
 
 def total(high, low, _count):
     """Return the sum: a whole number, or a float of two exact sums of whole numbers."""
+    if high is None:
+        return None
     if low is None:
         return int(high)
     whole, rest = int(high) + (int(low) >> 43), int(low) & (2**43 - 1)
@@ -265,7 +314,7 @@ def total(high, low, _count):
 
 
 def mean(high, low, count):
-    return float(total(high, low, count)) / count
+    return None if high is None else float(total(high, low, count)) / count
 
 
 def var(high, low, count, *squares):

@@ -1,0 +1,107 @@
+"""What is compared: two ways to compute the features of one world, to the bit."""
+
+from dataclasses import dataclass, replace
+
+from tests.prove import drivers, generate
+from tests.prove.choose import Seeded
+from tests.prove.compare import differences
+from tests.prove.oracle import Frames
+
+SMALL = {"most_keys": 4, "most_rows": 40, "queries": 40}
+LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A check of a seed in which cells differ."""
+
+    check: str
+    seed: int
+    cells: int
+
+
+def reference(world, seed):
+    """Offline = the reference, in plain Python with fractions."""
+    return world, drivers.by_reference(world), drivers.by_offline(world)
+
+
+def sql(world, seed):
+    """Offline = SQL, a join of every question with every record of its key."""
+    return world, drivers.by_sql(world), drivers.by_offline(world)
+
+
+def frames(world, seed):
+    """Offline = SQL window frames, on a history in order."""
+    held = {record["offset"] for record in world.records}
+    world = replace(world, queries=[query for query in world.queries if query[2]["offset"] in held])
+    return world, drivers.by_frames(world), drivers.by_offline(world)
+
+
+def shuffled(world, seed):
+    """Offline = offline with records and questions in another order, in several calls."""
+    return world, drivers.by_offline(world), drivers.shuffled(world, Seeded(seed))
+
+
+def alone(world, seed):
+    """Offline = one call for each question."""
+    return world, drivers.by_offline(world), drivers.alone(world)
+
+
+def states(world, seed):
+    """Offline = the states of keys, as records arrive in batches and workers die."""
+    world, found = drivers.play(world, Seeded(seed))
+    return world, drivers.by_offline(world), found
+
+
+CHECKS = {
+    "reference": reference,
+    "SQL": sql,
+    "window frames": frames,
+    "any order": shuffled,
+    "one call each": alone,
+    "states": states,
+}
+
+
+def failing(name, world, seed):
+    """Return the cells that differ by a check of a world, the questions it was asked, and how many cells there are."""
+    asked, one, two = CHECKS[name](world, seed)
+    found, cells = differences(one, two)
+    return found, asked.queries, cells
+
+
+def prove(seed):
+    """Run the checks of one seed; return how many cells each compared, and the failures."""
+    cells, failures = {}, []
+    for name, world in worlds(seed):
+        try:
+            found, _, cells[name] = failing(name, world, seed)
+        except Exception as error:
+            error.add_note(f"while checking {name}: python -m tests.prove --only --seed {seed}")
+            raise
+        if found:
+            failures.append(Failure(name, seed, len(found)))
+    return cells, failures
+
+
+def worlds(seed):
+    """Yield the checks of a seed, each with a world; every twentieth seed is a large one, another one is in order."""
+    choose = Seeded(seed)
+    if seed % 20 == 1:
+        world = generate.world(
+            choose, most_keys=1000, most_rows=100, queries=0, fns=Frames.FNS, kinds=Frames.KINDS
+        )
+        yield "window frames", generate.in_order(world)
+    elif seed % 20:
+        world = generate.world(choose, own=choose.often(0.3), **SMALL)
+        yield from [("reference", world), ("any order", world), ("one call each", part(world, 10))]
+        if not world.view.plan.includes_self:
+            yield "states", world
+    else:
+        world = generate.world(choose, **LARGE)
+        yield from [("SQL", world), ("any order", world), ("reference", part(world, 50))]
+
+
+def part(world, queries):
+    """Return a world with its first questions only."""
+    return replace(world, queries=world.queries[:queries])
