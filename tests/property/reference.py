@@ -123,9 +123,24 @@ def session(pause, part):
 
 
 def midnight(zone, moment, days):
-    """Return when the day began that is `days` days before the local day of a moment."""
-    day = (EPOCH + moment * MICROSECOND).astimezone(ZoneInfo(zone)).date() - timedelta(days=days)
-    return (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) - EPOCH) // MICROSECOND
+    """Return when the day began that is `days` days before the local day of a moment.
+
+    That is the local date; only where clocks go back over midnight, the day that has begun goes on.
+    """
+    today = day(zone, moment)
+    if begin(zone, today + timedelta(days=1)) <= moment:
+        today += timedelta(days=1)
+    return begin(zone, today - timedelta(days=days))
+
+
+def day(zone, moment):
+    """Return the local date of a moment."""
+    return (EPOCH + moment * MICROSECOND).astimezone(ZoneInfo(zone)).date()
+
+
+def begin(zone, date):
+    """Return the first instant at which local clocks show midnight; where they skip it, the instant they skip it."""
+    return (datetime.combine(date, time(), tzinfo=ZoneInfo(zone)) - EPOCH) // MICROSECOND
 
 
 # 5. With the row itself -------------------------------------------------------------------------------

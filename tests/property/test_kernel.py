@@ -1,160 +1,159 @@
-"""Offline = online in any batching = the reference interpreter, compared with ==."""
-
-from datetime import datetime
+"""Offline = SQL = online in any batching = the reference, to the bit, for any aggregate over any window of any history."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold import Entity, Events, FeatureView, col, count
-from tenfold.features.records import OFFSET, rows_of
-from tenfold.features.state import advance, read
-from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, column
+from tenfold import Entity, FeatureView, col, count
+from tenfold.core.errors import DefinitionError
+from tenfold.core.times import UNITS, to_us
 from tenfold.store.offline import features
 from tests.property import reference
+from tests.prove import checks, declare, drivers, generate
+from tests.prove.choose import Drawn, Seeded
+from tests.prove.compare import differences
+from tests.prove.oracle import Frames
 
-HOUR = 3_600_000_000
-
-
-class Reading:
-    id: str
-    key: str
-    number: float | None
-    whole: int
-    word: str | None
-    at: datetime
+HOUR, MINUTE = UNITS["h"], UNITS["m"]
 
 
-SOURCE = Events("readings", Reading, time="at", id="id", lateness="52w")
-VIEW = FeatureView(
-    "view",
-    entity=Entity("key", key="key"),
-    source=SOURCE,
-    features={
-        "count_1h": count(window="1h"),
-        "big_3h": count(window="3h", where=col("whole") > 2),
-        "sum_1h": col("number").sum(window="1h"),
-        "sum_3h": col("number").sum(window="3h", where=col("number") > 0.5),
-        "total_3h": col("whole").sum(window="3h"),
-        "mean_3h": col("number").mean(window="3h"),
-        "mean_whole_1h": col("whole").mean(window="1h"),
-        "min_3h": col("number").min(window="3h"),
-        "max_1h": col("whole").max(window="1h"),
-        "last": col("word").last(),
-        "last_1h": col("number").last(window="1h"),
-        "last_big": col("whole").last(where=col("whole") > 2),
-    },
-)
-
-moments = st.builds(
-    lambda hours, edge: hours * HOUR // 2 + edge, st.integers(0, 12), st.sampled_from([-1, 0, 0, 0, 1])
-)
-numbers = st.one_of(
-    st.none(),
-    st.sampled_from([0.1, -0.1, 1e6, 0.5, 3.25]),
-    st.integers(-(2**30), 2**30).map(lambda n: n / 1024 + 0.1),
-)
-events = st.fixed_dictionaries(
-    {
-        "id": st.sampled_from("abcdefghijklmnopqrstuvwxyz"),
-        "key": st.sampled_from(["x", "y"]),
-        "number": numbers,
-        "whole": st.integers(-5, 5),
-        "word": st.sampled_from([None, "up", "down", "Übung"]),
-        "event": moments,
-        "late": st.sampled_from([0, 0, 0, 1, HOUR, 4 * HOUR, -HOUR]),
-    }
-)
+@st.composite
+def worlds(draw, **given_):
+    return generate.world(Drawn(draw), **given_)
 
 
-def as_records(raw):
-    """Give each record a key that its id decides, as a correction does not move a record to another key."""
-    return [
-        record
-        | {"key": "xy"[ord(record["id"]) % 2], "known": record["event"] + record["late"], "offset": place}
-        for place, record in enumerate(raw)
-    ]
-
-
-def as_frame(records):
-    """Return records as the columns a source delivers."""
-    types = {"id": "str", "key": "str", "number": "float", "whole": "int", "word": "str"}
-    frame = {name: column(type_, [record[name] for record in records]) for name, type_ in types.items()}
-    for name, field, type_ in (("at", "event", "time"), (KNOWN, "known", "int"), (OFFSET, "offset", "int")):
-        frame[name] = column(type_, [record[field] for record in records])
-    return frame
-
-
-def expected(records, key, at):
-    mine = [record for record in records if record["key"] == key]
-    return {name: reference.value(expr, mine, at) for name, expr in VIEW.features.items()}
-
-
-def plain(features_, row=0):
-    return {name: item.plain()[row] for name, item in features_.items()}
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(events, max_size=30),
-    st.lists(st.tuples(st.sampled_from("xyz"), moments), min_size=1, max_size=12),
-)
-def test_offline_is_the_reference(raw, queries):
-    records = as_records(raw)
-    keys = [column("str", [key for key, _ in queries])]
-    got = features(VIEW, as_frame(records), keys, np.array([at for _, at in queries], dtype=np.int64))
-    for row, (key, at) in enumerate(queries):
-        assert plain(got, row) == expected(records, key, at)
+def differs(check, world, seed=1):
+    return checks.failing(check, world, seed)[0]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(events, max_size=25), st.lists(moments, min_size=1, max_size=4), st.data())
-def test_online_is_the_reference_in_any_batching(raw, at, data):
-    records = [record for record in as_records(raw) if record["key"] == "x"]
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(records)), max_size=4)))
-    state = None
-    for first, behind in zip([0, *cuts], [*cuts, len(records)], strict=True):
-        if behind > first:
-            _, rows = rows_of(VIEW, as_frame(records[first:behind]), behind - first)
-            state = advance(VIEW, state, rows, int(rows.known.max()))
-    if records:
-        _, rows = rows_of(VIEW, as_frame(records), len(records))
-        assert state == advance(VIEW, None, rows, int(rows.known.max())), "batching left a trace in the state"
-    for moment in at:
-        got, _ = read(VIEW, state, moment)
-        assert plain(got) == expected(records, "x", moment)
+@given(worlds())
+def test_offline_is_the_reference(world):
+    assert differs("reference", world) == []
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(events, min_size=1, max_size=25), st.randoms(use_true_random=False))
-def test_order_of_arrival_leaves_no_trace(raw, random):
-    unique = list({record["id"]: record for record in as_records(raw)}.values())
-    shuffled = random.sample(unique, len(unique))
-    one = features(VIEW, as_frame(unique), [column("str", ["x"])], np.array([6 * HOUR]))
-    two = features(VIEW, as_frame(shuffled), [column("str", ["x"])], np.array([6 * HOUR]))
-    assert plain(one) == plain(two)
+@settings(max_examples=15, deadline=None)
+@given(worlds(most_rows=30, most=3))
+def test_offline_is_sql(world):
+    assert differs("SQL", world) == []
 
 
-def test_an_inexact_sum_is_refused():
-    records = as_records(
-        [{"id": "a", "number": 2.0**42, "whole": 0, "word": None, "event": 0, "late": 0, "key": "x"}] * 1
+@settings(max_examples=15, deadline=None)
+@given(worlds(most_rows=40, queries=0, fns=Frames.FNS, kinds=Frames.KINDS))
+def test_offline_is_the_window_frames_of_sql(world):
+    assert differs("window frames", generate.in_order(world)) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(worlds(), st.integers(0, 99))
+def test_the_order_of_records_and_questions_leaves_no_trace(world, seed):
+    assert differs("any order", world, seed) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(queries=4))
+def test_one_question_is_answered_as_many_are(world):
+    assert differs("one call each", world) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(own=False), st.integers(0, 99))
+def test_states_answer_as_the_history_does_in_any_batching(world, seed):
+    assert differs("states", world, seed) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(own=False, queries=0), st.integers(0, 99))
+def test_batching_leaves_no_trace_in_the_states(world, seed):
+    assert drivers.folded(world, Seeded(seed)) == drivers.folded(world, Seeded(seed + 100))
+
+
+def test_a_seed_of_the_long_proof_finds_nothing():
+    for seed in range(2, 8):
+        cells, failures = checks.prove(seed)
+        assert failures == []
+        assert cells["reference"] > 0
+
+
+# Days where clocks are set at midnight ----------------------------------------------------------------
+
+ODD = {
+    "America/St_Johns": "2010-11-07T02:31:00+00:00",  # a minute past midnight back to a minute past eleven
+    "America/Havana": "2024-11-03T05:00:00+00:00",  # 01:00 back to midnight, which comes twice
+    "America/Sao_Paulo": "2018-11-04T03:00:00+00:00",  # there is no midnight
+    "Africa/Cairo": "2024-10-31T21:00:00+00:00",  # midnight back to 23:00
+    "Pacific/Apia": "2011-12-30T10:00:00+00:00",  # there is no 30 December
+    "Australia/Lord_Howe": "2024-04-06T15:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize("zone", ODD)
+def test_days_begin_once_wherever_clocks_are_set(zone):
+    change = to_us(ODD[zone])
+    edges = [reference.begin(zone, reference.day(zone, change + days * UNITS["d"])) for days in (-1, 0, 1)]
+    moments = sorted(
+        {edge + step for edge in (change, *edges) for step in (-HOUR, -MINUTE, -1, 0, 1, MINUTE, HOUR)}
     )
-    many = [record | {"id": letter} for record in records for letter in "aceg"]
-    with pytest.raises(
-        ValueError, match='view "view", number: a window of 4 values cannot be summed exactly'
-    ):
-        features(
-            VIEW,
-            as_frame([record | {"key": "x"} for record in many]),
-            [column("str", ["x"])],
-            np.array([HOUR - 1]),
-        )
+    days = {f"n{size}": count(window=f"{size}d", zone=zone) for size in (1, 2)}
+    view = FeatureView(
+        "view", entity=Entity("key", key="branch"), source=declare.events(Seeded(1)), features=days
+    )
+    records = [row(place, moment) for place, moment in enumerate(moments)]
+    world = generate.World(view, records, [((1,), moment + 1, row(-1, moment)) for moment in moments])
+    assert differs("reference", world) == []
 
 
-def test_columns_say_what_is_null():
-    got = features(VIEW, as_frame([]), [column("str", ["x"])], np.array([HOUR]))
-    assert got["count_1h"].plain() == [0]
-    assert isinstance(got["mean_3h"], Column)
-    assert got["mean_3h"].plain() == [None]
+def row(place, moment, **values):
+    """Return a record of branch 1 that is known when it happens."""
+    blank = dict.fromkeys(("number", "whole", "flag", "word", "moment")) | values
+    draft = blank | {"key": ("c0", 1), "event": moment, "known": moment, "gone": False}
+    return generate.record(draft, max(place, 0), max(place, 0), moment)
+
+
+# What is refused, and what is null --------------------------------------------------------------------
+
+START = to_us("2024-05-01")
+
+
+def ask(records, at=START + HOUR, **exprs):
+    view = FeatureView(
+        "view", entity=Entity("key", key="branch"), source=declare.events(Seeded(1)), features=exprs
+    )
+    world = generate.World(view, records, [((1,), at, row(-1, at))])
+    return {name: item.plain()[0] for name, item in drivers.by_offline(world).items()}
+
+
+@pytest.mark.parametrize("expr", [col("number").sum(), col("number").mean(window="1d"), col("number").var()])
+def test_an_inexact_sum_is_refused(expr):
+    records = [row(place, START + place, number=2.0**42) for place in range(4)]
+    with pytest.raises(DefinitionError, match=r'view "view", number: .* cannot be summed\s+exactly'):
+        ask(records, f=expr)
+
+
+def test_a_variance_keeps_what_a_large_mean_would_eat():
+    records = [row(place, START + place, number=1e9 + place % 2) for place in range(1000)]
+    assert ask(records, f=col("number").var())["f"] == 1000 / 4 / 999
+
+
+def test_nothing_known_is_null_and_counts_zero():
+    exprs = {
+        fn: getattr(col("number"), fn)() for fn in ("sum", "mean", "min", "var", "last", "mode", "n_unique")
+    }
+    found = ask([], n=count(), **exprs)
+    assert {name for name, value in found.items() if value == 0} == {"n", "n_unique"}
+    assert {value for name, value in found.items() if name not in ("n", "n_unique")} == {None}
+
+
+def test_columns_have_the_types_that_are_declared():
+    world = generate.world(Seeded(3), most=8)
+    found = features(
+        world.view,
+        world.frame,
+        world.keys,
+        drivers.moments(world),
+        generate.frame([own for *_, own in world.queries]),
+    )
+    assert {name: item.type for name, item in found.items()} == dict(world.view.plan.types)
+    assert differences(found, drivers.by_offline(world))[0] == []
+    assert all(isinstance(item.values, np.ndarray) for item in found.values())

@@ -1,19 +1,16 @@
 """The ways to compute the features of a world, each returning one column per feature with a row per question."""
 
-from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 
 from tenfold.core.clock import VirtualClock
-from tenfold.features.kernel import Own, aggregate
-from tenfold.features.records import in_order, key_codes, outputs, rows_of, versions
 from tenfold.processing.frame import concat, to_arrow
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLog
-from tenfold.store import offline as store_offline
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
+from tenfold.store.offline import features
 from tenfold.store.online import lookup
 from tests.property import reference
 from tests.prove import generate
@@ -57,47 +54,10 @@ def _answers(oracle):
 # Offline ----------------------------------------------------------------------------------------------
 
 
-def by_kernel(world):
-    """Return what the kernel says when it is given the records of all keys at once, sorted here."""
-    view = world.view
-    keys, rows = rows_of(view, world.frame, len(world.records))
-    kept = versions(rows)
-    mine = np.isin(rows.offset, kept.offset)
-    (group, asked), size = key_codes([[item.take(mine) for item in keys], world.keys])
-    asked, at = np.where(asked < 0, size, asked), moments(world)
-    order = in_order(kept, group)
-    order = order[group[order] >= 0]
-    kept, group = kept.take(order), group[order]
-    when = np.lexsort((at, asked))
-    own = owns(world, kept, group, asked, when)
-    results = aggregate(kept.records(group), asked[when], at[when], view.plan.aggregates, own)
-    back = np.empty(len(when), dtype=np.int64)
-    back[when] = np.arange(len(when))
-    return {name: item.take(back) for name, item in outputs(view, results, at[when]).items()}
-
-
-def owns(world, rows, group, asked, when):
-    """Return the rows that are asked for, as the kernel takes them."""
-    if not world.view.plan.includes_self:
-        return None
-    given = [own for _, _, own in world.queries]
-    _, own = rows_of(world.view, generate.frame(given), len(given))
-    held = defaultdict(list)
-    for place, (name, code) in enumerate(zip(rows.ids.tolist(), group.tolist(), strict=True)):
-        held[name, code].append(place)
-    earlier = np.full(len(given), -1, dtype=np.int64)
-    for place, (name, code) in enumerate(zip(own.ids.tolist(), asked.tolist(), strict=True)):
-        at = world.queries[place][1]
-        seen = [row for row in held[name, code] if rows.known[row] < at <= rows.until[row]]
-        earlier[place] = max(seen, default=-1)
-    return Own(own.take(when).inputs, earlier[when])
-
-
 def by_offline(world):
     """Return what a training set would hold."""
-    if world.view.plan.includes_self:
-        return by_kernel(world)
-    return store_offline.features(world.view, world.frame, world.keys, moments(world))
+    own = generate.frame([own for _, _, own in world.queries])
+    return features(world.view, world.frame, world.keys, moments(world), own)
 
 
 def shuffled(world, choose, way=by_offline):
@@ -111,58 +71,84 @@ def shuffled(world, choose, way=by_offline):
         if part
     ]
     back = np.argsort([place for part in parts for place in part])
-    return (
-        {name: concat([answer[name] for answer in answers]).take(back) for name in world.view.features}
-        if answers
-        else {}
-    )
+    return {name: item.take(back) for name, item in joined(answers).items()}
 
 
 def alone(world, way=by_offline):
     """Return the same with one call for each question, as a request is one."""
-    answers = [way(replace(world, queries=[query])) for query in world.queries]
-    return {name: concat([answer[name] for answer in answers]) for name in world.view.features}
+    return joined([way(replace(world, queries=[query])) for query in world.queries])
 
 
 # Online -----------------------------------------------------------------------------------------------
 
 
+class Live:
+    """A running project in memory: records arrive in batches, and a worker folds them into states."""
+
+    def __init__(self, world, choose):
+        self.world, self.choose, self.done = world, choose, 0
+        self.loaded = len({record["arrival"] for record in world.records}) == 1
+        self.clock = VirtualClock(min((record["arrival"] for record in world.records), default=0))
+        self.log, self.store = MemoryLog(self.clock), MemoryOnlineStore()
+        self.sink = self.worker()
+
+    def worker(self):
+        """Return a worker that goes on where the last one died."""
+        return StateSink(self.log, self.store, [self.world.view])
+
+    def until(self, at):
+        """Let everything arrive that does so up to a moment, and fold it."""
+        records = self.world.records
+        while self.done < len(records) and records[self.done]["arrival"] <= at:
+            batch = batch_of(self.choose, records, self.done, at)
+            self.arrive(batch)
+            self.done += len(batch)
+            if self.choose.often(0.5):
+                self.sink.advance()
+            if self.choose.often(0.1):
+                self.sink = self.worker()
+        while self.sink.behind():
+            self.sink.advance()
+
+    def arrive(self, batch):
+        """Append records to the log."""
+        source = self.world.view.source.root
+        self.clock.set(batch[-1]["arrival"])
+        table = to_arrow(
+            {name: item for name, item in generate.frame(batch).items() if name in source.fields}
+        )
+        ingest(source, table, log=self.log, quarantine=None, clock=self.clock, history=self.loaded)
+
+    def ask(self, key, at, own):
+        """Return the features of a key at a moment."""
+        row = dict(zip(self.world.view.keys, key, strict=True)) | own
+        return lookup(self.store, [self.world.view], row, at).features[self.world.view.name]
+
+
 def play(world, choose):
     """Return the questions a running project was asked in the order of time, and its answers from the states.
 
-    Records arrive in batches of any size. A state is read when all that arrived before is folded, never before that.
-    The worker dies now and then, and another one goes on.
+    A state is read when all that arrived before is folded, never as of a moment before that.
     """
-    source = world.view.source.root
-    loaded = len({record["arrival"] for record in world.records}) == 1
-    clock = VirtualClock(min((record["arrival"] for record in world.records), default=0))
-    log, store = MemoryLog(clock), MemoryOnlineStore()
-    sink, asked, answers, done = StateSink(log, store, [world.view]), [], [], 0
+    live, asked, answers = Live(world, choose), [], []
     for key, at, own in sorted(world.queries, key=lambda query: query[1]):
-        at = max(at, clock.now())
-        while done < len(world.records) and world.records[done]["arrival"] <= at:
-            batch = batch_of(choose, world.records, done, at)
-            clock.set(batch[-1]["arrival"])
-            table = to_arrow(
-                {name: item for name, item in generate.frame(batch).items() if name in source.fields}
-            )
-            ingest(source, table, log=log, quarantine=None, clock=clock, history=loaded)
-            done += len(batch)
-            if choose.often(0.5):
-                sink.advance()
-            if choose.often(0.1):
-                sink = StateSink(log, store, [world.view])
-        while sink.behind():
-            sink.advance()
-        row = dict(zip(world.view.keys, key, strict=True)) | own
-        answers.append(lookup(store, [world.view], row, at).features[world.view.name])
+        at = max(at, live.clock.now())
+        live.until(at)
+        answers.append(live.ask(key, at, own))
         asked.append((key, at, own))
-    found = (
-        {name: concat([answer[name] for answer in answers]) for name in world.view.features}
-        if answers
-        else {}
-    )
-    return replace(world, queries=asked), found
+    return replace(world, queries=asked), joined(answers)
+
+
+def folded(world, choose):
+    """Return the states when everything has arrived, as bytes, and the offsets they stand for."""
+    live = Live(world, choose)
+    live.until(max((record["arrival"] for record in world.records), default=0))
+    return dict(live.store.items()), live.store.offsets()
+
+
+def joined(answers):
+    """Return columns of some rows, one set of them after the other."""
+    return {name: concat([answer[name] for answer in answers]) for name in answers[0]} if answers else {}
 
 
 def batch_of(choose, records, first, at):
