@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+CELLS ?= 1e8
 
 .PHONY: help setup demo leak fraud test check crash bench prove lock format clean
 .DEFAULT_GOAL := help
@@ -47,6 +48,9 @@ crash: .venv/ready  ## kill -9 the worker and the server at random points and co
 
 bench: .venv/ready  ## measure speed and memory beside peers in the same run (ARGS="NAME ... --rows N"; all takes about 20 minutes)
 	$(BIN)/python -m bench $(ARGS)
+
+prove: .venv/ready  ## compare CELLS feature values, computed in several ways, to the bit (1e8: about 20 minutes)
+	$(BIN)/python -m tests.prove --cells $(CELLS) $(ARGS)
 
 lock:  ## pin the dependencies again (needs uv)
 	uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock

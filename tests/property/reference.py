@@ -217,18 +217,20 @@ def rounded(number):
 
 
 def var(values):
-    """Return the sample variance from exact sums of the values and of their squares.
-
-    The square of a float is rounded once; what that may leave of equal values is not a variance.
-    """
+    """Return the sample variance from exact sums of the values and of their squares, by one division of floats."""
     if len(values) < 2:
         return None
-    count, floats = len(values), isinstance(values[0], float)
-    total = sum(limbs(value) if floats else value for value in values)
-    squares = count * sum(Fraction(value * value) for value in values)
+    count = len(values)
+    total = sum(limbs(value) if isinstance(value, float) else value for value in values)
+    squares = count * sum(Fraction(square(float(value)), 2**101) for value in values)
     rest = float(squares - total**2)
-    noise = float(squares) * 2.0**-51 if floats else 0.0
-    return rest / (count * (count - 1.0)) if rest > noise else 0.0
+    return rest / (count * (count - 1.0)) if rest > float(squares) * 2.0**-100 else 0.0
+
+
+def square(number):
+    """Return the square of a float in whole 2^-101: of its float and of what that lost, each rounded once."""
+    main = Fraction(number * number)
+    return round(main * 2**101) + round((Fraction(number) ** 2 - main) * 2**101)
 
 
 def std(values):

@@ -4,6 +4,7 @@ It reads no code of the features but the declarations. Values and conditions of 
 counts when, what is in a window, and every exact sum is SQL over whole numbers.
 """
 
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from itertools import groupby
@@ -20,15 +21,6 @@ KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa
 NEWEST = 2**62
 HIGH = "floor(v * 1048576.0)"
 LOW = f"round_even((v * 1048576.0 - {HIGH}) * 8796093022208.0, 0)"
-SQUARE = (
-    "floor(v * v / 268435456.0)",
-    "floor({rest} * 32768.0)",
-    "round_even(({rest} - {middle} / 32768.0) * {unit}, 0)",
-)
-REST = f"(v * v - {SQUARE[0]} * 268435456.0)"
-MIDDLE = SQUARE[1].format(rest=REST)
-LOWEST = SQUARE[2].format(rest=REST, middle=MIDDLE, unit="288230376151711744.0")
-
 COUNTING = f"""
 with ended as (
     select *, coalesce(lead(known_) over (partition by idrank order by known_, offset_), {NEWEST}) as until_ from held
@@ -53,8 +45,8 @@ select qid, v from (
 """
 
 DECAYED = f"""
-select qid, u, block, own, sum({HIGH}::hugeint), sum({LOW}::hugeint), sum(v) from inside
-where v is not null and (own or event > u - {{life}}) group by all order by qid, own, block
+select qid, u, e1, own, sum({HIGH}::hugeint), sum({LOW}::hugeint), sum(v) from inside
+where v is not null and (own or event > u - {{life}}) group by all order by qid, own, e1
 """
 
 
@@ -125,14 +117,17 @@ class Oracle:
         found = {}
         for name, node in self.nodes.items():
             values = [meaning(node.args[0], record) for record in records]
+            kind = self.kind(node)
             if node.fn == "decayed_sum":
-                blocks = [record["event"] // (16 * node.n) for record in records]
-                found[f"{prefix}b_{name}"] = integers(blocks)
-                if not prefix:
-                    values = weighted(values, records, blocks, node.n)
+                kind, blocks = "float", [record["event"] // (16 * node.n) for record in records]
+                found[f"{prefix}e1_{name}"] = integers(blocks)
+                values = values if prefix else weighted(values, records, blocks, node.n)
                 values = [None if value is None else float(value) for value in values]
+            if node.fn in ("var", "std"):
+                squares = [None if value is None else reference.square(float(value)) for value in values]
+                found[f"{prefix}e1_{name}"] = large(squares, lambda number: number >> 80)
+                found[f"{prefix}e2_{name}"] = large(squares, lambda number: number & (2**80 - 1))
             part = [reference.takes_part(node.where, record) for record in records]
-            kind = "float" if node.fn == "decayed_sum" else self.kind(node)
             found[f"{prefix}v_{name}"] = pa.array(values, KINDS[kind])
             found[f"{prefix}w_{name}"] = pa.array(part, pa.bool_())
         return found
@@ -245,15 +240,16 @@ def part(name, node):
     """Return SQL for the records that take part, the row itself as the newest one."""
     until = f"moment - {node.window.offset}"
     since = f"since_{name}"
-    block, own_block = (f"b_{name}", f"own_b_{name}") if node.fn == "decayed_sum" else ("0", "0")
+    more = {"decayed_sum": ("e1",), "var": ("e1", "e2"), "std": ("e1", "e2")}.get(node.fn, ())
+    extra = "".join(f", {column}_{name} as {column}" for column in more)
     query = (
-        f"select qid, {until} as u, {since} as since, event_ as event, idrank, v_{name} as v, {block} as block, false as own "
+        f"select qid, {until} as u, {since} as since, event_ as event, idrank, v_{name} as v, false as own{extra} "
         f"from counting where event_ < {until} and w_{name}"
     )
     if node.window.include_self:
+        extra = "".join(f", own_{column}_{name}" for column in more)
         query += f" and idrank <> own_rank union all select qid, {until}, {since}, moment, {NEWEST}, own_v_{name}, "
-        query += f"{own_block}, true "
-        query += f"from asked where own_w_{name}"
+        query += f"true{extra} from asked where own_w_{name}"
     return query
 
 
@@ -291,11 +287,12 @@ def order(way):
 
 INTEGERS = "sum(v::hugeint), null, count(v)"
 FLOATS = f"sum({HIGH}::hugeint), sum({LOW}::hugeint), count(v)"
+SQUARES = ", sum(e1), sum(e2)"
 SUMS = {
     (False, False): INTEGERS,
     (False, True): FLOATS,
-    (True, False): f"{INTEGERS}, sum(v::hugeint * v::hugeint)",
-    (True, True): ", ".join([FLOATS, *(f"sum({limb}::hugeint)" for limb in (SQUARE[0], MIDDLE, LOWEST))]),
+    (True, False): INTEGERS + SQUARES,
+    (True, True): FLOATS + SQUARES,
 }
 
 
@@ -317,19 +314,14 @@ def mean(high, low, count):
     return None if high is None else float(total(high, low, count)) / count
 
 
-def var(high, low, count, *squares):
-    """Return the sample variance from exact sums; what rounded squares may leave is none."""
+def var(high, low, count, above, below):
+    """Return the sample variance from exact sums, the squares in whole 2^-101; what floats may leave is none."""
     if count < 2:
         return None
-    if low is None:
-        whole, exact, noise = int(high), count * int(squares[0]), 0.0
-    else:
-        whole = Fraction(int(high), 2**20) + Fraction(int(low), 2**63)
-        units = (2**28, Fraction(1, 2**15), Fraction(1, 2**58))
-        exact = count * sum(int(limb) * unit for limb, unit in zip(squares, units, strict=True))
-        noise = float(exact) * 2.0**-51
-    rest = float(exact - whole * whole)
-    return rest / (count * (count - 1.0)) if rest > noise else 0.0
+    whole = int(high) if low is None else Fraction(int(high), 2**20) + Fraction(int(low), 2**63)
+    squares = count * Fraction((int(above) << 80) + int(below), 2**101)
+    rest = float(squares - whole * whole)
+    return rest / (count * (count - 1.0)) if rest > float(squares) * 2.0**-100 else 0.0
 
 
 def std(*parts):
@@ -355,6 +347,13 @@ FINISH = {
 
 def integers(values):
     return pa.array(list(values), pa.int64())
+
+
+def large(values, part):
+    """Return parts of numbers that do not fit 64 bits."""
+    return pa.array(
+        [None if value is None else Decimal(part(value)) for value in values], pa.decimal128(38, 0)
+    )
 
 
 def text(keys):
