@@ -53,6 +53,12 @@ def states(world, seed):
     return world, drivers.by_offline(world), found
 
 
+def rebalanced(world, seed):
+    """Offline = the states of keys that are shared out to three projects."""
+    world, found = drivers.rebalanced(world, Seeded(seed))
+    return world, drivers.by_offline(world), found
+
+
 CHECKS = {
     "reference": reference,
     "SQL": sql,
@@ -60,6 +66,7 @@ CHECKS = {
     "any order": shuffled,
     "one call each": alone,
     "states": states,
+    "rebalanced": rebalanced,
 }
 
 
@@ -98,7 +105,8 @@ def worlds(seed):
         world = generate.world(choose, own=choose.often(0.3), **SMALL)
         yield from [("reference", world), ("any order", world), ("one call each", part(world, 10))]
         if not world.view.plan.includes_self:
-            yield "states", world
+            yield "states", generate.unmoved(world)
+            yield "rebalanced", part(generate.unmoved(world), 10)
     else:
         world = generate.world(choose, **LARGE)
         yield from [("SQL", world), ("any order", world), ("reference", part(world, 50))]

@@ -89,6 +89,13 @@ def edges_of(view):
     return sorted(found)
 
 
+def unmoved(made):
+    """Return a world whose corrections leave each record with the key it has first in the log."""
+    first = {(record["name"], record["place"]): record for record in reversed(made.records)}
+    keys_ = {name: {"card": record["card"], "branch": record["branch"]} for name, record in first.items()}
+    return replace(made, records=[record | keys_[record["name"], record["place"]] for record in made.records])
+
+
 def in_order(made):
     """Return a world of the first versions of its records, each known at once, in which each record asks about itself."""
     first = {(record["name"], record["place"]): record for record in reversed(made.records)}
