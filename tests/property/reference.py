@@ -224,11 +224,13 @@ def var(values):
     total = sum(limbs(value) if isinstance(value, float) else value for value in values)
     squares = count * sum(Fraction(square(float(value)), 2**101) for value in values)
     rest = float(squares - total**2)
-    return rest / (count * (count - 1.0)) if rest > float(squares) * 2.0**-100 else 0.0
+    noise = float(squares) * 2.0**-100 + count * count * 2.0**-101
+    return rest / (count * (count - 1.0)) if rest > noise else 0.0
 
 
 def square(number):
     """Return the square of a float in whole 2^-101: of its float and of what that lost, each rounded once."""
+    number = rounded(limbs(number))  # as exact as it is summed
     main = Fraction(number * number)
     return round(main * 2**101) + round((Fraction(number) ** 2 - main) * 2**101)
 

@@ -321,7 +321,8 @@ def var(high, low, count, above, below):
     whole = int(high) if low is None else Fraction(int(high), 2**20) + Fraction(int(low), 2**63)
     squares = count * Fraction((int(above) << 80) + int(below), 2**101)
     rest = float(squares - whole * whole)
-    return rest / (count * (count - 1.0)) if rest > float(squares) * 2.0**-100 else 0.0
+    noise = float(squares) * 2.0**-100 + count * count * 2.0**-101
+    return rest / (count * (count - 1.0)) if rest > noise else 0.0
 
 
 def std(*parts):
