@@ -1,6 +1,6 @@
 """A project and the app: wiring only. What happens is in the components."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
@@ -70,9 +70,10 @@ class Project:
         sources: dict[str, Events] = {}
         views: dict[str, FeatureView] = {}
         for model in (release.model for release in self.releases):
-            for view in model.views:
+            read = list(_with_upstream(model.views))
+            for view in read:
                 _add("feature view", views, view.name, view)
-            roots = (model.spine.root, model.label.source.root, *(view.source.root for view in model.views))
+            roots = (model.spine.root, model.label.source.root, *(view.source.root for view in read))
             for root in roots:
                 _add("source", sources, root.name, root)
         if TOPIC in sources:
@@ -123,6 +124,13 @@ class Project:
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""
         return App(self, platform or Platform())
+
+
+def _with_upstream(views: Iterable[FeatureView]) -> Iterator[FeatureView]:
+    """Yield the views that the sources of some views read, and then those, each before what reads it."""
+    for view in views:
+        yield from _with_upstream(view.source.upstream)
+        yield view
 
 
 def _add(kind: str, known: dict[str, Any], name: str, item: Any) -> None:

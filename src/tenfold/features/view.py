@@ -147,6 +147,15 @@ class FeatureView:
         for name, expr in self.features.items():
             check_name("feature", name)
             need(expr, self._where(name))
+        if self.source.upstream and any(
+            node.window and node.window.include_self
+            for expr in self.features.values()
+            for node in expr.aggregates()
+        ):
+            raise DefinitionError(
+                f'feature view "{self.name}" counts the row that is asked for (include_self), and its source reads features of '
+                f'view "{self.source.upstream[0].name}". Do one of the two.'
+            )
         plan = self._stored_plan() if self.entity is not None else self._request_plan()
         object.__setattr__(self, "plan", plan)
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
@@ -19,12 +20,14 @@ from tenfold.sources.declare import Events, Field, check_name
 class Derived:
     """A source computed row by row from another: rows that meet `where`, with the columns `added`.
 
-    Nothing is stored: the same expressions run wherever the source is read.
+    Nothing is stored: the same expressions run wherever the source is read. They may read features of other views,
+    `view["name"]`: those of the row's keys, as of when the row became known. So an aggregate over such a column is a chained
+    feature; features that become known later do not change it.
 
     Raises
     ------
     DefinitionError
-        When an expression reads a column that the source does not have.
+        When an expression reads a column that the source does not have, or a feature whose keys it does not have.
 
     Examples
     --------
@@ -51,7 +54,7 @@ class Derived:
 
     def __post_init__(self) -> None:
         check_name("source", self.name)
-        types = {name: item.type for name, item in self.source.fields.items()}
+        types = {name: item.type for name, item in self.source.fields.items()} | self._features()
         fields = dict(self.source.fields)
         for name, expr in self.added.items():
             check_name("column", name)
@@ -60,11 +63,56 @@ class Derived:
                     f'source "{self.name}": column "{name}" is already a field of source "{self.source.name}". '
                     "Give the new column another name."
                 )
-            fields[name] = Field(infer(expr, types, f'source "{self.name}": column "{name}"'), nullable=True)
+            found = infer(_plain(expr), types, f'source "{self.name}": column "{name}"')
+            fields[name] = Field(found, nullable=True)
             types[name] = fields[name].type
-        if self.where is not None and infer(self.where, types, f'source "{self.name}": where') != "bool":
+        if (
+            self.where is not None
+            and infer(_plain(self.where), types, f'source "{self.name}": where') != "bool"
+        ):
             raise DefinitionError(f'source "{self.name}": where={self.where.text} is not a condition.')
         object.__setattr__(self, "fields", fields)
+
+    @cached_property
+    def upstream(self) -> tuple[Any, ...]:
+        """The feature views it reads, here or in the sources it is made of, each once."""
+        parts = [*self.added.values(), *([] if self.where is None else [self.where])]
+        mine = [node.args[2] for expr in parts for node in expr.walk() if node.fn == "feature"]
+        return tuple({view.name: view for view in (*self.source.upstream, *mine)}.values())
+
+    def _features(self) -> dict[str, str]:
+        """Return the types of the features it may read, by column."""
+        found: dict[str, str] = {}
+        for view in self.upstream:
+            where = f'source "{self.name}" reads features of view "{view.name}"'
+            if view.entity is None:
+                raise DefinitionError(f"{where}, which has no entity. Read columns of the row instead.")
+            if view.plan.includes_self:
+                raise DefinitionError(
+                    f"{where}, which counts the row that is asked for (include_self). Leave that out."
+                )
+            for key in view.keys:
+                mine, other = self.root.fields.get(key), view.source.fields[key]
+                if mine is None:
+                    raise DefinitionError(
+                        f'{where}, but its key "{key}" is not a field of source "{self.root.name}".{suggest(key, self.root.fields)}'
+                    )
+                if mine.type != other.type:
+                    raise DefinitionError(
+                        f'{where}, but "{key}" is {mine.type} here and {other.type} there; they would never meet. Declare one type.'
+                    )
+            found |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
+        return found
+
+    @cached_property
+    def computed(self) -> Mapping[str, Expr]:
+        """The added columns as expressions over columns; a feature is the column "view.name"."""
+        return {name: _plain(expr) for name, expr in self.added.items()}
+
+    @cached_property
+    def condition(self) -> Expr | None:
+        """`where` over columns."""
+        return None if self.where is None else _plain(self.where)
 
     @property
     def root(self) -> Events:
@@ -81,16 +129,25 @@ class Derived:
         """A hash of everything that changes what a record means."""
         added = {name: expr.text for name, expr in self.added.items()}
         where = None if self.where is None else self.where.text
-        return fingerprint(self.name, self.source.fingerprint, added, where)
+        upstream = [view.fingerprint for view in self.upstream]
+        return fingerprint(self.name, self.source.fingerprint, added, where, *upstream)
 
 
 Source = Events | Derived
 
 
+def _plain(expr: Expr) -> Expr:
+    """Return an expression with features as the columns they are read into."""
+    names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in expr.walk() if node.fn == "feature"}
+    return expr.replace_leaves(names) if names else expr
+
+
 def apply(source: Source, frame: Frame, rows: int) -> tuple[dict[str, Column], Column | None]:
     """Return the frame with derived columns, and which rows are records of the source (None: all of them).
 
-    Those are the rows that meet every `where` and do not delete a record. Rows that do not meet it stay in place: a correction may have moved a record out, and that must end the old one.
+    Those are the rows that meet every `where` and do not delete a record. Rows that do not meet it stay in place: a
+    correction may have moved a record out, and that must end the old one. The frame holds the features that the source
+    reads, as columns "view.name".
     """
     if isinstance(source, Events):
         if source.deleted is None:
@@ -98,11 +155,11 @@ def apply(source: Source, frame: Frame, rows: int) -> tuple[dict[str, Column], C
         gone = frame[source.deleted]
         return dict(frame), Column("bool", ~gone.values, gone.valid)
     columns, keep = apply(source.source, frame, rows)
-    for name, expr in source.added.items():
+    for name, expr in source.computed.items():
         columns[name] = evaluate(expr, columns, rows)
-    if source.where is None:
+    if source.condition is None:
         return columns, keep
-    mine = evaluate(source.where, columns, rows)
+    mine = evaluate(source.condition, columns, rows)
     met = mine.valid & mine.values
     if keep is not None:
         met = met & keep.values

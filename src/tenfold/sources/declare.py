@@ -169,6 +169,11 @@ class Events:
         return UNITS["h"] if self.lateness_us is None else self.lateness_us
 
     @property
+    def upstream(self) -> tuple[()]:
+        """The feature views it reads: none."""
+        return ()
+
+    @property
     def root(self) -> "Events":
         """The source whose records are read: itself."""
         return self

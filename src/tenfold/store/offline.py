@@ -12,6 +12,7 @@ from tenfold.features.records import OFFSET, inputs_of, outputs
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import to_frame
 from tenfold.processing.conform import KNOWN
+from tenfold.processing.derive import Source
 from tenfold.processing.frame import Column, Frame, column, types_of
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
@@ -111,7 +112,7 @@ class History:
     ) -> dict[str, Column]:
         """Return what `compute` says of pieces of the view's records and of those who ask, in the order of the queries."""
         out, every = Answers(len(at)), np.arange(len(at))
-        if not self.divides(view.source.root):
+        if view.source.upstream or not self.divides(view.source.root):
             answer(view, self._by_key(view), (keys, at, every), compute, out)
             return out.columns
         root, rows = view.source.root, self._lake.position(view.source.root.name, SINK)
@@ -130,11 +131,21 @@ class History:
 
     def _by_key(self, view: FeatureView) -> ByKey:
         root = view.source.root
-        direct = set(view.keys) <= root.fields.keys()
+        direct = set(view.keys) <= root.fields.keys() and not view.source.upstream
         name = (root.name if direct else view.source.fingerprint, *view.keys)
         if name not in self._grouped:
-            self._grouped[name] = by_key(view, self.past(root))
+            self._grouped[name] = by_key(view, self._with_features(view.source))
         return self._grouped[name]
+
+    def _with_features(self, source: Source) -> Past:
+        """Return the records of a source with the features it reads, as of when each record became known."""
+        known = self.past(source.root)
+        frame = dict(known.frame)
+        for view in source.upstream:
+            keys = [frame[name] for name in view.keys]
+            found = self.features(view, keys, frame[KNOWN].values)
+            frame |= {f"{view.name}.{name}": item for name, item in found.items()}
+        return replace(known, frame=frame)
 
 
 def features(

@@ -119,17 +119,18 @@ Compute = Callable[[Piece], dict[str, Column]]
 
 
 def reads(view: FeatureView) -> set[str]:
-    """Return the fields of its root that a view's inputs are made of."""
+    """Return the fields of its root, and the features, that a view's inputs are made of."""
     names: set[str] = set()
     for spec in view.plan.inputs:
         names |= spec.value.columns() | (set() if spec.where is None else spec.where.columns())
     source: Source = view.source
     while isinstance(source, Derived):
-        for expr in (*source.added.values(), *([] if source.where is None else [source.where])):
+        for expr in (*source.computed.values(), *([] if source.condition is None else [source.condition])):
             names |= expr.columns()
         source = source.source
     deleted = set() if source.root.deleted is None else {source.root.deleted}
-    return (names & source.fields.keys()) | deleted
+    features = {f"{one.name}.{name}" for one in view.source.upstream for name in one.features}
+    return (names & (source.fields.keys() | features)) | deleted
 
 
 def taken(frame: Frame, names: Iterable[str], rows: np.ndarray) -> Frame:

@@ -67,6 +67,10 @@ class Label:
             raise NotFound(
                 "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
             )
+        if self.source.upstream:
+            raise DefinitionError(
+                f'{self._where} reads features of view "{self.source.upstream[0].name}". A label is made of its own events.'
+            )
         entity = Entity("label", key=self.on)
         view = FeatureView("label", entity=entity, source=self.source, features={"value": self._outcome()})
         if view.plan.types["value"] not in NUMERIC:
@@ -274,6 +278,11 @@ class Model:
                 )
 
     def _check_sources(self) -> None:
+        if self.spine.upstream:
+            raise DefinitionError(
+                f'model "{self.name}": spine "{self.spine.name}" reads features of view "{self.spine.upstream[0].name}". Use its '
+                f'source "{self.spine.root.name}" as spine, and read the features in a view without an entity.'
+            )
         chain = [self.spine]
         while isinstance(chain[-1], Derived):
             chain.append(chain[-1].source)

@@ -1,0 +1,164 @@
+"""Chained features: an aggregate over a column that reads another view's features, as of when each record became known."""
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold import Derived, Entity, Events, FeatureView, Label, col, count
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import DefinitionError
+from tenfold.core.times import UNITS, to_datetime
+from tenfold.processing.frame import column
+from tenfold.processing.ingest import ingest
+from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store.materialize import LakeSink
+from tenfold.store.offline import History
+from tests.property import reference
+
+HOUR = UNITS["h"]
+
+
+class Payment:
+    payment_id: int
+    card: str
+    shop: str
+    amount: int
+    at: datetime
+    told: datetime
+
+
+payments = Events("payments", Payment, time="at", known="told", id="payment_id")
+card, shop = Entity("card", key="card"), Entity("shop", key="shop")
+by_card = FeatureView(
+    "by_card",
+    entity=card,
+    source=payments,
+    features={"spent": col("amount").sum(window="3h"), "payments": count(window="3h")},
+)
+judged = Derived("judged", source=payments, added={"unusual": col("amount") > by_card["spent"].fill_null(2)})
+by_shop = FeatureView(
+    "by_shop",
+    entity=shop,
+    source=judged,
+    features={
+        "unusual_6h": count(window="6h", where=col("unusual")),
+        "last_unusual": col("unusual").last(),
+    },
+)
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 12).map(lambda n: n * HOUR // 2),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["x", "y"]),
+        st.integers(0, 5),
+        st.sampled_from([0, 0, 1, HOUR, 4 * HOUR]),
+    ),
+    max_size=14,
+)
+
+
+def records_of(events):
+    return [
+        {
+            "id": number,
+            "payment_id": number,
+            "card": card,
+            "shop": shop,
+            "amount": amount,
+            "at": at,
+            "event": at,
+            "known": at + late,
+            "told": at + late,
+            "offset": number,
+        }
+        for number, (at, card, shop, amount, late) in enumerate(events)
+    ]
+
+
+def expected(records, key, at):
+    """Return the chained features by the reference: each record is judged as of when it became known."""
+    judged_ = []
+    for record in records:
+        spent = reference.features(by_card, records, [record["card"]], record["known"])["spent"]
+        judged_.append(record | {"unusual": record["amount"] > (2 if spent is None else spent)})
+    mine = [record for record in judged_ if record["shop"] == key]
+    return {name: reference.value(expr, mine, at) for name, expr in by_shop.features.items()}
+
+
+def lake_of(records):
+    clock = VirtualClock(100 * HOUR)
+    log, lake = MemoryLog(clock), MemoryLake()
+    rows = [
+        {name: record[name] for name in ("payment_id", "card", "shop", "amount")}
+        | {"at": to_datetime(record["at"]), "told": to_datetime(record["told"])}
+        for record in records
+    ]
+    ingest(payments, rows, log=log, quarantine=None, clock=clock, history=True)
+    LakeSink(log, lake, ["payments"]).flush()
+    return lake
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    events,
+    st.lists(
+        st.tuples(st.sampled_from("xyz"), st.integers(0, 16).map(lambda n: n * HOUR // 2 + 1)),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_offline_is_the_reference(events, queries):
+    records = records_of(events)
+    keys = [column("str", [key for key, _ in queries])]
+    at = np.array([at for _, at in queries], dtype=np.int64)
+    found = History(lake_of(records)).features(by_shop, keys, at)
+    for row, (key, moment) in enumerate(queries):
+        assert {name: item.plain()[row] for name, item in found.items()} == expected(records, key, moment)
+
+
+def test_another_definition_upstream_is_another_definition():
+    other = FeatureView(
+        "by_card", entity=card, source=payments, features={"spent": col("amount").sum(window="4h")}
+    )
+    again = Derived("judged", source=payments, added={"unusual": col("amount") > other["spent"].fill_null(2)})
+    assert again.fingerprint != judged.fingerprint
+
+
+REFUSED = {
+    "a key it does not have": (
+        lambda: Derived("d", source=outcomes, added={"x": by_card["spent"] + 1}),
+        'source "d" reads features of view "by_card", but its key "card" is not a field of source "outcomes".',
+    ),
+    "a view of the row itself": (
+        lambda: Derived(
+            "d",
+            source=payments,
+            added={"x": FeatureView("row", source=payments, features={"a": col("amount")})["a"]},
+        ),
+        'source "d" reads features of view "row", which has no entity. Read columns of the row instead.',
+    ),
+    "a label": (
+        lambda: Label(judged, on="payment_id", value=col("unusual"), horizon="1d"),
+        'label of source "judged" reads features of view "by_card". A label is made of its own events.',
+    ),
+}
+
+
+class Outcome:
+    payment_id: int
+    at: datetime
+
+
+outcomes = Events("outcomes", Outcome, time="at", id="payment_id")
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_cannot_be_chained_is_refused(mistake):
+    write, text = REFUSED[mistake]
+    with pytest.raises(DefinitionError) as caught:
+        write()
+    assert str(caught.value).startswith(text)
