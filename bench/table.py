@@ -80,12 +80,12 @@ def figure(value: float | None) -> str:
 
     Examples
     --------
-    >>> figure(4_412_345.6), figure(0.01234), figure(12.3456), figure(None)
-    ('4,410,000', '0.0123', '12.3', '-')
+    >>> figure(4_412_345.6), figure(61_449), figure(2_041), figure(0.01234), figure(None)
+    ('4.41 M', '61.4 k', '2,040', '0.0123', '-')
     """
     if value is None:
         return "-"
-    if abs(value) >= 999.5:
-        digits = len(str(round(abs(value)))) - 3
-        return f"{round(value, -digits):,.0f}"
-    return f"{value:.3g}"
+    for unit, name, least in ((1e6, " M", 999_500), (1e3, " k", 9_995)):
+        if abs(value) >= least:
+            return f"{value / unit:.3g}{name}"
+    return f"{round(value, -1):,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

@@ -75,7 +75,7 @@ def test_unknown_name_is_refused(capsys):
 
 def test_figures_have_three_digits():
     assert [figure(value) for value in (4_412_345.6, 0.01234, 12.3456, 999.6, None)] == [
-        "4,410,000",
+        "4.41 M",
         "0.0123",
         "12.3",
         "1,000",
