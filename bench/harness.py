@@ -127,7 +127,7 @@ def check_equal(name: str, ours: dict[str, Any], peer: dict[str, Any], *, within
     Parameters
     ----------
     within
-        The relative difference allowed; 0 for whole numbers.
+        The relative difference allowed between floats; whole numbers must be equal.
     """
     shared = ours["check"].keys() & peer["check"].keys()
     if not shared or len(shared) < min(len(ours["check"]), len(peer["check"])):
@@ -136,7 +136,8 @@ def check_equal(name: str, ours: dict[str, Any], peer: dict[str, Any], *, within
         )
     for key in shared:
         mine, theirs = ours["check"][key], peer["check"][key]
-        if abs(mine - theirs) > within * max(abs(mine), abs(theirs)):
+        allowed = 0.0 if isinstance(mine, int) and isinstance(theirs, int) else within
+        if abs(mine - theirs) > allowed * max(abs(mine), abs(theirs)):
             raise ValueError(f"{name}: {key} is {mine!r} here and {theirs!r} in the peer: not the same work.")
 
 
