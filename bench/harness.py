@@ -79,6 +79,9 @@ class Bench:
     python: str = sys.executable
     build: Path = field(default=ROOT / "build")
 
+    def __post_init__(self) -> None:
+        self.build.mkdir(parents=True, exist_ok=True)
+
     def size(self, full: int, *, least: int = 100) -> int:
         """Return the rows for a part whose full size is `full`."""
         return max(least, min(full, self.rows))

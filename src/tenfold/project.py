@@ -1,6 +1,6 @@
 """A project and the app: wiring only. What happens is in the components."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
@@ -15,7 +15,7 @@ from tenfold.automation.replay import Day, replay
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.core.times import FOREVER, iso, to_us
-from tenfold.features.view import FeatureView
+from tenfold.features.view import FeatureView, with_upstream
 from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
@@ -70,7 +70,7 @@ class Project:
         sources: dict[str, Events] = {}
         views: dict[str, FeatureView] = {}
         for model in (release.model for release in self.releases):
-            read = list(_with_upstream(model.views))
+            read = list(with_upstream(model.views))
             for view in read:
                 _add("feature view", views, view.name, view)
             roots = (model.spine.root, model.label.source.root, *(view.source.root for view in read))
@@ -124,13 +124,6 @@ class Project:
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""
         return App(self, platform or Platform())
-
-
-def _with_upstream(views: Iterable[FeatureView]) -> Iterator[FeatureView]:
-    """Yield the views that the sources of some views read, and then those, each before what reads it."""
-    for view in views:
-        yield from _with_upstream(view.source.upstream)
-        yield view
 
 
 def _add(kind: str, known: dict[str, Any], name: str, item: Any) -> None:

@@ -1,6 +1,6 @@
 """Entities and feature views: what the user declares, compiled once into what the kernel computes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -221,6 +221,13 @@ class FeatureView:
 
     def _where(self, name: str) -> str:
         return f'feature "{self.name}.{name}"'
+
+
+def with_upstream(views: Iterable[FeatureView]) -> Iterator[FeatureView]:
+    """Yield the views that the sources of some views read, and then those, each before what reads it."""
+    for view in views:
+        yield from with_upstream(view.source.upstream)
+        yield view
 
 
 class _Compiler:
