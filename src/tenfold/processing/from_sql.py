@@ -118,6 +118,8 @@ class _Reader:
 
     def _negative(self, node: Any) -> Any:
         value = self._value(node.this)
+        if isinstance(value, str):
+            raise self._refused(node, "is no number")
         return -value
 
     def _binary(self, fn: str, node: Any) -> Expr:
@@ -221,7 +223,7 @@ class _Reader:
         if written in _AMBIGUOUS:
             raise self._refused(node, _AMBIGUOUS[written])
         if written in _SPECIAL:
-            return _SPECIAL[written](self, node)
+            return self._special(written, node)
         name = _NAMES.get(written, written)
         if name in AGGREGATES:
             raise self._refused(
@@ -232,24 +234,35 @@ class _Reader:
             raise self._refused(node, f"has an unknown function.{suggest(written, [*FUNCTIONS, *_NAMES])}")
         return self._of(node, name, [self._value(item) for item in node.expressions])
 
+    def _special(self, written: str, node: Any) -> Expr:
+        try:
+            return _SPECIAL[written](self, node)
+        except (IndexError, ValueError) as error:
+            if isinstance(error, DefinitionError):
+                raise
+            raise self._refused(
+                node, f"has {len(node.expressions)} inputs, which it does not take"
+            ) from error
+
     def _of(self, node: Any, name: str, values: Sequence[Any]) -> Expr:
         if not values:
             raise self._refused(node, "has no input")
         first = values[0] if isinstance(values[0], Expr) else lit(values[0])
+        wrong = self._refused(node, f"has {len(values)} inputs, which {name} does not take")
+        if name in _OPERATORS and FUNCTIONS[name].kinds(len(values)) is None:
+            raise wrong
         if name in _OPERATORS:
             return Expr(name, (first, *map(lit, values[1:])))
-        method = getattr(
-            first, {"when": "then"}.get(name, name.removeprefix("to_") if name in _TO else name), None
-        )
         if name == "is_in":
             return first.is_in(list(values[1:]))
         if name in _TO:
             return first.cast(name.removeprefix("to_"))
-        assert method is not None  # noqa: S101 - every other function of the list is a method
+        method = getattr(first, "then" if name == "when" else name)
         try:
-            return method(*values[1:])
+            made: Expr = method(*values[1:])
         except TypeError as error:
-            raise self._refused(node, f"has {len(values)} inputs, which {name} does not take") from error
+            raise wrong from error
+        return made
 
     def _whole(self, node: Any, item: Any) -> int:
         value = self._value(item)
