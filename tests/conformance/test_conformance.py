@@ -155,6 +155,7 @@ def spark_rows():
     session.stop()
 
 
+@pytest.mark.filterwarnings("default")  # the client of Spark leaves sockets open
 @pytest.mark.parametrize("fn", [fn for fn in FUNCTION_NAMES if fn not in DIALECTS["spark"].refused])
 def test_spark_computes_the_same_bits(fn, spark_rows):
     exprs = CASES[fn]
@@ -170,6 +171,7 @@ def test_spark_computes_the_same_bits(fn, spark_rows):
         assert difference(expr, got, vectorised(expr)) is None, text
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("zone", ZONES)
 def test_spark_has_the_same_rules_of_the_zones_used_here(zone, spark_rows):
     assert [tuple(row) for row in spark_rows.sql(zone_check(zone, "spark")).collect()] == [(0,)]
@@ -186,3 +188,13 @@ def test_what_a_dialect_cannot_do_is_refused_by_name(dialect):
 def test_constants_alone_are_expressions_too():
     assert evaluate(lit("x"), {}, 2).plain() == ["x", "x"]
     assert compile_row({"x": lit(1.5) + 1}, {})({}) == (2.5,)
+
+
+def test_an_expression_reads_the_ones_before_it():
+    x = col("x")
+    exprs = {"double": x * 2, "x": x + 1, "again": x + 1, "sum": x + col("double")}
+    row = compile_row(exprs, {"x": "int"})
+    frame = {"x": column("int", [5])}
+    for name, expr in exprs.items():
+        frame[name] = evaluate(expr, frame, 1)
+    assert row({"x": 5}) == tuple(frame[name].plain()[0] for name in exprs) == (10, 6, 7, 16)

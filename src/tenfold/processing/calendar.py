@@ -68,7 +68,10 @@ def truncate_one(moment: int, unit: str, zone: str) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def _began(unit: str, zone: str, day: int) -> int:
-    return int(_instant(_first_day(unit, np.array([day])) * DAY, zone)[0])
+    local = int(_first_day(unit, np.array([day]))[0]) * DAY
+    early, late = local - offset(zone, local - DAY), local - offset(zone, local + DAY)
+    met, met_late = early + offset(zone, early) == local, late + offset(zone, late) == local
+    return early if met or not met_late else late
 
 
 def _first_day(unit: str, days: np.ndarray) -> np.ndarray:

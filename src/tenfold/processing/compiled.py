@@ -56,6 +56,7 @@ class _Writer:
         self.lines: list[str] = []
         self.space: dict[str, Any] = dict(_SPACE)
         self._types = dict(types)
+        self._count = 0
         self._made: dict[str, str] = {}  # the variable that holds a part, by its text
         self._sure: set[str] = set()  # variables and constants that are never null
 
@@ -63,6 +64,8 @@ class _Writer:
         """Write what computes an expression; return the name of the variable that holds it."""
         kind = infer(expr, self._types, f'"{name}"')
         found = self._node(expr)
+        if name in self._types:  # what was made of the column of that name is not what it is made of now
+            self._made = {key: value for key, value in self._made.items() if key.startswith(_COLUMN)}
         self._types[name], self._made[_column(name)] = kind, found
         return found
 
@@ -80,13 +83,17 @@ class _Writer:
             self._made[key] = self._load(expr.args[0]) if expr.fn == "col" else self._compute(expr)
         return self._made[key]
 
+    def _variable(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
     def _literal(self, value: object) -> str:
         text = f"({value!r})"
         self._sure.add(text)
         return text
 
     def _load(self, name: str) -> str:
-        variable = f"v{len(self._made)}"
+        variable = self._variable()
         self.lines.append(f"{variable} = r[{name!r}]")
         return variable
 
@@ -96,8 +103,7 @@ class _Writer:
         if expr.fn == "age":
             names.append(self._node(Expr("col", (AS_OF,))))
         result = infer(expr, self._types, "")
-        out = f"v{len(self._made)}"
-        self._made[f"\0{out}"] = out  # keeps the number taken
+        out = self._variable()
         part = _Part(expr, out, result, names, kinds, self)
         if expr.fn in _NULLS:
             self.lines += part.choose()
@@ -117,8 +123,11 @@ class _Writer:
             self._sure |= {part.out} if sure else set()
 
 
+_COLUMN = "\0column "
+
+
 def _column(name: str) -> str:
-    return f"\0column {name}"
+    return _COLUMN + name
 
 
 class _Part:
