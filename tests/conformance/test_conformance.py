@@ -10,7 +10,7 @@ from tenfold.core.expr import lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.infer import infer
 from tenfold.core.times import to_us
-from tenfold.processing.compiled import compile_row
+from tenfold.processing.compiled import compile_columns, compile_row
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
@@ -74,6 +74,18 @@ def test_a_result_has_the_declared_type(fn):
         assert evaluate(expr, FRAME, len(ROWS)).type == kind
         types = {type(value) for value in vectorised(expr) if value is not None}
         assert types <= {{"int": int, "float": float, "bool": bool, "str": str, "time": int}[kind]}
+
+
+@pytest.mark.parametrize("fn", FUNCTION_NAMES)
+def test_a_frame_of_one_row_compiled(fn):
+    exprs = {str(place): expr for place, expr in enumerate(CASES[fn])}
+    one = compile_columns(exprs, TYPES)
+    for place in range(0, len(ROWS), 97):
+        frame = {name: item.take(slice(place, place + 1)) for name, item in FRAME.items()}
+        for name, got in one(frame).items():
+            wanted = evaluate(exprs[name], frame, 1)
+            assert (got.type, got.values.dtype) == (wanted.type, wanted.values.dtype)
+            assert shown([got.values[0], got.valid[0]]) == shown([wanted.values[0], wanted.valid[0]])
 
 
 # DuckDB -----------------------------------------------------------------------------------------------
@@ -195,6 +207,13 @@ def test_an_expression_reads_the_ones_before_it():
     exprs = {"double": x * 2, "x": x + 1, "again": x + 1, "sum": x + col("double")}
     row = compile_row(exprs, {"x": "int"})
     frame = {"x": column("int", [5])}
+    columns = compile_columns(exprs, {"x": "int"})(frame)
+    assert {name: item.plain() for name, item in columns.items()} == {
+        "double": [10],
+        "x": [6],
+        "again": [7],
+        "sum": [16],
+    }
     for name, expr in exprs.items():
         frame[name] = evaluate(expr, frame, 1)
     assert row({"x": 5}) == tuple(frame[name].plain()[0] for name in exprs) == (10, 6, 7, 16)

@@ -1,13 +1,15 @@
 """From features to what an estimator takes: one float64 row per prediction, the same offline and online."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from tenfold.core.expr import AS_OF
+from tenfold.processing.compiled import compile_columns
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column, Frame, types_of
 from tenfold.training.model import Model
 
 Categories = Mapping[str, Sequence[str]]
@@ -31,9 +33,21 @@ def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.nda
     for view in model.stored:
         for name, item in stored[view.name].items():
             frame[f"{view.name}.{name}"] = item
-    for name, expr in model.computed.items():
-        frame[name] = evaluate(expr, frame, rows)
+    if rows == 1:
+        frame.update(_compiled(model)(frame))
+    else:
+        for name, expr in model.computed.items():
+            frame[name] = evaluate(expr, frame, rows)
     return {name: frame[name] for name in model.columns}
+
+
+@lru_cache(maxsize=64)
+def _compiled(model: Model) -> Callable[[Frame], dict[str, Column]]:
+    """Return the computed features of a request; a model is compiled once."""
+    types = types_of(model.spine.fields) | {AS_OF: "time"}
+    for view in model.stored:
+        types |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
+    return compile_columns(model.computed, types)
 
 
 def keys_of(model: Model, spine: Frame) -> Frame:
