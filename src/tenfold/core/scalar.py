@@ -56,9 +56,10 @@ class Scalar(Texts, Dates):
         return self._call("trunc")
 
     def round(self, digits: int = 0) -> Self:
-        """Return the value rounded to so many decimals (0 to 15), a tie to the even neighbour, as Python, numpy and polars.
+        """Return the value rounded to so many decimals (0 to 15), a tie to the even neighbour.
 
-        That is rint(x * 10^digits) / 10^digits in floats, and x itself from 2^52 / 10^digits on; zero is never negative.
+        That is rint(x * 10^digits) / 10^digits, as numpy and polars compute it, and x itself where it has no more
+        decimals to lose; a zero is never negative.
         """
         if type(digits) is not int or not 0 <= digits <= MOST_DIGITS:
             raise DefinitionError(f"round({digits!r}): write how many decimals, 0 to {MOST_DIGITS}.")
