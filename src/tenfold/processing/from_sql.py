@@ -8,6 +8,7 @@ from tenfold.core.errors import DefinitionError, MissingExtra, suggest
 from tenfold.core.expr import Expr, col, lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.windows import AGGREGATES
+from tenfold.processing.sql_names import AMBIGUOUS, BINARY, CASTS, NAMES, OPERATORS, PARTS, TO, UNITS
 
 
 def sql(text: str, **named: object) -> Expr:
@@ -92,8 +93,8 @@ class _Reader:
         kind = type(node).__name__
         if kind in _PLAIN:
             return _PLAIN[kind](self, node)
-        if kind in _BINARY:
-            return self._binary(_BINARY[kind], node)
+        if kind in BINARY:
+            return self._binary(BINARY[kind], node)
         if kind in _READ:
             return _READ[kind](self, node)
         raise self._refused(node, "is nothing a row-by-row expression is made of")
@@ -129,10 +130,10 @@ class _Reader:
 
     def _shifted(self, node: Any, sign: str) -> Expr:
         unit = str(node.expression.unit or "").lower().rstrip("s")
-        if unit not in _UNITS:
-            units = ", ".join(_UNITS)
+        if unit not in UNITS:
+            units = ", ".join(UNITS)
             raise self._refused(node.expression, f"is no fixed time. Intervals are whole numbers of {units}.")
-        return self.read(node.this).offset_by(f"{sign}{node.expression.this.name}{_UNITS[unit]}")
+        return self.read(node.this).offset_by(f"{sign}{node.expression.this.name}{UNITS[unit]}")
 
     def _is(self, node: Any) -> Expr:
         what = type(node.expression).__name__
@@ -199,7 +200,7 @@ class _Reader:
 
     def _cast(self, node: Any) -> Expr:
         wanted = node.args["to"].this.name
-        found = next((kind for kind, names in _CASTS.items() if wanted in names), None)
+        found = next((kind for kind, names in CASTS.items() if wanted in names), None)
         if found is None or node.args["to"].expressions:
             raise self._refused(node, "casts to none of BIGINT, DOUBLE, BOOLEAN and VARCHAR")
         return self.read(node.this).cast(found)
@@ -208,7 +209,7 @@ class _Reader:
         return self._date_part(node, node.this.name.lower(), node.expression)
 
     def _date_part(self, node: Any, part: str, moment: Any) -> Expr:
-        name = _PARTS.get(part, part)
+        name = PARTS.get(part, part)
         zone: tuple[str, ...] = ()
         if type(moment).__name__ == "AtTimeZone":
             zone, moment = (moment.args["zone"].name,), moment.this
@@ -220,18 +221,18 @@ class _Reader:
 
     def _call(self, node: Any) -> Expr:
         written = str(node.this).lower()
-        if written in _AMBIGUOUS:
-            raise self._refused(node, _AMBIGUOUS[written])
+        if written in AMBIGUOUS:
+            raise self._refused(node, AMBIGUOUS[written])
         if written in _SPECIAL:
             return self._special(written, node)
-        name = _NAMES.get(written, written)
+        name = NAMES.get(written, written)
         if name in AGGREGATES:
             raise self._refused(
                 node,
                 f"aggregates. Pass it by name: sql(\"... total ...\", total=col(...).{name}(window='7d')).",
             )
         if name not in FUNCTIONS:
-            raise self._refused(node, f"has an unknown function.{suggest(written, [*FUNCTIONS, *_NAMES])}")
+            raise self._refused(node, f"has an unknown function.{suggest(written, [*FUNCTIONS, *NAMES])}")
         return self._of(node, name, [self._value(item) for item in node.expressions])
 
     def _special(self, written: str, node: Any) -> Expr:
@@ -249,13 +250,13 @@ class _Reader:
             raise self._refused(node, "has no input")
         first = values[0] if isinstance(values[0], Expr) else lit(values[0])
         wrong = self._refused(node, f"has {len(values)} inputs, which {name} does not take")
-        if name in _OPERATORS and FUNCTIONS[name].kinds(len(values)) is None:
+        if name in OPERATORS and FUNCTIONS[name].kinds(len(values)) is None:
             raise wrong
-        if name in _OPERATORS:
+        if name in OPERATORS:
             return Expr(name, (first, *map(lit, values[1:])))
         if name == "is_in":
             return first.is_in(list(values[1:]))
-        if name in _TO:
+        if name in TO:
             return first.cast(name.removeprefix("to_"))
         method = getattr(first, "then" if name == "when" else name)
         try:
@@ -316,46 +317,6 @@ _PLAIN: Mapping[str, Callable[[_Reader, Any], Any]] = {
     "Neg": _Reader._negative,
     "Paren": lambda reader, node: reader._value(node.this),
 }
-_BINARY = {
-    "Add": "add",
-    "Sub": "sub",
-    "Mul": "mul",
-    "Div": "div",
-    "IntDiv": "floordiv",
-    "Mod": "mod",
-    "Pow": "pow",
-    "EQ": "eq",
-    "NEQ": "ne",
-    "LT": "lt",
-    "LTE": "le",
-    "GT": "gt",
-    "GTE": "ge",
-    "And": "and",
-    "Or": "or",
-    "DPipe": "concat",
-}
-_OPERATORS = (
-    "mod",
-    "pow",
-    "neg",
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "floordiv",
-    "not",
-    "and",
-    "or",
-    *["eq", "ne", "lt", "le", "gt", "ge"],
-)
-_TO = ("to_int", "to_float", "to_bool", "to_str")
-_AMBIGUOUS = {
-    "log": "means another thing in every engine. Write ln, log2 or log10.",
-    "dayofweek": "counts from another day in every engine. Write weekday(t), Monday = 0.",
-    **dict.fromkeys(
-        ("date_diff", "datediff"), "counts boundaries in some engines. Write since(later, earlier, 'h')."
-    ),
-}
 _SPECIAL: Mapping[str, Callable[[_Reader, Any], Expr]] = {
     "substring": _Reader._substring,
     "substr": _Reader._substring,
@@ -364,37 +325,4 @@ _SPECIAL: Mapping[str, Callable[[_Reader, Any], Expr]] = {
     "date_part": _Reader._part_call,
     "datepart": _Reader._part_call,
     "date_trunc": _Reader._truncated,
-}
-_NAMES = {
-    "power": "pow",
-    "ceiling": "ceil",
-    "truncate": "trunc",
-    "sgn": "sign",
-    "ifnull": "fill_null",
-    "nvl": "fill_null",
-    "nullif": "null_if",
-    "isnull": "is_null",
-    "isnotnull": "is_not_null",
-    "len": "length",
-    "char_length": "length",
-    "character_length": "length",
-    "lcase": "lower",
-    "ucase": "upper",
-    "startswith": "starts_with",
-    "prefix": "starts_with",
-    "endswith": "ends_with",
-    "suffix": "ends_with",
-    "trim": "strip",
-    "dayofmonth": "day",
-    "dayofyear": "day_of_year",
-    "weekofyear": "week",
-    "iff": "when",
-}
-_PARTS = {"doy": "day_of_year", "dayofyear": "day_of_year", "isodow": "weekday", "dayofmonth": "day"}
-_UNITS = {"millisecond": "ms", "second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w"}
-_CASTS = {
-    "int": ("TINYINT", "SMALLINT", "INT", "BIGINT"),
-    "float": ("FLOAT", "DOUBLE"),
-    "bool": ("BOOLEAN",),
-    "str": ("TEXT", "VARCHAR"),
 }
