@@ -118,8 +118,9 @@ class History:
         root, rows = view.source.root, self._lake.position(view.source.root.name, SINK)
         with spilled(self._lake, self.version(root), view, keys, rows=rows) as parts:
             for known, mine in parts:
-                queries = [gather(item, mine) for item in keys], at[mine], mine
-                answer(view, by_key(view, known), queries, compute, out)
+                if len(mine) or not out.columns:  # one part at least says which columns there are
+                    queries = [gather(item, mine) for item in keys], at[mine], mine
+                    answer(view, by_key(view, known()), queries, compute, out)
         return out.columns
 
     def divides(self, source: Events) -> bool:

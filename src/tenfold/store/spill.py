@@ -1,7 +1,8 @@
 """Larger than memory: a table divided by the keys of a view in a temporary folder, and read part by part."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -31,14 +32,14 @@ MOST_PARTS = 256
 MARKS = (KNOWN, OFFSET)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
-Parts = Iterator[tuple[Past, np.ndarray]]
+Parts = Iterator[tuple[Callable[[], Past], np.ndarray]]
 
 
 @contextmanager
 def spilled(
     lake: Lake, version: int, view: FeatureView, keys: Sequence[Column], *, rows: int
 ) -> Iterator[Parts]:
-    """Give the records of a view part by part, each with the queries, as positions, that ask for keys of the part.
+    """Give what loads the records of a view part by part, with the queries, as positions, for keys of the part.
 
     A key is in one part whole. The folder is gone afterwards.
 
@@ -55,7 +56,7 @@ def spilled(
         table = _Divided(Path(folder), view, count)
         table.write(lake, version, rows)
         yield (
-            (table.past(part), asked.order[asked.first[part] : asked.first[part + 1]])
+            (partial(table.past, part), asked.order[asked.first[part] : asked.first[part + 1]])
             for part in range(count)
         )
 

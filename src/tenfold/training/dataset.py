@@ -46,24 +46,34 @@ class Dataset:
 
     def __init__(self, model: Model, history: History, rows: Any = None) -> None:
         self.model, self.history = model, history
-        root = model.spine.root
-        known = history.past(root) if rows is None else _asked(root, rows)
-        at = known.event - model.lead_us
-        _, keep = apply(model.spine, known.frame, len(at))
-        member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
-        late = np.zeros(0, dtype=np.int64)
-        if rows is not None:
-            asked = member
-        elif model.lead is None:
-            asked = member & _first_versions(known.ids, known.frame[OFFSET].values)
-        else:
-            in_time = known.frame[KNOWN].values < at
-            asked = member & in_time & (known.until >= at)
-            late = np.flatnonzero(member & ~in_time)
-        picked = np.flatnonzero(asked)
-        self._too_late = at[late[~np.isin(known.ids[late], known.ids[picked])]] if len(late) else at[late]
-        self.spine: Frame = {name: item.take(picked) for name, item in known.frame.items()}
-        self.at, self.ids = at[picked], known.ids[picked]
+        self._given = None if rows is None else _asked(model.spine.root, rows)
+        history.version(model.spine.root)  # fixed from here on, whenever it is read
+
+    @cached_property
+    def _rows(self) -> "_Rows":
+        if self._given is not None:
+            return _picked(self.model, self._given, np.ones(len(self._given.event), dtype=np.bool_))
+        known = self.history.past(self.model.spine.root)
+        if self.model.lead is None:
+            return _picked(self.model, known, _first_versions(known.ids, known.frame[OFFSET].values))
+        at = known.event - self.model.lead_us
+        in_time = known.frame[KNOWN].values < at
+        return _picked(self.model, known, in_time & (known.until >= at), ~in_time)
+
+    @property
+    def spine(self) -> Frame:
+        """The fields of the spine's root, a row for each prediction."""
+        return self._rows.spine
+
+    @property
+    def at(self) -> np.ndarray:
+        """When each row is predicted: int64 microseconds UTC."""
+        return self._rows.at
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The identity of each row as bytes."""
+        return self._rows.ids
 
     def of(self, rows: Any) -> "Dataset":
         """Return the features and labels of other rows than those in the lake: a table of the spine's fields.
@@ -112,15 +122,13 @@ class Dataset:
             When no row is left, with the counts of what was dropped and why.
         """
         first, behind = -FOREVER if start is None else start, now if end is None else end
-        period = (self.at >= first) & (self.at < behind)
+        period, late = (self.at >= first) & (self.at < behind), self._rows.too_late
         mature = self.at + self.model.label.takes_us < now
         found = self.outcomes(now)
         labelled = ~np.isnan(found.values)
         rows = period & mature & labelled
         dropped = {
-            "not known at prediction time": int(
-                ((self._too_late >= first) & (self._too_late < behind)).sum()
-            ),
+            "not known at prediction time": int(((late >= first) & (late < behind)).sum()),
             "label not mature": int((period & ~mature).sum()),
             "no label event": int((period & mature & ~labelled).sum()),
         }
@@ -140,6 +148,33 @@ class Dataset:
             views,
             lambda: self.ages(np.flatnonzero(rows)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a spine that are predicted, and when those would have been that were known too late."""
+
+    spine: Frame
+    at: np.ndarray
+    ids: np.ndarray
+    too_late: np.ndarray
+
+
+def _picked(model: Model, known: Past, asked: np.ndarray, late: np.ndarray | None = None) -> _Rows:
+    """Return the rows that are asked for, of those that are records of the spine."""
+    at = known.event - model.lead_us
+    _, keep = apply(model.spine, known.frame, len(at))
+    member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
+    picked = np.flatnonzero(member & asked)
+    missed = np.zeros(0, dtype=np.int64) if late is None else np.flatnonzero(member & late)
+    if len(missed):
+        missed = missed[~np.isin(known.ids[missed], known.ids[picked])]
+    return _Rows(
+        {name: item.take(picked) for name, item in known.frame.items()},
+        at[picked],
+        known.ids[picked],
+        at[missed],
+    )
 
 
 def _asked(source: Events, data: Any) -> Past:
