@@ -97,6 +97,7 @@ def test_the_total_order_is_by_group_event_id_and_known(rows):
         np.array(group, dtype=np.int64),
         lambda chosen: (ids[chosen], since[chosen], chosen),
     )
+    order = np.arange(len(rows)) if order is None else order
     assert order.tolist() == sorted(
         range(len(rows)), key=lambda row: (group[row], event[row], names[row].encode(), known[row])
     )

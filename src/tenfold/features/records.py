@@ -199,42 +199,49 @@ Named = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 def in_order(rows: Rows, group: np.ndarray | None = None) -> np.ndarray:
     """Return the positions that sort rows by (group, event, id, known)."""
-    return total_order(
+    order = total_order(
         rows.event, group, lambda chosen: (rows.ids[chosen], rows.known[chosen], rows.offset[chosen])
     )
+    return np.arange(len(rows.event)) if order is None else order
 
 
-def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np.ndarray:
-    """Return the positions that sort rows by (group, event, id, known, offset)."""
+def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np.ndarray | None:
+    """Return the positions that sort rows by (group, event, id, known, offset); None when they are sorted."""
     order = by_time(event, group)
-    tied = event[order][1:] == event[order][:-1]
+    times = event if order is None else event[order]
+    tied = times[1:] == times[:-1]
     if group is not None:
-        tied &= group[order][1:] == group[order][:-1]
-    if tied.any():
-        _sort_ties(order, tied, named)
-    return order
+        of = group if order is None else group[order]
+        tied &= of[1:] == of[:-1]
+    return _sorted_ties(order, tied, named) if tied.any() else order
 
 
-def by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray:
-    """Return the positions that sort by (group, event), otherwise in the order given; mostly they are sorted."""
+def by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray | None:
+    """Return the positions that sort by (group, event), otherwise in the order given; None when they are sorted."""
     back = event[1:] < event[:-1]
     if group is not None:
-        back = (back & (group[1:] == group[:-1])) | (group[1:] < group[:-1])
+        back &= group[1:] == group[:-1]
+        back |= group[1:] < group[:-1]
     if not back.any():
-        return np.arange(len(event))
+        return None
     return np.lexsort((event,) if group is None else (event, group))
 
 
-def _sort_ties(order: np.ndarray, tied: np.ndarray, named: Named) -> None:
-    """Sort the rows of each run of equal (group, event) by (id, known) in place."""
-    run = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
+def _sorted_ties(order: np.ndarray | None, tied: np.ndarray, named: Named) -> np.ndarray | None:
+    """Return an order with the rows of each run of equal (group, event) sorted by (id, known)."""
+    run = np.zeros(len(tied) + 1, dtype=np.bool_)
+    run[1:] |= tied
+    run[:-1] |= tied
     places = np.flatnonzero(run)
     number = np.cumsum(np.concatenate([[True], ~tied]))[places]
-    chosen = order[places]
+    chosen = places if order is None else order[places]
     ids, known, offset = named(chosen)
     keys = (offset, known, *_words(ids), number)
-    if not _ascends(keys):
-        order[places] = chosen[np.lexsort(keys)]
+    if _ascends(keys):
+        return order
+    order = np.arange(len(run)) if order is None else order
+    order[places] = chosen[np.lexsort(keys)]
+    return order
 
 
 def _ascends(keys: Sequence[np.ndarray]) -> bool:

@@ -126,7 +126,9 @@ def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
     array = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    valid = np.asarray(array.is_valid())
+    valid = np.ones(len(array), dtype=np.bool_)
+    if array.null_count:
+        valid = array.is_valid().to_numpy(zero_copy_only=False)
     if type_ == "str":
         return _texts(array, valid)
     if type_ == "time":

@@ -53,7 +53,7 @@ class Past:
     def sorted(self) -> "Past":
         """Return the records in the total order."""
         order = total_order(self.event, None, self.named)
-        if (order[1:] > order[:-1]).all():
+        if order is None:
             return self
         frame = {name: gather(item, order) for name, item in self.frame.items()}
         return Past(self.source, frame, None if self.ended is None else self.ended[order])
@@ -189,7 +189,8 @@ def answer(
         mine = active[slice(*edges)]
         who, of = members(asked, mine)
         sooner = by_time(at[who], of)
-        who, of = who[sooner], of[sooner]
+        if sooner is not None:
+            who, of = who[sooner], of[sooner]
         rows, records = _records(view, have, names, mine)
         piece = Piece(have.past, rows, records, place[who], of, at[who])
         out.put(piece.asked, compute(piece))
@@ -208,10 +209,11 @@ def _records(
     rows, group = members(have.groups, keys)
     event = known.event[rows]
     order = total_order(event, group, lambda chosen: known.named(rows[chosen]))
-    rows = rows[order]
+    if order is not None:
+        rows, group, event = rows[order], group[order], event[order]
     until = np.full(len(rows), FOREVER) if known.ended is None else known.ended[rows]
     _, inputs = inputs_of(view, taken(known.frame, names, rows), len(rows))
-    return rows, Records(group[order], event[order], known.frame[KNOWN].values[rows], until, inputs)
+    return rows, Records(group, event, known.frame[KNOWN].values[rows], until, inputs)
 
 
 def _edges(load: np.ndarray) -> list[tuple[int, int]]:
