@@ -14,7 +14,7 @@ from tenfold.core.times import DAY, FOREVER
 from tenfold.features import decay, kernel, limbs, listed, parts, picks, ranges, records, sums, windowed
 from tenfold.processing import derive
 from tenfold.processing.frame import Column
-from tenfold.store import offline
+from tenfold.store import offline, pieces
 from tests.prove import drivers, generate
 from tests.prove.checks import SMALL
 from tests.prove.choose import Seeded
@@ -150,7 +150,7 @@ GIVEN = {
 
 
 def ties_by_arrival(patch):
-    patch.setattr(records, "_sort_ties", lambda order, tied, named: None)
+    patch.setattr(records, "_sorted_ties", lambda order, tied, named: order)
 
 
 def ties_backwards(patch):
@@ -160,7 +160,7 @@ def ties_backwards(patch):
 
 def newest_by_arrival(patch):
     truth = records.ended
-    patch.setattr(offline, "ended", lambda ids, known, offset: truth(ids, offset, offset))
+    patch.setattr(pieces, "ended", lambda ids, known, offset: truth(ids, offset, offset))
 
 
 def deletes_ignored(patch):
@@ -299,8 +299,8 @@ def extremes_off_by_one(patch):
 
 
 def keys_of_one_part(patch):
-    truth = offline.Keys
-    patch.setattr(offline, "Keys", lambda columns: OnePart(truth, columns))
+    truth = pieces.Keys
+    patch.setattr(pieces, "Keys", lambda columns: OnePart(truth, columns))
 
 
 class OnePart:

@@ -1,5 +1,6 @@
 """Pieces of whole keys: they fit the cache, bound memory, and are computed side by side."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tenfold.sources.declare import Events
 from tenfold.store.groups import Groups, Keys, groups, repeated
 
 ROWS_PER_CHUNK = 100_000
-WORKERS = 2
+WORKERS = min(os.cpu_count() or 1, 8)
 
 
 @dataclass(frozen=True)
