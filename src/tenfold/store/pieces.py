@@ -158,10 +158,12 @@ class Answers:
         for name, item in found.items():
             self.columns[name].values[rows] = item.values
             if not item.valid.all():
-                self.columns[name].valid[rows] = item.valid
+                self.columns[name].valid[rows[~item.valid]] = False
 
     def _blank(self, like: Column) -> Column:
         values = np.empty(self._rows, dtype=like.values.dtype)
+        if like.type != "str":
+            values.fill(0)  # memory that is first touched here and there is much slower
         return Column(like.type, values, np.ones(self._rows, dtype=np.bool_))
 
 

@@ -224,7 +224,9 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
             "known", Column("int", rows.known, np.ones(len(rows.known), np.bool_)), rows.inputs[0].member
         )
         # By now all of these events are known, so only the window says which count: those in [t, t + horizon].
-        events = Records(rows.group, rows.event, rows.event, rows.until * 0 + FOREVER, (*rows.inputs, known))
+        events = Records(
+            rows.group, rows.event, rows.event, np.full(len(rows.until), FOREVER), (*rows.inputs, known)
+        )
         *results, since = aggregate(events, piece.group, moments, wanted)
         return {**outputs(label.view, results, moments), "known": since}
 
