@@ -213,7 +213,11 @@ def total_order(event: np.ndarray, group: np.ndarray | None, named: Named) -> np
     if group is not None:
         of = group if order is None else group[order]
         tied &= of[1:] == of[:-1]
-    return _sorted_ties(order, tied, named) if tied.any() else order
+    if tied.any():
+        places = np.arange(len(event)) if order is None else order
+        if sort_ties(places, tied, named):
+            return places
+    return order
 
 
 def by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray | None:
@@ -227,21 +231,18 @@ def by_time(event: np.ndarray, group: np.ndarray | None) -> np.ndarray | None:
     return np.lexsort((event,) if group is None else (event, group))
 
 
-def _sorted_ties(order: np.ndarray | None, tied: np.ndarray, named: Named) -> np.ndarray | None:
-    """Return an order with the rows of each run of equal (group, event) sorted by (id, known)."""
-    run = np.zeros(len(tied) + 1, dtype=np.bool_)
-    run[1:] |= tied
-    run[:-1] |= tied
+def sort_ties(order: np.ndarray, tied: np.ndarray, named: Named) -> bool:
+    """Sort the rows of each run of equal (group, event) by (id, known) in place; return whether that changed anything."""
+    run = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
     places = np.flatnonzero(run)
     number = np.cumsum(np.concatenate([[True], ~tied]))[places]
-    chosen = places if order is None else order[places]
+    chosen = order[places]
     ids, known, offset = named(chosen)
     keys = (offset, known, *_words(ids), number)
     if _ascends(keys):
-        return order
-    order = np.arange(len(run)) if order is None else order
+        return False
     order[places] = chosen[np.lexsort(keys)]
-    return order
+    return True
 
 
 def _ascends(keys: Sequence[np.ndarray]) -> bool:
