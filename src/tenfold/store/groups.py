@@ -11,9 +11,6 @@ from tenfold.processing.frame import Column
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPARE = 4
-"""Whole numbers are their own codes when they span at most this many times as many values as there are rows."""
-
 
 class _Codes(Protocol):
     """Codes of the values of one column: `size` of them, -1 for null; what the column does not hold has none of its codes."""
@@ -26,7 +23,7 @@ class _Codes(Protocol):
 
 
 class _Dense:
-    """Whole numbers close together: the distance from the smallest."""
+    """Whole numbers that span no more values than there are rows: the distance from the smallest."""
 
     def __init__(self, low: int, size: int) -> None:
         self._low, self.size = low, size
@@ -62,7 +59,7 @@ class _Listed:
 def _codes(item: Column) -> _Codes:
     if item.type in ("int", "time") and len(item):
         low, high = int(item.values.min()), int(item.values.max())
-        if high - low < SPARE * len(item):
+        if high - low < len(item):
             return _Dense(low, high - low + 1)
     return _Listed(item)
 
