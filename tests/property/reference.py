@@ -20,6 +20,8 @@ from fractions import Fraction
 from math import exp2, floor, sqrt
 from zoneinfo import ZoneInfo
 
+from datasketches import tdigest_double
+
 from tests.property.reference_row import meaning
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -276,6 +278,19 @@ def lag(values, n):
     return values[-1 - n] if n < len(values) else None
 
 
+def about_unique(values, n):
+    """Return the estimate of a sketch that holds every value, as it does up to 4,096 of them."""
+    return float(len({value for value in values if value is not None}))
+
+
+def about_quantile(values, q):
+    """Return the quantile of a t-digest that is given the values in order."""
+    digest = tdigest_double(200)
+    for value in sorted(float(value) + 0.0 for value in values if value is not None):
+        digest.update(value)
+    return None if digest.is_empty() else digest.get_quantile(q)
+
+
 FUNCTIONS = {
     "sum": some(total),
     "mean": some(mean),
@@ -288,4 +303,6 @@ FUNCTIONS = {
     "lag": lag,
     "n_unique": lambda values, n: len({value for value in values if value is not None}),
     "mode": ranked,
+    "approx_n_unique": about_unique,
+    "approx_quantile": about_quantile,
 }

@@ -28,7 +28,7 @@ def differs(check, world, seed=1):
 
 
 @settings(max_examples=200, deadline=None)
-@given(worlds())
+@given(worlds(fns=checks.ALL))
 def test_offline_is_the_reference(world):
     assert differs("reference", world) == []
 

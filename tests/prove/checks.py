@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from tests.prove import drivers, generate
+from tests.prove import declare, drivers, generate
 from tests.prove.choose import Seeded
 from tests.prove.compare import differences
 from tests.prove.oracle import Frames
 
-SMALL = {"most_keys": 4, "most_rows": 40, "queries": 40}
+ALL = declare.ANY + declare.ORDERED + declare.SKETCHES
+SMALL = {"most_keys": 4, "most_rows": 40, "queries": 40, "fns": ALL}
 LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
 
 

@@ -9,6 +9,7 @@ KEYS = ("card", ("card", "branch"), "branch")
 IDS = ("name", ("name", "place"))
 ORDERED = ("sum", "mean", "min", "max", "var", "std", "decayed_sum")
 ANY = ("count", "first", "last", "lag", "n_unique", "mode")
+SKETCHES = ("approx_n_unique", "approx_quantile")
 KINDS = ("time", "time", "all", "rows", "session", "days")
 SPANS = ("1h", "1m", "3h", "90m", "1d", "7d", "1s", "250ms")
 HALF_LIVES = ("1h", "1m", "1d")
@@ -86,13 +87,16 @@ def aggregate(choose, source, own, fns, kinds):
         over["where"] = choose.of(CONDITIONS)
     if fn == "count":
         return count(**over)
-    value = choose.of(NUMBERS if fn in ORDERED or choose.often(0.5) else OTHERS)
+    numeric = fn in ORDERED or fn == "approx_quantile"
+    value = choose.of(NUMBERS if numeric or choose.often(0.5) else OTHERS)
     if "double" in source.fields and choose.often(0.2):
         value = col("double")
     if fn == "lag":
         return value.lag(choose.of((1, 0, 2, 5)), **over)
     if fn == "mode":
         return value.top_k(3, **over)[choose.of((0, 0, 1, 2))]
+    if fn == "approx_quantile":
+        return value.approx_quantile(choose.of((0.5, 0.0, 0.9, 1.0)), **over)
     if fn == "decayed_sum":
         return value.decayed_sum(half_life=choose.of(HALF_LIVES), **over)
     return getattr(value, fn)(**over)

@@ -56,6 +56,7 @@ class Oracle:
     def __init__(self, world):
         self.world = world
         self.db = duckdb.connect(config={"threads": 1})
+        self.db.execute("set enable_progress_bar = false")
         held, asked = self.held(), self.asked()
         self.db.register("held", held)
         self.db.register("given", asked)
