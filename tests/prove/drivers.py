@@ -123,7 +123,8 @@ class Live:
     def ask(self, key, at, own):
         """Return the features of a key at a moment."""
         row = dict(zip(self.world.view.keys, key, strict=True)) | own
-        return lookup(self.store, [self.world.view], row, at).features[self.world.view.name]
+        asked = (generate.frame([own]),) if self.world.view.plan.includes_self else ()
+        return lookup(self.store, [self.world.view], row, at, *asked).features[self.world.view.name]
 
 
 def play(world, choose):

@@ -31,11 +31,16 @@ def n_unique(values: np.ndarray, _: Any) -> float:
     """Return about how many different values there are: a theta sketch of 4,096 hashes."""
     sketch = _library("theta sketches").update_theta_sketch(12)
     for value in values.tolist():
-        sketch.update(
-            value + 0.0 if isinstance(value, float) else int(value) if isinstance(value, bool) else value
-        )
+        sketch.update(_hashable(value))
     sketch.trim()  # the estimate then depends on the set of values and not on their order
     return float(sketch.get_estimate())
+
+
+def _hashable(value: Any) -> Any:
+    """Return a value as the sketch takes it; it would skip an empty text."""
+    if isinstance(value, str):
+        return f"={value}"
+    return value + 0.0 if isinstance(value, float) else int(value)
 
 
 def quantile(values: np.ndarray, q: float) -> float:
