@@ -63,6 +63,12 @@ def test_states_answer_as_the_history_does_in_any_batching(world, seed):
     assert differs("states", generate.unmoved(world), seed) == []
 
 
+@settings(max_examples=10, deadline=None)
+@given(worlds(), st.integers(0, 99), st.sampled_from(["lake", "divided"]))
+def test_the_lake_answers_alike_from_memory_and_from_disk(world, seed, check):
+    assert differs(check, world, seed) == []
+
+
 @settings(max_examples=20, deadline=None)
 @given(worlds(own=False), st.integers(0, 99))
 def test_sharing_out_keys_changes_nothing(world, seed):

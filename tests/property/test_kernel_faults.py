@@ -20,7 +20,7 @@ from tests.prove.checks import SMALL
 from tests.prove.choose import Seeded
 from tests.prove.compare import differences
 
-SEEDS = range(200, 280)
+SEEDS = range(250, 340)
 
 
 @cache

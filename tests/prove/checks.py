@@ -54,6 +54,16 @@ def states(world, seed):
     return world, drivers.by_offline(world), found
 
 
+def lake(world, seed):
+    """Offline = the tables of the lake."""
+    return world, drivers.by_offline(world), drivers.by_lake(world, Seeded(seed))
+
+
+def divided(world, seed):
+    """Offline = the tables of the lake, divided by keys on disk."""
+    return world, drivers.by_offline(world), drivers.by_lake(world, Seeded(seed), memory=1)
+
+
 def rebalanced(world, seed):
     """Offline = the states of keys that are shared out to three projects."""
     world, found = drivers.rebalanced(world, Seeded(seed))
@@ -68,6 +78,8 @@ CHECKS = {
     "one call each": alone,
     "states": states,
     "rebalanced": rebalanced,
+    "lake": lake,
+    "divided": divided,
 }
 
 
@@ -105,6 +117,7 @@ def worlds(seed):
     elif seed % 10:
         world = generate.world(choose, own=choose.often(0.3), **SMALL)
         yield from [("reference", world), ("any order", world), ("one call each", part(world, 10))]
+        yield ("lake", "divided")[seed % 2], world
         if not world.view.plan.includes_self:
             yield "states", generate.unmoved(world)
             yield "rebalanced", part(generate.unmoved(world), 10)

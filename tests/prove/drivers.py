@@ -1,6 +1,7 @@
 """The ways to compute the features of a world, each returning one column per feature with a row per question."""
 
 from dataclasses import replace
+from unittest.mock import patch
 from zlib import crc32
 
 import numpy as np
@@ -8,10 +9,11 @@ import numpy as np
 from tenfold.core.clock import VirtualClock
 from tenfold.processing.frame import concat, to_arrow
 from tenfold.processing.ingest import ingest
-from tenfold.sources.memory import MemoryLog
-from tenfold.store.materialize import StateSink
+from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store import spill
+from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
-from tenfold.store.offline import features
+from tenfold.store.offline import History, features
 from tenfold.store.online import lookup
 from tests.property import reference
 from tests.prove import generate
@@ -139,6 +141,17 @@ def play(world, choose):
         answers.append(live.ask(key, at, own))
         asked.append((key, at, own))
     return replace(world, queries=asked), joined(answers)
+
+
+def by_lake(world, choose, **memory):
+    """Return the same from lake tables; with little `memory` they are divided by keys on disk, in small parts."""
+    live, lake = Live(world, choose), MemoryLake()
+    live.until(max((record["arrival"] for record in world.records), default=0))
+    LakeSink(live.log, lake, [world.view.source.root.name]).flush()
+    history = History(lake, **memory)
+    own = generate.frame([own for _, _, own in world.queries])
+    with patch.multiple(spill, ROWS_READ=choose.number(5, 50), ROWS_PER_PART=choose.number(5, 50)):
+        return history.features(world.view, world.keys, moments(world), own)
 
 
 def rebalanced(world, choose):
