@@ -30,8 +30,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 def features(view, records, keys, at, own=None):
     """Return the features of a view for one key at one moment by name; `records` are those of all keys of its root."""
-    mine = of_key(view, counting(records, at), keys)
-    own = None if own is None else derived(view.source, own)
+    mine = of_key(view, counting(records, at), keys, records)
+    own = None if own is None else derived(view.source, own, records)
     return {name: _meaning(expr, mine, at, own) for name, expr in view.features.items()}
 
 
@@ -57,21 +57,28 @@ def counting(records, at):
     return [record for record in newest.values() if not record.get("deleted", False)]
 
 
-def of_key(view, records, keys):
+def of_key(view, seen, keys, records):
     """Return the records of a key, with the columns that a Derived source adds; a null is no key."""
     found = []
-    for record in records:
-        row = derived(view.source, record)
+    for record in seen:
+        row = derived(view.source, record, records)
         if None not in keys and [row[name] for name in view.keys] == list(keys):
             found.append(row)
     return found
 
 
-def derived(source, record):
-    """Return a record with the columns of a Derived source, and in `kept` whether it meets every `where` of it."""
+def derived(source, record, records=()):
+    """Return a record with the columns of a Derived source, and in `kept` whether it meets every `where` of it.
+
+    Features of other views that the source reads are those as of when the record became known.
+    """
     if source.root is source:
         return record | {"kept": True}
-    row = derived(source.source, record)
+    row = derived(source.source, record, records)
+    for view in source.upstream:
+        keys = [row[name] for name in view.keys]
+        found = features(view, records, keys, row["known"])
+        row |= {(view.name, name): value for name, value in found.items()}
     for name, expr in source.added.items():
         row[name] = meaning(expr, row)
     if source.where is not None:

@@ -13,6 +13,8 @@ def meaning(expr, row, at=None, aggregate=None):
         return aggregate(expr)
     if expr.fn == "col":
         return row[expr.args[0]]
+    if expr.fn == "feature":
+        return row[expr.args[0], expr.args[1]]
     if expr.fn == "lit":
         return expr.args[0]
     values = [meaning(arg, row, at, aggregate) for arg in expr.args if isinstance(arg, Expr)]

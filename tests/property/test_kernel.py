@@ -1,11 +1,13 @@
 """Offline = SQL = online in any batching = the reference, to the bit, for any aggregate over any window of any history."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold import Entity, FeatureView, col, count
+from tenfold import Derived, Entity, FeatureView, col, count
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.store.offline import features
@@ -87,6 +89,20 @@ def test_a_seed_of_the_long_proof_finds_nothing():
         cells, failures = checks.prove(seed)
         assert failures == []
         assert cells["reference"] > 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(worlds(most_rows=20), st.data())
+def test_features_of_features_are_those_as_of_when_a_record_became_known(world, data):
+    root = world.view.source.root
+    inner = declare.view(Drawn(data.draw), source=root, name="inner", most=2, own=False)
+    before = Derived("chain", source=root, added={"before": inner["f0"]})
+    value = col("before")
+    exprs = {"last": value.last(), "mode": value.mode(rows=3), "n": value.n_unique(window="1d")}
+    exprs["known"] = count(window="3h", where=~value.is_null())
+    outer = FeatureView("outer", entity=world.view.entity, source=before, features=exprs)
+    world = replace(world, view=outer)
+    assert differences(drivers.by_reference(world), drivers.by_lake(world, Seeded(1)))[0] == []
 
 
 # Days where clocks are set at midnight ----------------------------------------------------------------

@@ -61,9 +61,9 @@ CONDITIONS = (
 )
 
 
-def view(choose, *, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS):
+def view(choose, *, name="view", source=None, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS):
     """Return a random view; with `own`, some of its aggregates include the row that is asked for."""
-    source, entity = events(choose), Entity("key", key=choose.of(KEYS))
+    source, entity = source or events(choose), Entity("key", key=choose.of(KEYS))
     if choose.often(0.4):
         added = {"double": choose.of((number + number, whole * 2, number * whole))}
         where = choose.of(CONDITIONS) if choose.often(0.7) else None
@@ -71,7 +71,7 @@ def view(choose, *, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS):
     features = {
         f"f{place}": aggregate(choose, source, own, fns, kinds) for place in range(choose.number(1, most))
     }
-    return FeatureView("view", entity=entity, source=source, features=features)
+    return FeatureView(name, entity=entity, source=source, features=features)
 
 
 def events(choose):

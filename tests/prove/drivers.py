@@ -88,8 +88,9 @@ def alone(world, way=by_offline):
 class Live:
     """A running project in memory: records arrive in batches, and a worker folds them into states."""
 
-    def __init__(self, world, choose):
+    def __init__(self, world, choose, *, states=True):
         self.world, self.choose, self.done = world, choose, 0
+        self.views = [world.view] if states else []
         self.loaded = len({record["arrival"] for record in world.records}) == 1
         self.clock = VirtualClock(min((record["arrival"] for record in world.records), default=0))
         self.log, self.store = MemoryLog(self.clock), MemoryOnlineStore()
@@ -97,7 +98,7 @@ class Live:
 
     def worker(self):
         """Return a worker that goes on where the last one died."""
-        return StateSink(self.log, self.store, [self.world.view])
+        return StateSink(self.log, self.store, self.views)
 
     def until(self, at):
         """Let everything arrive that does so up to a moment, and fold it."""
@@ -145,7 +146,7 @@ def play(world, choose):
 
 def by_lake(world, choose, **memory):
     """Return the same from lake tables; with little `memory` they are divided by keys on disk, in small parts."""
-    live, lake = Live(world, choose), MemoryLake()
+    live, lake = Live(world, choose, states=False), MemoryLake()
     live.until(max((record["arrival"] for record in world.records), default=0))
     LakeSink(live.log, lake, [world.view.source.root.name]).flush()
     history = History(lake, **memory)
