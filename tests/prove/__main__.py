@@ -27,9 +27,9 @@ SHOWN = 3
 """Failures that are made small and shown; all are counted."""
 
 
-def main():
+def main(arguments=None):
     """Run the proof and return the exit code."""
-    options = _options()
+    options = _options(arguments)
     started = WALL.elapsed()
     by, mismatches, failures, seeds = Counter(), 0, [], 0
     with Progress(WALL) as progress:
@@ -80,7 +80,7 @@ def _show(found):
     table(console(), "cells compared to the bit", ["check", "what is equal", "cells"], rows)
 
 
-def _options():
+def _options(arguments):
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description="Compare features to the bit.")
     parser.add_argument(
         "--cells", type=lambda text: int(float(text)), default=10**8, help="how many cells, at least"
@@ -91,7 +91,7 @@ def _options():
     parser.add_argument(
         "--out", type=Path, default=Path("build/prove.json"), help="where the result is written"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
