@@ -226,7 +226,11 @@ def rounded(number):
 
 
 def var(values):
-    """Return the sample variance from exact sums of the values and of their squares, by one division of floats."""
+    """Return the sample variance from exact sums of the values and of their squares, by one division of floats.
+
+    The kernel has twice the digits of a float for it, not all. Where more than half of them cancel, the last digits may
+    differ; histories like that are not generated, and how much they may differ is a test of its own.
+    """
     if len(values) < 2:
         return None
     count = len(values)

@@ -1,6 +1,7 @@
 """Offline = SQL = online in any batching = the reference, to the bit, for any aggregate over any window of any history."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -163,6 +164,20 @@ def test_an_inexact_sum_is_refused(expr):
 def test_a_variance_keeps_what_a_large_mean_would_eat():
     records = [row(place, START + place, number=1e9 + place % 2) for place in range(1000)]
     assert ask(records, f=col("number").var())["f"] == 1000 / 4 / 999
+
+
+near = st.integers(-4, 4).map(lambda step: 1.7e9 + step * 2.0**-20)  # the mean has 50 bits more than the rest
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(near, min_size=2, max_size=20))
+def test_a_variance_is_computed_with_twice_the_digits(values):
+    records = [row(place, START + place, number=value) for place, value in enumerate(values)]
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact) / len(exact)
+    variance = sum((value - mean) ** 2 for value in exact) / (len(exact) - 1)
+    lost = sum(value**2 for value in exact) / (len(exact) - 1) / 2**97
+    assert abs(Fraction(ask(records, f=col("number").var())["f"]) - variance) <= variance / 2**51 + lost
 
 
 def test_nothing_known_is_null_and_counts_zero():

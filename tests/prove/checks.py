@@ -9,6 +9,8 @@ from tests.prove.oracle import Frames
 
 ALL = declare.ANY + declare.ORDERED + declare.SKETCHES
 SMALL = {"most_keys": 4, "most_rows": 40, "queries": 40, "fns": ALL}
+MANY_KEYS = {"most_keys": 1000, "most_rows": 100}
+HOT_KEYS = {"most_keys": 4, "most_rows": 20_000}
 LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
 
 
@@ -110,9 +112,8 @@ def worlds(seed):
     """Yield the checks of a seed, each with a world; every tenth seed is a large one, every twentieth one in order."""
     choose = Seeded(seed)
     if seed % 20 == 1:
-        world = generate.world(
-            choose, most_keys=1000, most_rows=100, queries=0, fns=Frames.FNS, kinds=Frames.KINDS
-        )
+        size = choose.of((MANY_KEYS, HOT_KEYS))
+        world = generate.world(choose, queries=0, fns=Frames.FNS, kinds=Frames.KINDS, **size)
         yield "window frames", generate.in_order(world)
     elif seed % 10:
         world = generate.world(choose, own=choose.often(0.3), **SMALL)

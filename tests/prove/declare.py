@@ -46,7 +46,7 @@ TYPES = {
     "at": "time",
     "seen": "time",
 }
-NUMBERS = (number, whole, flag, whole * number, whole + flag, number - 0.5, -whole)
+NUMBERS = (number, whole, flag, whole * number, whole + flag, number * 0.5, -whole)
 OTHERS = (word, moment, whole > 1, word == "up")
 CONDITIONS = (
     whole > 0,

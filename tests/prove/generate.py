@@ -25,7 +25,7 @@ ANCHORS = [
     )
 ]
 WORDS = ("up", "down", "", "Übung", "Z")
-NUMBERS = (0.0, -0.0, 0.1, -0.1, 3.25, 0.5, 1e3)
+NUMBERS = (0.0, -0.0, 0.1, -0.1, 3.25, 0.5, 1e3, 2.0**-30, -1e-9, -7e-13, 5e-324)
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,8 @@ def record(draft, name, offset, arrival):
     }
     card, branch = draft["key"]
     return kept | {
-        "name": f"r{name * 7919 % 1_000_003}",
-        "place": name,
+        "name": f"{'rZé支'[name % 4]}{name * 7919 % 1_000_003}",
+        "place": name - 3,
         "card": card,
         "branch": branch,
         "at": draft["event"],
