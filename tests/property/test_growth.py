@@ -204,8 +204,8 @@ def test_a_new_view_holds_no_other_view_back(before, batches, steps):
 class Busy(MemoryLog):
     """A log to which a second record is added right after a read behind the first one."""
 
-    def read(self, topic, after, *, limit=100):
-        found = super().read(topic, after, limit=limit)
+    def read(self, topic, after, **limits):
+        found = super().read(topic, after, **limits)
         if after == 1:
             add(self, plain, 1)
         return found

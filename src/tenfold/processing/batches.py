@@ -30,6 +30,9 @@ _JUDGED = b"judged"
 _STREAM = 0xFF
 """The first byte of an Arrow IPC stream; no MessagePack array begins with it."""
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list).decode
+_OWN = 3
+"""How many values of few rows stand before the cells, which come row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +43,15 @@ class Marks:
     judged: int = 0
 
 
-class _Few(msgspec.Struct, array_like=True, frozen=True):
-    """A few rows: one list of values per column, None for null."""
-
-    history: bool
-    judged: int
-    names: tuple[str, ...]
-    types: tuple[str, ...]
-    values: list[list[Any]]
-
-
-_decode = msgspec.msgpack.Decoder(_Few).decode
-
-
-def encode(frame: Frame, rows: int, marks: Marks) -> bytes:
+def encode(frame: Frame, rows: int, told: Marks) -> bytes:
     """Return the bytes of a batch."""
     if rows <= FEW:
-        types = tuple(item.type for item in frame.values())
-        values = [item.plain() for item in frame.values()]
-        return _encode(_Few(marks.history, marks.judged, tuple(frame), types, values))
-    meta = (HISTORY if marks.history else {}) | ({_JUDGED: b"%d" % marks.judged} if marks.judged else {})
+        cells = [
+            value for row in zip(*(item.plain() for item in frame.values()), strict=True) for value in row
+        ]
+        names = " ".join(f"{name}:{item.type}" for name, item in frame.items())
+        return _encode([told.history, told.judged, names, *cells])
+    meta = (HISTORY if told.history else {}) | ({_JUDGED: b"%d" % told.judged} if told.judged else {})
     return to_bytes(to_arrow(frame).replace_schema_metadata(meta or None))
 
 
@@ -68,8 +60,8 @@ def marks(batch: Batch) -> Marks:
     import pyarrow as pa
 
     if batch.data[0] != _STREAM:
-        few = _decode(batch.data)
-        return Marks(few.history, few.judged)
+        history, judged, *_ = _decode(batch.data)
+        return Marks(history, judged)
     meta = pa.ipc.open_stream(batch.data).schema.metadata or {}
     return Marks(b"history" in meta, int(meta.get(_JUDGED, 0)))
 
@@ -91,7 +83,7 @@ def to_table(batch: Batch) -> "pa.Table":
     and its arrival, if later, for what is live.
     """
     if batch.data[0] != _STREAM:
-        return _typed(_few([batch], [_decode(batch.data)]))
+        return to_arrow(_few([batch], [_decode(batch.data)]))
     import pyarrow as pa
 
     table = pa.ipc.open_stream(batch.data).read_all()
@@ -108,21 +100,26 @@ def to_tables(batches: Sequence[Batch]) -> "pa.Table":
     """Return log batches as one table; a column that some of them lack is null there."""
     import pyarrow as pa
 
-    tables = [to_table(part) if isinstance(part, Batch) else _typed(_few(*part)) for part in _parts(batches)]
+    tables = [table for part in _parts(batches) for table in _tables(*part)]
     return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def _tables(batches: list[Batch], rows: list[list[Any]]) -> list["pa.Table"]:
+    return [to_arrow(_few(batches, rows))] if rows else [to_table(batch) for batch in batches]
 
 
 def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
     """Return log batches of a source as columns, with known times, offsets and arrivals."""
-    frames = [
-        to_frame(source, to_table(part), KNOWN, OFFSET, ARRIVAL)
-        if isinstance(part, Batch)
-        else _as_declared(source, _few(*part))
-        for part in _parts(batches)
-    ]
+    frames = [_frame(source, *part) for part in _parts(batches)]
     if len(frames) == 1:
         return frames[0]
     return {name: concat([frame[name] for frame in frames]) for name in frames[0]}
+
+
+def _frame(source: Events, batches: list[Batch], rows: list[list[Any]]) -> Frame:
+    if rows:
+        return _as_declared(source, _few(batches, rows))
+    return to_frame(source, to_tables(batches), KNOWN, OFFSET, ARRIVAL)
 
 
 def to_frame(source: Events, table: "pa.Table", *marked: str) -> Frame:
@@ -163,35 +160,32 @@ def check_present(source: Events, frame: Frame) -> None:
             )
 
 
-def _parts(batches: Sequence[Batch]) -> Iterator[Batch | tuple[list[Batch], list[_Few]]]:
-    """Yield streams one by one, and runs of batches of few rows with the same columns together."""
-    run: tuple[list[Batch], list[_Few]] = ([], [])
-    for batch in batches:
-        few = None if batch.data[0] == _STREAM else _decode(batch.data)
-        if run[1] and (few is None or few.names != run[1][0].names or few.types != run[1][0].types):
-            yield run
-            run = ([], [])
-        if few is None:
-            yield batch
-        else:
-            run[0].append(batch)
-            run[1].append(few)
-    if run[1]:
-        yield run
+def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[Any]]]]:
+    """Yield runs of batches: of streams, and of few rows with the same columns together with their values."""
+    for streams, run in itertools.groupby(batches, key=lambda batch: batch.data[0] == _STREAM):
+        held = list(run)
+        if streams:
+            yield held, []
+            continue
+        rows = [_decode(batch.data) for batch in held]
+        first = 0
+        for place in range(1, len(held) + 1):
+            if place == len(held) or rows[place][_OWN - 1] != rows[first][_OWN - 1]:
+                yield held[first:place], rows[first:place]
+                first = place
 
 
-def _few(batches: Sequence[Batch], rows: Sequence[_Few]) -> dict[str, Column]:
+def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Column]:
     """Return batches of few rows as columns, with offsets, arrivals and from when each row counts as known."""
-    frame = {
-        name: column(type_, itertools.chain.from_iterable([few.values[place] for few in rows]))
-        for place, (name, type_) in enumerate(zip(rows[0].names, rows[0].types, strict=True))
-    }
+    names = [name.split(":") for name in rows[0][_OWN - 1].split(" ")]
+    cells = list(itertools.chain.from_iterable([values[_OWN:] for values in rows]))
+    frame = {name: column(type_, cells[place :: len(names)]) for place, (name, type_) in enumerate(names)}
     counts = np.array([batch.count for batch in batches])
     arrival = np.repeat(np.array([batch.arrival for batch in batches], dtype=np.int64), counts)
     base = np.repeat(np.array([batch.base for batch in batches], dtype=np.int64), counts)
     within = np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
     if KNOWN in frame:
-        live = np.repeat(np.array([not few.history for few in rows], dtype=np.bool_), counts)
+        live = np.repeat(np.array([not values[0] for values in rows], dtype=np.bool_), counts)
         known = frame[KNOWN]
         moved = np.where(live, np.maximum(known.values, arrival), known.values)
         frame[KNOWN] = Column("int", moved, known.valid)
@@ -212,8 +206,3 @@ def _as_declared(source: Events, frame: Frame) -> Frame:
 def _cast(item: Column, type_: str) -> Column:
     """Return a column as its field is declared now."""
     return item if item.type == type_ else column(type_, item.plain())
-
-
-def _typed(frame: Frame) -> "pa.Table":
-    """Return columns as an Arrow table."""
-    return to_arrow(frame)

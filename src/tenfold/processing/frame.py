@@ -77,6 +77,8 @@ def column(type_: str, values: Iterable[Any]) -> Column:
     [1, None]
     """
     items = list(values)
+    if None not in items:
+        return Column(type_, _array(items, type_), np.ones(len(items), dtype=np.bool_))
     valid = np.array([item is not None for item in items], dtype=np.bool_)
     blank = None if type_ == "str" else 0
     filled = [blank if item is None else item for item in items]

@@ -57,8 +57,8 @@ class Log(Protocol):
         """Store one batch and return it with its offsets and its arrival."""
         ...
 
-    def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
-        """Return up to `limit` batches whose base offset is at least `after`, in order."""
+    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
+        """Return up to `limit` batches, in order, whose base offset is at least `after` and less than `rows` behind it."""
         ...
 
     def find(self, topic: str, key: str) -> Batch | None:

@@ -95,6 +95,9 @@ def log_limits_whole_batches(make: MakeLog) -> None:
     stored = [_append(log, "payments", 10) for _ in range(5)]
     assert log.read("payments", 0, limit=2) == stored[:2]
     assert log.read("payments", stored[1].end, limit=2) == stored[2:4]
+    assert log.read("payments", stored[1].end, rows=stored[2].count + 1) == stored[2:4]
+    assert log.read("payments", stored[1].end, rows=stored[2].count) == stored[2:3]
+    assert log.read("payments", stored[1].end, limit=1, rows=100) == stored[2:3]
 
 
 def log_key_is_stored_once(make: MakeLog) -> None:

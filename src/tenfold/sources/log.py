@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from itertools import starmap
 from pathlib import Path
 
 from tenfold.core.clock import Clock
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS ends (
 """
 COLUMNS = "topic, base, count, arrival, stamp, data"
 FIND = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND key = ?"
-READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? ORDER BY base LIMIT ?"
+READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < ? ORDER BY base LIMIT ?"
 ENDS = 'SELECT topic, "end" FROM ends'
 RESERVE = """
 INSERT INTO ends VALUES (?, ?, ?)
@@ -78,8 +79,8 @@ class SQLiteLog:
             connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data, key))
             return batch
 
-    def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
-        return [_batch(row) for row in self._database.query(READ, topic, after, limit)]
+    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
+        return list(starmap(Batch, self._database.query(READ, topic, after, after + rows, limit)))
 
     def find(self, topic: str, key: str) -> Batch | None:
         rows = self._database.query(FIND, topic, key)

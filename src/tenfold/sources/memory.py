@@ -55,11 +55,12 @@ class MemoryLog:
                 self._keys[topic, key] = batch
             return batch
 
-    def read(self, topic: str, after: int, *, limit: int = 100) -> list[Batch]:
+    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
         with self._lock:
             batches = self._batches.get(topic, [])
             first = bisect_left(batches, after, key=lambda batch: batch.base)
-            return batches[first : first + limit]
+            behind = bisect_left(batches, after + rows, key=lambda batch: batch.base)
+            return batches[first : min(first + limit, behind)]
 
     def find(self, topic: str, key: str) -> Batch | None:
         return self._keys.get((topic, key))

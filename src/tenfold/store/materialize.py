@@ -1,21 +1,23 @@
 """Keeps states and lake tables current from the log: each record counts once however a process dies."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.records import ARRIVAL, OFFSET, Rows, key_codes, pack_key, rows_of
-from tenfold.features.state import advance
+from tenfold.features.records import ARRIVAL, OFFSET, key_codes, rows_of
+from tenfold.features.state import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import OnlineStore
-from tenfold.store.online import group_name, prefix
+from tenfold.store.online import group_name, state_key
 
-BATCHES = 200
+BATCHES, ROWS = 20_000, 100_000
+"""How many batches and records are folded at a time, at most; a batch is not cut."""
+KEYS = 2_000
+"""How many keys' states are in memory as columns at a time."""
 SINK = "log"
 """The name under which the lake remembers how much of a topic it holds."""
 
@@ -33,7 +35,7 @@ class StateSink:
             self._views.setdefault(view.source.root.name, []).append(view)
 
     def advance(self) -> list[Batch]:
-        """Process what is new, at most BATCHES batches a view, and return the batches that all views have by this call."""
+        """Process what is new, about ROWS records a view at most, and return the batches that all views have by this call."""
         offsets = self._store.offsets()
         return [batch for topic in self._views for batch in self._advance(topic, offsets)]
 
@@ -55,7 +57,8 @@ class StateSink:
         front = FOREVER
         for mark in sorted(groups, reverse=True):
             # Not beyond the views in front: who catches up meets them at their mark and goes on with them.
-            batches = [item for item in self._log.read(topic, mark, limit=BATCHES) if item.end <= front]
+            read = self._log.read(topic, mark, limit=BATCHES, rows=ROWS)
+            batches = [item for item in read if item.end <= front]
             done = batches if batches and self._fold(batches, groups[mark], mark) else []
             front = done[-1].end if done else mark
         return done
@@ -65,33 +68,34 @@ class StateSink:
         frame = read_frame(views[0].source.root, batches)
         states: dict[bytes, bytes] = {}
         for view in views:
-            states |= self._states(view, frame)
+            states.update(self._states(view, frame))
         groups = [group_name(view) for view in views]
         return self._store.write(
             states, dict.fromkeys(groups, batches[-1].end), after=dict.fromkeys(groups, mark)
         )
 
-    def _states(self, view: FeatureView, frame: Frame) -> dict[bytes, bytes]:
+    def _states(self, view: FeatureView, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the new states of the keys that a frame has records of."""
         keys, rows = rows_of(view, frame, len(frame[OFFSET]))
         (code,), size = key_codes([keys])
-        order = np.argsort(code, kind="stable")
+        order = np.argsort(code, kind="stable")[np.count_nonzero(code < 0) :]
         edges = np.searchsorted(code[order], np.arange(size + 1))
+        edges = edges[np.concatenate([[True], edges[1:] > edges[:-1]])]
+        firsts = order[edges[:-1]]
+        names = [
+            state_key(view, values)
+            for values in zip(*(item.take(firsts).plain() for item in keys), strict=True)
+        ]
         arrival = frame[ARRIVAL].values
-        groups: dict[bytes, tuple[Rows, int]] = {}
-        for first, behind in itertools.pairwise(edges):
-            if behind > first:
-                mine = order[first:behind]
-                key = pack_key(
-                    [
-                        item.values[mine[0]].item() if item.type != "str" else item.values[mine[0]]
-                        for item in keys
-                    ]
-                )
-                groups[prefix(view) + key] = rows.take(mine), int(arrival[mine].max())
-        before = self._store.read(list(groups))
-        return {
-            key: advance(view, state, *new) for (key, new), state in zip(groups.items(), before, strict=True)
-        }
+        for first in range(0, len(names), KEYS):
+            some = edges[first : first + KEYS + 1]
+            mine = order[some[0] : some[-1]]
+            group = np.repeat(np.arange(len(some) - 1), np.diff(some))
+            newest = np.maximum.reduceat(arrival[mine], some[:-1] - some[0])
+            wanted = names[first : first + KEYS]
+            yield from zip(
+                wanted, fold(view, self._store.read(wanted), group, rows.take(mine), newest), strict=True
+            )
 
 
 class LakeSink:
@@ -108,7 +112,7 @@ class LakeSink:
     def _flush(self, topic: str, end: int) -> int:
         moved = 0
         while (position := self._lake.position(topic, SINK)) < end:
-            batches = self._log.read(topic, position, limit=5 * BATCHES)
+            batches = self._log.read(topic, position, limit=5 * BATCHES, rows=5 * ROWS)
             upto = batches[-1].end
             if self._lake.append(topic, to_tables(batches), writer=SINK, upto=upto, after=position):
                 moved += upto - position
