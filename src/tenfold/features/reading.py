@@ -1,0 +1,380 @@
+"""Features of one key read from its state without arrays: a few look-ups in its bytes per aggregate.
+
+This is the fast way to the same bits. It serves states in which the records visible at t are a range, and aggregates that
+are look-ups in such a range; everything else is unpacked and given to the kernel, which says what the values are.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import neg
+from typing import Any
+
+import numpy as np
+
+from tenfold.core.expr import AS_OF
+from tenfold.core.windows import Window
+from tenfold.features import layout
+from tenfold.features.kernel import Aggregate, aggregate
+from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
+from tenfold.features.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.state import empty, states_of, unpack
+from tenfold.features.view import FeatureView, slot
+from tenfold.processing.evaluate import evaluate
+from tenfold.processing.frame import column
+
+FAST = ("count", "sum", "mean", "min", "max", "first", "last", "lag")
+KINDS = ("all", "time", "rows")
+_MASK = (1 << LOW_BITS) - 1
+_LOW = HIGH * LOW
+FEW = 64
+"""Up to this many values are compared one by one."""
+
+Read = Callable[["Words", int, int], Any]
+"""A look-up in the records [lo, hi) of a state."""
+
+
+@dataclass(slots=True)
+class Words:
+    """A state as words, as floats and as bytes."""
+
+    words: memoryview
+    floats: memoryview
+    raw: memoryview
+    count: int
+
+
+class Reader:
+    """Reads the features of one view from states of its keys."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self.view, self._made = view, states_of(view)
+        plan = view.plan
+        self._fast = [place for place, item in enumerate(plan.aggregates) if is_fast(item)]
+        self._slow = [place for place, item in enumerate(plan.aggregates) if not is_fast(item)]
+        self._windows = list(dict.fromkeys(_bounds_key(plan.aggregates[place]) for place in self._fast))
+        self._shapes: dict[int, _Compiled] = {}
+        self._direct = {
+            name: int(expr.args[0][1:]) for name, expr in plan.outputs.items() if expr.fn == "col" and expr.args[0] != AS_OF
+        }
+        self._types = [kind for kind in _types(view)]
+        self._simple = len(self._direct) == len(plan.outputs)
+        self._order = [self._direct[name] for name in plan.outputs] if self._simple else []
+
+    def __call__(self, state: bytes | memoryview | None, at: int) -> tuple[list[Any], int | None]:
+        """Return the features as of `at`, in their order, and the event time of the newest visible record."""
+        results, newest = self.aggregates(state, at)
+        if self._simple:
+            return [results[place] for place in self._order], newest
+        return self._outputs(results, at), newest
+
+    def aggregates(self, state: bytes | memoryview | None, at: int) -> tuple[list[Any], int | None]:
+        """Return the value of each aggregate as of `at`, and the event time of the newest visible record."""
+        if state is None:
+            return self._listed(None, at, range(len(self.view.plan.aggregates)))
+        words = memoryview(state).cast("q")
+        count, flags = words[layout.COUNT], words[layout.FLAGS]
+        visible = count
+        if at < words[layout.SETTLED]:
+            visible = _visible(words, count, at) if flags & layout.ORDERED else -1
+        if visible < 0 or not flags & layout.SAFE:
+            return self._listed(state, at, range(len(self.view.plan.aggregates)))
+        kind = words[layout.KIND]
+        compiled = self._shapes.get(kind) or self._compile(kind)
+        raw = memoryview(state)
+        given = Words(words, raw.cast("d"), raw, count)
+        bounds = [find(words, count, visible, at) for find in compiled.bounds]
+        found = [None] * len(self._types)
+        for place, which, read in compiled.reads:
+            lo, hi = bounds[which]
+            found[place] = read(given, lo, hi)
+        if self._slow:
+            for place, value in zip(self._slow, self._listed(state, at, self._slow)[0], strict=True):
+                found[place] = value
+        return found, words[HEADER + visible - 1] if visible else None
+
+    def _listed(
+        self, state: bytes | memoryview | None, at: int, places: Sequence[int]
+    ) -> tuple[list[Any], int | None]:
+        """Return aggregates as the kernel gives them for the unpacked records."""
+        rows = empty(self.view) if state is None else unpack(self.view, bytes(state))[0]
+        records = rows.records(np.zeros(len(rows.event), dtype=np.int64))
+        wanted = [self.view.plan.aggregates[place] for place in places]
+        results = aggregate(
+            records, np.zeros(1, dtype=np.int64), np.array([at], dtype=np.int64), wanted
+        )
+        seen = rows.event[(rows.known < at) & (rows.event < at) & (rows.until >= at)]
+        return [item.plain()[0] for item in results], int(seen[-1]) if len(seen) else None
+
+    def _outputs(self, results: Sequence[Any], at: int) -> list[Any]:
+        frame = {
+            slot(place): column(kind, [value])
+            for place, (kind, value) in enumerate(zip(self._types, results, strict=True))
+        }
+        frame[AS_OF] = column("time", [at])
+        return [
+            results[self._direct[name]] if name in self._direct else evaluate(expr, frame, 1).plain()[0]
+            for name, expr in self.view.plan.outputs.items()
+        ]
+
+    def _compile(self, kind: int) -> "_Compiled":
+        shape, plan = self._made.shape(kind), self.view.plan
+        bounds = [_bounds(window, shape.inputs[place] if place >= 0 else None) for window, place in self._windows]
+        reads = [
+            (
+                place,
+                self._windows.index(_bounds_key(item)),
+                _reader(item, self._made.needs, shape),
+            )
+            for place, item in ((place, plan.aggregates[place]) for place in self._fast)
+        ]
+        self._shapes[kind] = _Compiled(bounds, reads)
+        return self._shapes[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What to look up in states of one kind: windows, and per aggregate its place, its window and how it is read."""
+
+    bounds: list[Callable[[memoryview, int, int, int], tuple[int, int]]]
+    reads: list[tuple[int, int, Read]]
+
+
+@lru_cache(maxsize=1_000)
+def reader_of(view: FeatureView) -> Reader:
+    """Return what reads the states of a view."""
+    return Reader(view)
+
+
+def is_fast(item: Aggregate) -> bool:
+    """Return whether an aggregate is a look-up in a range of records."""
+    return item.fn in FAST and item.window.kind in KINDS and not item.window.include_self
+
+
+def _types(view: FeatureView) -> list[str]:
+    return [view.plan.slots[slot(place)] for place in range(len(view.plan.aggregates))]
+
+
+def _bounds_key(item: Aggregate) -> tuple[Window, int]:
+    """Return what decides the range of an aggregate: for the last n rows also which records take part."""
+    return item.window, item.input if item.window.kind == "rows" else -1
+
+
+def _visible(words: memoryview, count: int, at: int) -> int:
+    """Return how many records of a state in order are visible at `at`."""
+    known = HEADER + count
+
+    def start(place: int) -> int:
+        event, seen = words[HEADER + place], words[known + place]
+        return 1 + (event if event > seen else seen)
+
+    return bisect_right(range(count), at, key=start)
+
+
+def _bounds(
+    window: Window, places: Places | None
+) -> Callable[[memoryview, int, int, int], tuple[int, int]]:
+    """Return what finds the records [lo, hi) of a window among the visible ones."""
+    size, offset = window.size, window.offset
+
+    def end(words: memoryview, visible: int, at: int) -> int:
+        if not offset:
+            return visible
+        return bisect_left(words, at - offset, HEADER, HEADER + visible) - HEADER
+
+    if window.kind == "time":
+        older = offset + size
+
+        def within(words: memoryview, count: int, visible: int, at: int) -> tuple[int, int]:
+            hi = end(words, visible, at) if offset else visible
+            return bisect_right(words, at - older, HEADER, HEADER + hi) - HEADER, hi
+
+        return within
+    if window.kind == "all":
+        return lambda words, count, visible, at: (0, end(words, visible, at))
+    member = -1 if places is None else places.member
+
+    def last(words: memoryview, count: int, visible: int, at: int) -> tuple[int, int]:
+        hi = end(words, visible, at)
+        if member < 0:
+            return max(0, hi - size), hi
+        first = HEADER + member * count
+        behind = words[first + hi] if hi < count else 0
+        return bisect_left(words, -(behind + size), first, first + hi, key=neg) - first, hi
+
+    return last
+
+
+# Aggregates: each takes what it needs to know of the columns, and returns the look-up ----------------
+
+
+def _reader(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
+    places, need = shape.inputs[item.input], needs[item.input]
+    if item.fn == "count":
+        return _total(places.member)
+    if item.fn in ("first", "last", "lag"):
+        value = _value(places, need, shape, _text_before(item.input, needs, shape))
+        return _first(places.member, value) if item.fn == "first" else _nth(places.member, item.n or 0, value)
+    count = _total(places.used)
+    if item.fn in ("min", "max"):
+        return _extreme(places, need, item.fn, count)
+    total = _float_sum(places) if need.type == "float" else _total(places.totals["whole"])
+    if item.fn == "mean":
+        return _mean(total, count)
+    return _sum(total, count)
+
+
+def _total(unit: int) -> Read:
+    """Return the look-up of a suffix total; without a column every record counts one."""
+    if unit < 0:
+        return lambda given, lo, hi: hi - lo if hi > lo else 0
+
+    def total(given: Words, lo: int, hi: int) -> int:
+        if lo >= hi:
+            return 0
+        words, count = given.words, given.count
+        first = HEADER + unit * count
+        found: int = words[first + lo]
+        return found if hi == count else found - words[first + hi]
+
+    return total
+
+
+def _float_sum(places: Places) -> Read:
+    high, low = _total(places.totals["high"]), _total(places.totals["low"])
+
+    def total(given: Words, lo: int, hi: int) -> float:
+        rest = low(given, lo, hi)
+        return float(high(given, lo, hi) + (rest >> LOW_BITS)) / HIGH + float(rest & _MASK) / _LOW
+
+    return total
+
+
+def _sum(total: Read, count: Read) -> Read:
+    return lambda given, lo, hi: total(given, lo, hi) if count(given, lo, hi) else None
+
+
+def _mean(total: Read, count: Read) -> Read:
+    def mean(given: Words, lo: int, hi: int) -> float | None:
+        values = count(given, lo, hi)
+        return float(total(given, lo, hi)) / values if values else None
+
+    return mean
+
+
+def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
+    """Return the look-up of an extreme from a record to the last one; one that ends before is compared."""
+    unit, values, real = places.totals[fn], places.values, need.type == "float"
+    used = _is_counted(places.used)
+    pick: Callable[..., Any] = min if fn == "min" else max
+
+    def extreme(given: Words, lo: int, hi: int) -> Any:
+        if not count(given, lo, hi):
+            return None
+        cells, rows = given.floats if real else given.words, given.count
+        if hi == rows:
+            return cells[HEADER + unit * rows + lo]
+        first = HEADER + values * rows
+        if hi - lo > FEW:
+            return _compared(given, fn, cells[first + lo : first + hi], places.used, lo, hi)
+        found = pick(cells[first + place] for place in range(lo, hi) if used(given, place))
+        return found + 0.0 if real else found
+
+    return extreme
+
+
+def _compared(given: Words, fn: str, cells: memoryview, used: int, lo: int, hi: int) -> Any:
+    values = np.asarray(cells)
+    if used >= 0:
+        first = HEADER + used * given.count
+        totals = np.asarray(given.words[first + lo : first + hi + 1])
+        values = values[totals[:-1] != totals[1:]]
+    found = (values.min() if fn == "min" else values.max()) + values.dtype.type(0)
+    return found.item()
+
+
+def _is_counted(unit: int) -> Callable[[Words, int], bool]:
+    """Return the look-up of whether a record is counted in a suffix total."""
+    if unit < 0:
+        return lambda given, place: True
+
+    def counted(given: Words, place: int) -> bool:
+        first, words = HEADER + unit * given.count + place, given.words
+        after = words[first + 1] if place + 1 < given.count else 0
+        return bool(words[first] != after)
+
+    return counted
+
+
+def _first(member: int, value: Callable[[Words, int], Any]) -> Read:
+    """Return the look-up of the first record that takes part."""
+    if member < 0:
+        return lambda given, lo, hi: value(given, lo) if lo < hi else None
+    total = _total(member)
+
+    def first(given: Words, lo: int, hi: int) -> Any:
+        if not total(given, lo, hi):
+            return None
+        begin, words = HEADER + member * given.count, given.words
+        # The total falls right behind the first record that takes part.
+        place = bisect_right(words, -words[begin + lo], begin + lo, begin + hi, key=neg) - begin - 1
+        return value(given, place)
+
+    return first
+
+
+def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
+    """Return the look-up of the record so many before the last one that takes part."""
+    if member < 0:
+        return lambda given, lo, hi: value(given, hi - 1 - back) if hi - lo > back else None
+    total = _total(member)
+
+    def nth(given: Words, lo: int, hi: int) -> Any:
+        if total(given, lo, hi) <= back:
+            return None
+        begin, words, count = HEADER + member * given.count, given.words, given.count
+        wanted = (words[begin + hi] if hi < count else 0) + back + 1
+        return value(given, bisect_right(words, -wanted, begin + lo, begin + hi, key=neg) - begin - 1)
+
+    return nth
+
+
+def _value(
+    places: Places, need: Needs, shape: Shape, before: Callable[[Words], int]
+) -> Callable[[Words, int], Any]:
+    """Return the look-up of a value, None for null."""
+    unit, valid, kind = places.values, _is_counted(places.used), need.type
+    always = places.used < 0
+
+    def value(given: Words, place: int) -> Any:
+        if not (always or valid(given, place)):
+            return None
+        at = HEADER + unit * given.count + place
+        if kind == "float":
+            return given.floats[at]
+        found = given.words[at]
+        if kind != "str":
+            return bool(found) if kind == "bool" else found
+        begin, text = given.words[at - 1] if place else 0, before(given)
+        return str(given.raw[text + begin : text + found], "utf-8")
+
+    return value
+
+
+def _text_before(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words], int]:
+    """Return what finds the first byte of the texts of an input."""
+    units = [
+        one.values
+        for one, need in zip(shape.inputs[:place], needs[:place], strict=True)
+        if need.type == "str" and need.values
+    ]
+
+    def before(given: Words) -> int:
+        words, count = given.words, given.count
+        at = (HEADER + shape.words * count + shape.gone * words[layout.GONE]) * WORD
+        for unit in units if count else ():
+            at += words[HEADER + (unit + 1) * count - 1]
+        return at
+
+    return before
