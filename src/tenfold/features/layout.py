@@ -23,7 +23,8 @@ records are visible and no replaced one is, and marks."""
 ORDERED, SAFE = 1, 2
 """Marks: records became known in their order and none was replaced; no sum of them can overflow."""
 WORD = 8
-SUMS = ("sum", "mean", "var", "std")
+SUMS, SPREADS = ("sum", "mean", "var", "std"), ("var", "std")
+SQUARES = ("square0", "square1", "square2")
 WIDTH = 0xFFFF
 """The bits of a kind that say how many words an id has."""
 MOST_INPUTS = 20
@@ -64,6 +65,8 @@ def _needs(spec: InputSpec, used: Sequence[Aggregate]) -> Needs:
     totals: tuple[str, ...] = ()
     if fns & set(SUMS):
         totals = ("high", "low") if spec.type == "float" else ("whole",)
+    if fns & set(SPREADS):
+        totals += SQUARES
     extremes = tuple(fn for fn in ("min", "max") if fn in fns)
     return Needs(spec.type, fns != {"count"}, totals, extremes)
 

@@ -10,6 +10,7 @@ and the last limb may leave, for example of equal values. Every step is an IEEE 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,9 @@ MAX_ROWS = 2**19
 _MASK = (1 << LOW_BITS) - 1
 _SPLITTER = 2.0**27 + 1.0
 
-Double = tuple[np.ndarray, np.ndarray]
+Floats = Any
+"""An array of float64, or one float."""
+Double = tuple[Floats, Floats]
 """A number as the unevaluated sum of two floats."""
 
 
@@ -72,9 +75,9 @@ def variance(
     carried.insert(0, squares[0] + carry)
     n = np.maximum(count, 2).astype(np.float64)
     total = _double(sums)
-    over = _times(_double(list(zip(carried, UNITS, strict=True))), (n, np.zeros_like(n)))
-    square = _times(total, total)
-    high_part, low_part = _plus(over, (-square[0], -square[1]))
+    over = times(_double(list(zip(carried, UNITS, strict=True))), (n, np.zeros_like(n)))
+    square = times(total, total)
+    high_part, low_part = plus(over, (-square[0], -square[1]))
     numerator = high_part + low_part
     return np.where(
         (count > 1) & (numerator > over[0] * NOISE + n * n * UNITS[-1]), numerator / (n * (n - 1.0)), 0.0
@@ -87,23 +90,24 @@ def _double(limbs: Sequence[tuple[np.ndarray, float]]) -> Double:
     for limb, unit in limbs:
         above = (limb >> 32).astype(np.float64) * 2.0**32
         below = (limb & 0xFFFFFFFF).astype(np.float64)
-        total = _plus(total, _sum(above * unit, below * unit))
+        total = plus(total, two_sum(above * unit, below * unit))
     return total
 
 
-def _sum(a: np.ndarray, b: np.ndarray) -> Double:
+def two_sum(a: Floats, b: Floats) -> Double:
     """Return a + b and what its rounding lost."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
-def _plus(a: Double, b: Double) -> Double:
-    total, lost = _sum(a[0], b[0])
-    return _sum(total, lost + (a[1] + b[1]))
+def plus(a: Double, b: Double) -> Double:
+    """Return a + b."""
+    total, lost = two_sum(a[0], b[0])
+    return two_sum(total, lost + (a[1] + b[1]))
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> Double:
+def _product(a: Floats, b: Floats) -> Double:
     """Return a * b and what its rounding lost."""
     total = a * b
     a_high, a_low = _halves(a)
@@ -111,12 +115,13 @@ def _product(a: np.ndarray, b: np.ndarray) -> Double:
     return total, ((a_high * b_high - total) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-def _halves(a: np.ndarray) -> Double:
+def _halves(a: Floats) -> Double:
     scaled = a * _SPLITTER
     high = scaled - (scaled - a)
     return high, a - high
 
 
-def _times(a: Double, b: Double) -> Double:
+def times(a: Double, b: Double) -> Double:
+    """Return a * b."""
     total, lost = _product(a[0], b[0])
-    return _sum(total, lost + (a[0] * b[1] + a[1] * b[0]))
+    return two_sum(total, lost + (a[0] * b[1] + a[1] * b[0]))

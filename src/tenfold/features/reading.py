@@ -4,8 +4,9 @@ This is the fast way to the same bits. It serves states in which the records vis
 are look-ups in such a range; everything else is unpacked and given to the kernel, which says what the values are.
 """
 
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import neg
@@ -16,15 +17,17 @@ import numpy as np
 from tenfold.core.expr import AS_OF
 from tenfold.core.windows import Window
 from tenfold.features import layout
-from tenfold.features.kernel import Aggregate, aggregate
+from tenfold.features.kernel import Aggregate, Own, aggregate
 from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
 from tenfold.features.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.moments import UNITS, plus, times, two_sum
+from tenfold.features.records import Rows
 from tenfold.features.state import empty, states_of, unpack
-from tenfold.features.view import FeatureView, slot
+from tenfold.features.view import FeatureView, aggregate_type, slot
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column
 
-FAST = ("count", "sum", "mean", "min", "max", "first", "last", "lag")
+FAST = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "lag")
 KINDS = ("all", "time", "rows")
 _MASK = (1 << LOW_BITS) - 1
 _LOW = HIGH * LOW
@@ -40,9 +43,21 @@ class Words:
     """A state as words, as floats and as bytes."""
 
     words: memoryview
-    floats: memoryview
+    floats: "memoryview[float]"
     raw: memoryview
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The features of a key in their order, and when its newest visible record happened, None if there is none."""
+
+    values: list[Any]
+    newest: int | None
+
+    def age(self, at: int) -> int | None:
+        """Return how old the newest record is at a moment."""
+        return None if self.newest is None else at - self.newest
 
 
 class Reader:
@@ -52,60 +67,75 @@ class Reader:
         self.view, self._made = view, states_of(view)
         plan = view.plan
         self._fast = [place for place, item in enumerate(plan.aggregates) if is_fast(item)]
+        self._all = range(len(plan.aggregates))
         self._slow = [place for place, item in enumerate(plan.aggregates) if not is_fast(item)]
         self._windows = list(dict.fromkeys(_bounds_key(plan.aggregates[place]) for place in self._fast))
         self._shapes: dict[int, _Compiled] = {}
         self._direct = {
-            name: int(expr.args[0][1:]) for name, expr in plan.outputs.items() if expr.fn == "col" and expr.args[0] != AS_OF
+            name: int(expr.args[0][1:])
+            for name, expr in plan.outputs.items()
+            if expr.fn == "col" and expr.args[0] != AS_OF
         }
-        self._types = [kind for kind in _types(view)]
+        self._types = _types(view)
         self._simple = len(self._direct) == len(plan.outputs)
         self._order = [self._direct[name] for name in plan.outputs] if self._simple else []
 
-    def __call__(self, state: bytes | memoryview | None, at: int) -> tuple[list[Any], int | None]:
-        """Return the features as of `at`, in their order, and the event time of the newest visible record."""
-        results, newest = self.aggregates(state, at)
-        if self._simple:
-            return [results[place] for place in self._order], newest
-        return self._outputs(results, at), newest
+    def __call__(self, state: Any, at: int, own: Rows | None = None) -> Found:
+        """Return the features as of `at`.
 
-    def aggregates(self, state: bytes | memoryview | None, at: int) -> tuple[list[Any], int | None]:
-        """Return the value of each aggregate as of `at`, and the event time of the newest visible record."""
+        Parameters
+        ----------
+        state
+            The bytes of the state, or a view of them; None where nothing is known of the key.
+        own
+            The row that is asked for, when the view counts it too.
+        """
+        results, newest = self._aggregates(state, at, own)
+        if self._simple:
+            return Found([results[place] for place in self._order], newest)
+        return Found(self._outputs(results, at), newest)
+
+    def _aggregates(self, state: Any, at: int, own: Rows | None) -> tuple[list[Any], int | None]:
+        """Return the value of each aggregate, and the event time of the newest visible record."""
         if state is None:
-            return self._listed(None, at, range(len(self.view.plan.aggregates)))
-        words = memoryview(state).cast("q")
+            return self._listed(None, at, self._all, own)
+        raw = memoryview(state)
+        words = raw.cast("q")
         count, flags = words[layout.COUNT], words[layout.FLAGS]
         visible = count
         if at < words[layout.SETTLED]:
             visible = _visible(words, count, at) if flags & layout.ORDERED else -1
         if visible < 0 or not flags & layout.SAFE:
-            return self._listed(state, at, range(len(self.view.plan.aggregates)))
+            return self._listed(state, at, self._all, own)
         kind = words[layout.KIND]
         compiled = self._shapes.get(kind) or self._compile(kind)
-        raw = memoryview(state)
         given = Words(words, raw.cast("d"), raw, count)
         bounds = [find(words, count, visible, at) for find in compiled.bounds]
-        found = [None] * len(self._types)
+        found: list[Any] = [None] * len(self._types)
         for place, which, read in compiled.reads:
             lo, hi = bounds[which]
             found[place] = read(given, lo, hi)
         if self._slow:
-            for place, value in zip(self._slow, self._listed(state, at, self._slow)[0], strict=True):
+            for place, value in zip(self._slow, self._listed(state, at, self._slow, own)[0], strict=True):
                 found[place] = value
         return found, words[HEADER + visible - 1] if visible else None
 
     def _listed(
-        self, state: bytes | memoryview | None, at: int, places: Sequence[int]
+        self, state: Any, at: int, places: Sequence[int], own: Rows | None
     ) -> tuple[list[Any], int | None]:
         """Return aggregates as the kernel gives them for the unpacked records."""
         rows = empty(self.view) if state is None else unpack(self.view, bytes(state))[0]
         records = rows.records(np.zeros(len(rows.event), dtype=np.int64))
         wanted = [self.view.plan.aggregates[place] for place in places]
-        results = aggregate(
-            records, np.zeros(1, dtype=np.int64), np.array([at], dtype=np.int64), wanted
-        )
-        seen = rows.event[(rows.known < at) & (rows.event < at) & (rows.until >= at)]
-        return [item.plain()[0] for item in results], int(seen[-1]) if len(seen) else None
+        visible = np.flatnonzero((rows.known < at) & (rows.event < at) & (rows.until >= at))
+        asked = None
+        if own is not None:
+            mine = visible[rows.ids[visible] == own.ids[0]]
+            asked = Own(own.inputs, np.array([mine[-1] if len(mine) else -1], dtype=np.int64))
+        one, moment = np.zeros(1, dtype=np.int64), np.array([at], dtype=np.int64)
+        results = aggregate(records, one, moment, wanted, asked)
+        newest = int(rows.event[visible[-1]]) if len(visible) else None
+        return [item.plain()[0] for item in results], newest
 
     def _outputs(self, results: Sequence[Any], at: int) -> list[Any]:
         frame = {
@@ -120,7 +150,9 @@ class Reader:
 
     def _compile(self, kind: int) -> "_Compiled":
         shape, plan = self._made.shape(kind), self.view.plan
-        bounds = [_bounds(window, shape.inputs[place] if place >= 0 else None) for window, place in self._windows]
+        bounds = [
+            _bounds(window, shape.inputs[place] if place >= 0 else None) for window, place in self._windows
+        ]
         reads = [
             (
                 place,
@@ -153,7 +185,8 @@ def is_fast(item: Aggregate) -> bool:
 
 
 def _types(view: FeatureView) -> list[str]:
-    return [view.plan.slots[slot(place)] for place in range(len(view.plan.aggregates))]
+    inputs = view.plan.inputs
+    return [aggregate_type(item.fn, inputs[item.input].type) for item in view.plan.aggregates]
 
 
 def _bounds_key(item: Aggregate) -> tuple[Window, int]:
@@ -167,14 +200,12 @@ def _visible(words: memoryview, count: int, at: int) -> int:
 
     def start(place: int) -> int:
         event, seen = words[HEADER + place], words[known + place]
-        return 1 + (event if event > seen else seen)
+        return 1 + (max(seen, event))
 
     return bisect_right(range(count), at, key=start)
 
 
-def _bounds(
-    window: Window, places: Places | None
-) -> Callable[[memoryview, int, int, int], tuple[int, int]]:
+def _bounds(window: Window, places: Places | None) -> Callable[[memoryview, int, int, int], tuple[int, int]]:
     """Return what finds the records [lo, hi) of a window among the visible ones."""
     size, offset = window.size, window.offset
 
@@ -186,13 +217,13 @@ def _bounds(
     if window.kind == "time":
         older = offset + size
 
-        def within(words: memoryview, count: int, visible: int, at: int) -> tuple[int, int]:
+        def within(words: memoryview, _count: int, visible: int, at: int) -> tuple[int, int]:
             hi = end(words, visible, at) if offset else visible
             return bisect_right(words, at - older, HEADER, HEADER + hi) - HEADER, hi
 
         return within
     if window.kind == "all":
-        return lambda words, count, visible, at: (0, end(words, visible, at))
+        return lambda words, _count, visible, at: (0, end(words, visible, at))
     member = -1 if places is None else places.member
 
     def last(words: memoryview, count: int, visible: int, at: int) -> tuple[int, int]:
@@ -214,11 +245,13 @@ def _reader(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
     if item.fn == "count":
         return _total(places.member)
     if item.fn in ("first", "last", "lag"):
-        value = _value(places, need, shape, _text_before(item.input, needs, shape))
+        value = _value(places, need, _text_before(item.input, needs, shape))
         return _first(places.member, value) if item.fn == "first" else _nth(places.member, item.n or 0, value)
     count = _total(places.used)
     if item.fn in ("min", "max"):
         return _extreme(places, need, item.fn, count)
+    if item.fn in layout.SPREADS:
+        return _spread(places, need, item.fn, count)
     total = _float_sum(places) if need.type == "float" else _total(places.totals["whole"])
     if item.fn == "mean":
         return _mean(total, count)
@@ -228,7 +261,7 @@ def _reader(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
 def _total(unit: int) -> Read:
     """Return the look-up of a suffix total; without a column every record counts one."""
     if unit < 0:
-        return lambda given, lo, hi: hi - lo if hi > lo else 0
+        return lambda _given, lo, hi: hi - lo if hi > lo else 0
 
     def total(given: Words, lo: int, hi: int) -> int:
         if lo >= hi:
@@ -263,6 +296,47 @@ def _mean(total: Read, count: Read) -> Read:
     return mean
 
 
+def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
+    units = (("high", 2.0**-20), ("low", 2.0**-63)) if need.type == "float" else (("whole", 1.0),)
+    sums = [(_total(places.totals[name]), unit) for name, unit in units]
+    squares = [_total(places.totals[name]) for name in layout.SQUARES]
+
+    def spread(given: Words, lo: int, hi: int) -> float | None:
+        values = count(given, lo, hi)
+        if values < 2:
+            return None
+        found = _variance(
+            values,
+            [(total(given, lo, hi), unit) for total, unit in sums],
+            [total(given, lo, hi) for total in squares],
+        )
+        return math.sqrt(found) if fn == "std" else found
+
+    return spread
+
+
+def _variance(count: int, sums: Sequence[tuple[int, float]], squares: Sequence[int]) -> float:
+    """Return what `moments.variance` does, step by step, for one window."""
+    high, middle, low = squares
+    middle += low >> LOW_BITS
+    carried = (high + (middle >> LOW_BITS), middle & _MASK, low & _MASK)
+    n, total = float(count), _double(sums)
+    over = times(_double(zip(carried, UNITS, strict=True)), (n, 0.0))
+    square = times(total, total)
+    high_part, low_part = plus(over, (-square[0], -square[1]))
+    numerator = high_part + low_part
+    noise = over[0] * 2.0**-51 if len(sums) > 1 else 0.0
+    return float(numerator / (n * (n - 1.0))) if numerator > noise else 0.0
+
+
+def _double(limbs: Iterable[tuple[int, float]]) -> Any:
+    total: Any = (0.0, 0.0)
+    for limb, unit in limbs:
+        above, below = float(limb >> 32) * 2.0**32, float(limb & 0xFFFFFFFF)
+        total = plus(total, two_sum(above * unit, below * unit))
+    return total
+
+
 def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
     """Return the look-up of an extreme from a record to the last one; one that ends before is compared."""
     unit, values, real = places.totals[fn], places.values, need.type == "float"
@@ -272,7 +346,8 @@ def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
     def extreme(given: Words, lo: int, hi: int) -> Any:
         if not count(given, lo, hi):
             return None
-        cells, rows = given.floats if real else given.words, given.count
+        cells: Any = given.floats if real else given.words
+        rows = given.count
         if hi == rows:
             return cells[HEADER + unit * rows + lo]
         first = HEADER + values * rows
@@ -284,20 +359,20 @@ def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
     return extreme
 
 
-def _compared(given: Words, fn: str, cells: memoryview, used: int, lo: int, hi: int) -> Any:
+def _compared(given: Words, fn: str, cells: Any, used: int, lo: int, hi: int) -> Any:
     values = np.asarray(cells)
     if used >= 0:
         first = HEADER + used * given.count
         totals = np.asarray(given.words[first + lo : first + hi + 1])
         values = values[totals[:-1] != totals[1:]]
-    found = (values.min() if fn == "min" else values.max()) + values.dtype.type(0)
+    found: Any = (values.min() if fn == "min" else values.max()) + values.dtype.type(0)
     return found.item()
 
 
 def _is_counted(unit: int) -> Callable[[Words, int], bool]:
     """Return the look-up of whether a record is counted in a suffix total."""
     if unit < 0:
-        return lambda given, place: True
+        return lambda _given, _place: True
 
     def counted(given: Words, place: int) -> bool:
         first, words = HEADER + unit * given.count + place, given.words
@@ -340,9 +415,7 @@ def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
     return nth
 
 
-def _value(
-    places: Places, need: Needs, shape: Shape, before: Callable[[Words], int]
-) -> Callable[[Words, int], Any]:
+def _value(places: Places, need: Needs, before: Callable[[Words], int]) -> Callable[[Words, int], Any]:
     """Return the look-up of a value, None for null."""
     unit, valid, kind = places.values, _is_counted(places.used), need.type
     always = places.used < 0

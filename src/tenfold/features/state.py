@@ -15,6 +15,8 @@ from tenfold.features import layout
 from tenfold.features.kernel import Input, aggregate
 from tenfold.features.layout import HEADER, WORD, Needs, Shape, needs_of, shape_of
 from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
+from tenfold.features.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.moments import square_limbs
 from tenfold.features.records import Rows, in_order, outputs, sort_ties
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import DTYPES, Column
@@ -544,18 +546,21 @@ class _Build:
         if need.type == "float":
             values = item.column.values
         if need.totals:
-            self._check(values, filled)
+            self._check(values, filled, set(need.totals) >= set(layout.SQUARES))
             parts = split(values) if need.type == "float" else (values,)
-            for name, part in zip(need.totals, parts, strict=True):
+            squares = square_limbs(values) if len(need.totals) > len(parts) else ()
+            for name, part in zip(need.totals, (*parts, *squares), strict=True):
                 columns[name] = here.totals(part)[0]
         for name in need.extremes:
             columns[name] = here.extremes(_comparable(values, used, name), _PICK[name]).view(np.int64)
         return columns
 
-    def _check(self, values: np.ndarray, count: np.ndarray) -> None:
+    def _check(self, values: np.ndarray, count: np.ndarray, squared: bool) -> None:
         """Note which keys have so few and so small values that no sum of them can overflow."""
         largest = self._here.most(np.abs(coarse(values))) + 1
         self._safe &= (count < MAX_ROWS) & (count * largest.astype(np.float64) < MAX_COARSE)
+        if squared:
+            self._safe &= self._here.most(np.abs(values)) < LARGEST_SQUARED
 
     def _texts(self) -> tuple[list[tuple[np.ndarray, list[bytes]]], np.ndarray]:
         """Return the texts, each with the key it belongs to, and how many words they take per key.

@@ -275,7 +275,7 @@ class _Compiler:
         name = slot(len(self.aggregates))
         self.aggregates.append(Aggregate(node.fn, place, _limited(node), node.n))
         self._slots[node.text] = name
-        self.types[name] = _result(node.fn, kind)
+        self.types[name] = aggregate_type(node.fn, kind)
 
     def _input(self, node: Expr, kind: str) -> int:
         value = node.args[0]
@@ -291,7 +291,8 @@ def slot(place: int) -> str:
     return f"_{place}"
 
 
-def _result(fn: str, kind: str) -> str:
+def aggregate_type(fn: str, kind: str) -> str:
+    """Return the type of an aggregate of values of a type."""
     if fn in ("count", "n_unique"):
         return "int"
     if fn in ("sum", "min", "max"):

@@ -1,7 +1,9 @@
 """What an online store must do; its checks are in `contract.py`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+Used = TypeVar("Used")
 
 
 class OnlineStore(Protocol):
@@ -15,14 +17,21 @@ class OnlineStore(Protocol):
         """Return the state of each key, None where there is none, all from one snapshot."""
         ...
 
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+        """Return what a function makes of the states that `read` would return.
+
+        It gets bytes or views of the store's own memory, which are valid only until it returns.
+        """
+        ...
+
     def write(
         self,
-        states: Mapping[bytes, bytes],
+        states: Mapping[bytes, bytes | None],
         offsets: Mapping[str, int],
         *,
         after: Mapping[str, int] | None = None,
     ) -> bool:
-        """Store states and offsets in one durable transaction; an offset never moves back.
+        """Store states and offsets in one durable transaction; None removes a state, an offset never moves back.
 
         With `after`, nothing is written and False is returned when one of these offsets (0: none yet) is no longer
         what it says: another writer was first, and states made from older ones must not replace its states.

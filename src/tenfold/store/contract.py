@@ -25,6 +25,8 @@ def checks() -> list[Callable[[Make], None]]:
         reads_in_the_order_asked,
         starts_empty,
         later_state_replaces,
+        none_removes_a_state,
+        uses_what_it_reads,
         offset_never_moves_back,
         a_late_writer_writes_nothing,
         states_and_offsets_are_independent,
@@ -70,6 +72,24 @@ def later_state_replaces(make: Make) -> None:
     store.write({b"a": b"2"}, {"payments": 2})
     assert store.read([b"a", b"b"]) == [b"2", b"1"]
     assert store.offsets() == {"payments": 2}
+
+
+def none_removes_a_state(make: Make) -> None:
+    store = make()
+    long = b"card:" + b"k" * 600
+    store.write({b"a": b"1", b"b": b"2", long: b"3"}, {})
+    store.write({b"a": None, b"never": None, long: None}, {"payments": 1})
+    assert list(store.items()) == [(b"b", b"2")]
+    assert store.offsets() == {"payments": 1}
+
+
+def uses_what_it_reads(make: Make) -> None:
+    store = make()
+    keys = [b"a", b"none", b"card:" + b"k" * 600]
+    store.write({keys[0]: b"12345678", keys[2]: b"3"}, {})
+    found = store.use(keys, lambda states: [None if state is None else bytes(state) for state in states])
+    assert found == [b"12345678", None, b"3"]
+    assert store.use([], len) == 0
 
 
 def offset_never_moves_back(make: Make) -> None:

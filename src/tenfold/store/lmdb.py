@@ -2,12 +2,14 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
 from tenfold.core.errors import Unavailable
+from tenfold.store.base import Used
 from tenfold.store.memory import check_keys
 
 LONGEST = 511  # LMDB's limit for a key, in bytes
@@ -65,9 +67,15 @@ class LMDBOnlineStore:
         with self._env.begin(db=self._states) as transaction:
             return [_state(key, transaction.get(_stored(key))) for key in keys]
 
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+        check_keys(keys)
+        with self._env.begin(db=self._states, buffers=True) as transaction:
+            get = transaction.get
+            return work([_state(key, get(key if len(key) < LONGEST else _stored(key))) for key in keys])
+
     def write(
         self,
-        states: Mapping[bytes, bytes],
+        states: Mapping[bytes, bytes | None],
         offsets: Mapping[str, int],
         *,
         after: Mapping[str, int] | None = None,
@@ -104,10 +112,13 @@ class LMDBOnlineStore:
         self._env.close()
 
     def _write(
-        self, transaction: lmdb.Transaction, states: Mapping[bytes, bytes], offsets: Mapping[str, int]
+        self, transaction: lmdb.Transaction, states: Mapping[bytes, bytes | None], offsets: Mapping[str, int]
     ) -> None:
         for key, state in states.items():
-            transaction.put(_stored(key), _value(key, state), db=self._states)
+            if state is None:
+                transaction.delete(_stored(key), db=self._states)
+            else:
+                transaction.put(_stored(key), _value(key, state), db=self._states)
         for name, end in offsets.items():
             newest = max(end, self._offset(transaction, name))
             transaction.put(name.encode(), OFFSET.pack(newest), db=self._offsets)
@@ -130,7 +141,7 @@ def _value(key: bytes, state: bytes) -> bytes:
     return state if len(key) < LONGEST else LENGTH.pack(len(key)) + key + state
 
 
-def _state(key: bytes, value: bytes | None) -> bytes | None:
+def _state(key: bytes, value: Any) -> Any:
     return value if value is None or len(key) < LONGEST else value[_extra(key) :]
 
 

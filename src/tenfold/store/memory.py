@@ -1,9 +1,11 @@
 """Online state that lives as long as its object."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from tenfold.core.errors import SchemaError
+from tenfold.store.base import Used
 
 
 class MemoryOnlineStore:
@@ -30,9 +32,12 @@ class MemoryOnlineStore:
         with self._lock:
             return [self._states.get(key) for key in keys]
 
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+        return work(self.read(keys))
+
     def write(
         self,
-        states: Mapping[bytes, bytes],
+        states: Mapping[bytes, bytes | None],
         offsets: Mapping[str, int],
         *,
         after: Mapping[str, int] | None = None,
@@ -43,7 +48,9 @@ class MemoryOnlineStore:
         with self._lock:
             if any(self._offsets.get(name, 0) != end for name, end in (after or {}).items()):
                 return False
-            self._states.update(new)
+            self._states.update({key: state for key, state in new.items() if state is not None})
+            for key in [key for key, state in new.items() if state is None]:
+                self._states.pop(key, None)
             self._offsets.update(
                 {name: max(end, self._offsets.get(name, end)) for name, end in moved.items()}
             )

@@ -1,14 +1,19 @@
-"""Online features: the state of the keys asked for, evaluated at the moment of the request by the kernel."""
+"""Online features: the states of the keys asked for, read at the moment of the request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.features.records import pack_key
-from tenfold.features.state import read
+import msgspec
+import numpy as np
+
+from tenfold.features.reading import Found, reader_of
+from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.view import FeatureView
-from tenfold.processing.frame import Column
+from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.base import OnlineStore
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +39,72 @@ def group_name(view: FeatureView) -> str:
 
 def state_key(view: FeatureView, values: Sequence[Any]) -> bytes:
     """Return the key of a state in the online store."""
-    return prefix(view) + pack_key(values)
+    return prefix(view) + _encode(values if type(values) is list else list(values))
 
 
-def lookup(store: OnlineStore, views: Sequence[FeatureView], row: Mapping[str, Any], at: int) -> Answer:
+class Lookup:
+    """What is read of the online store for a row: prepared once for a set of views."""
+
+    def __init__(self, views: Sequence[FeatureView]) -> None:
+        self.views = tuple(views)
+        self._keys = [(prefix(view), view.keys) for view in self.views]
+        self._readers = [reader_of(view) for view in self.views]
+
+    def __call__(
+        self, store: OnlineStore, row: Mapping[str, Any], at: int, asked: Frame | None = None
+    ) -> list[Found]:
+        """Return per view the features of the row's key as of `at`, all from one snapshot.
+
+        Parameters
+        ----------
+        row
+            The values of the key fields, as Python values.
+        at
+            Microseconds UTC.
+        asked
+            The row that is asked for, as columns of the source; needed by a view that counts it too.
+        """
+        return self.many(store, [row], at, asked)[0]
+
+    def many(
+        self, store: OnlineStore, rows: Sequence[Mapping[str, Any]], at: int, asked: Frame | None = None
+    ) -> list[list[Found]]:
+        """Return the same for several rows."""
+        keys = [head + _encode([row[name] for name in names]) for row in rows for head, names in self._keys]
+        own = [
+            _own(view, asked) if asked is not None and view.plan.includes_self else None
+            for view in self.views
+        ]
+        pairs = list(zip(self._readers, own, strict=True))
+
+        def work(states: list[Any]) -> list[list[Found]]:
+            each = iter(states)
+            return [[reader(next(each), at, mine) for reader, mine in pairs] for _ in rows]
+
+        return store.use(keys, work)
+
+
+def _own(view: FeatureView, asked: Frame) -> Rows:
+    """Return the row that is asked for as a record of a view."""
+    zero = Column("int", np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_))
+    return rows_of(view, {**asked, OFFSET: zero}, 1)[1]
+
+
+def lookup(
+    store: OnlineStore,
+    views: Sequence[FeatureView],
+    row: Mapping[str, Any],
+    at: int,
+    asked: Frame | None = None,
+) -> Answer:
     """Return the features of each view for the keys in a row, as of `at` (microseconds UTC), from one snapshot."""
-    keys = [state_key(view, [row[name] for name in view.keys]) for view in views]
-    features: dict[str, Mapping[str, Column]] = {}
-    ages: dict[str, int | None] = {}
-    for view, state in zip(views, store.read(keys), strict=True):
-        features[view.name], newest = read(view, state, at)
-        ages[view.name] = None if newest is None else at - newest
+    found = Lookup(views)(store, row, at, asked)
+    features = {
+        view.name: {
+            name: column(view.plan.types[name], [value])
+            for name, value in zip(view.features, one.values, strict=True)
+        }
+        for view, one in zip(views, found, strict=True)
+    }
+    ages = {view.name: one.age(at) for view, one in zip(views, found, strict=True)}
     return Answer(features, ages)
