@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import neg
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tenfold.features import layout
 from tenfold.features.kernel import Aggregate, Own, aggregate
 from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
 from tenfold.features.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.lookups import compiled
 from tenfold.features.moments import UNITS, plus, times, two_sum
 from tenfold.features.records import Rows
 from tenfold.features.state import empty, states_of, unpack
@@ -38,14 +39,13 @@ Read = Callable[["Words", int, int], Any]
 """A look-up in the records [lo, hi) of a state."""
 
 
-@dataclass(slots=True)
-class Words:
+class Words(NamedTuple):
     """A state as words, as floats and as bytes."""
 
     words: memoryview
     floats: "memoryview[float]"
     raw: memoryview
-    count: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +108,12 @@ class Reader:
         if visible < 0 or not flags & layout.SAFE:
             return self._listed(state, at, self._all, own)
         kind = words[layout.KIND]
-        compiled = self._shapes.get(kind) or self._compile(kind)
-        given = Words(words, raw.cast("d"), raw, count)
-        bounds = [find(words, count, visible, at) for find in compiled.bounds]
-        found: list[Any] = [None] * len(self._types)
-        for place, which, read in compiled.reads:
-            lo, hi = bounds[which]
-            found[place] = read(given, lo, hi)
+        plan = self._shapes.get(kind) or self._compile(kind)
+        floats = raw.cast("d")
+        if visible == count:
+            found = plan.all_visible(words, floats, raw, count, at)
+        else:
+            found = plan.some_visible(Words(words, floats, raw, count), visible, at, len(self._types))
         if self._slow:
             for place, value in zip(self._slow, self._listed(state, at, self._slow, own)[0], strict=True):
                 found[place] = value
@@ -149,19 +148,22 @@ class Reader:
         ]
 
     def _compile(self, kind: int) -> "_Compiled":
-        shape, plan = self._made.shape(kind), self.view.plan
+        shape, plan, needs = self._made.shape(kind), self.view.plan, self._made.needs
         bounds = [
             _bounds(window, shape.inputs[place] if place >= 0 else None) for window, place in self._windows
         ]
-        reads = [
-            (
-                place,
-                self._windows.index(_bounds_key(item)),
-                _reader(item, self._made.needs, shape),
-            )
-            for place, item in ((place, plan.aggregates[place]) for place in self._fast)
-        ]
-        self._shapes[kind] = _Compiled(bounds, reads)
+        reads, sources = [], []
+        for place in self._fast:
+            item = plan.aggregates[place]
+            which, read = self._windows.index(_bounds_key(item)), _reader(item, needs, shape)
+            reads.append((place, which, read))
+
+            def called(given: tuple[Any, ...], lo: int, hi: int, read: Read = read) -> Any:
+                return read(Words(*given), lo, hi)
+
+            sources.append((which, (item, place, shape.inputs[item.input], needs[item.input], called)))
+        all_visible = compiled([window for window, _ in self._windows], bounds, sources, len(plan.aggregates))
+        self._shapes[kind] = _Compiled(bounds, reads, all_visible)
         return self._shapes[kind]
 
 
@@ -171,6 +173,15 @@ class _Compiled:
 
     bounds: list[Callable[[memoryview, int, int, int], tuple[int, int]]]
     reads: list[tuple[int, int, Read]]
+    all_visible: Callable[[Any, Any, Any, int, int], list[Any]]
+
+    def some_visible(self, given: Words, visible: int, at: int, size: int) -> list[Any]:
+        """Return the results where the first so many records are visible."""
+        bounds = [find(given.words, given.rows, visible, at) for find in self.bounds]
+        found: list[Any] = [None] * size
+        for place, which, read in self.reads:
+            found[place] = read(given, *bounds[which])
+        return found
 
 
 @lru_cache(maxsize=1_000)
@@ -266,7 +277,7 @@ def _total(unit: int) -> Read:
     def total(given: Words, lo: int, hi: int) -> int:
         if lo >= hi:
             return 0
-        words, count = given.words, given.count
+        words, count = given.words, given.rows
         first = HEADER + unit * count
         found: int = words[first + lo]
         return found if hi == count else found - words[first + hi]
@@ -347,7 +358,7 @@ def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
         if not count(given, lo, hi):
             return None
         cells: Any = given.floats if real else given.words
-        rows = given.count
+        rows = given.rows
         if hi == rows:
             return cells[HEADER + unit * rows + lo]
         first = HEADER + values * rows
@@ -362,7 +373,7 @@ def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
 def _compared(given: Words, fn: str, cells: Any, used: int, lo: int, hi: int) -> Any:
     values = np.asarray(cells)
     if used >= 0:
-        first = HEADER + used * given.count
+        first = HEADER + used * given.rows
         totals = np.asarray(given.words[first + lo : first + hi + 1])
         values = values[totals[:-1] != totals[1:]]
     found: Any = (values.min() if fn == "min" else values.max()) + values.dtype.type(0)
@@ -375,8 +386,8 @@ def _is_counted(unit: int) -> Callable[[Words, int], bool]:
         return lambda _given, _place: True
 
     def counted(given: Words, place: int) -> bool:
-        first, words = HEADER + unit * given.count + place, given.words
-        after = words[first + 1] if place + 1 < given.count else 0
+        first, words = HEADER + unit * given.rows + place, given.words
+        after = words[first + 1] if place + 1 < given.rows else 0
         return bool(words[first] != after)
 
     return counted
@@ -391,7 +402,7 @@ def _first(member: int, value: Callable[[Words, int], Any]) -> Read:
     def first(given: Words, lo: int, hi: int) -> Any:
         if not total(given, lo, hi):
             return None
-        begin, words = HEADER + member * given.count, given.words
+        begin, words = HEADER + member * given.rows, given.words
         # The total falls right behind the first record that takes part.
         place = bisect_right(words, -words[begin + lo], begin + lo, begin + hi, key=neg) - begin - 1
         return value(given, place)
@@ -408,7 +419,7 @@ def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
     def nth(given: Words, lo: int, hi: int) -> Any:
         if total(given, lo, hi) <= back:
             return None
-        begin, words, count = HEADER + member * given.count, given.words, given.count
+        begin, words, count = HEADER + member * given.rows, given.words, given.rows
         wanted = (words[begin + hi] if hi < count else 0) + back + 1
         return value(given, bisect_right(words, -wanted, begin + lo, begin + hi, key=neg) - begin - 1)
 
@@ -423,7 +434,7 @@ def _value(places: Places, need: Needs, before: Callable[[Words], int]) -> Calla
     def value(given: Words, place: int) -> Any:
         if not (always or valid(given, place)):
             return None
-        at = HEADER + unit * given.count + place
+        at = HEADER + unit * given.rows + place
         if kind == "float":
             return given.floats[at]
         found = given.words[at]
@@ -444,7 +455,7 @@ def _text_before(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[
     ]
 
     def before(given: Words) -> int:
-        words, count = given.words, given.count
+        words, count = given.words, given.rows
         at = (HEADER + shape.words * count + shape.gone * words[layout.GONE]) * WORD
         for unit in units if count else ():
             at += words[HEADER + (unit + 1) * count - 1]
