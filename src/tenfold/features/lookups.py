@@ -18,7 +18,7 @@ Source = tuple[Aggregate, int, Places, Needs, Any]
 
 
 def compiled(
-    windows: Sequence[tuple[Window, int]],
+    windows: Sequence[Window],
     bounds: Sequence[Any],
     reads: Sequence[tuple[int, Source]],
     size: int,
