@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenfold.features.kernel import Aggregate
+from tenfold.features.moments import UNITS
 from tenfold.features.view import FeatureView, InputSpec
 
 VERSION = 2
@@ -24,7 +25,7 @@ ORDERED, SAFE = 1, 2
 """Marks: records became known in their order and none was replaced; no sum of them can overflow."""
 WORD = 8
 SUMS, SPREADS = ("sum", "mean", "var", "std"), ("var", "std")
-SQUARES = ("square0", "square1", "square2")
+SQUARES = tuple(f"square{place}" for place in range(len(UNITS)))
 WIDTH = 0xFFFF
 """The bits of a kind that say how many words an id has."""
 MOST_INPUTS = 20

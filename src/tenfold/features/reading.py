@@ -21,7 +21,7 @@ from tenfold.features.kernel import Aggregate, Own, aggregate
 from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
 from tenfold.features.limbs import HIGH, LOW, LOW_BITS
 from tenfold.features.lookups import compiled
-from tenfold.features.moments import UNITS, plus, times, two_sum
+from tenfold.features.moments import NOISE, UNITS, plus, times, two_sum
 from tenfold.features.records import Rows
 from tenfold.features.state import empty, states_of, unpack
 from tenfold.features.view import FeatureView, aggregate_type, slot
@@ -328,16 +328,18 @@ def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
 
 def _variance(count: int, sums: Sequence[tuple[int, float]], squares: Sequence[int]) -> float:
     """Return what `moments.variance` does, step by step, for one window."""
-    high, middle, low = squares
-    middle += low >> LOW_BITS
-    carried = (high + (middle >> LOW_BITS), middle & _MASK, low & _MASK)
+    carried: list[int] = []
+    carry = 0
+    for limb in reversed(squares[1:]):
+        carried.insert(0, (limb + carry) & _MASK)
+        carry = (limb + carry) >> LOW_BITS
+    carried.insert(0, squares[0] + carry)
     n, total = float(count), _double(sums)
     over = times(_double(zip(carried, UNITS, strict=True)), (n, 0.0))
     square = times(total, total)
     high_part, low_part = plus(over, (-square[0], -square[1]))
     numerator = high_part + low_part
-    noise = over[0] * 2.0**-51 if len(sums) > 1 else 0.0
-    return float(numerator / (n * (n - 1.0))) if numerator > noise else 0.0
+    return float(numerator / (n * (n - 1.0))) if numerator > over[0] * NOISE + n * n * UNITS[-1] else 0.0
 
 
 def _double(limbs: Iterable[tuple[int, float]]) -> Any:

@@ -16,6 +16,7 @@ from tenfold.features.kernel import Input, aggregate
 from tenfold.features.layout import HEADER, WORD, Needs, Shape, needs_of, shape_of
 from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
 from tenfold.features.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.moments import MAX_ROWS as MAX_SQUARES
 from tenfold.features.moments import square_limbs
 from tenfold.features.records import Rows, in_order, outputs, sort_ties
 from tenfold.features.view import FeatureView
@@ -183,7 +184,7 @@ def _sorted(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, Rows]:
         code = code[order]
         tied = code[1:] == code[:-1]
         if tied.any():
-            sort_ties(order, tied, rows)
+            sort_ties(order, tied, lambda some: (rows.ids[some], rows.known[some], rows.offset[some]))
     else:
         order = in_order(rows, group)
     return group[order], rows.take(order)
@@ -548,7 +549,7 @@ class _Build:
         if need.totals:
             self._check(values, filled, set(need.totals) >= set(layout.SQUARES))
             parts = split(values) if need.type == "float" else (values,)
-            squares = square_limbs(values) if len(need.totals) > len(parts) else ()
+            squares = square_limbs(values.astype(np.float64)) if len(need.totals) > len(parts) else ()
             for name, part in zip(need.totals, (*parts, *squares), strict=True):
                 columns[name] = here.totals(part)[0]
         for name in need.extremes:
@@ -560,7 +561,7 @@ class _Build:
         largest = self._here.most(np.abs(coarse(values))) + 1
         self._safe &= (count < MAX_ROWS) & (count * largest.astype(np.float64) < MAX_COARSE)
         if squared:
-            self._safe &= self._here.most(np.abs(values)) < LARGEST_SQUARED
+            self._safe &= (self._here.most(np.abs(values)) < LARGEST_SQUARED) & (count < MAX_SQUARES)
 
     def _texts(self) -> tuple[list[tuple[np.ndarray, list[bytes]]], np.ndarray]:
         """Return the texts, each with the key it belongs to, and how many words they take per key.
