@@ -14,6 +14,7 @@ from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.monitoring import telemetry
@@ -33,6 +34,7 @@ from tenfold.serving.service import Service, Versions
 from tenfold.sources.database import Database
 from tenfold.sources.declare import Events, check_name
 from tenfold.store.base import OnlineStore
+from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.offline import History
 from tenfold.store.worker import Worker
@@ -350,6 +352,24 @@ class App:
             "features": {name: item.plain()[0] for name, item in found.columns.items()},
             "ages_s": {name: None if age is None else age / 1e6 for name, age in found.ages.items()},
         }
+
+    def explain(self, feature: Any, key: Any, at: Any = None, *, limit: int = 50) -> Explanation:
+        """Return the records behind a stored feature of a key, each counted or why not, as of now or of a moment.
+
+        Parameters
+        ----------
+        feature
+            Such as `view["spent_7d"]`, or its name "view.spent_7d".
+        key
+            The value of the key field; a dict or a tuple when there are several.
+        limit
+            How many records to give for each aggregate, the newest first.
+        """
+        name = f"{feature.args[0]}.{feature.args[1]}" if isinstance(feature, Expr) else str(feature)
+        view, one = find(self.project.views, name)
+        self.flush()
+        moment = self.log.ends().at if at is None else to_us(at)
+        return explain(History(self.lake), view, one, key, moment, limit)
 
     def score(self, model: Model | str, start: Any, end: Any) -> Predictions:
         """Score all rows predicted in [start, end) with the Production version and log them, once per period."""

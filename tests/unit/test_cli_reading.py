@@ -153,3 +153,15 @@ def test_json_is_all_that_is_on_stdout(place):
     result = run(place, "rebuild", "r0002", "--json")
     assert json.loads(result.stdout)["same"] is True
     assert "train late_delivery again" in result.stderr
+
+
+def test_explain_shows_the_records_behind_a_value(place):
+    item = ROW["item"]
+    found = ask(place, "explain", "of_item.days_7d", str(item), "--limit", "3")
+    assert found["feature"] == "of_item.days_7d" and found["key"] == {"item": item}
+    (part,) = found["parts"]
+    assert len(part["records"]) == 3 and part["value"] == found["value"]
+    assert set(part["records"][0]) == {"id", "event", "known", "value", "status"}
+    text = run(place, "explain", "of_item.days_7d", json.dumps({"item": item})).stdout
+    assert "mean(days, window=604800s) = " in text
+    assert 'Did you mean "of_item.days_7d"' in run(place, "explain", "of_item.days_7", "1").stderr

@@ -14,6 +14,7 @@ COMMANDS = {
     "process": ("data", "Fold the log into online states and lake tables."),
     "rejects": ("data", "Show the rows that were set aside, by reason."),
     "features": ("data", "Read the features of a row online, with their ages."),
+    "explain": ("data", "Show the very records behind a feature's value."),
     "train": ("training", "Train a version on the newest mature history."),
     "runs": ("training", "List trainings with their metrics."),
     "rebuild": ("training", "Repeat a training and compare the files byte by byte."),

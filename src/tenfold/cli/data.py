@@ -12,6 +12,7 @@ from tenfold.cli.output import answer, line, minute, plural, tell
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.project import App
     from tenfold.sources.declare import Events
 
 
@@ -124,6 +125,55 @@ def features(where: Where, model: str, row_json: str, *, at: str | None, as_json
         table(console, f"{model} as of {found['as_of']}", ["feature", "value", "age (s)"], cells)
 
     answer(document, draw, as_json=as_json)
+
+
+@click.command()
+@on_project
+@click.argument("feature")
+@click.argument("key")
+@click.argument("time", required=False)
+@click.option("--limit", default=20, show_default=True, help="Records to show for each aggregate.")
+@as_json
+def explain(where: Where, feature: str, key: str, time: str | None, *, limit: int, as_json: bool) -> None:
+    """Show the very records behind FEATURE (view.name) of KEY as of TIME: each counted, or why not.
+
+    KEY is the value of the key field, or JSON such as {"card": 7, "shop": "a"}. Without TIME: as of now.
+    """
+    import msgspec
+
+    with where.read() as app:
+        found = app.explain(feature, _key(app, feature, key), time, limit=limit)
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        click.echo(f"{found.feature} of {_json(found.key)} as of {found.at} is {_json(found.value)}")
+        for part in found.parts:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in part.reasons.items())
+            click.echo()
+            cells = [[_plain(value) for value in record.values()] for record in part.records]
+            title = f"{part.aggregate} = {_json(part.value)}"
+            table(console, title, ["id", "event", "known", "value", "status"], cells)
+            tell(reasons or "no record of this key")
+        if found.note:
+            tell(found.note)
+
+    answer(msgspec.to_builtins(found), draw, as_json=as_json)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _key(app: "App", feature: str, text: str) -> Any:
+    """Return a key as it was typed on the command line: JSON, or the text of a single value."""
+    from tenfold.store.explain import find
+
+    view, _ = find(app.project.views, feature)
+    if text.startswith(("{", "[")):
+        return read_row(text)
+    kinds = {view.source.fields[name].type for name in view.keys}
+    return int(text) if kinds == {"int"} and text.lstrip("-").isdigit() else text
 
 
 def _reasons(source: "Events", file: Path) -> dict[str, int]:
