@@ -212,10 +212,13 @@ class App:
 
     def worker(self, *, rows: int = 50_000, seconds: float = 10.0) -> Worker:
         """Return the stream worker, which folds the log into online states and lake tables."""
-        views = [view for view in self.project.views.values() if view.entity is not None]
-        states = StateSink(self.log, self.online, views)
         return Worker(
-            states, self._lake_sink(), self.clock, observe=self.telemetry.fresh, rows=rows, seconds=seconds
+            self._state_sink(),
+            self._lake_sink(),
+            self.clock,
+            observe=self.telemetry.fresh,
+            rows=rows,
+            seconds=seconds,
         )
 
     def process(self) -> int:
@@ -225,6 +228,17 @@ class App:
     def flush(self) -> int:
         """Move everything that is in the log into lake tables; return how many records that were."""
         return self._lake_sink().flush()
+
+    def retire(self) -> int:
+        """Remove the online states of definitions that are no longer declared; return how many states that were.
+
+        For when no worker and no server runs an older declaration any more.
+        """
+        return self._state_sink().retire()
+
+    def _state_sink(self) -> StateSink:
+        views = [view for view in self.project.views.values() if view.entity is not None]
+        return StateSink(self.log, self.online, views)
 
     def _lake_sink(self) -> LakeSink:
         return LakeSink(self.log, self.lake, [*self.project.sources, TOPIC])

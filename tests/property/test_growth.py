@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tenfold import Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError, Unavailable
 from tenfold.core.times import UNITS, to_us
 from tenfold.processing.batches import read_frame
 from tenfold.processing.ingest import ingest
@@ -217,3 +217,55 @@ def test_a_view_that_catches_up_does_not_overtake():
     StateSink(log, store, [old]).advance()
     both = StateSink(log, store, [old, new])
     assert [[item.base for item in both.advance()] for _ in range(3)] == [[0], [1], []]
+
+
+# Definitions that are no longer declared -------------------------------------------------------------
+
+
+class Stops(MemoryOnlineStore):
+    """A store that is away from a write on, counted from 0."""
+
+    left = 10**9
+
+    def write(self, *args, **options):
+        self.left -= 1
+        if self.left < 0:
+            raise Unavailable("the store is away")
+        return super().write(*args, **options)
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_states_of_a_definition_that_is_gone_are_removed_however_often_it_stops(writes, monkeypatch):
+    monkeypatch.setattr(materialize, "KEYS", 1)
+    log, store, truth = new_log(), Stops(), MemoryOnlineStore()
+    for place in range(4):
+        add(log, plain, place)
+    drained(StateSink(log, store, [old, new]))
+    drained(StateSink(log, truth, [new]))
+    kept = StateSink(log, store, [new])
+    store.left = writes
+    try:
+        kept.retire()
+    except Unavailable:
+        assert writes < 4
+    store.left = 10**9
+    kept.retire()
+    assert (dict(store.items()), store.offsets()) == (dict(truth.items()), truth.offsets())
+    assert kept.retire() == 0
+
+
+def test_a_definition_that_is_declared_again_is_whole_again(monkeypatch):
+    monkeypatch.setattr(materialize, "KEYS", 1)
+    log, store, truth = new_log(), Stops(), MemoryOnlineStore()
+    for place in range(4):
+        add(log, plain, place)
+    both = StateSink(log, store, [old, new])
+    drained(both)
+    drained(StateSink(log, truth, [old, new]))
+    store.left = 2
+    with pytest.raises(Unavailable):
+        StateSink(log, store, [new]).retire()
+    store.left = 10**9
+    drained(both)
+    assert both.retire() == 0
+    assert (dict(store.items()), store.offsets()) == (dict(truth.items()), truth.offsets())

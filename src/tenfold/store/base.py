@@ -27,11 +27,11 @@ class OnlineStore(Protocol):
     def write(
         self,
         states: Mapping[bytes, bytes | None],
-        offsets: Mapping[str, int],
+        offsets: Mapping[str, int | None],
         *,
         after: Mapping[str, int] | None = None,
     ) -> bool:
-        """Store states and offsets in one durable transaction; None removes a state, an offset never moves back.
+        """Store states and offsets in one durable transaction; None removes a state or an offset, which otherwise never moves back.
 
         With `after`, nothing is written and False is returned when one of these offsets (0: none yet) is no longer
         what it says: another writer was first, and states made from older ones must not replace its states.

@@ -26,6 +26,7 @@ def checks() -> list[Callable[[Make], None]]:
         starts_empty,
         later_state_replaces,
         none_removes_a_state,
+        none_removes_an_offset,
         uses_what_it_reads,
         offset_never_moves_back,
         a_late_writer_writes_nothing,
@@ -81,6 +82,15 @@ def none_removes_a_state(make: Make) -> None:
     store.write({b"a": None, b"never": None, long: None}, {"payments": 1})
     assert list(store.items()) == [(b"b", b"2")]
     assert store.offsets() == {"payments": 1}
+
+
+def none_removes_an_offset(make: Make) -> None:
+    store = make()
+    store.write({}, {"payments": 9, "labels": 1})
+    store.write({}, {"payments": None, "never": None})
+    assert store.offsets() == {"labels": 1}
+    assert store.write({}, {"payments": 2}, after={"payments": 0})
+    assert store.offsets() == {"payments": 2, "labels": 1}
 
 
 def uses_what_it_reads(make: Make) -> None:

@@ -76,7 +76,7 @@ class LMDBOnlineStore:
     def write(
         self,
         states: Mapping[bytes, bytes | None],
-        offsets: Mapping[str, int],
+        offsets: Mapping[str, int | None],
         *,
         after: Mapping[str, int] | None = None,
     ) -> bool:
@@ -112,7 +112,10 @@ class LMDBOnlineStore:
         self._env.close()
 
     def _write(
-        self, transaction: lmdb.Transaction, states: Mapping[bytes, bytes | None], offsets: Mapping[str, int]
+        self,
+        transaction: lmdb.Transaction,
+        states: Mapping[bytes, bytes | None],
+        offsets: Mapping[str, int | None],
     ) -> None:
         for key, state in states.items():
             if state is None:
@@ -120,8 +123,11 @@ class LMDBOnlineStore:
             else:
                 transaction.put(_stored(key), _value(key, state), db=self._states)
         for name, end in offsets.items():
-            newest = max(end, self._offset(transaction, name))
-            transaction.put(name.encode(), OFFSET.pack(newest), db=self._offsets)
+            if end is None:
+                transaction.delete(name.encode(), db=self._offsets)
+            else:
+                newest = max(end, self._offset(transaction, name))
+                transaction.put(name.encode(), OFFSET.pack(newest), db=self._offsets)
 
     def _offset(self, transaction: lmdb.Transaction, name: str) -> int:
         held = transaction.get(name.encode(), db=self._offsets)

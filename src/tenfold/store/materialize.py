@@ -1,5 +1,6 @@
 """Keeps states and lake tables current from the log: each record counts once however a process dies."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ BATCHES, ROWS = 20_000, 100_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
 KEYS = 2_000
 """How many keys' states are in memory as columns at a time."""
+RETIRED = "-"
+"""What the name of a definition begins with while its states are removed; no view is named so."""
 SINK = "log"
 """The name under which the lake remembers how much of a topic it holds."""
 
@@ -47,6 +50,27 @@ class StateSink:
             for topic, views in self._views.items()
             for view in views
         )
+
+    def retire(self) -> int:
+        """Remove the states of definitions that are no longer declared, in small transactions; return how many.
+
+        First such a definition loses its offset, so one that is declared again later starts from nothing: after a crash at
+        any point the same call goes on. For when no process runs the older declaration any more.
+        """
+        declared = {group_name(view) for views in self._views.values() for view in views}
+        removed = 0
+        for name in self._store.offsets():
+            group = name.removeprefix(RETIRED)
+            if group in declared and group != name:
+                self._store.write({}, {name: None})
+            if group in declared:
+                continue
+            self._store.write({}, {group: None, RETIRED + group: 1})
+            while some := [key for key, _ in itertools.islice(self._store.items(group.encode()), KEYS)]:
+                self._store.write(dict.fromkeys(some), {})
+                removed += len(some)
+            self._store.write({}, {RETIRED + group: None})
+        return removed
 
     def _advance(self, topic: str, offsets: Mapping[str, int]) -> list[Batch]:
         """Advance the views of a topic by their marks, the foremost first; return what the hindmost were given."""

@@ -38,7 +38,7 @@ class MemoryOnlineStore:
     def write(
         self,
         states: Mapping[bytes, bytes | None],
-        offsets: Mapping[str, int],
+        offsets: Mapping[str, int | None],
         *,
         after: Mapping[str, int] | None = None,
     ) -> bool:
@@ -51,9 +51,11 @@ class MemoryOnlineStore:
             self._states.update({key: state for key, state in new.items() if state is not None})
             for key in [key for key, state in new.items() if state is None]:
                 self._states.pop(key, None)
-            self._offsets.update(
-                {name: max(end, self._offsets.get(name, end)) for name, end in moved.items()}
-            )
+            for name, end in moved.items():
+                if end is None:
+                    self._offsets.pop(name, None)
+                else:
+                    self._offsets[name] = max(end, self._offsets.get(name, end))
         return True
 
     def offsets(self) -> dict[str, int]:
