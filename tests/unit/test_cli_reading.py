@@ -158,9 +158,11 @@ def test_json_is_all_that_is_on_stdout(place):
 def test_explain_shows_the_records_behind_a_value(place):
     item = ROW["item"]
     found = ask(place, "explain", "of_item.days_7d", str(item), "--limit", "3")
-    assert found["feature"] == "of_item.days_7d" and found["key"] == {"item": item}
+    assert found["feature"] == "of_item.days_7d"
+    assert found["key"] == {"item": item}
     (part,) = found["parts"]
-    assert len(part["records"]) == 3 and part["value"] == found["value"]
+    assert len(part["records"]) == 3
+    assert part["value"] == found["value"]
     assert set(part["records"][0]) == {"id", "event", "known", "value", "status"}
     text = run(place, "explain", "of_item.days_7d", json.dumps({"item": item})).stdout
     assert "mean(days, window=604800s) = " in text

@@ -18,9 +18,9 @@ from tenfold.features.view import FeatureView, InputSpec
 VERSION = 2
 HEADER = 8
 """Words of the header."""
-COUNT, GONE, KIND, ARRIVAL, SETTLED, FLAGS = range(1, 7)
+COUNT, GONE, KIND, ARRIVAL, SETTLED, FLAGS, PAST = range(1, 8)
 """Places in the header: records, replaced records, what columns there are, newest arrival, the moment from which on all
-records are visible and no replaced one is, and marks."""
+records are visible and no replaced one is, marks, and when the newest of the records happened that are no longer here."""
 ORDERED, SAFE = 1, 2
 """Marks: records became known in their order and none was replaced; no sum of them can overflow."""
 WORD = 8

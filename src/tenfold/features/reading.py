@@ -117,7 +117,8 @@ class Reader:
         if self._slow:
             for place, value in zip(self._slow, self._listed(state, at, self._slow, own)[0], strict=True):
                 found[place] = value
-        return found, words[HEADER + visible - 1] if visible else None
+        newest = words[HEADER + visible - 1] if visible else words[layout.PAST]
+        return found, newest or None
 
     def _listed(
         self, state: Any, at: int, places: Sequence[int], own: Rows | None
@@ -133,8 +134,9 @@ class Reader:
             asked = Own(own.inputs, np.array([mine[-1] if len(mine) else -1], dtype=np.int64))
         one, moment = np.zeros(1, dtype=np.int64), np.array([at], dtype=np.int64)
         results = aggregate(records, one, moment, wanted, asked)
-        newest = int(rows.event[visible[-1]]) if len(visible) else None
-        return [item.plain()[0] for item in results], newest
+        newest = 0 if state is None else memoryview(state).cast("q")[layout.PAST]
+        newest = int(rows.event[visible[-1]]) if len(visible) else newest
+        return [item.plain()[0] for item in results], newest or None
 
     def _outputs(self, results: Sequence[Any], at: int) -> list[Any]:
         frame = {

@@ -122,8 +122,8 @@ def fold(
         The newest arrival among the new records of each key.
     """
     made = states_of(view)
-    before, old, newest = _gather(made, states)
-    arrival = np.maximum(arrival, newest)
+    before, old, stored = _gather(made, states)
+    arrival, past = np.maximum(arrival, stored[0]), stored[1]
     rows = _join(old, _as_stored(new))
     group = np.concatenate([before, group])
     until, keep = _versions(group, rows)
@@ -131,11 +131,13 @@ def fold(
         step = max(made.reach // TILES, 1)
         horizon = (arrival - made.reach) // step * step
         # By known time too: a version that came lately still ends older ones that arrive again.
-        keep &= np.maximum(rows.event, rows.known) >= horizon[group]
+        gone = np.flatnonzero(np.maximum(rows.event, rows.known) < horizon[group])
+        keep[gone] = False
+        np.maximum.at(past, group[gone], rows.event[gone])
     rows = Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs)
     if not keep.all():
         group, rows = group[keep], rows.take(keep)
-    return _Build(made, *_sorted(group, rows), arrival).states()
+    return _Build(made, *_sorted(group, rows), arrival, past).states()
 
 
 def _versions(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -260,7 +262,7 @@ class _Stored:
         start = np.cumsum(lengths) - lengths
         header = self.words[start[:, None] + np.arange(HEADER)]
         self.count, self.gone = header[:, layout.COUNT], header[:, layout.GONE]
-        self.arrival = header[:, layout.ARRIVAL]
+        self.arrival, self.past = header[:, layout.ARRIVAL], header[:, layout.PAST]
         self.shapes = made.shapes(header[:, layout.KIND])
         first = start + HEADER
         behind = first + self.shapes.words * self.count
@@ -346,20 +348,20 @@ class _Stored:
 
 
 def _gather(made: States, states: Sequence[bytes | None]) -> tuple[np.ndarray, Rows, np.ndarray]:
-    """Return the key of each record, the records, and the newest arrival of each key."""
+    """Return the key of each record, the records, and of each key the newest arrival and what is past."""
+    before = np.zeros((2, len(states)), dtype=np.int64)
     there = [place for place, state in enumerate(states) if state is not None]
     if not there:
-        return _NOTHING, _as_stored(empty(made.view)), np.zeros(len(states), dtype=np.int64)
+        return _NOTHING, _as_stored(empty(made.view)), before
     stored = _Stored(made, [state for state in states if state is not None])
     group, rows = stored.rows()
-    arrivals = np.zeros(len(states), dtype=np.int64)
-    arrivals[there] = stored.arrival
-    return np.array(there, dtype=np.int64)[group], rows, arrivals
+    before[:, there] = stored.arrival, stored.past
+    return np.array(there, dtype=np.int64)[group], rows, before
 
 
 def unpack(view: FeatureView, state: bytes) -> tuple[Rows, int]:
     """Return the records of a state, sorted, and the newest arrival."""
-    group, rows, arrivals = _gather(states_of(view), [state])
+    group, rows, before = _gather(states_of(view), [state])
     _, rows = _sorted(group, rows)
     inputs = []
     for item in rows.inputs:
@@ -372,7 +374,7 @@ def unpack(view: FeatureView, state: bytes) -> tuple[Rows, int]:
             ]
             column = Column("str", texts, column.valid)
         inputs.append(Input(item.name, column, item.member))
-    return Rows(rows.event, rows.known, rows.until, rows.offset, rows.ids, tuple(inputs)), int(arrivals[0])
+    return Rows(rows.event, rows.known, rows.until, rows.offset, rows.ids, tuple(inputs)), int(before[0, 0])
 
 
 def read(view: FeatureView, state: bytes | None, at: int) -> tuple[dict[str, Column], int | None]:
@@ -440,8 +442,10 @@ class _Group:
 class _Build:
     """Turns sorted rows of several keys into their states."""
 
-    def __init__(self, made: States, group: np.ndarray, rows: Rows, arrival: np.ndarray) -> None:
-        self._made, self._arrival = made, arrival
+    def __init__(
+        self, made: States, group: np.ndarray, rows: Rows, arrival: np.ndarray, past: np.ndarray
+    ) -> None:
+        self._made, self._arrival, self._past = made, arrival, past
         ended = rows.until < FOREVER
         self._rows, self._gone_rows = (
             (rows.take(~ended), rows.take(ended)) if ended.any() else (rows, rows.take(ended))
@@ -475,6 +479,7 @@ class _Build:
         header[:, 0] = layout.VERSION
         header[:, layout.COUNT], header[:, layout.GONE] = self._here.size, self._gone.size
         header[:, layout.KIND], header[:, layout.ARRIVAL] = self._kind, self._arrival
+        header[:, layout.PAST] = self._past
         header[:, layout.SETTLED], ordered = self._settled()
         header[:, layout.FLAGS] = ordered * layout.ORDERED + self._safe * layout.SAFE
         return header

@@ -10,10 +10,10 @@ import numpy as np
 from tenfold.core.errors import NotFound, SchemaError
 from tenfold.core.times import iso
 from tenfold.features.kernel import Aggregate, Records, aggregate
-from tenfold.features.records import outputs
+from tenfold.features.records import identities, inputs_of, outputs
 from tenfold.features.view import FeatureView, InputSpec, slot
 from tenfold.features.windowed import Windowed
-from tenfold.processing.conform import Misfit, convert
+from tenfold.processing.conform import KNOWN, Misfit, convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
 from tenfold.store.offline import History
@@ -130,15 +130,16 @@ class _Mine:
     def __init__(self, history: History, view: FeatureView, key: Mapping[str, Any], at: int) -> None:
         self._view, self._at = view, at
         root = view.source.root
-        frame = history.frame(root)
-        keys, records = history.records(view)
-        same = np.ones(len(records.event), dtype=np.bool_)
-        for item, value in zip(keys, key.values(), strict=True):
-            same &= item.valid & (item.values == value)
+        known = history.past(root)
+        columns, inputs = inputs_of(view, known.frame, len(known.event))
+        same = np.ones(len(known.event), dtype=np.bool_)
+        for name, value in key.items():
+            same &= columns[name].valid & (columns[name].values == value)
         rows = np.flatnonzero(same)
-        self.records: Records = records.take(rows)
-        self.ids = [row.decode() for row in history.ids(root)[rows].tolist()]
-        self._frame: Frame = {name: item.take(rows) for name, item in frame.items()}
+        zero = np.zeros(len(known.event), dtype=np.int64)
+        self.records = Records(zero, known.event, known.frame[KNOWN].values, known.until, inputs).take(rows)
+        self._frame: Frame = {name: item.take(rows) for name, item in known.frame.items()}
+        self.ids = [row.decode() for row in identities([self._frame[name] for name in root.ids]).tolist()]
         _, self._keep = apply(view.source, self._frame, len(rows))
 
     def part(self, item: Aggregate, spec: InputSpec, value: Any, limit: int) -> Part:
