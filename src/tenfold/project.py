@@ -363,7 +363,7 @@ class App:
         found = service.features(row, moment)
         return {
             "as_of": iso(found.at),
-            "features": {name: item.plain()[0] for name, item in found.columns.items()},
+            "features": found.values,
             "ages_s": {name: None if age is None else age / 1e6 for name, age in found.ages.items()},
         }
 

@@ -25,8 +25,7 @@ from tenfold.features.moments import NOISE, UNITS, plus, times, two_sum
 from tenfold.features.records import Rows
 from tenfold.features.state import empty, states_of, unpack
 from tenfold.features.view import FeatureView, aggregate_type, slot
-from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import column
+from tenfold.processing.compiled import compile_row
 
 FAST = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "lag")
 KINDS = ("all", "time", "rows")
@@ -77,6 +76,8 @@ class Reader:
             if expr.fn == "col" and expr.args[0] != AS_OF
         }
         self._types = _types(view)
+        kinds = {slot(place): kind for place, kind in enumerate(self._types)}
+        self._row = compile_row(plan.outputs, kinds | {AS_OF: "time"})
         self._simple = len(self._direct) == len(plan.outputs)
         self._order = [self._direct[name] for name in plan.outputs] if self._simple else []
 
@@ -139,15 +140,9 @@ class Reader:
         return [item.plain()[0] for item in results], newest or None
 
     def _outputs(self, results: Sequence[Any], at: int) -> list[Any]:
-        frame = {
-            slot(place): column(kind, [value])
-            for place, (kind, value) in enumerate(zip(self._types, results, strict=True))
-        }
-        frame[AS_OF] = column("time", [at])
-        return [
-            results[self._direct[name]] if name in self._direct else evaluate(expr, frame, 1).plain()[0]
-            for name, expr in self.view.plan.outputs.items()
-        ]
+        row = {slot(place): value for place, value in enumerate(results)}
+        row[AS_OF] = at
+        return list(self._row(row))
 
     def _compile(self, kind: int) -> "_Compiled":
         shape, plan, needs = self._made.shape(kind), self.view.plan, self._made.needs

@@ -12,16 +12,16 @@ from tenfold.core.times import iso
 from tenfold.features.records import identities
 from tenfold.processing.conform import conform
 from tenfold.processing.derive import apply
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Frame
 from tenfold.registry.versions import Registry
+from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Ends, Log
 from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
-from tenfold.store.online import group_name, lookup
+from tenfold.store.online import group_name
 from tenfold.training.model import Model
 from tenfold.training.package import Package, load
-from tenfold.training.vector import assemble, encode, keys_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -106,15 +106,6 @@ def _check_columns(model: Model, package: Package, number: int) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The features of one row as of a moment, and per view how many microseconds old its newest record is."""
-
-    at: int
-    columns: dict[str, Column]
-    ages: Mapping[str, int | None]
-
-
 class Service:
     """Predicts rows of one model online.
 
@@ -134,6 +125,7 @@ class Service:
         self.model = model
         self._store, self._log, self._versions = store, log, versions
         self._predictions = predictions
+        self._plan = ServingPlan(model)
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
     def mark(self) -> Ends:
@@ -198,10 +190,8 @@ class Service:
         return self._known(frame, self._asked_at(frame, at))
 
     def _known(self, frame: Frame, at: int) -> Known:
-        keys = {name: item.plain()[0] for name, item in keys_of(self.model, frame).items()}
-        found = lookup(self._store, self.model.stored, keys, at)
-        columns = assemble(self.model, frame, found.features, np.array([at], dtype=np.int64))
-        return Known(at, columns, found.ages)
+        row = {name: frame[name].plain()[0] for name in self.model.spine.root.fields}
+        return self._plan(self._store, row, at, frame)
 
     def _asked_at(self, frame: Frame, at: int) -> int:
         """Return the moment a row is answered for: without a lead, when it happened, if that is past.
@@ -239,7 +229,7 @@ class Service:
         version = self._versions.production(self.model)
         found = self._known(frame, at)
         manifest = version.package.manifest
-        X = encode(found.columns, manifest.categories)
+        X = vector(found, manifest.categories)
         score = version.package.predictor.predict(X)
         ages = [np.nan if age is None else float(age) for age in found.ages.values()]
         prediction_id, row_id, on, request = texts

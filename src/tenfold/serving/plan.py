@@ -1,0 +1,97 @@
+"""What a model reads and computes for one row, prepared once: keys, states, expressions, their order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tenfold.core.expr import AS_OF, Expr
+from tenfold.processing.compiled import compile_row
+from tenfold.processing.derive import Derived, Source
+from tenfold.processing.frame import Column, Frame, column, types_of
+from tenfold.store.base import OnlineStore
+from tenfold.store.online import Lookup
+from tenfold.training.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The features of one row as of a moment as Python values, and per view how many microseconds old its newest record is."""
+
+    at: int
+    values: dict[str, Any]
+    ages: Mapping[str, int | None]
+
+
+class ServingPlan:
+    """Computes the features of single rows of a model: one snapshot of the store and one function of Python values.
+
+    The values are those of `assemble`, bit by bit.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._lookup = Lookup(model.stored)
+        self._ages = [view.name for view in model.stored]
+        self._names = [f"{view.name}.{name}" for view in model.stored for name in view.features]
+        self._columns = list(model.columns)
+        types = types_of(model.spine.root.fields) | {AS_OF: "time"}
+        self._added = _added(model.spine)
+        self._derive = compile_row(self._added, types)
+        types |= {name: model.spine.fields[name].type for name in self._added}
+        for view in model.stored:
+            types |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
+        self._computed = list(model.computed)
+        self._compute = compile_row(model.computed, types)
+
+    def __call__(
+        self, store: OnlineStore, row: Mapping[str, Any], at: int, asked: Frame | None = None
+    ) -> Known:
+        """Return the features of a row as of `at`.
+
+        Parameters
+        ----------
+        row
+            The fields of the spine as Python values, times in microseconds.
+        at
+            Microseconds UTC.
+        asked
+            The row as columns, for a view that counts the row that is asked for.
+        """
+        values = {**row, AS_OF: at}
+        if self._added:
+            values.update(zip(self._added, self._derive(values), strict=True))
+        found = self._lookup(store, values, at, asked)
+        values.update(zip(self._names, [value for one in found for value in one.values], strict=True))
+        values.update(zip(self._computed, self._compute(values), strict=True))
+        ages = [one.age(at) for one in found]
+        return Known(
+            at, {name: values[name] for name in self._columns}, dict(zip(self._ages, ages, strict=True))
+        )
+
+
+def _added(source: Source) -> dict[str, Expr]:
+    """Return the columns a derived source adds, each after those it may read."""
+    if not isinstance(source, Derived):
+        return {}
+    return _added(source.source) | dict(source.added)
+
+
+def columns_of(model: Model, known: Known) -> dict[str, Column]:
+    """Return the features as columns of one row."""
+    return {name: column(kind, [known.values[name]]) for name, kind in model.columns.items()}
+
+
+def vector(known: Known, categories: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Return what `encode` returns for the features as columns: shape (1, n_columns) float64."""
+    return np.array(
+        [[_number(value, categories.get(name, ())) for name, value in known.values.items()]], dtype=np.float64
+    )
+
+
+def _number(value: Any, categories: Sequence[str]) -> float:
+    if value is None:
+        return float("nan")
+    if isinstance(value, str):
+        return float(categories.index(value)) if value in categories else float("nan")
+    return float(value)
