@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import UNITS, to_datetime, to_us
-from tenfold.features import reading
+from tenfold.features import lookups, reading
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
@@ -148,7 +148,7 @@ def test_look_ups_are_the_kernels_values(history, sizes, view, later, few):
     frame = read_frame(sales, log.read("sales", 0, limit=1000))
     asked = [(shop, at) for shop in (0, 1, 7) for at in (now + later, now + 1, now - HOUR // 2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "FEW", few)
+        patch.setattr(lookups, "FEW", few)
         answers = [Lookup([view])(store, {"shop": shop}, at)[0].values for shop, at in asked]
     keys, at = [column("int", [shop for shop, _ in asked])], np.array([at for _, at in asked])
     truth = offline.features(view, frame, keys, at)

@@ -1,154 +1,248 @@
-"""Writes the look-ups of a view as one Python function, for states of which all records are visible.
+"""The look-ups of aggregates in a range of a state's records: each function takes where the columns lie and returns one."""
 
-A suffix total is then one index, so that sixteen windows cost a few microseconds. What has no such short form is called as
-`reading` has it. The text of the function comes from the plan alone, not from data.
-"""
-
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from operator import neg
+from typing import Any, NamedTuple
 
-from tenfold.core.windows import Window
+import numpy as np
+
+from tenfold.features import layout
 from tenfold.features.kernel import Aggregate
-from tenfold.features.layout import HEADER, Needs, Places
+from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
 from tenfold.features.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.moments import NOISE, UNITS, plus, times, two_sum
 
-Source = tuple[Aggregate, int, Places, Needs, Any]
-"""An aggregate, the place of its result, its columns, and the look-up that is called when there is no short form."""
+_MASK = (1 << LOW_BITS) - 1
+_LOW = HIGH * LOW
+FEW = 64
+"""Up to this many values are compared one by one."""
 
-
-def compiled(
-    windows: Sequence[Window],
-    bounds: Sequence[Any],
-    reads: Sequence[tuple[int, Source]],
-    size: int,
-) -> Callable[[Any, Any, Any, int, int], list[Any]]:
-    """Return a function of (words, floats, state, records, t) that gives `size` results.
-
-    Parameters
-    ----------
-    windows
-        The distinct windows.
-    bounds
-        What finds the records of each window, for those without a short form.
-    reads
-        The aggregates, each with the place of its window.
-    """
-    writer = _Writer(size)
-    for place, window in enumerate(windows):
-        mine = [source for which, source in reads if which == place]
-        writer.window(place, window, bounds[place], mine)
-    return writer.function()
+Read = Callable[["Words", int, int], Any]
+"""A look-up in the records [lo, hi) of a state."""
 
 
-class _Writer:
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._lines: list[str] = []
-        self._names: dict[str, Any] = {"bisect_right": bisect_right}
+class Words(NamedTuple):
+    """A state as words, as floats and as bytes."""
 
-    def window(self, place: int, window: Window, find: Any, sources: Sequence[Source]) -> None:
-        """Write a window and the aggregates over it."""
-        hi = "n"
-        if window.kind == "time" and not window.offset:
-            self._add(1, f"lo = bisect_right(w, at - {window.size}, {HEADER}, {HEADER} + n) - {HEADER}")
-        elif window.kind == "all" and not window.offset:
-            self._add(1, "lo = 0")
-        else:
-            hi = "hi"
-            self._names[f"find{place}"] = find
-            self._add(1, f"lo, hi = find{place}(w, n, n, at)")
-        self._add(1, f"if lo < {hi}:")
-        self._add(2, f"i = lo + {HEADER}")
-        known: dict[str, str] = {}
-        for source in sources:
-            self._add(2, f"r{source[1]} = {self._value(source, hi, known)}")
-        self._add(1, "else:")
-        for item, result, *_ in sources:
-            self._add(2, f"r{result} = {0 if item.fn == 'count' else None}")
-
-    def _value(self, source: Source, hi: str, known: dict[str, str]) -> str:
-        item, result, places, need, read = source
-        short = _SHORT.get(item.fn) if hi == "n" else None
-        found = None if short is None else short(self, item, places, need, known)
-        if found is not None:
-            return found
-        self._names[f"read{result}"] = read
-        return f"read{result}((w, f, raw, n), lo, {hi})"
-
-    def total(self, unit: int, known: dict[str, str]) -> str:
-        """Return the name of a suffix total, written once per window."""
-        if unit < 0:
-            return self.once("rows", "n - lo", known)
-        return self.once(f"total{unit}", f"w[i + {unit} * n]", known)
-
-    def once(self, name: str, text: str, known: dict[str, str]) -> str:
-        """Return the name of a value, written once per window."""
-        if name not in known:
-            known[name] = f"v_{name}"
-            self._add(2, f"v_{name} = {text}")
-        return known[name]
-
-    def _add(self, depth: int, line: str) -> None:
-        self._lines.append("    " * depth + line)
-
-    def function(self) -> Callable[[Any, Any, Any, int, int], list[Any]]:
-        """Return the function that was written."""
-        given = {
-            result for result in range(self._size) if any(f" r{result} = " in line for line in self._lines)
-        }
-        results = ", ".join(f"r{place}" if place in given else "None" for place in range(self._size))
-        text = "\n".join(["def look_up(w, f, raw, n, at):", *self._lines, f"    return [{results}]"])
-        exec(text, self._names)  # noqa: S102 - the text is made of numbers and names of this module
-        found: Callable[[Any, Any, Any, int, int], list[Any]] = self._names["look_up"]
-        return found
+    words: memoryview
+    floats: "memoryview[float]"
+    raw: memoryview
+    rows: int
 
 
-def _count(writer: _Writer, _item: Aggregate, places: Places, _need: Needs, known: dict[str, str]) -> str:
-    return writer.total(places.member, known)
+def look_up(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
+    """Return the look-up of an aggregate in states of a shape."""
+    places, need = shape.inputs[item.input], needs[item.input]
+    if item.fn == "count":
+        return _total(places.member)
+    if item.fn in ("first", "last", "lag"):
+        value = _value(places, need, _text_before(item.input, needs, shape))
+        return _first(places.member, value) if item.fn == "first" else _nth(places.member, item.n or 0, value)
+    count = _total(places.used)
+    if item.fn in ("min", "max"):
+        return _extreme(places, need, item.fn, count)
+    if item.fn in layout.SPREADS:
+        return _spread(places, need, item.fn, count)
+    total = _float_sum(places) if need.type == "float" else _total(places.totals["whole"])
+    if item.fn == "mean":
+        return _mean(total, count)
+    return _sum(total, count)
 
 
-def _whole(writer: _Writer, places: Places, need: Needs, known: dict[str, str]) -> str:
-    if need.type != "float":
-        return writer.total(places.totals["whole"], known)
-    high, low = (writer.total(places.totals[name], known) for name in ("high", "low"))
-    text = (
-        f"float({high} + ({low} >> {LOW_BITS})) / {HIGH!r} "
-        f"+ float({low} & {(1 << LOW_BITS) - 1}) / {HIGH * LOW!r}"
-    )
-    return writer.once(f"sum{places.totals['high']}", text, known)
+def _total(unit: int) -> Read:
+    """Return the look-up of a suffix total; without a column every record counts one."""
+    if unit < 0:
+        return lambda _given, lo, hi: hi - lo if hi > lo else 0
+
+    def total(given: Words, lo: int, hi: int) -> int:
+        if lo >= hi:
+            return 0
+        words, count = given.words, given.rows
+        first = HEADER + unit * count
+        found: int = words[first + lo]
+        return found if hi == count else found - words[first + hi]
+
+    return total
 
 
-def _sum(writer: _Writer, _item: Aggregate, places: Places, need: Needs, known: dict[str, str]) -> str:
-    count = writer.total(places.used, known)
-    return f"{_whole(writer, places, need, known)} if {count} else None"
+def _float_sum(places: Places) -> Read:
+    high, low = _total(places.totals["high"]), _total(places.totals["low"])
+
+    def total(given: Words, lo: int, hi: int) -> float:
+        rest = low(given, lo, hi)
+        return float(high(given, lo, hi) + (rest >> LOW_BITS)) / HIGH + float(rest & _MASK) / _LOW
+
+    return total
 
 
-def _mean(writer: _Writer, _item: Aggregate, places: Places, need: Needs, known: dict[str, str]) -> str:
-    count = writer.total(places.used, known)
-    return f"float({_whole(writer, places, need, known)}) / {count} if {count} else None"
+def _sum(total: Read, count: Read) -> Read:
+    return lambda given, lo, hi: total(given, lo, hi) if count(given, lo, hi) else None
 
 
-def _extreme(writer: _Writer, item: Aggregate, places: Places, need: Needs, known: dict[str, str]) -> str:
-    count, cells = writer.total(places.used, known), "f" if need.type == "float" else "w"
-    return f"{cells}[i + {places.totals[item.fn]} * n] if {count} else None"
+def _mean(total: Read, count: Read) -> Read:
+    def mean(given: Words, lo: int, hi: int) -> float | None:
+        values = count(given, lo, hi)
+        return float(total(given, lo, hi)) / values if values else None
+
+    return mean
 
 
-def _last(
-    _writer: _Writer, _item: Aggregate, places: Places, need: Needs, _known: dict[str, str]
-) -> str | None:
-    if places.member >= 0 or need.type == "str":
-        return None
-    at = f"[{HEADER - 1} + {places.values + 1} * n]"
-    value = {"float": f"f{at}", "bool": f"w{at} == 1"}.get(need.type, f"w{at}")
-    return value if places.used < 0 else f"{value} if w[{HEADER - 1} + {places.used + 1} * n] else None"
+def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
+    units = (("high", 2.0**-20), ("low", 2.0**-63)) if need.type == "float" else (("whole", 1.0),)
+    sums = [(_total(places.totals[name]), unit) for name, unit in units]
+    squares = [_total(places.totals[name]) for name in layout.SQUARES]
+
+    def spread(given: Words, lo: int, hi: int) -> float | None:
+        values = count(given, lo, hi)
+        if values < 2:
+            return None
+        found = _variance(
+            values,
+            [(total(given, lo, hi), unit) for total, unit in sums],
+            [total(given, lo, hi) for total in squares],
+        )
+        return math.sqrt(found) if fn == "std" else found
+
+    return spread
 
 
-_SHORT: dict[str, Callable[..., str | None]] = {
-    "count": _count,
-    "sum": _sum,
-    "mean": _mean,
-    "min": _extreme,
-    "max": _extreme,
-    "last": _last,
-}
+def _variance(count: int, sums: Sequence[tuple[int, float]], squares: Sequence[int]) -> float:
+    """Return what `moments.variance` does, step by step, for one window."""
+    carried: list[int] = []
+    carry = 0
+    for limb in reversed(squares[1:]):
+        carried.insert(0, (limb + carry) & _MASK)
+        carry = (limb + carry) >> LOW_BITS
+    carried.insert(0, squares[0] + carry)
+    n, total = float(count), _double(sums)
+    over = times(_double(zip(carried, UNITS, strict=True)), (n, 0.0))
+    square = times(total, total)
+    high_part, low_part = plus(over, (-square[0], -square[1]))
+    numerator = high_part + low_part
+    return float(numerator / (n * (n - 1.0))) if numerator > over[0] * NOISE + n * n * UNITS[-1] else 0.0
+
+
+def _double(limbs: Iterable[tuple[int, float]]) -> Any:
+    total: Any = (0.0, 0.0)
+    for limb, unit in limbs:
+        above, below = float(limb >> 32) * 2.0**32, float(limb & 0xFFFFFFFF)
+        total = plus(total, two_sum(above * unit, below * unit))
+    return total
+
+
+def _extreme(places: Places, need: Needs, fn: str, count: Read) -> Read:
+    """Return the look-up of an extreme from a record to the last one; one that ends before is compared."""
+    unit, values, real = places.totals[fn], places.values, need.type == "float"
+    used = _is_counted(places.used)
+    pick: Callable[..., Any] = min if fn == "min" else max
+
+    def extreme(given: Words, lo: int, hi: int) -> Any:
+        if not count(given, lo, hi):
+            return None
+        cells: Any = given.floats if real else given.words
+        rows = given.rows
+        if hi == rows:
+            return cells[HEADER + unit * rows + lo]
+        first = HEADER + values * rows
+        if hi - lo > FEW:
+            return _compared(given, fn, cells[first + lo : first + hi], places.used, lo, hi)
+        found = pick(cells[first + place] for place in range(lo, hi) if used(given, place))
+        return found + 0.0 if real else found
+
+    return extreme
+
+
+def _compared(given: Words, fn: str, cells: Any, used: int, lo: int, hi: int) -> Any:
+    values = np.asarray(cells)
+    if used >= 0:
+        first = HEADER + used * given.rows
+        totals = np.asarray(given.words[first + lo : first + hi + 1])
+        values = values[totals[:-1] != totals[1:]]
+    found: Any = (values.min() if fn == "min" else values.max()) + values.dtype.type(0)
+    return found.item()
+
+
+def _is_counted(unit: int) -> Callable[[Words, int], bool]:
+    """Return the look-up of whether a record is counted in a suffix total."""
+    if unit < 0:
+        return lambda _given, _place: True
+
+    def counted(given: Words, place: int) -> bool:
+        first, words = HEADER + unit * given.rows + place, given.words
+        after = words[first + 1] if place + 1 < given.rows else 0
+        return bool(words[first] != after)
+
+    return counted
+
+
+def _first(member: int, value: Callable[[Words, int], Any]) -> Read:
+    """Return the look-up of the first record that takes part."""
+    if member < 0:
+        return lambda given, lo, hi: value(given, lo) if lo < hi else None
+    total = _total(member)
+
+    def first(given: Words, lo: int, hi: int) -> Any:
+        if not total(given, lo, hi):
+            return None
+        begin, words = HEADER + member * given.rows, given.words
+        # The total falls right behind the first record that takes part.
+        place = bisect_right(words, -words[begin + lo], begin + lo, begin + hi, key=neg) - begin - 1
+        return value(given, place)
+
+    return first
+
+
+def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
+    """Return the look-up of the record so many before the last one that takes part."""
+    if member < 0:
+        return lambda given, lo, hi: value(given, hi - 1 - back) if hi - lo > back else None
+    total = _total(member)
+
+    def nth(given: Words, lo: int, hi: int) -> Any:
+        if total(given, lo, hi) <= back:
+            return None
+        begin, words, count = HEADER + member * given.rows, given.words, given.rows
+        wanted = (words[begin + hi] if hi < count else 0) + back + 1
+        return value(given, bisect_right(words, -wanted, begin + lo, begin + hi, key=neg) - begin - 1)
+
+    return nth
+
+
+def _value(places: Places, need: Needs, before: Callable[[Words], int]) -> Callable[[Words, int], Any]:
+    """Return the look-up of a value, None for null."""
+    unit, valid, kind = places.values, _is_counted(places.used), need.type
+    always = places.used < 0
+
+    def value(given: Words, place: int) -> Any:
+        if not (always or valid(given, place)):
+            return None
+        at = HEADER + unit * given.rows + place
+        if kind == "float":
+            return given.floats[at]
+        found = given.words[at]
+        if kind != "str":
+            return bool(found) if kind == "bool" else found
+        begin, text = given.words[at - 1] if place else 0, before(given)
+        return str(given.raw[text + begin : text + found], "utf-8")
+
+    return value
+
+
+def _text_before(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words], int]:
+    """Return what finds the first byte of the texts of an input."""
+    units = [
+        one.values
+        for one, need in zip(shape.inputs[:place], needs[:place], strict=True)
+        if need.type == "str" and need.values
+    ]
+
+    def before(given: Words) -> int:
+        words, count = given.words, given.rows
+        at = (HEADER + shape.words * count + shape.gone * words[layout.GONE]) * WORD
+        for unit in units if count else ():
+            at += words[HEADER + (unit + 1) * count - 1]
+        return at
+
+    return before

@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from tenfold.core.errors import DefinitionError, NotFound, suggest
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, feature, need
+from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, feature, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.times import duration
 from tenfold.core.windows import Window
 from tenfold.features.decay import LIFE
 from tenfold.features.inputs import Aggregate
@@ -102,6 +103,8 @@ class FeatureView:
     features
         Expressions by name. With an entity each contains an aggregate such as `col("x").mean(window="1h")`; without,
         columns of the row and features of other views, `view["name"]`.
+    ttl
+        How long a key is answered for: as of t all features are null when nothing known of it is younger, such as "7d".
 
     A feature as of t is a function of records known strictly before t.
 
@@ -137,6 +140,7 @@ class FeatureView:
     source: Source = field(kw_only=True)
     features: Mapping[str, Any] = field(kw_only=True)
     entity: Entity | None = field(default=None, kw_only=True)
+    ttl: str | None = field(default=None, kw_only=True)
     plan: Plan = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -155,6 +159,12 @@ class FeatureView:
             raise DefinitionError(
                 f'feature view "{self.name}" counts the row that is asked for (include_self), and its source reads features of '
                 f'view "{self.source.upstream[0].name}". Do one of the two.'
+            )
+        if self.ttl is not None:
+            duration(self.ttl, name="ttl")
+        if self.ttl is not None and self.entity is None:
+            raise DefinitionError(
+                f'feature view "{self.name}" has a ttl and no entity: what it computes is as old as the row. Remove ttl.'
             )
         plan = self._stored_plan() if self.entity is not None else self._request_plan()
         object.__setattr__(self, "plan", plan)
@@ -177,7 +187,9 @@ class FeatureView:
         """A hash of everything that changes a value of this view."""
         keys = None if self.entity is None else self.entity.keys
         texts = {name: expr.text for name, expr in self.features.items()}
-        return fingerprint(self.name, self.source.fingerprint, keys, texts)
+        return fingerprint(
+            self.name, self.source.fingerprint, keys, texts, *([] if self.ttl is None else [self.ttl])
+        )
 
     def _types(self) -> dict[str, str]:
         return {name: item.type for name, item in self.source.fields.items()}
@@ -188,10 +200,16 @@ class FeatureView:
         for key in self.entity.keys:
             self._check_key(self.entity, key, types)
         compiler = _Compiler(self.name, types)
-        outputs = {name: compiler.output(name, expr) for name, expr in self.features.items()}
+        outputs = {name: compiler.output(name, self._fresh(expr)) for name, expr in self.features.items()}
         slots = dict(compiler.types) | {AS_OF: "time"}
         result = {name: infer(expr, slots, self._where(name)) for name, expr in outputs.items()}
         return Plan(tuple(compiler.inputs), tuple(compiler.aggregates), outputs, result)
+
+    def _fresh(self, expr: Expr) -> Expr:
+        """Return a feature that is null when nothing known of its key is younger than `ttl`."""
+        if self.ttl is None or not expr.aggregates():
+            return expr
+        return (count(window=self.ttl) > 0).then(expr)
 
     def _check_key(self, entity: Entity, key: str, types: Mapping[str, str]) -> None:
         where = f'feature view "{self.name}": key "{key}" of entity "{entity.name}"'

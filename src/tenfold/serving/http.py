@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable, suggest
-from tenfold.serving.service import Service, too_late
+from tenfold.serving.service import Service
 from tenfold.sources.base import Ends
 from tenfold.sources.declare import Events
 
@@ -150,7 +150,7 @@ async def _caught_up(service: Service, mark: Ends, wait: float) -> None:
             while not service.reached(mark):
                 await asyncio.sleep(POLL)
     except TimeoutError as error:
-        raise Unavailable(too_late(wait)) from error
+        raise Unavailable(service.why_late(mark, wait)) from error
 
 
 def _key(request: Request) -> str | None:

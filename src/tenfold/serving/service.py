@@ -142,6 +142,20 @@ class Service:
             offsets.get(group, 0) >= mark.offsets.get(topic, 0) for group, topic in self._topics.items()
         )
 
+    def why_late(self, mark: Ends, seconds: float) -> str:
+        """Return what to say when the states have not reached a mark: which views lag, and how far."""
+        offsets = self._store.offsets()
+        lags = [
+            f'view "{group.partition("@")[0]}" has {offsets.get(group, 0):,} of {mark.offsets[topic]:,} records'
+            for group, topic in self._topics.items()
+            if offsets.get(group, 0) < mark.offsets.get(topic, 0)
+        ]
+        return (
+            f"{too_late(seconds)} So far {', '.join(lags)}; a new definition catches up on its own."
+            if lags
+            else too_late(seconds)
+        )
+
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
         return self._versions.number(self.model)
