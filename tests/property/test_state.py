@@ -158,12 +158,13 @@ def test_look_ups_are_the_kernels_values(history, sizes, view, later, few):
 
 
 @settings(max_examples=30, deadline=None)
-@given(steps, st.lists(st.integers(1, 3), max_size=6), st.integers(1, 3))
-def test_bytes_follow_from_the_records_alone(history, sizes, keys):
+@given(steps, st.lists(st.integers(1, 3), max_size=6), st.integers(1, 3), st.sampled_from([0, 600, 10**6]))
+def test_bytes_follow_from_the_records_alone(history, sizes, keys, large):
     log, _ = filled(history)
     truth = folded(log, [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(materialize, "KEYS", keys)
+        patch.setattr(materialize, "LARGE", large)
         store = folded(log, sizes)
     assert dict(store.items()) == dict(truth.items())
     again = MemoryOnlineStore()

@@ -83,6 +83,8 @@ class Build:
         if texts:
             _put_texts(out, (behind + shapes.gone * self._gone.size) * WORD, texts)
         data = out.tobytes()
+        if len(words) == 1:
+            return [data]
         edges = zip((start * WORD).tolist(), ((start + words) * WORD).tolist(), strict=True)
         return [data[begin:end] for begin, end in edges]
 
@@ -217,8 +219,12 @@ def _id_words(ids: np.ndarray) -> np.ndarray:
 def _put_ids(out: np.ndarray, spread: Spread, width: np.ndarray, unit: int, ids: np.ndarray) -> None:
     words = _id_words(ids)
     for place in range(words.shape[1]):
-        there = spread.each(width > place)
-        out[spread.at(unit + place)[there]] = words[there, place]
+        wide = width > place
+        if wide.all():
+            out[spread.at(unit + place)] = words[:, place]
+        elif wide.any():  # several keys
+            there = spread.each(wide)
+            out[spread.at(unit + place)[there]] = words[there, place]
 
 
 def _put_texts(out: np.ndarray, at: np.ndarray, texts: Sequence[tuple[np.ndarray, list[bytes]]]) -> None:

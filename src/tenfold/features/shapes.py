@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -83,11 +84,16 @@ class Spread:
     def __init__(self, begin: np.ndarray, size: np.ndarray) -> None:
         self.size, self.rows = size, int(size.sum())
         self.end = np.cumsum(size)
-        self._begin = np.repeat(begin - (self.end - size), size) + np.arange(self.rows)
-        self._run = np.repeat(size, size)
+        self._first = begin
+        if len(size) > 1:
+            self._begin = np.repeat(begin - (self.end - size), size) + np.arange(self.rows)
+            self._run = np.repeat(size, size)
 
-    def at(self, unit: np.ndarray | int) -> np.ndarray:
-        """Return the places of a column that begins so many words per row behind the first."""
+    def at(self, unit: np.ndarray | int) -> Any:
+        """Return the places of a column that begins so many words per row behind the first, or a slice."""
+        if len(self.size) == 1:
+            begin = int(self._first[0]) + int(np.ravel(unit)[0]) * self.rows
+            return slice(begin, begin + self.rows)
         return self._begin + self.each(unit) * self._run
 
     def each(self, of_keys: np.ndarray | int) -> np.ndarray:

@@ -53,7 +53,7 @@ def fold(
     arrival, past = np.maximum(arrival, stored[0]), stored[1]
     rows = join(old, as_stored(new))
     group = np.concatenate([before, group])
-    until, keep = _versions(group, rows)
+    until, keep = _versions(group, rows, len(new.event))
     if made.reach is not None:
         step = max(made.reach // TILES, 1)
         horizon = (arrival - made.reach) // step * step
@@ -67,15 +67,23 @@ def fold(
     return Build(made, *_sorted(group, rows), arrival, past).states()
 
 
-def _versions(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return until when each record counts, and which are not delivered again: as `records.versions`, per group."""
+def _versions(group: np.ndarray, rows: Rows, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return until when each record counts, and which are not delivered again: as `records.versions`, per group.
+
+    All but the last `new` rows were compared with each other before.
+    """
     until, keep = rows.until, np.ones(len(group), dtype=np.bool_)
     code = _hash(group, rows.ids)
-    ranked = np.sort(code)
+    # Few rows share the low bits of a new one's hash; only those are looked at.
+    low = (code & np.uint64(BITS)).astype(np.int64)
+    asked = np.zeros(BITS + 1, dtype=np.bool_)
+    asked[low[len(low) - new :]] = True
+    near = np.flatnonzero(asked[low])
+    ranked = np.sort(code[near])
     same = ranked[1:] == ranked[:-1]
     if not same.any():
         return until, keep
-    some = np.flatnonzero(np.isin(code, ranked[1:][same]))
+    some = near[np.isin(code[near], ranked[1:][same])]
     order = some[np.lexsort((rows.offset[some], rows.known[some], rows.ids[some], group[some]))]
 
     def follow(order: np.ndarray) -> np.ndarray:
@@ -88,6 +96,9 @@ def _versions(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     until = until.copy()
     until[order[:-1][ended]] = np.minimum(until[order[:-1][ended]], rows.known[order[1:][ended]])
     return until, keep
+
+
+BITS = 2**20 - 1
 
 
 def _hash(group: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ class Stored:
         ids = np.zeros((spread.rows, int(width.max(initial=1))), dtype=np.int64)
         for place in range(ids.shape[1]):
             there = spread.each(width > place)
-            ids[there, place] = self.words[spread.at(unit + np.minimum(place, width - 1))[there]]
+            ids[there, place] = self.words[spread.at(unit + np.minimum(place, width - 1))][there]
         return ids.view(f"S{ids.shape[1] * WORD}").reshape(-1)
 
     def _values(self, spread: Spread, need: Needs, unit: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ from tenfold.store.online import group_name, state_key
 
 BATCHES, ROWS = 20_000, 100_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
+LARGE = 500_000
+"""Bytes of a state that is folded alone."""
 KEYS = 2_000
 """How many keys' states are in memory as columns at a time."""
 RETIRED = "-"
@@ -117,9 +119,28 @@ class StateSink:
             group = np.repeat(np.arange(len(some) - 1), np.diff(some))
             newest = np.maximum.reduceat(arrival[mine], some[:-1] - some[0])
             wanted = names[first : first + KEYS]
-            yield from zip(
-                wanted, fold(view, self._store.read(wanted), group, rows.take(mine), newest), strict=True
-            )
+            new = rows.take(mine)
+            states = self._store.read(wanted)
+            for places in _apart(states):
+                few = len(places) < len(wanted)
+                part = np.flatnonzero(np.isin(group, places)) if few else np.arange(len(group))
+                made = fold(
+                    view,
+                    [states[place] for place in places.tolist()],
+                    np.searchsorted(places, group[part]),
+                    new.take(part) if few else new,
+                    newest[places],
+                )
+                yield from zip([wanted[place] for place in places.tolist()], made, strict=True)
+
+
+def _apart(states: Sequence[bytes | None]) -> Iterator[np.ndarray]:
+    """Yield the places of states to fold together: large ones one by one, which spares them from being gathered."""
+    large = np.array([state is not None and len(state) > LARGE for state in states], dtype=np.bool_)
+    if not large.all():
+        yield np.flatnonzero(~large)
+    for place in np.flatnonzero(large).tolist():
+        yield np.array([place])
 
 
 class LakeSink:
