@@ -14,8 +14,11 @@ from tenfold.core.times import UNITS, to_datetime
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store.materialize import LakeSink
+from tenfold.store import materialize
+from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
+from tenfold.store.online import Lookup
 from tests.property import reference
 
 HOUR = UNITS["h"]
@@ -118,6 +121,31 @@ def test_offline_is_the_reference(events, queries):
     found = History(lake_of(records)).features(by_shop, keys, at)
     for row, (key, moment) in enumerate(queries):
         assert {name: item.plain()[row] for name, item in found.items()} == expected(records, key, moment)
+
+
+@settings(max_examples=30, deadline=None)
+@given(events, st.lists(st.integers(1, 4), max_size=5), st.integers(1, 40))
+def test_states_are_the_lake(events, sizes, later):
+    """Records arrive live, a few at a time; states are folded in batches of any size."""
+    clock = VirtualClock(100 * HOUR)
+    log, lake, store = MemoryLog(clock), MemoryLake(), MemoryOnlineStore()
+    sink = StateSink(log, store, [by_card, by_shop])
+    for record in sorted(records_of(events), key=lambda record: record["known"]):
+        clock.set(100 * HOUR + record["known"])
+        row = {name: record[name] for name in ("payment_id", "card", "shop", "amount")}
+        times = {name: to_datetime(100 * HOUR + record[name]) for name in ("at", "told")}
+        ingest(payments, [row | times], log=log, quarantine=None, clock=clock)
+        if sizes and record["payment_id"] % 3 == 0:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(materialize, "BATCHES", sizes[record["payment_id"] % len(sizes)])
+                sink.advance()
+    while sink.behind():
+        sink.advance()
+    LakeSink(log, lake, ["payments"]).flush()
+    at = clock.now() + later * HOUR // 4
+    online = [Lookup([by_shop])(store, {"shop": key}, at)[0].values for key in "xyz"]
+    found = History(lake).features(by_shop, [column("str", list("xyz"))], np.full(3, at))
+    assert online == [list(row) for row in zip(*(item.plain() for item in found.values()), strict=True)]
 
 
 def test_another_definition_upstream_is_another_definition():

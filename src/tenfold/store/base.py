@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 Used = TypeVar("Used")
+SINK = "log"
+"""The name under which the lake remembers how much of a topic it holds."""
 
 
 class OnlineStore(Protocol):

@@ -130,7 +130,7 @@ class _Mine:
     def __init__(self, history: History, view: FeatureView, key: Mapping[str, Any], at: int) -> None:
         self._view, self._at = view, at
         root = view.source.root
-        known = history.past(root)
+        known = history.with_features(view.source)
         columns, inputs = inputs_of(view, known.frame, len(known.event))
         same = np.ones(len(known.event), dtype=np.bool_)
         for name, value in key.items():

@@ -12,8 +12,9 @@ from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
-from tenfold.store.base import OnlineStore
+from tenfold.store.base import SINK, OnlineStore
 from tenfold.store.online import group_name, state_key
+from tenfold.store.upstream import Upstream
 
 BATCHES, ROWS = 20_000, 100_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
@@ -23,8 +24,6 @@ KEYS = 2_000
 """How many keys' states are in memory as columns at a time."""
 RETIRED = "-"
 """What the name of a definition begins with while its states are removed; no view is named so."""
-SINK = "log"
-"""The name under which the lake remembers how much of a topic it holds."""
 
 
 class StateSink:
@@ -35,6 +34,7 @@ class StateSink:
 
     def __init__(self, log: Log, store: OnlineStore, views: Sequence[FeatureView]) -> None:
         self._log, self._store = log, store
+        self._upstream = Upstream(log)
         self._views: dict[str, list[FeatureView]] = {}
         for view in views:
             self._views.setdefault(view.source.root.name, []).append(view)
@@ -102,6 +102,8 @@ class StateSink:
 
     def _states(self, view: FeatureView, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
         """Yield the new states of the keys that a frame has records of."""
+        if view.source.upstream:
+            frame = self._upstream.added(view.source, frame)
         keys, rows = rows_of(view, frame, len(frame[OFFSET]))
         (code,), size = key_codes([keys])
         order = np.argsort(code, kind="stable")[np.count_nonzero(code < 0) :]

@@ -16,8 +16,8 @@ from tenfold.processing.derive import Source
 from tenfold.processing.frame import Column, Frame, column, types_of
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
+from tenfold.store.base import SINK
 from tenfold.store.groups import Keys, groups
-from tenfold.store.materialize import SINK
 from tenfold.store.pieces import (
     Answers,
     ByKey,
@@ -135,10 +135,10 @@ class History:
         direct = set(view.keys) <= root.fields.keys() and not view.source.upstream
         name = (root.name if direct else view.source.fingerprint, *view.keys)
         if name not in self._grouped:
-            self._grouped[name] = by_key(view, self._with_features(view.source))
+            self._grouped[name] = by_key(view, self.with_features(view.source))
         return self._grouped[name]
 
-    def _with_features(self, source: Source) -> Past:
+    def with_features(self, source: Source) -> Past:
         """Return the records of a source with the features it reads, as of when each record became known."""
         known = self.past(source.root)
         frame = dict(known.frame)
