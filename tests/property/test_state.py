@@ -100,7 +100,11 @@ rows = st.fixed_dictionaries(
     }
 )
 steps = st.lists(
-    st.tuples(st.sampled_from([1, HOUR, 3 * HOUR]), st.lists(rows, min_size=1, max_size=4)),
+    st.tuples(
+        st.sampled_from([1, HOUR, 3 * HOUR]),
+        st.lists(rows, min_size=1, max_size=4),
+        st.sampled_from([False, False, True]),
+    ),
     min_size=1,
     max_size=8,
 )
@@ -116,9 +120,10 @@ def row_of(raw, now):
 def filled(history):
     clock = VirtualClock(START)
     log = MemoryLog(clock)
-    for gap, raws in history:
+    for gap, raws, long_known in history:
         clock.set(clock.now() + gap)
-        ingest(sales, [row_of(raw, clock.now()) for raw in raws], log=log, quarantine=None, clock=clock)
+        rows = [row_of(raw, clock.now()) for raw in raws]
+        ingest(sales, rows, log=log, quarantine=None, clock=clock, history=long_known)
     return log, clock.now()
 
 
@@ -182,7 +187,7 @@ def test_most_states_need_no_kernel(monkeypatch):
         for n in range(40)
     ]
     raws = [raw | {"paid": None, "word": "up"} for raw in raws]
-    log, now = filled([(HOUR, raws[place : place + 2]) for place in range(0, 40, 2)])
+    log, now = filled([(HOUR, raws[place : place + 2], False) for place in range(0, 40, 2)])
     store = folded(log, [])
     monkeypatch.setattr(reading, "unpack", None)
     assert Lookup([COUNTS])(store, {"shop": 0}, now + 1)[0].values[0] > 0

@@ -213,7 +213,7 @@ def _words(values: np.ndarray, need: Needs, group: Group) -> np.ndarray:
 
 
 def _id_words(ids: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(ids).view(np.int64).reshape(len(ids), -1)
+    return np.ascontiguousarray(ids).view(np.int64).reshape(len(ids), ids.dtype.itemsize // WORD)
 
 
 def _put_ids(out: np.ndarray, spread: Spread, width: np.ndarray, unit: int, ids: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from tenfold.core.times import FOREVER
 from tenfold.features.building import Build
 from tenfold.features.kernel import Input, aggregate
+from tenfold.features.layout import WORD
 from tenfold.features.records import Rows, in_order, outputs, sort_ties
 from tenfold.features.shapes import states_of
 from tenfold.features.stored import as_stored, empty, gather, join
@@ -104,7 +105,7 @@ BITS = 2**20 - 1
 def _hash(group: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return a number per row, equal for equal ids of a group and almost never otherwise."""
     code = group.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    words = np.ascontiguousarray(ids).view(np.uint64).reshape(len(ids), -1)
+    words = np.ascontiguousarray(ids).view(np.uint64).reshape(len(ids), ids.dtype.itemsize // WORD)
     for place in range(words.shape[1]):
         code = (code ^ words[:, place]) * np.uint64(0xFF51AFD7ED558CCD)
         code ^= code >> np.uint64(32)
