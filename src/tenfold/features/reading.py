@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import neg
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ FAST = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "la
 KINDS = ("all", "time", "rows")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The features of a key in their order, and when its newest visible record happened, None if there is none."""
 
     values: list[Any]
@@ -63,7 +62,8 @@ class Reader:
         kinds = {slot(place): kind for place, kind in enumerate(self._types)}
         self._row = compile_row(plan.outputs, kinds | {AS_OF: "time"})
         self._simple = len(self._direct) == len(plan.outputs)
-        self._order = [self._direct[name] for name in plan.outputs] if self._simple else []
+        self._order = list(self._direct.values()) if self._simple else list(self._all)
+        self._quick = self._simple and not self._slow
 
     def __call__(self, state: Any, at: int, own: Rows | None = None) -> Found:
         """Return the features as of `at`.
@@ -75,6 +75,14 @@ class Reader:
         own
             The row that is asked for, when the view counts it too.
         """
+        if state is not None and self._quick:
+            raw = memoryview(state)
+            words = raw.cast("q")
+            if words[layout.FLAGS] & layout.SAFE and at >= words[layout.SETTLED]:
+                kind, count = words[layout.KIND], words[layout.COUNT]
+                plan = self._shapes.get(kind) or self._compile(kind)
+                newest = words[HEADER - 1 + count] if count else words[layout.PAST] or None
+                return Found(plan.ordered(words, raw.cast("d"), raw, count, at), newest)
         results, newest = self._aggregates(state, at, own)
         if self._simple:
             return Found([results[place] for place in self._order], newest)
@@ -143,8 +151,11 @@ class Reader:
                 return read(Words(*given), lo, hi)
 
             sources.append((which, (item, place, shape.inputs[item.input], needs[item.input], called)))
-        all_visible = compiled([window for window, _ in self._windows], bounds, sources, len(plan.aggregates))
-        self._shapes[kind] = _Compiled(bounds, reads, all_visible)
+        windows = [window for window, _ in self._windows]
+        ordered, all_visible = (
+            compiled(windows, bounds, sources, order) for order in (self._order, self._all)
+        )
+        self._shapes[kind] = _Compiled(bounds, reads, ordered, all_visible)
         return self._shapes[kind]
 
 
@@ -154,6 +165,7 @@ class _Compiled:
 
     bounds: list[Callable[[memoryview, int, int, int], tuple[int, int]]]
     reads: list[tuple[int, int, Read]]
+    ordered: Callable[[Any, Any, Any, int, int], list[Any]]
     all_visible: Callable[[Any, Any, Any, int, int], list[Any]]
 
     def some_visible(self, given: Words, visible: int, at: int, size: int) -> list[Any]:

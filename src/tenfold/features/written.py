@@ -21,9 +21,9 @@ def compiled(
     windows: Sequence[Window],
     bounds: Sequence[Any],
     reads: Sequence[tuple[int, Source]],
-    size: int,
+    order: Sequence[int],
 ) -> Callable[[Any, Any, Any, int, int], list[Any]]:
-    """Return a function of (words, floats, state, records, t) that gives `size` results.
+    """Return a function of (words, floats, state, records, t) that gives the results at the places in `order`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def compiled(
     reads
         The aggregates, each with the place of its window.
     """
-    writer = _Writer(size)
+    writer = _Writer(order)
     for place, window in enumerate(windows):
         mine = [source for which, source in reads if which == place]
         writer.window(place, window, bounds[place], mine)
@@ -42,8 +42,8 @@ def compiled(
 
 
 class _Writer:
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, order: Sequence[int]) -> None:
+        self._order = order
         self._lines: list[str] = []
         self._names: dict[str, Any] = {"bisect_right": bisect_right}
 
@@ -95,9 +95,9 @@ class _Writer:
     def function(self) -> Callable[[Any, Any, Any, int, int], list[Any]]:
         """Return the function that was written."""
         given = {
-            result for result in range(self._size) if any(f" r{result} = " in line for line in self._lines)
+            result for result in set(self._order) if any(f" r{result} = " in line for line in self._lines)
         }
-        results = ", ".join(f"r{place}" if place in given else "None" for place in range(self._size))
+        results = ", ".join(f"r{place}" if place in given else "None" for place in self._order)
         text = "\n".join(["def look_up(w, f, raw, n, at):", *self._lines, f"    return [{results}]"])
         exec(text, self._names)  # noqa: S102 - the text is made of numbers and names of this module
         found: Callable[[Any, Any, Any, int, int], list[Any]] = self._names["look_up"]

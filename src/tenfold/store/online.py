@@ -47,8 +47,12 @@ class Lookup:
 
     def __init__(self, views: Sequence[FeatureView]) -> None:
         self.views = tuple(views)
-        self._keys = [(prefix(view), view.keys) for view in self.views]
         self._readers = [reader_of(view) for view in self.views]
+        shared = list(dict.fromkeys(view.keys for view in self.views))
+        self._names = [list(names) for names in shared]
+        self._heads = [(prefix(view), shared.index(view.keys)) for view in self.views]
+        self._include = any(view.plan.includes_self for view in self.views)
+        self._nothing = [None] * len(self.views)
 
     def __call__(
         self, store: OnlineStore, row: Mapping[str, Any], at: int, asked: Frame | None = None
@@ -64,24 +68,34 @@ class Lookup:
         asked
             The row that is asked for, as columns of the source; needed by a view that counts it too.
         """
-        return self.many(store, [row], at, asked)[0]
+        readers, own = self._readers, self._own(asked)
+
+        def work(states: list[Any]) -> list[Found]:
+            return [read(state, at, mine) for read, state, mine in zip(readers, states, own, strict=True)]
+
+        return store.use(self._keys(row), work)
 
     def many(
         self, store: OnlineStore, rows: Sequence[Mapping[str, Any]], at: int, asked: Frame | None = None
     ) -> list[list[Found]]:
         """Return the same for several rows."""
-        keys = [head + _encode([row[name] for name in names]) for row in rows for head, names in self._keys]
-        own = [
-            _own(view, asked) if asked is not None and view.plan.includes_self else None
-            for view in self.views
-        ]
-        pairs = list(zip(self._readers, own, strict=True))
+        pairs = list(zip(self._readers, self._own(asked), strict=True))
 
         def work(states: list[Any]) -> list[list[Found]]:
             each = iter(states)
-            return [[reader(next(each), at, mine) for reader, mine in pairs] for _ in rows]
+            return [[read(next(each), at, mine) for read, mine in pairs] for _ in rows]
 
-        return store.use(keys, work)
+        return store.use([key for row in rows for key in self._keys(row)], work)
+
+    def _keys(self, row: Mapping[str, Any]) -> list[bytes]:
+        """Return the key of the row in each view; views of one entity share its bytes."""
+        packed = [_encode([row[name] for name in names]) for names in self._names]
+        return [head + packed[place] for head, place in self._heads]
+
+    def _own(self, asked: Frame | None) -> Sequence[Rows | None]:
+        if asked is None or not self._include:
+            return self._nothing
+        return [_own(view, asked) if view.plan.includes_self else None for view in self.views]
 
 
 def _own(view: FeatureView, asked: Frame) -> Rows:
