@@ -1,8 +1,7 @@
 """What a model reads and computes for one row, prepared once: keys, states, expressions, their order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from tenfold.store.online import Lookup
 from tenfold.training.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """The features of one row as of a moment as Python values, and per view how many microseconds old its newest record is."""
 
     at: int
@@ -33,7 +31,7 @@ class ServingPlan:
     def __init__(self, model: Model) -> None:
         self._lookup = Lookup(model.stored)
         self._ages = [view.name for view in model.stored]
-        self._names = [f"{view.name}.{name}" for view in model.stored for name in view.features]
+        self._names = [[f"{view.name}.{name}" for name in view.features] for view in model.stored]
         self._columns = list(model.columns)
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
         self._added = _added(model.spine)
@@ -62,12 +60,11 @@ class ServingPlan:
         if self._added:
             values.update(zip(self._added, self._derive(values), strict=True))
         found = self._lookup(store, values, at, asked)
-        values.update(zip(self._names, [value for one in found for value in one.values], strict=True))
+        for names, one in zip(self._names, found, strict=True):
+            values.update(zip(names, one.values, strict=True))
         values.update(zip(self._computed, self._compute(values), strict=True))
-        ages = [one.age(at) for one in found]
-        return Known(
-            at, {name: values[name] for name in self._columns}, dict(zip(self._ages, ages, strict=True))
-        )
+        ages = {name: one.age(at) for name, one in zip(self._ages, found, strict=True)}
+        return Known(at, {name: values[name] for name in self._columns}, ages)
 
 
 def _added(source: Source) -> dict[str, Expr]:
