@@ -13,17 +13,18 @@ from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.core.clock import SharedClock, VirtualClock
-from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
-from tenfold.features.view import FeatureView, with_upstream
+from tenfold.declared import collect, find_release, find_source
+from tenfold.features.view import FeatureView
 from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
 from tenfold.processing import quarantine
-from tenfold.processing.derive import Derived, Source
+from tenfold.processing.derive import Source
 from tenfold.processing.ingest import Ingested, ingest
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry import versions
@@ -69,30 +70,13 @@ class Project:
 
     def __post_init__(self) -> None:
         check_name("project", self.name)
-        sources: dict[str, Events] = {}
-        views: dict[str, FeatureView] = {}
-        for model in (release.model for release in self.releases):
-            read = list(with_upstream(model.views))
-            for view in read:
-                _add("feature view", views, view.name, view)
-            roots = (model.spine.root, model.label.source.root, *(view.source.root for view in read))
-            for root in roots:
-                _add("source", sources, root.name, root)
-        if TOPIC in sources:
-            raise DefinitionError(f'source name "{TOPIC}" is taken by the prediction log. Rename the source.')
+        sources, views = collect(self.releases)
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "views", views)
 
     def source(self, source: Source | str) -> Events:
         """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
-        name = source if isinstance(source, str) else source.name
-        root = None if isinstance(source, Events) else self._derived.get(name)
-        if root is not None and (name not in self.sources or isinstance(source, Derived)):
-            raise DefinitionError(
-                f'source "{name}" is computed from source "{root}" and holds no rows of its own. Use "{root}".'
-            )
-        found: Events = _get("source", self.sources, name)
-        return found
+        return find_source(source, self.sources, self.releases)
 
     def release(self, model: Model | str | None = None) -> Release:
         """Return the release of a model; without one, the only release there is.
@@ -104,39 +88,11 @@ class Project:
         DefinitionError
             When none is named and there is not exactly one.
         """
-        known = {release.model.name: release for release in self.releases}
-        if model is None and len(known) != 1:
-            names = f"Name one of {', '.join(sorted(known))}." if known else "Add a Release."
-            raise DefinitionError(f'project "{self.name}" has {len(known)} models. {names}')
-        name = model.name if isinstance(model, Model) else model or next(iter(known))
-        found: Release = _get("model", known, name)
-        return found
-
-    @property
-    def _derived(self) -> dict[str, str]:
-        """The source that is read, by the name of each source computed from it."""
-        found: dict[str, str] = {}
-        for model in (release.model for release in self.releases):
-            for source in (model.spine, model.label.source, *(view.source for view in model.views)):
-                while isinstance(source, Derived):
-                    found[source.name] = source.root.name
-                    source = source.source
-        return found
+        return find_release(model, self.name, self.releases)
 
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""
         return App(self, platform or Platform())
-
-
-def _add(kind: str, known: dict[str, Any], name: str, item: Any) -> None:
-    if known.setdefault(name, item) is not item:
-        raise DefinitionError(f'two {kind}s are named "{name}". Rename one.')
-
-
-def _get(kind: str, known: dict[str, Any], name: str) -> Any:
-    if name not in known:
-        raise NotFound(kind, name, known)
-    return known[name]
 
 
 class App:

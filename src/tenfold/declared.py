@@ -1,0 +1,79 @@
+"""What the releases of a project add up to: sources and views by name, and look-ups that name the nearest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tenfold.automation.release import Release
+from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.features.view import FeatureView, with_upstream
+from tenfold.processing.derive import Derived, Source
+from tenfold.serving.predictions import TOPIC
+from tenfold.sources.declare import Events
+from tenfold.training.model import Model
+
+
+def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, FeatureView]]:
+    """Return all sources whose records are read, and all views, by name.
+
+    Raises
+    ------
+    DefinitionError
+        When two different things have one name.
+    """
+    sources: dict[str, Events] = {}
+    views: dict[str, FeatureView] = {}
+    for model in (release.model for release in releases):
+        read = list(with_upstream(model.views))
+        for view in read:
+            _add("feature view", views, view.name, view)
+        roots = (model.spine.root, model.label.source.root, *(view.source.root for view in read))
+        for root in roots:
+            _add("source", sources, root.name, root)
+    if TOPIC in sources:
+        raise DefinitionError(f'source name "{TOPIC}" is taken by the prediction log. Rename the source.')
+    return sources, views
+
+
+def find_source(source: Source | str, sources: dict[str, Events], releases: Sequence[Release]) -> Events:
+    """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
+    name = source if isinstance(source, str) else source.name
+    root = None if isinstance(source, Events) else _derived(releases).get(name)
+    if root is not None and (name not in sources or isinstance(source, Derived)):
+        raise DefinitionError(
+            f'source "{name}" is computed from source "{root}" and holds no rows of its own. Use "{root}".'
+        )
+    found: Events = _get("source", sources, name)
+    return found
+
+
+def find_release(model: Model | str | None, project: str, releases: Sequence[Release]) -> Release:
+    """Return the release of a model; without one, the only release there is."""
+    known = {release.model.name: release for release in releases}
+    if model is None and len(known) != 1:
+        names = f"Name one of {', '.join(sorted(known))}." if known else "Add a Release."
+        raise DefinitionError(f'project "{project}" has {len(known)} models. {names}')
+    name = model.name if isinstance(model, Model) else model or next(iter(known))
+    found: Release = _get("model", known, name)
+    return found
+
+
+def _derived(releases: Sequence[Release]) -> dict[str, str]:
+    """Return the source that is read, by the name of each source computed from it."""
+    found: dict[str, str] = {}
+    for model in (release.model for release in releases):
+        for source in (model.spine, model.label.source, *(view.source for view in model.views)):
+            while isinstance(source, Derived):
+                found[source.name] = source.root.name
+                source = source.source
+    return found
+
+
+def _add(kind: str, known: dict[str, Any], name: str, item: Any) -> None:
+    if known.setdefault(name, item) is not item:
+        raise DefinitionError(f'two {kind}s are named "{name}". Rename one.')
+
+
+def _get(kind: str, known: dict[str, Any], name: str) -> Any:
+    if name not in known:
+        raise NotFound(kind, name, known)
+    return known[name]
