@@ -7,7 +7,7 @@ are look-ups in such a range; everything else is unpacked and given to the kerne
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import neg
 from typing import Any, NamedTuple
 
@@ -91,7 +91,7 @@ class Reader:
     def _aggregates(self, state: Any, at: int, own: Rows | None) -> tuple[list[Any], int | None]:
         """Return the value of each aggregate, and the event time of the newest visible record."""
         if state is None:
-            return self._listed(None, at, self._all, own)
+            return (self._nothing, None) if own is None else self._listed(None, at, self._all, own)
         raw = memoryview(state)
         words = raw.cast("q")
         count, flags = words[layout.COUNT], words[layout.FLAGS]
@@ -112,6 +112,11 @@ class Reader:
                 found[place] = value
         newest = words[HEADER + visible - 1] if visible else words[layout.PAST]
         return found, newest or None
+
+    @cached_property
+    def _nothing(self) -> list[Any]:
+        """The value of each aggregate for a key that nothing is known of: the same at any moment."""
+        return self._listed(None, 0, self._all, None)[0]
 
     def _listed(
         self, state: Any, at: int, places: Sequence[int], own: Rows | None

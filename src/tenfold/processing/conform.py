@@ -166,8 +166,7 @@ def _from_rows(source: Events, rows: Sequence[Any]) -> Split:
     rejects: list[Reject] = []
     for place, row in enumerate(rows):
         try:
-            values = convert(source.fields, row)
-            _check_ids(source, values)
+            values = checked(source, row)
         except Misfit as misfit:
             rejects.append(Reject(place, row, str(misfit)))
             continue
@@ -188,6 +187,13 @@ def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
         if name not in fields:
             raise Misfit(f'unknown column "{_clean(name)[:100]}".{suggest(str(name), fields)}')
     return {name: _value(name, field, row.get(name)) for name, field in fields.items()}
+
+
+def checked(source: Events, row: Any) -> dict[str, Any]:
+    """Return the values of one row whose fields and ids fit; raises with the reason when they do not."""
+    values = convert(source.fields, row)
+    _check_ids(source, values)
+    return values
 
 
 def _check_ids(source: Events, values: Mapping[str, Any]) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import iso
 from tenfold.features.records import identities
-from tenfold.processing.conform import conform
-from tenfold.processing.derive import apply
-from tenfold.processing.frame import Frame
+from tenfold.processing.frame import column
 from tenfold.registry.versions import Registry
+from tenfold.serving.asked import Asked
 from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Ends, Log
@@ -125,7 +124,8 @@ class Service:
         self.model = model
         self._store, self._log, self._versions = store, log, versions
         self._predictions = predictions
-        self._plan = ServingPlan(model)
+        self._plan, self._checked = ServingPlan(model), Asked(model.spine)
+        self._includes_self = any(view.plan.includes_self for view in model.stored)
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
     def mark(self) -> Ends:
@@ -179,17 +179,18 @@ class Service:
             When the key was used for another row; the first answer counts.
         """
         spine = self.model.spine.root
-        frame = self._checked(row)
-        at = self._asked_at(frame, at)
-        values = {name: frame[name].plain()[0] for name in spine.fields}
+        values = self._checked(row)
+        at = self._asked_at(values, at)
         request = _request(spine.fields, values)
-        row_id = identities([frame[name] for name in spine.ids])[0].decode()
+        row_id = identities([column(spine.fields[name].type, [values[name]]) for name in spine.ids])[
+            0
+        ].decode()
         prediction_id = key or f"{self.model.name}/{row_id}/{at}"
         place = f"{self.model.name}/{ONLINE}/{prediction_id}"
         told = None if key is None else self._predictions.find(place)
         if told is None:
             on = str(values[self.model.label.on])
-            prediction, answer = self._answer(frame, at, (prediction_id, row_id, on, request))
+            prediction, answer = self._answer(values, at, (prediction_id, row_id, on, request))
             told = self._predictions.answer(prediction, answer, key=place)
         if told.request != request:
             raise Conflict(
@@ -200,19 +201,19 @@ class Service:
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
-        frame = self._checked(row)
-        return self._known(frame, self._asked_at(frame, at))
+        values = self._checked(row)
+        return self._known(values, self._asked_at(values, at))
 
-    def _known(self, frame: Frame, at: int) -> Known:
-        row = {name: frame[name].plain()[0] for name in self.model.spine.root.fields}
-        return self._plan(self._store, row, at, frame)
+    def _known(self, values: Mapping[str, Any], at: int) -> Known:
+        own = self._checked.columns(values) if self._includes_self else None
+        return self._plan(self._store, values, at, own)
 
-    def _asked_at(self, frame: Frame, at: int) -> int:
+    def _asked_at(self, values: Mapping[str, Any], at: int) -> int:
         """Return the moment a row is answered for: without a lead, when it happened, if that is past.
 
         So a row is never part of its own history, and a request reads what its training row would.
         """
-        happened = int(frame[self.model.spine.root.time].values[0])
+        happened: int = values[self.model.spine.root.time]
         if self.model.lead is not None or happened >= at:
             return at
         reach = min((view.source.root.look_back_us for view in self.model.stored), default=at)
@@ -224,24 +225,11 @@ class Service:
             )
         return happened
 
-    def _checked(self, row: Any) -> Frame:
-        spine = self.model.spine.root
-        found = conform(spine, [row])
-        if found.rejects:
-            reason = found.rejects[0].reason.rstrip(".")
-            raise SchemaError(f'the row does not fit source "{spine.name}": {reason}.')
-        _, keep = apply(self.model.spine, found.frame, 1)
-        if keep is not None and not keep.values[0]:
-            raise SchemaError(
-                f'the row is none of source "{self.model.spine.name}": it does not meet its where.'
-            )
-        return found.frame
-
     def _answer(
-        self, frame: Frame, at: int, texts: tuple[str, str, str, str]
+        self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str]
     ) -> tuple[Predictions, dict[str, Any]]:
         version = self._versions.production(self.model)
-        found = self._known(frame, at)
+        found = self._known(values, at)
         manifest = version.package.manifest
         X = vector(found, manifest.categories)
         score = version.package.predictor.predict(X)

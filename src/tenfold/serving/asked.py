@@ -1,0 +1,71 @@
+"""The row that is asked about: checked like a row that is stored, by one function prepared once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tenfold.core.errors import SchemaError
+from tenfold.core.expr import Expr
+from tenfold.processing.compiled import compile_row
+from tenfold.processing.conform import KNOWN, Misfit, checked
+from tenfold.processing.derive import Derived, Source
+from tenfold.processing.frame import Column, column, types_of
+
+
+class Asked:
+    """Checks rows of a spine, one at a time; decides as `conform` and `apply` do."""
+
+    def __init__(self, spine: Source) -> None:
+        self._spine, self._root = spine, spine.root
+        types = types_of(self._root.fields)
+        self._reasons = list(self._root.valid)
+        self._valid = compile_row(self._root.valid, types)
+        self._kept = _conditions(spine, types)
+
+    def __call__(self, row: Any) -> dict[str, Any]:
+        """Return the values of a row's fields, times in microseconds.
+
+        Raises
+        ------
+        SchemaError
+            When the row does not fit the spine; says which field and why.
+        """
+        try:
+            values = checked(self._root, row)
+        except Misfit as misfit:
+            raise self._misfit(str(misfit)) from misfit
+        for reason, holds in zip(self._reasons, self._valid(values), strict=True):
+            if holds is False:
+                raise self._misfit(f"not true: {reason}")
+        gone = self._root.deleted is not None and values[self._root.deleted]
+        if gone or not all(holds is True for holds in self._kept(values)):
+            raise SchemaError(f'the row is none of source "{self._spine.name}": it does not meet its where.')
+        return values
+
+    def columns(self, values: Mapping[str, Any]) -> dict[str, Column]:
+        """Return checked values as columns of one row."""
+        found = {name: column(item.type, [values[name]]) for name, item in self._root.fields.items()}
+        return {**found, KNOWN: column("int", [values[self._root.time]])}
+
+    def _misfit(self, reason: str) -> SchemaError:
+        return SchemaError(f'the row does not fit source "{self._root.name}": {reason.rstrip(".")}.')
+
+
+def _conditions(spine: Source, types: Mapping[str, str]) -> Callable[[Mapping[str, Any]], list[Any]]:
+    """Return a function of a row that says which of the conditions of derived sources hold."""
+    exprs: dict[str, Expr] = {}
+    chain = [spine]
+    while isinstance(chain[0], Derived):
+        chain.insert(0, chain[0].source)
+    for place, source in enumerate(chain[1:]):
+        assert isinstance(source, Derived)  # noqa: S101 - for the type checker; only the first is none
+        exprs |= source.computed
+        if source.condition is not None:
+            exprs[f"{place} where"] = source.condition
+    places = [place for place, name in enumerate(exprs) if name.endswith(" where")]
+    compiled = compile_row(exprs, types)
+
+    def holds(values: Mapping[str, Any]) -> list[Any]:
+        found = compiled(values)
+        return [found[place] for place in places]
+
+    return holds if places else lambda _: []
