@@ -91,6 +91,9 @@ class Events:
         it a row counts however late it comes.
     deleted
         A bool field: a version in which it is true removes the record, as a change feed does.
+    moves
+        A later version of a record may have other values in the fields that are keys of views. States then follow it, for
+        a write more per record.
     valid
         Conditions every row must meet, by the reason to give when it does not; other rows go to quarantine.
 
@@ -125,6 +128,7 @@ class Events:
     delay: str | None = field(default=None, kw_only=True)
     lateness: str | None = field(default=None, kw_only=True)
     deleted: str | None = field(default=None, kw_only=True)
+    moves: bool = field(default=False, kw_only=True)
     valid: Mapping[str, Expr] = field(default_factory=dict, kw_only=True)
     fields: Mapping[str, Field] = field(init=False, repr=False)
 
@@ -183,7 +187,7 @@ class Events:
         """A hash of everything that changes what a record means."""
         types_ = {name: [kind.type, kind.nullable] for name, kind in self.fields.items()}
         valid = {reason: condition.text for reason, condition in self.valid.items()}
-        rules = [self.known, self.delay, self.lateness, self.deleted]
+        rules = [self.known, self.delay, self.lateness, self.deleted, self.moves]
         return fingerprint(self.name, types_, self.time, self.ids, *rules, valid)
 
     def _check_time(self, role: str, name: str) -> None:

@@ -13,6 +13,7 @@ from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import SINK, OnlineStore
+from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, state_key
 from tenfold.store.upstream import Upstream
 
@@ -104,17 +105,13 @@ class StateSink:
         """Yield the new states of the keys that a frame has records of."""
         if view.source.upstream:
             frame = self._upstream.added(view.source, frame)
-        keys, rows = rows_of(view, frame, len(frame[OFFSET]))
-        (code,), size = key_codes([keys])
-        order = np.argsort(code, kind="stable")[np.count_nonzero(code < 0) :]
-        edges = np.searchsorted(code[order], np.arange(size + 1))
-        edges = edges[np.concatenate([[True], edges[1:] > edges[:-1]])]
-        firsts = order[edges[:-1]]
-        names = [
-            state_key(view, values)
-            for values in zip(*(item.take(firsts).plain() for item in keys), strict=True)
-        ]
-        arrival = frame[ARRIVAL].values
+        keyed = _keyed(view, frame)
+        if may_move(view):
+            keyed, where = with_moved(view, self._store, keyed)
+            yield from where.items()
+        names, rows, arrival = keyed.names, keyed.rows, keyed.arrival
+        order = np.argsort(keyed.group, kind="stable")[np.count_nonzero(keyed.group < 0) :]
+        edges = np.searchsorted(keyed.group[order], np.arange(len(names) + 1))
         for first in range(0, len(names), KEYS):
             some = edges[first : first + KEYS + 1]
             mine = order[some[0] : some[-1]]
@@ -134,6 +131,17 @@ class StateSink:
                     newest[places],
                 )
                 yield from zip([wanted[place] for place in places.tolist()], made, strict=True)
+
+
+def _keyed(view: FeatureView, frame: Frame) -> Keyed:
+    """Return the records of a view in a frame, with their keys."""
+    keys, rows = rows_of(view, frame, len(frame[OFFSET]))
+    (code,), _ = key_codes([keys])
+    distinct, firsts, group = np.unique(code, return_index=True, return_inverse=True)
+    missing = int(np.count_nonzero(distinct < 0))
+    cells = (item.take(firsts[missing:]).plain() for item in keys)
+    names = [state_key(view, values) for values in zip(*cells, strict=True)]
+    return Keyed(names, group - missing, rows, frame[ARRIVAL].values)
 
 
 def _apart(states: Sequence[bytes | None]) -> Iterator[np.ndarray]:
