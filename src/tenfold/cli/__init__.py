@@ -12,6 +12,7 @@ from tenfold.core.errors import suggest
 COMMANDS = {
     "ingest": ("data", "Check the rows of a file and append them to the log."),
     "process": ("data", "Fold the log into online states and lake tables."),
+    "retire": ("data", "Remove the online states of definitions that are gone."),
     "rejects": ("data", "Show the rows that were set aside, by reason."),
     "features": ("data", "Read the features of a row online, with their ages."),
     "explain": ("data", "Show the very records behind a feature's value."),

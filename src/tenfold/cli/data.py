@@ -68,6 +68,19 @@ def process(where: Where, *, as_json: bool) -> None:
 
 @click.command()
 @on_project
+@as_json
+def retire(where: Where, *, as_json: bool) -> None:
+    """Remove the online states of feature views that are no longer declared, or declared otherwise now.
+
+    For when no worker and no server of an older declaration runs any more.
+    """
+    with where.read() as app:
+        removed = app.retire()
+    answer({"states": removed}, line(f"{plural(removed, 'state')} removed"), as_json=as_json)
+
+
+@click.command()
+@on_project
 @click.argument("source", required=False)
 @click.option("--limit", default=20, show_default=True, help="Most reasons, and rows, to show.")
 @as_json
