@@ -167,3 +167,8 @@ def test_explain_shows_the_records_behind_a_value(place):
     text = run(place, "explain", "of_item.days_7d", json.dumps({"item": item})).stdout
     assert "mean(days, window=604800s) = " in text
     assert 'Did you mean "of_item.days_7d"' in run(place, "explain", "of_item.days_7", "1").stderr
+
+
+def test_retire_leaves_the_states_of_what_is_declared(place):
+    assert ask(place, "retire") == {"states": 0}
+    assert run(place, "retire").stdout == "0 states removed\n"

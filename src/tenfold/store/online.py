@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tenfold.features.layout import VERSION
 from tenfold.features.reading import Found, reader_of
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.view import FeatureView
@@ -28,8 +29,8 @@ class Answer:
 
 
 def prefix(view: FeatureView) -> bytes:
-    """Return what the keys of a view's states begin with; another definition of the view has another one."""
-    return f"{view.name}@{view.fingerprint[:8]}/".encode()
+    """Return what the keys of a view's states begin with; another definition, or layout of states, has another one."""
+    return f"{view.name}@{view.fingerprint[:8]}.{VERSION}/".encode()
 
 
 def group_name(view: FeatureView) -> str:
