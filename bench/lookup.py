@@ -128,8 +128,8 @@ def ours(rows: int, asked: int, folder: str) -> dict[str, Any]:
 def _check(service: Any, project: Any, given: dict[str, Any], rows: int) -> None:
     """Compare some cards with what was loaded."""
     for row in rows_asked(rows, 10):
-        found = service.features(row | given, project.NOW).columns
-        told = [found[f"stored.{name}"].plain()[0] for name in project.STORED]
+        found = service.features(row | given, project.NOW).values
+        told = [found[f"stored.{name}"] for name in project.STORED]
         if told != project.profile(row["card"]):
             raise ValueError(f"card {row['card']}: {told} is not its profile.")
 
@@ -137,12 +137,13 @@ def _check(service: Any, project: Any, given: dict[str, Any], rows: int) -> None
 def state(rows: int, asked: int, folder: str) -> dict[str, Any]:
     """The windowed features alone, without the check of the row and the request features."""
     from bench import project, views
-    from tenfold.store.online import lookup
+    from tenfold.store.online import Lookup
 
     app, _ = _open(folder)
     with app:
         cards = [{"card": row["card"]} for row in rows_asked(rows, asked)]
-        found = latencies(lambda row: lookup(app.online, [views.by_cents], row, project.NOW), cards)
+        look_up = Lookup([views.by_cents])
+        found = latencies(lambda row: look_up(app.online, row, project.NOW), cards)
         _count(app, views.by_cents, rows, cards[:10])
     return {**found, "seconds": found["p50"] / 1e6}
 
