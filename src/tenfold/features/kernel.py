@@ -18,6 +18,7 @@ from tenfold.core.times import FOREVER
 from tenfold.features import picks, sums
 from tenfold.features.decay import decayed_sum
 from tenfold.features.inputs import Aggregate, Input, Own, Records
+from tenfold.features.memory import keep
 from tenfold.features.sketches import sketch
 from tenfold.features.windowed import Windowed
 from tenfold.processing.frame import Column, concat
@@ -48,6 +49,7 @@ def aggregate(
             "a feature with include_self counts the row that is asked for, and none was given. Such a feature is for a model "
             "whose spine is the view's source."
         )
+    keep()
     parts = [_computed(*part, wanted) for part in _fitting(records, group, at, own)]
     return [concat([part[place] for part in parts]) for place in range(len(wanted))]
 
