@@ -1,6 +1,7 @@
 """What a model reads and computes for one row, prepared once: keys, states, expressions, their order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ class ServingPlan:
         self._ages = [view.name for view in model.stored]
         self._names = [[f"{view.name}.{name}" for name in view.features] for view in model.stored]
         self._columns = list(model.columns)
+        self._pick = _picker(self._columns)
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
         self._added = _added(model.spine)
         self._derive = compile_row(self._added, types)
@@ -64,14 +66,19 @@ class ServingPlan:
             values.update(zip(names, one.values, strict=True))
         values.update(zip(self._computed, self._compute(values), strict=True))
         ages = {name: one.age(at) for name, one in zip(self._ages, found, strict=True)}
-        return Known(at, {name: values[name] for name in self._columns}, ages)
+        return Known(at, dict(zip(self._columns, self._pick(values), strict=True)), ages)
+
+
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return a function that gives the values of several names."""
+    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
 
 
 def _added(source: Source) -> dict[str, Expr]:
     """Return the columns a derived source adds, each after those it may read."""
     if not isinstance(source, Derived):
         return {}
-    return _added(source.source) | dict(source.added)
+    return _added(source.source) | dict(source.computed)
 
 
 def columns_of(model: Model, known: Known) -> dict[str, Column]:
