@@ -11,12 +11,13 @@ import pytest
 
 from tenfold.core.times import FOREVER, UNITS
 from tenfold.features import kernel, parts, records, state, sums, windowed
+from tenfold.features.shapes import States
 from tenfold.monitoring.skew import skew
 from tenfold.processing import calendar, evaluate
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column
-from tenfold.serving import service
 from tenfold.store import offline, pieces
+from tenfold.store.online import Lookup
 from tests.property.shop import HOUR, MINUTE, PACKAGE, WORDS, World, model
 
 
@@ -245,45 +246,52 @@ def test_a_fault_of_the_offline_driver_is_reported(fault, monkeypatch):
 
 
 def retention_too_short(patch):
-    truth = state._needed
-    patch.setattr(state, "_needed", lambda *at: truth(*at) & (at[1].event >= at[2] - HOUR))
+    patch.setattr(States, "reach", property(lambda _: HOUR))
 
 
 def last_forgotten(patch):
-    truth = state._needed
-    patch.setattr(state, "_needed", lambda *at: truth(*at) & (at[1].event >= at[2] - 9 * HOUR))
+    truth = States.__dict__["reach"].func
+    patch.setattr(States, "reach", property(lambda self: truth(self) or 9 * HOUR))
+
+
+def looked_up(patch, change):
+    """Change what a look-up in the states is asked: a function of its row and moment."""
+    truth = Lookup.__call__
+
+    def fault(self, store, row, at, asked=None):
+        return truth(self, store, *change(row, at, truth(self, store, row, at, asked)), asked)
+
+    patch.setattr(Lookup, "__call__", fault)
 
 
 def asked_too_early(patch):
-    truth = service.lookup
-    patch.setattr(service, "lookup", lambda store, views, row, at: truth(store, views, row, at - MINUTE))
+    looked_up(patch, lambda row, at, _: (row, at - MINUTE))
 
 
 def value_as_of_the_newest_event(patch):
-    truth = service.lookup
+    def stale(row, at, found):
+        return row, at - min((one.age(at) for one in found if one.newest is not None), default=0) + 1
 
-    def stale(store, views, row, at):
-        ages = [age for age in truth(store, views, row, at).ages.values() if age is not None]
-        return truth(store, views, row, at - min(ages, default=0) + 1)
-
-    patch.setattr(service, "lookup", stale)
+    looked_up(patch, stale)
 
 
 def old_versions_stay(patch):
-    patch.setattr(state, "versions", lambda rows: replace(rows, until=np.full(len(rows.until), FOREVER)))
+    truth = state._versions
+    patch.setattr(
+        state, "_versions", lambda group, *more: (np.full(len(group), FOREVER), truth(group, *more)[1])
+    )
 
 
 def ties_unsorted(patch):
-    patch.setattr(state, "in_order", lambda rows: np.lexsort((-rows.offset, rows.event)))
+    def newest_first(order, tied, named):
+        run = np.cumsum(np.concatenate([[True], ~tied]))
+        order[:] = order[np.lexsort((-named(order)[2], run))]
+
+    patch.setattr(state, "sort_ties", newest_first)
 
 
 def wrong_key(patch):
-    truth = service.lookup
-    patch.setattr(
-        service,
-        "lookup",
-        lambda store, views, row, at: truth(store, views, row | {"card": 3 - row["card"]}, at),
-    )
+    looked_up(patch, lambda row, at, _: (row | {"card": 3 - row["card"]}, at))
 
 
 def worker_behind(patch):
