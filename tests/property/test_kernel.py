@@ -61,7 +61,7 @@ def test_one_question_is_answered_as_many_are(world):
 
 
 @settings(max_examples=40, deadline=None)
-@given(worlds(own=False), st.integers(0, 99))
+@given(worlds(), st.integers(0, 99))
 def test_states_answer_as_the_history_does_in_any_batching(world, seed):
     assert differs("states", generate.unmoved(world), seed) == []
 
@@ -73,13 +73,13 @@ def test_the_lake_answers_alike_from_memory_and_from_disk(world, seed, check):
 
 
 @settings(max_examples=20, deadline=None)
-@given(worlds(own=False), st.integers(0, 99))
+@given(worlds(), st.integers(0, 99))
 def test_sharing_out_keys_changes_nothing(world, seed):
     assert differs("rebalanced", generate.unmoved(world), seed) == []
 
 
 @settings(max_examples=40, deadline=None)
-@given(worlds(own=False, queries=0), st.integers(0, 99))
+@given(worlds(queries=0), st.integers(0, 99))
 def test_batching_leaves_no_trace_in_the_states(world, seed):
     world = generate.unmoved(world)
     assert drivers.folded(world, Seeded(seed)) == drivers.folded(world, Seeded(seed + 100))
