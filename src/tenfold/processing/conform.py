@@ -153,7 +153,7 @@ def _one_by_one(name: str, field: Field, item: Any) -> tuple[Column, np.ndarray]
     fits = np.ones(len(item), dtype=np.bool_)
     for place, value in enumerate(cells(item)):
         try:
-            values.append(_value(name, field, value))
+            values.append(converted(name, field, value))
         except Misfit:
             values.append(None)
             fits[place] = False
@@ -186,7 +186,7 @@ def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
     for name in row:
         if name not in fields:
             raise Misfit(f'unknown column "{_clean(name)[:100]}".{suggest(str(name), fields)}')
-    return {name: _value(name, field, row.get(name)) for name, field in fields.items()}
+    return {name: converted(name, field, row.get(name)) for name, field in fields.items()}
 
 
 def checked(source: Events, row: Any) -> dict[str, Any]:
@@ -205,7 +205,8 @@ def _check_ids(source: Events, values: Mapping[str, Any]) -> None:
             raise Misfit(f'"{name}" contains the control character U+001F, which separates ids')
 
 
-def _value(name: str, field: Field, value: Any) -> Any:
+def converted(name: str, field: Field, value: Any) -> Any:
+    """Return a value as columns hold it; raises with the reason when it does not fit its field."""
     if value is None or _is_blank(value):
         if not field.nullable:
             raise Misfit(f'"{name}" is missing')

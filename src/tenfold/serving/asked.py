@@ -1,14 +1,24 @@
 """The row that is asked about: checked like a row that is stored, by one function prepared once."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
 from tenfold.processing.compiled import compile_row
-from tenfold.processing.conform import KNOWN, Misfit, checked
+from tenfold.processing.conform import ID_BYTES, KNOWN, LARGEST, Misfit, checked, converted
 from tenfold.processing.derive import Derived, Source
 from tenfold.processing.frame import Column, column, types_of
+
+_FITS: Mapping[str, tuple[type, Callable[[Any], bool]]] = {
+    "int": (int, lambda value: -LARGEST < value < LARGEST),
+    "float": (float, lambda value: -LARGEST < value < LARGEST),
+    "bool": (bool, lambda _: True),
+    "str": (str, lambda value: len(value) <= ID_BYTES and value.isascii() and value.isprintable()),
+    "time": (datetime, lambda _: False),
+}
+"""Per type what a value that surely fits is like."""
 
 
 class Asked:
@@ -17,6 +27,7 @@ class Asked:
     def __init__(self, spine: Source) -> None:
         self._spine, self._root = spine, spine.root
         types = types_of(self._root.fields)
+        self._fits = {name: _FITS[item.type] for name, item in self._root.fields.items()}
         self._reasons = list(self._root.valid)
         self._valid = compile_row(self._root.valid, types)
         self._kept = _conditions(spine, types)
@@ -29,10 +40,7 @@ class Asked:
         SchemaError
             When the row does not fit the spine; says which field and why.
         """
-        try:
-            values = checked(self._root, row)
-        except Misfit as misfit:
-            raise self._misfit(str(misfit)) from misfit
+        values = self._plain(row) or self._careful(row)
         for reason, holds in zip(self._reasons, self._valid(values), strict=True):
             if holds is False:
                 raise self._misfit(f"not true: {reason}")
@@ -40,6 +48,29 @@ class Asked:
         if gone or not all(holds is True for holds in self._kept(values)):
             raise SchemaError(f'the row is none of source "{self._spine.name}": it does not meet its where.')
         return values
+
+    def _plain(self, row: Any) -> dict[str, Any] | None:
+        """Return the values of a row that surely fits; None when it needs a closer look."""
+        if type(row) is not dict or not row.keys() <= self._fits.keys():
+            return None
+        values = {}
+        for name, (kind, fits) in self._fits.items():
+            value = row.get(name)
+            if type(value) is not kind or not fits(value):
+                if kind is str:
+                    return None
+                try:
+                    value = converted(name, self._root.fields[name], value)
+                except Misfit:
+                    return None
+            values[name] = value
+        return values
+
+    def _careful(self, row: Any) -> dict[str, Any]:
+        try:
+            return checked(self._root, row)
+        except Misfit as misfit:
+            raise self._misfit(str(misfit)) from misfit
 
     def columns(self, values: Mapping[str, Any]) -> dict[str, Column]:
         """Return checked values as columns of one row."""

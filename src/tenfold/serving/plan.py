@@ -1,6 +1,7 @@
 """What a model reads and computes for one row, prepared once: keys, states, expressions, their order."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -19,8 +20,14 @@ class Known(NamedTuple):
     """The features of one row as of a moment as Python values, and per view how many microseconds old its newest record is."""
 
     at: int
-    values: dict[str, Any]
+    names: Sequence[str]
+    row: Sequence[Any]
     ages: Mapping[str, int | None]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The features by name."""
+        return dict(zip(self.names, self.row, strict=True))
 
 
 class ServingPlan:
@@ -32,7 +39,7 @@ class ServingPlan:
     def __init__(self, model: Model) -> None:
         self._lookup = Lookup(model.stored)
         self._ages = [view.name for view in model.stored]
-        self._names = [[f"{view.name}.{name}" for name in view.features] for view in model.stored]
+        self._stored = [f"{view.name}.{name}" for view in model.stored for name in view.features]
         self._columns = list(model.columns)
         self._pick = _picker(self._columns)
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
@@ -58,15 +65,20 @@ class ServingPlan:
         asked
             The row as columns, for a view that counts the row that is asked for.
         """
-        values = {**row, AS_OF: at}
+        mine = {**row, AS_OF: at}
         if self._added:
-            values.update(zip(self._added, self._derive(values), strict=True))
-        found = self._lookup(store, values, at, asked)
-        for names, one in zip(self._names, found, strict=True):
-            values.update(zip(names, one.values, strict=True))
-        values.update(zip(self._computed, self._compute(values), strict=True))
-        ages = {name: one.age(at) for name, one in zip(self._ages, found, strict=True)}
-        return Known(at, dict(zip(self._columns, self._pick(values), strict=True)), ages)
+            mine.update(zip(self._added, self._derive(mine), strict=True))
+        found = self._lookup(store, mine, at, asked)
+        values = dict(zip(self._stored, chain.from_iterable([one.values for one in found]), strict=True))
+        values.update(mine)
+        if self._computed:
+            values.update(zip(self._computed, self._compute(values), strict=True))
+        newest = [one.newest for one in found]
+        ages = {
+            name: None if moment is None else at - moment
+            for name, moment in zip(self._ages, newest, strict=True)
+        }
+        return Known(at, self._columns, self._pick(values), ages)
 
 
 def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -83,13 +95,20 @@ def _added(source: Source) -> dict[str, Expr]:
 
 def columns_of(model: Model, known: Known) -> dict[str, Column]:
     """Return the features as columns of one row."""
-    return {name: column(kind, [known.values[name]]) for name, kind in model.columns.items()}
+    values = known.values
+    return {name: column(kind, [values[name]]) for name, kind in model.columns.items()}
 
 
 def vector(known: Known, categories: Mapping[str, Sequence[str]]) -> np.ndarray:
     """Return what `encode` returns for the features as columns: shape (1, n_columns) float64."""
     return np.array(
-        [[_number(value, categories.get(name, ())) for name, value in known.values.items()]], dtype=np.float64
+        [
+            [
+                _number(value, categories.get(name, ()))
+                for name, value in zip(known.names, known.row, strict=True)
+            ]
+        ],
+        dtype=np.float64,
     )
 
 

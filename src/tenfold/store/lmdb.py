@@ -70,8 +70,9 @@ class LMDBOnlineStore:
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
         check_keys(keys)
         with self._env.begin(db=self._states, buffers=True) as transaction:
-            get = transaction.get
-            return work([_state(key, get(key if len(key) < LONGEST else _stored(key))) for key in keys])
+            if max(map(len, keys), default=0) < LONGEST:
+                return work(list(map(transaction.get, keys)))
+            return work([_state(key, transaction.get(_stored(key))) for key in keys])
 
     def write(
         self,
