@@ -39,16 +39,19 @@ class ServingPlan:
     def __init__(self, model: Model) -> None:
         self._lookup = Lookup(model.stored)
         self._ages = [view.name for view in model.stored]
-        self._stored = [f"{view.name}.{name}" for view in model.stored for name in view.features]
+        stored = [f"{view.name}.{name}" for view in model.stored for name in view.features]
+        places = {name: place for place, name in enumerate([*stored, *model.computed])}
         self._columns = list(model.columns)
-        self._pick = _picker(self._columns)
+        self._pick = _picker([places[name] for name in self._columns])
+        used = set().union(*(expr.columns() for expr in model.computed.values()))
+        self._read = [name for name in stored if name in used]
+        self._pick_read = _picker([places[name] for name in self._read])
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
         self._added = _added(model.spine)
         self._derive = compile_row(self._added, types)
         types |= {name: model.spine.fields[name].type for name in self._added}
         for view in model.stored:
             types |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
-        self._computed = list(model.computed)
         self._compute = compile_row(model.computed, types)
 
     def __call__(
@@ -69,10 +72,10 @@ class ServingPlan:
         if self._added:
             mine.update(zip(self._added, self._derive(mine), strict=True))
         found = self._lookup(store, mine, at, asked)
-        values = dict(zip(self._stored, chain.from_iterable([one.values for one in found]), strict=True))
-        values.update(mine)
-        if self._computed:
-            values.update(zip(self._computed, self._compute(values), strict=True))
+        values = list(chain.from_iterable([one.values for one in found]))
+        if self._read:
+            mine.update(zip(self._read, self._pick_read(values), strict=True))
+        values += self._compute(mine)
         newest = [one.newest for one in found]
         ages = {
             name: None if moment is None else at - moment
@@ -81,9 +84,11 @@ class ServingPlan:
         return Known(at, self._columns, self._pick(values), ages)
 
 
-def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """Return a function that gives the values of several names."""
-    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
+def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Return a function that gives the values at several places."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: [values[place] for place in places]
 
 
 def _added(source: Source) -> dict[str, Expr]:
