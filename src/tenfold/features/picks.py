@@ -52,14 +52,27 @@ def last(windowed: Windowed, item: Aggregate) -> Column:
 
 
 def _edge(windowed: Windowed, item: Aggregate, pick: np.ufunc) -> Column:
+    if not windowed.parts.all_ones(item.input, "member"):
+        return _values(windowed, item, _edges(windowed, item, pick))
+    # Where all rows take part, it is the same row for all inputs.
+    key = (item.fn, item.window)
+    if key not in windowed.edges:
+        windowed.edges[key] = _edges(windowed, item, pick)
+    return _values(windowed, item, windowed.edges[key])
+
+
+def _edges(windowed: Windowed, item: Aggregate, pick: np.ufunc) -> np.ndarray:
+    """Return per query the first or last row that takes part, -1 where there is none."""
     lo, hi = windowed.bounds(item.input, item.window)
     member = windowed.parts.member(item.input)[: windowed.size]
-    members = np.flatnonzero(windowed.ranges.in_order(member))
-    if pick is np.minimum:
-        place, none = members.searchsorted(lo), windowed.size + len(lo)
+    none = windowed.size + len(lo) if pick is np.minimum else -1
+    if windowed.parts.all_ones(item.input, "member"):
+        place = lo if pick is np.minimum else hi - 1
+        best = np.where(hi > lo, _placed(windowed, place), none)
     else:
-        place, none = members.searchsorted(hi) - 1, -1
-    best = _rows_at(windowed, members, place, lo, hi, none)
+        members = np.flatnonzero(windowed.ranges.in_order(member))
+        place = members.searchsorted(lo) if pick is np.minimum else members.searchsorted(hi) - 1
+        best = _rows_at(windowed, members, place, lo, hi, none)
     if item.window.kind in INTERVALS:
         loose = windowed.ranges.loose(item.window).only(member)
         pick_over(loose, np.arange(windowed.size), best, pick)
@@ -68,9 +81,14 @@ def _edge(windowed: Windowed, item: Aggregate, pick: np.ufunc) -> Column:
         best = np.where(own, pick(best, windowed.here), best)
     best = np.where(best == none, -1, best)
     which = 0 if pick is np.maximum else -1
-    return _values(
-        windowed, item, windowed.by_list(item, best, lambda rows: rows.nth(which), windowed.slow(item))
-    )
+    return windowed.by_list(item, best, lambda rows: rows.nth(which), windowed.slow(item))
+
+
+def _placed(windowed: Windowed, positions: np.ndarray) -> np.ndarray:
+    """Return the rows of positions among the records in order; any where there is no such position."""
+    if not windowed.ranges.count:
+        return np.zeros(len(positions), dtype=np.int64)
+    return windowed.ranges.place(np.clip(positions, 0, windowed.ranges.count - 1))
 
 
 def lag(windowed: Windowed, item: Aggregate) -> Column:

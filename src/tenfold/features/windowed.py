@@ -38,6 +38,7 @@ class Windowed:
         self.extremes: dict[tuple[int, str], dict[Window, np.ndarray]] = {}
         self.floats: dict[tuple[int, Window], np.ndarray] = {}
         self._some: dict[tuple[int, Window], tuple[np.ndarray, bool]] = {}
+        self.edges: dict[tuple[str, Window], np.ndarray] = {}
         self._ends: dict[tuple[int, str, int], np.ndarray] = {}
         self._prefixes: dict[tuple[int, str], np.ndarray] = {}
         self._bounds: dict[tuple[int, Window], tuple[np.ndarray, np.ndarray]] = {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from tenfold.core.times import FOREVER
 from tenfold.processing.frame import Column
 
 if TYPE_CHECKING:
@@ -161,12 +162,28 @@ def repeated(columns: Sequence[Column]) -> np.ndarray:
     if columns[0].type == "str" or len(columns) > 1:
         if len(columns) == 1 and _ascending(_texts(columns[0])):
             return np.zeros(0, dtype=np.int64)
-        code = Keys([_filled(item) for item in columns]).codes
+        joined = _joined(columns)
+        code = Keys([_filled(item) for item in columns]).codes if joined is None else joined
     if (code[1:] > code[:-1]).all():
         return np.zeros(0, dtype=np.int64)
     found = np.sort(code)
     again = np.unique(found[1:][found[1:] == found[:-1]])
     return np.flatnonzero(np.isin(code, again)) if len(again) else np.zeros(0, dtype=np.int64)
+
+
+def _joined(columns: Sequence[Column]) -> np.ndarray | None:
+    """Return whole numbers side by side as one number a row; None when that does not fit."""
+    code, size = np.zeros(len(columns[0]), dtype=np.int64), 1
+    for item in columns:
+        if item.type == "str" or not len(item):
+            return None
+        values = item.values.astype(np.int64)
+        low = int(values.min())
+        width = int(values.max()) - low + 1
+        if size * width >= FOREVER:
+            return None
+        code, size = code * width + (values - low), size * width
+    return code
 
 
 def _filled(item: Column) -> Column:
