@@ -10,6 +10,7 @@ import pytest
 from tenfold.core.clock import SystemClock
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.log import SQLiteLog
+from tenfold.store.base import read
 from tenfold.store.lmdb import LMDBOnlineStore
 
 APPEND_TO_LOG = """
@@ -47,11 +48,12 @@ for number in range(1, 10**9):
 READ_STATES = """
 import sys
 from pathlib import Path
+from tenfold.store.base import read
 from tenfold.store.lmdb import LMDBOnlineStore
 store = LMDBOnlineStore(Path(sys.argv[1]), map_size=2**26)
 seen = set()
 while len(seen) < 5:
-    states = store.read([b"card:%d" % key for key in range(20)])
+    states = read(store, [b"card:%d" % key for key in range(20)])
     assert len(set(states)) == 1, states
     seen.add(states[0])
 store.close()
@@ -169,7 +171,7 @@ def test_a_killed_writer_leaves_states_and_offsets_equal(tmp_path, start, second
     assert states == {store.offsets()["payments"]}
     assert states.pop() - int(acknowledged[-1]) in (0, 1)
     store.write({b"card:0": b"after"}, {"payments": 10**9})
-    assert store.read([b"card:0"]) == [b"after"]
+    assert read(store, [b"card:0"]) == [b"after"]
     store.close()
 
 

@@ -159,7 +159,7 @@ class Interrupted:
         return call
 
 
-@pytest.mark.parametrize("moment", ["offsets", "read"])
+@pytest.mark.parametrize("moment", ["offsets", "use"])
 def test_a_slow_worker_does_not_undo_what_a_fast_one_did(moment, monkeypatch):
     store = MemoryOnlineStore()
     clock = VirtualClock(START)

@@ -7,6 +7,7 @@ counts when, what is in a window, and every exact sum is SQL over whole numbers.
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from itertools import groupby
 from math import exp2, sqrt
 
@@ -55,7 +56,10 @@ class Oracle:
 
     def __init__(self, world):
         self.world = world
-        self.db = duckdb.connect(config={"threads": 1})
+        # Without a limit it takes most of the machine's memory, and so does the process beside it.
+        self._folder = TemporaryDirectory()
+        limits = {"threads": 1, "memory_limit": "3GB", "temp_directory": self._folder.name}
+        self.db = duckdb.connect(config=limits)
         self.db.execute("set enable_progress_bar = false")
         held, asked = self.held(), self.asked()
         self.db.register("held", held)
@@ -67,6 +71,7 @@ class Oracle:
     def close(self):
         """Let go of the database."""
         self.db.close()
+        self._folder.cleanup()
 
     @cached_property
     def nodes(self):

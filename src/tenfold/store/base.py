@@ -15,12 +15,8 @@ class OnlineStore(Protocol):
     time (a second one waits), any number of readers in any process, who see a committed whole.
     """
 
-    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the state of each key, None where there is none, all from one snapshot."""
-        ...
-
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
-        """Return what a function makes of the states that `read` would return.
+        """Return what a function makes of the state of each key, None where there is none, all from one snapshot.
 
         It gets bytes or views of the store's own memory, which are valid only until it returns.
         """
@@ -51,3 +47,8 @@ class OnlineStore(Protocol):
     def close(self) -> None:
         """Release what is held; may be called twice."""
         ...
+
+
+def read(store: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Return the state of each key as bytes, None where there is none, all from one snapshot."""
+    return store.use(keys, lambda states: [None if state is None else bytes(state) for state in states])

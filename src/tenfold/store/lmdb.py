@@ -42,7 +42,7 @@ class LMDBOnlineStore:
     >>> store = LMDBOnlineStore(Path(mkdtemp()))
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
     True
-    >>> store.read([b"card:1", b"card:2"])
+    >>> store.use([b"card:1", b"card:2"], lambda states: [state and bytes(state) for state in states])
     [b'state', None]
     >>> store.offsets()
     {'payments': 5}
@@ -61,11 +61,6 @@ class LMDBOnlineStore:
         self._env.reader_check()
         self._states = self._env.open_db(b"states")
         self._offsets = self._env.open_db(b"offsets")
-
-    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        check_keys(keys)
-        with self._env.begin(db=self._states) as transaction:
-            return [_state(key, transaction.get(_stored(key))) for key in keys]
 
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
         check_keys(keys)

@@ -12,7 +12,7 @@ from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
-from tenfold.store.base import SINK, OnlineStore
+from tenfold.store.base import SINK, OnlineStore, read
 from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, state_key
 from tenfold.store.upstream import Upstream
@@ -119,7 +119,7 @@ class StateSink:
             newest = np.maximum.reduceat(arrival[mine], some[:-1] - some[0])
             wanted = names[first : first + KEYS]
             new = rows.take(mine)
-            states = self._store.read(wanted)
+            states = read(self._store, wanted)
             for places in _apart(states):
                 few = len(places) < len(wanted)
                 part = np.flatnonzero(np.isin(group, places)) if few else np.arange(len(group))

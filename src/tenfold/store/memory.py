@@ -16,7 +16,7 @@ class MemoryOnlineStore:
     >>> store = MemoryOnlineStore()
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
     True
-    >>> store.read([b"card:1", b"card:2"])
+    >>> store.use([b"card:1", b"card:2"], list)
     [b'state', None]
     >>> store.offsets()
     {'payments': 5}
@@ -27,13 +27,11 @@ class MemoryOnlineStore:
         self._states: dict[bytes, bytes] = {}
         self._offsets: dict[str, int] = {}
 
-    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
         check_keys(keys)
         with self._lock:
-            return [self._states.get(key) for key in keys]
-
-    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
-        return work(self.read(keys))
+            states = [self._states.get(key) for key in keys]
+        return work(states)
 
     def write(
         self,

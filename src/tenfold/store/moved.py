@@ -15,7 +15,7 @@ from tenfold.features.kernel import Input
 from tenfold.features.records import Rows
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
-from tenfold.store.base import OnlineStore
+from tenfold.store.base import OnlineStore, read
 from tenfold.store.online import prefix
 
 INDEX = b"#"
@@ -53,7 +53,7 @@ def with_moved(view: FeatureView, store: OnlineStore, new: Keyed) -> tuple[Keyed
     index = [prefix(view) + INDEX + name for name in versions]
     found: dict[bytes, bytes] = {}
     ghosts: list[tuple[bytes, bytes, Version]] = []
-    for key, name, held in zip(index, versions, store.read(index), strict=True):
+    for key, name, held in zip(index, versions, read(store, index), strict=True):
         every = versions[name] | set(() if held is None else _decode(held))
         found[key] = _encode(sorted(every, key=lambda version: version[3]))
         for at in {version[0] for version in every} - {b""}:
