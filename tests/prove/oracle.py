@@ -7,9 +7,9 @@ counts when, what is in a window, and every exact sum is SQL over whole numbers.
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from tempfile import TemporaryDirectory
 from itertools import groupby
 from math import exp2, sqrt
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
