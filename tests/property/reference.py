@@ -70,14 +70,14 @@ def of_key(view, seen, keys, records):
 def derived(source, record, records=()):
     """Return a record with the columns of a Derived source, and in `kept` whether it meets every `where` of it.
 
-    Features of other views that the source reads are those as of when the record became known.
+    Features of other views that the source reads are those as of when the record happened, or became known if that was earlier.
     """
     if source.root is source:
         return record | {"kept": True}
     row = derived(source.source, record, records)
     for view in source.upstream:
         keys = [row[name] for name in view.keys]
-        found = features(view, records, keys, row["known"])
+        found = features(view, records, keys, min(row["event"], row["known"]))
         row |= {(view.name, name): value for name, value in found.items()}
     for name, expr in source.added.items():
         row[name] = meaning(expr, row)

@@ -1,4 +1,4 @@
-"""Chained features: an aggregate over a column that reads another view's features, as of when each record became known."""
+"""Chained features: an aggregate over a column that reads another view's features, as of when each record happened."""
 
 from datetime import datetime
 
@@ -83,10 +83,12 @@ def records_of(events):
 
 
 def expected(records, key, at):
-    """Return the chained features by the reference: each record is judged as of when it became known."""
+    """Return the chained features by the reference: each record is judged as of when it happened."""
     judged_ = []
     for record in records:
-        spent = reference.features(by_card, records, [record["card"]], record["known"])["spent"]
+        spent = reference.features(by_card, records, [record["card"]], min(record["event"], record["known"]))[
+            "spent"
+        ]
         judged_.append(record | {"unusual": record["amount"] > (2 if spent is None else spent)})
     mine = [record for record in judged_ if record["shop"] == key]
     return {name: reference.value(expr, mine, at) for name, expr in by_shop.features.items()}

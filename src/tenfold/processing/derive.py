@@ -21,8 +21,8 @@ class Derived:
     """A source computed row by row from another: rows that meet `where`, with the columns `added`.
 
     Nothing is stored: the same expressions run wherever the source is read. They may read features of other views,
-    `view["name"]`: those of the row's keys, as of when the row became known. So an aggregate over such a column is a chained
-    feature; features that become known later do not change it.
+    `view["name"]`: those of the row's keys, as of when the row happened, or became known if that was earlier. So an aggregate
+    over such a column is a chained feature; what becomes known later does not change it.
 
     Raises
     ------

@@ -10,10 +10,10 @@ from tenfold.core.windows import Window
 from tenfold.features.kernel import Aggregate, Input, Own, aggregate
 from tenfold.features.records import OFFSET, inputs_of, outputs
 from tenfold.features.view import FeatureView
-from tenfold.processing.batches import to_frame
+from tenfold.processing.batches import ARRIVAL, to_frame
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import Source
-from tenfold.processing.frame import Column, Frame, column, types_of
+from tenfold.processing.frame import Column, Frame, column, from_arrow, types_of
 from tenfold.sources.base import Lake
 from tenfold.sources.declare import Events
 from tenfold.store.base import SINK
@@ -25,6 +25,7 @@ from tenfold.store.pieces import (
     Past,
     Piece,
     answer,
+    asked_at,
     by_key,
     gather,
     members,
@@ -138,13 +139,25 @@ class History:
             self._grouped[name] = by_key(view, self.with_features(view.source))
         return self._grouped[name]
 
+    def _arrivals(self, root: Events, known: Past) -> Column:
+        """Return when each record of a source arrived."""
+        offset = known.frame[OFFSET].values
+        if not len(offset):
+            return column("int", [])
+        table = self._lake.read(root.name, version=self.version(root), columns=[OFFSET, ARRIVAL])
+        held = from_arrow(table, {OFFSET: "int", ARRIVAL: "int"})
+        return gather(held[ARRIVAL], np.searchsorted(held[OFFSET].values, offset))
+
     def with_features(self, source: Source) -> Past:
-        """Return the records of a source with the features it reads, as of when each record became known."""
+        """Return the records of a source with the features it reads, as of when each record happened or became known."""
         known = self.past(source.root)
-        frame = dict(known.frame)
+        if not source.upstream:
+            return known
+        frame = {**known.frame, ARRIVAL: self._arrivals(source.root, known)}
+        moments = asked_at(source.root, frame)
         for view in source.upstream:
             keys = [frame[name] for name in view.keys]
-            found = self.features(view, keys, frame[KNOWN].values)
+            found = self.features(view, keys, moments)
             frame |= {f"{view.name}.{name}": item for name, item in found.items()}
         return replace(known, frame=frame)
 

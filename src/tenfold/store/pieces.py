@@ -13,6 +13,7 @@ from tenfold.core.times import FOREVER
 from tenfold.features.kernel import Records
 from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, total_order
 from tenfold.features.view import FeatureView
+from tenfold.processing.batches import ARRIVAL
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import Derived, Source, apply
 from tenfold.processing.frame import Column, Frame
@@ -90,6 +91,11 @@ def by_key(view: FeatureView, known: Past) -> ByKey:
         columns, _ = apply(view.source, columns, len(known.event))
     keys = Keys([columns[name] for name in view.keys])
     return ByKey(known, keys, groups(keys.codes, keys.size + 1))
+
+
+def asked_at(root: Events, frame: Frame) -> np.ndarray:
+    """Return as of when the features of other views are read for records: int64 microseconds, shape (n,)."""
+    return np.minimum(np.minimum(frame[root.time].values, frame[KNOWN].values), frame[ARRIVAL].values)
 
 
 @dataclass(frozen=True, slots=True)

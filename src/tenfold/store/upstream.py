@@ -7,16 +7,17 @@ from tenfold.processing.frame import Frame, column, concat, types_of
 from tenfold.sources.base import Log
 from tenfold.sources.declare import Events
 from tenfold.store.offline import features
+from tenfold.store.pieces import asked_at
 
 ALL = 2**40
 
 
 class Upstream:
-    """Adds the features that sources read, each as of when its record became known.
+    """Adds the features that sources read, each as of when its record happened, or became known if that was earlier.
 
-    Computed from the log itself, so they do not depend on how far the states of the other view are: whatever was known
-    before a record was known lies before it in the log. That holds for history too when it is loaded first. What is read of
-    the log stays in memory.
+    Computed from the log itself, so they do not depend on how far the states of the other view are: that moment is never
+    after the record's arrival, and whatever was known before it lies before the record in the log. That holds for history
+    too when it is loaded first. What is read of the log stays in memory.
     """
 
     def __init__(self, log: Log) -> None:
@@ -28,7 +29,7 @@ class Upstream:
         for view in source.upstream:
             keys = [frame[name] for name in view.keys]
             past = self.added(view.source, self._past(view.source.root))
-            found = features(view, past, keys, frame[KNOWN].values)
+            found = features(view, past, keys, asked_at(source.root, frame))
             frame = {**frame, **{f"{view.name}.{name}": item for name, item in found.items()}}
         return frame
 
