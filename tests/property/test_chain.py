@@ -35,22 +35,23 @@ class Payment:
 
 payments = Events("payments", Payment, time="at", known="told", id="payment_id")
 card, shop = Entity("card", key="card"), Entity("shop", key="shop")
-by_card = FeatureView(
-    "by_card",
-    entity=card,
-    source=payments,
-    features={"spent": col("amount").sum(window="3h"), "payments": count(window="3h")},
-)
-judged = Derived("judged", source=payments, added={"unusual": col("amount") > by_card["spent"].fill_null(2)})
-by_shop = FeatureView(
-    "by_shop",
-    entity=shop,
-    source=judged,
-    features={
-        "unusual_6h": count(window="6h", where=col("unusual")),
-        "last_unusual": col("unusual").last(),
-    },
-)
+delayed = Events("payments", Payment, time="at", delay="1h", id="payment_id")  # known after it has arrived
+
+
+def chain(root):
+    """Return a view, and one whose source reads it, over the same records."""
+    first = FeatureView(
+        "by_card",
+        entity=card,
+        source=root,
+        features={"spent": col("amount").sum(window="3h"), "payments": count(window="3h")},
+    )
+    judged = Derived("judged", source=root, added={"unusual": col("amount") > first["spent"].fill_null(2)})
+    features = {"unusual_6h": count(window="6h", where=col("unusual")), "last_unusual": col("unusual").last()}
+    return first, judged, FeatureView("by_shop", entity=shop, source=judged, features=features)
+
+
+by_card, judged, by_shop = chain(payments)
 
 events = st.lists(
     st.tuples(
@@ -126,17 +127,20 @@ def test_offline_is_the_reference(events, queries):
 
 
 @settings(max_examples=30, deadline=None)
-@given(events, st.lists(st.integers(1, 4), max_size=5), st.integers(1, 40))
-def test_states_are_the_lake(events, sizes, later):
+@given(
+    st.sampled_from([payments, delayed]), events, st.lists(st.integers(1, 4), max_size=5), st.integers(1, 40)
+)
+def test_states_are_the_lake(root, events, sizes, later):
     """Records arrive live, a few at a time; states are folded in batches of any size."""
     clock = VirtualClock(100 * HOUR)
     log, lake, store = MemoryLog(clock), MemoryLake(), MemoryOnlineStore()
-    sink = StateSink(log, store, [by_card, by_shop])
+    first, _, second = chain(root)
+    sink = StateSink(log, store, [first, second])
     for record in sorted(records_of(events), key=lambda record: record["known"]):
         clock.set(100 * HOUR + record["known"])
         row = {name: record[name] for name in ("payment_id", "card", "shop", "amount")}
         times = {name: to_datetime(100 * HOUR + record[name]) for name in ("at", "told")}
-        ingest(payments, [row | times], log=log, quarantine=None, clock=clock)
+        ingest(root, [row | times], log=log, quarantine=None, clock=clock)
         if sizes and record["payment_id"] % 3 == 0:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(materialize, "BATCHES", sizes[record["payment_id"] % len(sizes)])
@@ -145,8 +149,8 @@ def test_states_are_the_lake(events, sizes, later):
         sink.advance()
     LakeSink(log, lake, ["payments"]).flush()
     at = clock.now() + later * HOUR // 4
-    online = [Lookup([by_shop])(store, {"shop": key}, at)[0].values for key in "xyz"]
-    found = History(lake).features(by_shop, [column("str", list("xyz"))], np.full(3, at))
+    online = [Lookup([second])(store, {"shop": key}, at)[0].values for key in "xyz"]
+    found = History(lake).features(second, [column("str", list("xyz"))], np.full(3, at))
     assert online == [list(row) for row in zip(*(item.plain() for item in found.values()), strict=True)]
 
 
