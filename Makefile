@@ -49,7 +49,7 @@ crash: .venv/ready  ## kill -9 the worker and the server at random points and co
 bench: .venv/ready  ## measure speed and memory beside peers in the same run (ARGS="NAME ... --rows N"; all takes about 20 minutes)
 	$(BIN)/python -m bench $(ARGS)
 
-prove: .venv/ready  ## compare CELLS feature values, computed in several ways, to the bit (1e8: about 20 minutes)
+prove: .venv/ready  ## compare CELLS feature values, computed in several ways, to the bit (1e8: about 7 minutes)
 	$(BIN)/python -m tests.prove --cells $(CELLS) $(ARGS)
 
 lock:  ## pin the dependencies again (needs uv)
