@@ -101,12 +101,16 @@ class Dataset:
 
         Shape (n_rows, n_views) float64, NaN where nothing was known of the key: what a request at that moment is told.
         """
-        keys = keys_of(self.model, {name: item.take(rows) for name, item in self.spine.items()})
-        at = self.at[rows]
-        ages = np.empty((len(rows), len(self.model.stored)))
+        return self._ages[rows]
+
+    @cached_property
+    def _ages(self) -> np.ndarray:
+        """The ages of every row: like the features they depend on nothing known later."""
+        keys = keys_of(self.model, self.spine)
+        ages = np.empty((len(self.at), len(self.model.stored)))
         for place, view in enumerate(self.model.stored):
-            newest = self.history.newest(view, [keys[name] for name in view.keys], at)
-            ages[:, place] = np.where(newest.valid, at - newest.values, np.nan)
+            newest = self.history.newest(view, [keys[name] for name in view.keys], self.at)
+            ages[:, place] = np.where(newest.valid, self.at - newest.values, np.nan)
         return ages
 
     def outcomes(self, now: int) -> Outcomes:
