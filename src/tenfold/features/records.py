@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from tenfold.core.expr import AS_OF
@@ -16,7 +15,7 @@ from tenfold.processing.batches import OFFSET as OFFSET
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import Column, Frame, joint_codes
+from tenfold.processing.frame import Column, Frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,26 +141,6 @@ def _plain(text: str) -> str:
     return text.replace("\x1b", "\x1be").replace("\0", "\x1b0").replace("\x1f", "\x1bs")
 
 
-def pack_key(values: Sequence[object]) -> bytes:
-    """Return the canonical bytes of an entity key."""
-    return msgspec.msgpack.encode(list(values))
-
-
-def versions(rows: Rows) -> Rows:
-    """Count each record id once: end a version from the moment the next one was known.
-
-    A record that was delivered twice, with the same offset, is kept once. One that was sent twice is two versions of
-    the same content; which of them counts makes no difference, and the outcome does not depend on the order of arrival.
-    """
-    if len(rows.ids) < 2:
-        return rows
-    until, keep = ended(rows.ids, rows.known, rows.offset)
-    if keep.all() and (until == FOREVER).all():
-        return rows
-    until = np.minimum(rows.until, until)
-    return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs).take(keep)
-
-
 def ended(ids: np.ndarray, known: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return from when the next version of each record was known, FOREVER for the newest, and which rows to keep.
 
@@ -259,23 +238,6 @@ def _ascends(keys: Sequence[np.ndarray]) -> bool:
             return False
         undecided &= key[1:] == key[:-1]
     return True
-
-
-def key_codes(parts: Sequence[Sequence[Column]]) -> tuple[list[np.ndarray], int]:
-    """Return int64 codes for the keys of several sets of rows, equal keys having equal codes, and how many there are.
-
-    A key with a null part gets -1: it belongs to no entity.
-    """
-    lengths = [len(columns[0]) for columns in parts]
-    valid = np.ones(sum(lengths), dtype=np.bool_)
-    code, size = np.zeros(sum(lengths), dtype=np.int64), 1
-    for columns in zip(*parts, strict=True):
-        valid &= np.concatenate([item.valid for item in columns])
-        place, distinct = joint_codes(columns)
-        both = Column("int", code * distinct + place, valid)
-        code, size = (place, distinct) if size == 1 else joint_codes([both])
-    code = np.where(valid, code, -1)
-    return np.split(code, np.cumsum(lengths)[:-1]), size
 
 
 def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dict[str, Column]:

@@ -74,22 +74,9 @@ class Plan:
         return max((item.window.reach or 0 for item in self.aggregates), default=0)
 
     @property
-    def endless(self) -> bool:
-        """Whether a record of any age may count, beyond the last one."""
-        return any(
-            item.window.reach is None and (item.fn != "last" or item.window.kind != "all")
-            for item in self.aggregates
-        )
-
-    @property
     def includes_self(self) -> bool:
         """Whether the row that is asked for counts."""
         return any(item.window.include_self for item in self.aggregates)
-
-    @property
-    def lifelong(self) -> tuple[int, ...]:
-        """The inputs whose last value is needed however old it is."""
-        return tuple(sorted({item.input for item in self.aggregates if item.window.reach is None}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,17 +106,6 @@ def concat(parts: Sequence[Column]) -> Column:
     return Column(parts[0].type, values, np.concatenate([part.valid for part in parts]))
 
 
-def joint_codes(columns: Sequence[Column]) -> tuple[np.ndarray, int]:
-    """Return int64 codes of columns one after the other, equal for equal values, and how many there are."""
-    import pyarrow as pa
-
-    values = pa.concat_arrays([item.coded[1] for item in columns]).dictionary_encode(null_encoding="encode")
-    codes = values.indices.to_numpy().astype(np.int64)
-    ends = np.cumsum([len(item.coded[1]) for item in columns])[:-1]
-    parts = [mine[item.coded[0]] for mine, item in zip(np.split(codes, ends), columns, strict=True)]
-    return np.concatenate(parts), max(len(values.dictionary), 1)
-
-
 def from_arrow(table: "pa.Table", types: Mapping[str, str]) -> dict[str, Column]:
     """Return the columns of an Arrow table that `types` names."""
     return {name: _from_arrow(table.column(name), type_) for name, type_ in types.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.derive import Derived, Source
-from tenfold.processing.frame import Column, Frame, column, types_of
+from tenfold.processing.frame import Frame, types_of
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import Lookup
 from tenfold.training.model import Model
@@ -96,12 +96,6 @@ def _added(source: Source) -> dict[str, Expr]:
     if not isinstance(source, Derived):
         return {}
     return _added(source.source) | dict(source.computed)
-
-
-def columns_of(model: Model, known: Known) -> dict[str, Column]:
-    """Return the features as columns of one row."""
-    values = known.values
-    return {name: column(kind, [values[name]]) for name, kind in model.columns.items()}
 
 
 def vector(known: Known, categories: Mapping[str, Sequence[str]]) -> np.ndarray:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.records import ARRIVAL, OFFSET, key_codes, rows_of
+from tenfold.features.records import ARRIVAL, OFFSET, rows_of
 from tenfold.features.state import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import SINK, OnlineStore, read
+from tenfold.store.groups import Keys
 from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, state_key
 from tenfold.store.upstream import Upstream
@@ -136,8 +137,7 @@ class StateSink:
 def _keyed(view: FeatureView, frame: Frame) -> Keyed:
     """Return the records of a view in a frame, with their keys."""
     keys, rows = rows_of(view, frame, len(frame[OFFSET]))
-    (code,), _ = key_codes([keys])
-    distinct, firsts, group = np.unique(code, return_index=True, return_inverse=True)
+    distinct, firsts, group = np.unique(Keys(keys).codes, return_index=True, return_inverse=True)
     missing = int(np.count_nonzero(distinct < 0))
     cells = (item.take(firsts[missing:]).plain() for item in keys)
     names = [state_key(view, values) for values in zip(*cells, strict=True)]
