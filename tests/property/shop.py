@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, col, count
@@ -16,7 +17,7 @@ from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
 from tenfold.serving.service import Loaded, Service
 from tenfold.sources.base import Log
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store import offline
+from tenfold.store import materialize, offline
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
@@ -369,3 +370,16 @@ def mismatches(one, two):
     """Return the features that differ in any bit; null equals null."""
     differ = (one.view(np.int64) != two.view(np.int64)) & ~(np.isnan(one) & np.isnan(two))
     return [name for name, some in zip(model.columns, differ.any(axis=0), strict=True) if some]
+
+
+def folded(views, log, sizes, store=None):
+    """Return a store with the states of views after a log was folded, a few batches at a time and then the rest."""
+    store = store or MemoryOnlineStore()
+    sink = StateSink(log, store, views)
+    with pytest.MonkeyPatch.context() as patch:
+        for size in sizes:
+            patch.setattr(materialize, "BATCHES", size)
+            sink.advance()
+    while sink.behind():
+        sink.advance()
+    return store

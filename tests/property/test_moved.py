@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +12,11 @@ from tenfold.core.times import UNITS, to_datetime, to_us
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store import materialize
-from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.store.materialize import LakeSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup
+from tests.property.shop import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]
@@ -76,23 +75,11 @@ def filled(steps):
     return log, clock.now()
 
 
-def folded(log, sizes, store=None):
-    store = store or MemoryOnlineStore()
-    sink = StateSink(log, store, VIEWS)
-    with pytest.MonkeyPatch.context() as patch:
-        for size in sizes:
-            patch.setattr(materialize, "BATCHES", size)
-            sink.advance()
-    while sink.behind():
-        sink.advance()
-    return store
-
-
 @settings(max_examples=50, deadline=None)
 @given(steps, st.lists(st.integers(1, 3), max_size=6), st.sampled_from([1, HOUR]))
 def test_states_follow_a_record_to_its_key(steps, sizes, later):
     log, now = filled(steps)
-    store, lake = folded(log, sizes), MemoryLake()
+    store, lake = folded(VIEWS, log, sizes), MemoryLake()
     LakeSink(log, lake, ["sales"]).flush()
     for view in VIEWS:
         for at in (now + later, now - HOUR // 2):
@@ -101,8 +88,8 @@ def test_states_follow_a_record_to_its_key(steps, sizes, later):
             assert online == [
                 list(row) for row in zip(*(item.plain() for item in found.values()), strict=True)
             ]
-    truth = folded(log, [])
+    truth = folded(VIEWS, log, [])
     assert dict(store.items()) == dict(truth.items())
     again = MemoryOnlineStore()
     again.write(dict(truth.items()), {})
-    assert dict(folded(log, sizes, again).items()) == dict(truth.items())
+    assert dict(folded(VIEWS, log, sizes, again).items()) == dict(truth.items())

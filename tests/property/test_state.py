@@ -19,6 +19,7 @@ from tenfold.store import materialize, offline
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import Lookup
+from tests.property.shop import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]
@@ -127,18 +128,6 @@ def filled(history):
     return log, clock.now()
 
 
-def folded(log, sizes):
-    store = MemoryOnlineStore()
-    sink = StateSink(log, store, ALL)
-    with pytest.MonkeyPatch.context() as patch:
-        for size in sizes:
-            patch.setattr(materialize, "BATCHES", size)
-            sink.advance()
-        while sink.behind():
-            sink.advance()
-    return store
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     steps,
@@ -149,7 +138,7 @@ def folded(log, sizes):
 )
 def test_look_ups_are_the_kernels_values(history, sizes, view, later, few):
     log, now = filled(history)
-    store = folded(log, sizes)
+    store = folded(ALL, log, sizes)
     frame = read_frame(sales, log.read("sales", 0, limit=1000))
     asked = [(shop, at) for shop in (0, 1, 7) for at in (now + later, now + 1, now - HOUR // 2)]
     with pytest.MonkeyPatch.context() as patch:
@@ -166,11 +155,11 @@ def test_look_ups_are_the_kernels_values(history, sizes, view, later, few):
 @given(steps, st.lists(st.integers(1, 3), max_size=6), st.integers(1, 3), st.sampled_from([0, 600, 10**6]))
 def test_bytes_follow_from_the_records_alone(history, sizes, keys, large):
     log, _ = filled(history)
-    truth = folded(log, [])
+    truth = folded(ALL, log, [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(materialize, "KEYS", keys)
         patch.setattr(materialize, "LARGE", large)
-        store = folded(log, sizes)
+        store = folded(ALL, log, sizes)
     assert dict(store.items()) == dict(truth.items())
     again = MemoryOnlineStore()
     again.write(dict(truth.items()), {})  # the states, as if no offset had been committed
@@ -188,7 +177,7 @@ def test_most_states_need_no_kernel(monkeypatch):
     ]
     raws = [raw | {"paid": None, "word": "up"} for raw in raws]
     log, now = filled([(HOUR, raws[place : place + 2], False) for place in range(0, 40, 2)])
-    store = folded(log, [])
+    store = folded(ALL, log, [])
     monkeypatch.setattr(reading, "unpack", None)
     assert Lookup([COUNTS])(store, {"shop": 0}, now + 1)[0].values[0] > 0
     with pytest.raises(TypeError):
