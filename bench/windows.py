@@ -88,7 +88,7 @@ def ours(rows: int) -> dict[str, Any]:
 def kernel(rows: int) -> dict[str, Any]:
     """The kernel alone, on records in its order, in pieces of whole keys on two threads."""
     from bench import views
-    from tenfold.features.kernel import aggregate
+    from tenfold.features.kernel.compute import aggregate
     from tenfold.features.records import rows_of
 
     stream = data.events(rows)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from tenfold.core.times import DAY, FOREVER
-from tenfold.features import decay, kernel, limbs, listed, parts, picks, ranges, records, sums, windowed
+from tenfold.features import records
+from tenfold.features.kernel import compute as kernel
+from tenfold.features.kernel import decay, limbs, listed, parts, picks, ranges, sums, windowed
 from tenfold.processing import derive
 from tenfold.processing.frame import Column
 from tenfold.store import offline, pieces

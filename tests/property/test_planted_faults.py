@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from tenfold.core.times import FOREVER, UNITS
-from tenfold.features import kernel, parts, records, state, sums, windowed
-from tenfold.features.shapes import States
+from tenfold.features import records
+from tenfold.features.kernel import compute as kernel
+from tenfold.features.kernel import parts, sums, windowed
+from tenfold.features.state import fold as state
+from tenfold.features.state.shapes import States
 from tenfold.monitoring.skew import skew
 from tenfold.processing import calendar, evaluate
 from tenfold.processing.conform import KNOWN

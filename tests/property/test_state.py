@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import UNITS, to_datetime, to_us
-from tenfold.features import lookups, reading
+from tenfold.features.state import lookups, reading
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest

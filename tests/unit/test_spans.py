@@ -4,7 +4,7 @@ import numpy as np
 
 from tenfold.core.times import DAY, FOREVER
 from tenfold.core.windows import Window
-from tenfold.features.kernel import Aggregate, Input, Own, Records, aggregate
+from tenfold.features.kernel.compute import Aggregate, Input, Own, Records, aggregate
 from tenfold.processing.frame import column
 
 KEYS = 3_000

@@ -8,7 +8,7 @@ import numpy as np
 
 from tenfold.core.expr import AS_OF
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel import Input, Records
+from tenfold.features.kernel.compute import Input, Records
 from tenfold.features.view import FeatureView, slot
 from tenfold.processing.batches import ARRIVAL as ARRIVAL
 from tenfold.processing.batches import OFFSET as OFFSET

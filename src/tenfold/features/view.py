@@ -11,8 +11,8 @@ from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
 from tenfold.core.windows import Window
-from tenfold.features.decay import LIFE
-from tenfold.features.inputs import Aggregate
+from tenfold.features.kernel.decay import LIFE
+from tenfold.features.kernel.inputs import Aggregate
 from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
 

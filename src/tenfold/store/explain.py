@@ -9,10 +9,10 @@ import numpy as np
 
 from tenfold.core.errors import NotFound, SchemaError
 from tenfold.core.times import iso
-from tenfold.features.kernel import Aggregate, Records, aggregate
+from tenfold.features.kernel.compute import Aggregate, Records, aggregate
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.features.records import identities, inputs_of, outputs
 from tenfold.features.view import FeatureView, InputSpec, slot
-from tenfold.features.windowed import Windowed
 from tenfold.processing.conform import KNOWN, Misfit, convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame

@@ -7,7 +7,7 @@ import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.features.records import ARRIVAL, OFFSET, rows_of
-from tenfold.features.state import fold
+from tenfold.features.state.fold import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame

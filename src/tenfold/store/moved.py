@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel import Input
+from tenfold.features.kernel.compute import Input
 from tenfold.features.records import Rows
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column

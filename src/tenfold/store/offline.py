@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tenfold.core.windows import Window
-from tenfold.features.kernel import Aggregate, Input, Own, aggregate
+from tenfold.features.kernel.compute import Aggregate, Input, Own, aggregate
 from tenfold.features.records import OFFSET, inputs_of, outputs
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import ARRIVAL, to_frame

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tenfold.features.layout import VERSION
-from tenfold.features.reading import Found, reader_of
 from tenfold.features.records import OFFSET, Rows, rows_of
+from tenfold.features.state.layout import VERSION
+from tenfold.features.state.reading import Found, reader_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.base import OnlineStore

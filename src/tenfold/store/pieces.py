@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel import Records
+from tenfold.features.kernel.compute import Records
 from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, total_order
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import ARRIVAL

@@ -9,7 +9,7 @@ import numpy as np
 from tenfold.core.errors import DefinitionError, SchemaError
 from tenfold.core.times import FOREVER, iso
 from tenfold.core.windows import Window
-from tenfold.features.kernel import Aggregate, Input, Records, aggregate
+from tenfold.features.kernel.compute import Aggregate, Input, Records, aggregate
 from tenfold.features.records import OFFSET, outputs
 from tenfold.processing.conform import KNOWN, conform
 from tenfold.processing.derive import apply

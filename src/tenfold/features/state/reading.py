@@ -15,16 +15,16 @@ import numpy as np
 
 from tenfold.core.expr import AS_OF
 from tenfold.core.windows import Window
-from tenfold.features import layout
-from tenfold.features.kernel import Aggregate, Own, aggregate
-from tenfold.features.layout import HEADER, Places
-from tenfold.features.lookups import Read, Words, look_up
+from tenfold.features.kernel.compute import Aggregate, Own, aggregate
 from tenfold.features.records import Rows
-from tenfold.features.shapes import states_of
-from tenfold.features.state import unpack
-from tenfold.features.stored import empty
+from tenfold.features.state import layout
+from tenfold.features.state.fold import unpack
+from tenfold.features.state.layout import HEADER, Places
+from tenfold.features.state.lookups import Read, Words, look_up
+from tenfold.features.state.shapes import states_of
+from tenfold.features.state.stored import empty
+from tenfold.features.state.written import compiled
 from tenfold.features.view import FeatureView, aggregate_type, slot
-from tenfold.features.written import compiled
 from tenfold.processing.compiled import compile_row
 
 FAST = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "lag")

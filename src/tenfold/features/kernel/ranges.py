@@ -16,8 +16,8 @@ import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.core.windows import Window
-from tenfold.features.days import day_of, midnight
-from tenfold.features.inputs import Records
+from tenfold.features.kernel.days import day_of, midnight
+from tenfold.features.kernel.inputs import Records
 
 INTERVALS = ("all", "time", "days")
 """Windows whose limits follow from t alone; the others depend on which records take part."""

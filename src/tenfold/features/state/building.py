@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features import layout
-from tenfold.features.layout import HEADER, WORD, Needs
-from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
-from tenfold.features.moments import LARGEST as LARGEST_SQUARED
-from tenfold.features.moments import MAX_ROWS as MAX_SQUARES
-from tenfold.features.moments import square_limbs
+from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
+from tenfold.features.kernel.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.kernel.moments import MAX_ROWS as MAX_SQUARES
+from tenfold.features.kernel.moments import square_limbs
 from tenfold.features.records import Rows
-from tenfold.features.shapes import Shapes, Spread, States
+from tenfold.features.state import layout
+from tenfold.features.state.layout import HEADER, WORD, Needs
+from tenfold.features.state.shapes import Shapes, Spread, States
 
 
 class Group:

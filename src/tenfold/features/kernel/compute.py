@@ -15,12 +15,12 @@ import numpy as np
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import FOREVER
-from tenfold.features import picks, sums
-from tenfold.features.decay import decayed_sum
-from tenfold.features.inputs import Aggregate, Input, Own, Records
-from tenfold.features.memory import keep
-from tenfold.features.sketches import sketch
-from tenfold.features.windowed import Windowed
+from tenfold.features.kernel import picks, sums
+from tenfold.features.kernel.decay import decayed_sum
+from tenfold.features.kernel.inputs import Aggregate, Input, Own, Records
+from tenfold.features.kernel.memory import keep
+from tenfold.features.kernel.sketches import sketch
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.processing.frame import Column, concat
 
 __all__ = ["Aggregate", "Input", "Own", "Records", "aggregate"]

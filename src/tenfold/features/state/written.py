@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tenfold.core.windows import Window
-from tenfold.features.kernel import Aggregate
-from tenfold.features.layout import HEADER, Needs, Places
-from tenfold.features.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.kernel.compute import Aggregate
+from tenfold.features.kernel.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.state.layout import HEADER, Needs, Places
 
 Source = tuple[Aggregate, int, Places, Needs, Any]
 """An aggregate, the place of its result, its columns, and the look-up that is called when there is no short form."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.features.limbs import LOW_BITS, join, split
+from tenfold.features.kernel.limbs import LOW_BITS, join, split
 
 LARGEST = 2.0**35
 UNITS = (2.0**28, 2.0**-15, 2.0**-58, 2.0**-101)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import MissingExtra
-from tenfold.features.inputs import Aggregate
-from tenfold.features.listed import Listed
-from tenfold.features.windowed import Windowed
+from tenfold.features.kernel.inputs import Aggregate
+from tenfold.features.kernel.listed import Listed
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.processing.frame import Column
 
 

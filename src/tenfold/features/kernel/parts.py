@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 
 from tenfold.core.errors import DefinitionError
-from tenfold.features.inputs import Input
-from tenfold.features.limbs import MAX_COARSE, MAX_ROWS, coarse, split
-from tenfold.features.moments import LARGEST as LARGEST_SQUARED
-from tenfold.features.moments import MAX_ROWS as MOST_SQUARES
-from tenfold.features.moments import square_limbs
+from tenfold.features.kernel.inputs import Input
+from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
+from tenfold.features.kernel.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.kernel.moments import MAX_ROWS as MOST_SQUARES
+from tenfold.features.kernel.moments import square_limbs
 from tenfold.processing.frame import Column
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tenfold.features import layout
-from tenfold.features.kernel import Aggregate
-from tenfold.features.layout import HEADER, WORD, Needs, Places, Shape
-from tenfold.features.limbs import HIGH, LOW, LOW_BITS
-from tenfold.features.moments import NOISE, UNITS, plus, times, two_sum
+from tenfold.features.kernel.compute import Aggregate
+from tenfold.features.kernel.limbs import HIGH, LOW, LOW_BITS
+from tenfold.features.kernel.moments import NOISE, UNITS, plus, times, two_sum
+from tenfold.features.state import layout
+from tenfold.features.state.layout import HEADER, WORD, Needs, Places, Shape
 
 _MASK = (1 << LOW_BITS) - 1
 _LOW = HIGH * LOW

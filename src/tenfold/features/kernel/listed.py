@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tenfold.core.windows import Window
-from tenfold.features.ranges import INTERVALS, Loose, Ranges
+from tenfold.features.kernel.ranges import INTERVALS, Loose, Ranges
 
 PAIRS = 2_000_000
 """How many (query, record) pairs are held at once."""

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tenfold.features.inputs import Aggregate
-from tenfold.features.ranges import INTERVALS, pick_over, range_extremes
-from tenfold.features.windowed import Windowed
+from tenfold.features.kernel.inputs import Aggregate
+from tenfold.features.kernel.ranges import INTERVALS, pick_over, range_extremes
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.processing.frame import Column
 
 

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from tenfold.core.windows import Window
-from tenfold.features.inputs import Aggregate, Input, Own, Records
-from tenfold.features.listed import Listed, OwnRows, listed
-from tenfold.features.parts import Parts
-from tenfold.features.ranges import INTERVALS, Ranges, add_over, covered
+from tenfold.features.kernel.inputs import Aggregate, Input, Own, Records
+from tenfold.features.kernel.listed import Listed, OwnRows, listed
+from tenfold.features.kernel.parts import Parts
+from tenfold.features.kernel.ranges import INTERVALS, Ranges, add_over, covered
 from tenfold.processing.frame import concat
 
 OVERLAID = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.features.layout import Shape, needs_of, shape_of
+from tenfold.features.state.layout import Shape, needs_of, shape_of
 from tenfold.features.view import FeatureView
 
 

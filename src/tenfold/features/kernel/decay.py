@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from tenfold.features.inputs import Aggregate
-from tenfold.features.limbs import join, split
-from tenfold.features.windowed import Windowed
+from tenfold.features.kernel.inputs import Aggregate
+from tenfold.features.kernel.limbs import join, split
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.processing.frame import Column
 
 BLOCK = 16

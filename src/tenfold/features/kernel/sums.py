@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tenfold.features.inputs import Aggregate
-from tenfold.features.limbs import join
-from tenfold.features.moments import UNITS, variance
-from tenfold.features.windowed import Windowed
+from tenfold.features.kernel.inputs import Aggregate
+from tenfold.features.kernel.limbs import join
+from tenfold.features.kernel.moments import UNITS, variance
+from tenfold.features.kernel.windowed import Windowed
 from tenfold.processing.frame import Column
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features import layout
-from tenfold.features.kernel import Input
-from tenfold.features.layout import HEADER, WORD, Needs
+from tenfold.features.kernel.compute import Input
 from tenfold.features.records import Rows
-from tenfold.features.shapes import Spread, States
+from tenfold.features.state import layout
+from tenfold.features.state.layout import HEADER, WORD, Needs
+from tenfold.features.state.shapes import Spread, States
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import DTYPES, Column
 

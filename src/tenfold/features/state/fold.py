@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.building import Build
-from tenfold.features.kernel import Input, aggregate
-from tenfold.features.layout import WORD
+from tenfold.features.kernel.compute import Input, aggregate
 from tenfold.features.records import Rows, in_order, outputs, sort_ties
-from tenfold.features.shapes import states_of
-from tenfold.features.stored import as_stored, empty, gather, join
+from tenfold.features.state.building import Build
+from tenfold.features.state.layout import WORD
+from tenfold.features.state.shapes import states_of
+from tenfold.features.state.stored import as_stored, empty, gather, join
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
 

@@ -11,8 +11,8 @@ count or a sum of a window is one look-up, or two. All of it is a function of th
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenfold.features.kernel import Aggregate
-from tenfold.features.moments import UNITS
+from tenfold.features.kernel.compute import Aggregate
+from tenfold.features.kernel.moments import UNITS
 from tenfold.features.view import FeatureView, InputSpec
 
 VERSION = 2

@@ -1,0 +1,1 @@
+"""The kernel: exact aggregates over windows as of any moment."""
