@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SCHEMA = "\n".join(part.SCHEMA for part in (runs, versions, journal, audit, quarantine, telemetry))
+LAYOUT = 2
+"""The number of this layout of the state database; it changes whenever a table does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,7 @@ class App:
     def __init__(self, project: Project, platform: Platform) -> None:
         self.project, self.platform, self.clock = project, platform, platform.clock
         home = platform.home
-        self.database = Database(home / "state.db", SCHEMA)
+        self.database = Database(home / "state.db", SCHEMA, layout=LAYOUT)
         self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
         self.runs = Runs(self.database, self.clock)
         self.registry = Registry(self.database, self.clock)

@@ -104,19 +104,6 @@ def test_a_log_of_an_earlier_version_is_refused_at_every_opening(tmp_path):
         )
 
 
-def test_a_log_of_this_layout_without_its_number_is_opened_and_numbered(tmp_path, opened):
-    path = tmp_path / "log.db"
-    log = opened(SQLiteLog)(path, VirtualClock(0))
-    log.append("payments", b"a", 1)
-    log.close()
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        connection.execute("PRAGMA user_version = 0")
-    assert opened(SQLiteLog)(path, VirtualClock(0)).ends().offsets == {"payments": 1}
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-
-
 class ForgetsKeys(MemoryLog):
     def append(self, topic, data, count, *, key=None):
         return super().append(topic, data, count)

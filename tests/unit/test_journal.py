@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
-from tenfold.automation.journal import SCHEMA, Effect, Journal, Process
-from tenfold.core.clock import VirtualClock
+from tenfold.automation.journal import SCHEMA, Journal
+from tenfold.automation.owner import Process
+from tenfold.automation.steps import Effect
+from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.sources.database import Database
 
-HOUR = 3_600_000_000
+LEASE = 60_000_000
 FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
 ADD_EFFECT = "INSERT INTO effect VALUES (?, ?)"
 STEPS = ("train", "gate", "promote")
@@ -20,7 +22,8 @@ STEPS = ("train", "gate", "promote")
 WORKER = """
 import os, signal, sys
 from pathlib import Path
-from tenfold.automation.journal import Effect, Journal
+from tenfold.automation.journal import Journal
+from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
 from tenfold.sources.database import Database
@@ -39,6 +42,16 @@ def die(results):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stop(results):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+if task == "stop":
+    journal = Journal(database, SystemClock(), lease="300ms")
+    try:
+        journal.run("j0001", [step("j0001", "train"), ("gate", stop)], owner=owner)
+    except Conflict:
+        sys.exit(3)
 if task == "die":
     journal.run("j0001", [step("j0001", "train"), ("gate", die)], owner=owner)
 for run in journal.unfinished():
@@ -193,7 +206,7 @@ def test_a_live_owner_is_left_alone_until_its_lease_ends(journal, wall):
     run_id = journal.begin("release", "drift", {})
 
     def step(results):
-        wall.set(wall.now() + HOUR - 1)
+        wall.set(wall.now() + LEASE - 1)
         with pytest.raises(Conflict, match=f'{run_id} is being executed by "me"'):
             journal.run(run_id, [("a", constant(2))], owner="you")
         return 1
@@ -216,7 +229,7 @@ def test_an_overtaken_owner_commits_nothing(journal, database, wall):
         return name, step
 
     def takeover():
-        wall.set(wall.now() + HOUR)
+        wall.set(wall.now() + LEASE)
         journal.run(run_id, [made("you", name) for name in STEPS], owner="you")
 
     mine = [made("me", "train"), made("me", "gate", takeover), made("me", "promote")]
@@ -236,7 +249,7 @@ def test_an_overtaken_owner_changes_nothing_while_the_new_one_is_at_work(journal
     run_id = journal.begin("release", "drift", {})
 
     def overtaken(results):
-        wall.set(wall.now() + HOUR)
+        wall.set(wall.now() + LEASE)
         with pytest.raises(KeyboardInterrupt):
             journal.run(run_id, [("a", interrupted)], owner="you")
         return outcome(results)
@@ -255,6 +268,14 @@ def test_the_same_owner_in_the_same_process_goes_on_at_once(journal):
     assert journal.run(run_id, [("a", constant(1))], owner="me")["a"] == 1
 
 
+def wait_until(true):
+    for _ in range(200):
+        if true():
+            return
+        SystemClock().sleep(0.05)
+    raise AssertionError("it did not become true within 10 s")
+
+
 def worker(path, owner, task):
     return subprocess.Popen([sys.executable, "-c", WORKER, str(path), owner, task])
 
@@ -267,7 +288,7 @@ def test_a_run_of_a_killed_process_is_taken_over_at_once(database, path, clock):
     run = journal.get(run_id)
     assert (run.status, run.results) == ("running", {"train": "dead"})
     steps = [(name, constant("me")) for name in STEPS]
-    assert journal.run(run_id, steps, owner="me") == {
+    assert journal.run(run_id, steps, owner="me", edited="continue") == {
         "input": {},
         "train": "dead",
         "gate": "me",
@@ -297,3 +318,117 @@ def test_a_process_is_dead_when_it_is_gone_or_its_number_is_used_again():
     assert Process(me.host, gone.pid, me.birth).is_dead()
     assert Process(me.host, gone.pid, 0).is_dead()
     assert not Process("another machine", gone.pid, me.birth).is_dead()
+
+
+def died_after(journal, run_id, done, steps):
+    """Commit the steps named, then die."""
+    with pytest.raises(KeyboardInterrupt):
+        journal.run(
+            run_id, [*steps[: len(done)], *((name, interrupted) for name in STEPS[len(done) :])], owner="me"
+        )
+    assert list(journal.get(run_id).results) == list(done)
+
+
+def test_a_committed_step_that_was_edited_is_executed_again_in_a_run_that_supersedes(journal):
+    run_id = journal.begin("release", "drift", {"model": "m"})
+    died_after(journal, run_id, ["train", "gate"], [(name, constant(name)) for name in STEPS])
+    steps = [
+        ("train", constant("train")),
+        ("gate", lambda results: "edited"),
+        ("promote", constant("promote")),
+    ]
+    results = journal.run(run_id, steps, owner="me")
+    assert results == {"input": {"model": "m"}, "train": "train", "gate": "edited", "promote": "promote"}
+    old = journal.get(run_id)
+    new = journal.get(old.successor)
+    assert (old.status, old.error) == ("superseded", 'step "gate" was edited after it was committed')
+    assert old.results == {"train": "train", "gate": "gate"}, "what was committed never changes"
+    assert (new.status, new.note, new.cause) == ("done", old.error, "drift, after j0001")
+    assert journal.begin("release", "drift", {}) == run_id, "one run per cause"
+    assert journal.run(run_id, steps, owner="me") == results, "the old name leads to the new run"
+    assert journal.unfinished() == []
+
+
+def test_a_later_step_that_was_edited_is_executed_as_it_is_now_and_that_is_said(journal):
+    run_id = journal.begin("release", "drift", {})
+    same = [(name, constant(name)) for name in STEPS]
+    died_after(journal, run_id, ["train"], same)
+    assert journal.run(run_id, same, owner="me")["promote"] == "promote"
+    run = journal.get(run_id)
+    assert (run.status, run.note) == ("done", "went on with edited code of gate, promote")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        [("train", lambda results: "new")],
+        [
+            (
+                "train",
+                constant("train"),
+            )
+        ],
+        [("fit", constant("train"))],
+    ],
+    ids=["code", "declaration", "name"],
+)
+def test_an_edited_step_can_be_refused(journal, edited):
+    run_id = journal.begin("release", "drift", {})
+    died_after(journal, run_id, ["train"], [("train", constant("train"))])
+    with pytest.raises(Conflict) as error:
+        journal.run(run_id, edited, owner="me", declaration="other", edited="fail")
+    assert str(error.value) == (
+        'run j0001: step "train" was edited after it was committed. Nothing was executed. '
+        'Bring back its code, or run it with edited="restart".'
+    )
+    assert journal.get(run_id).results == {"train": "train"}
+
+
+def test_an_edited_step_can_be_kept(journal):
+    run_id = journal.begin("release", "drift", {})
+    died_after(journal, run_id, ["train"], [("train", constant("train"))])
+    steps = [("train", lambda results: "new"), ("gate", lambda results: results["train"])]
+    assert journal.run(run_id, steps, owner="me", edited="continue")["gate"] == "train"
+    assert journal.get(run_id).note == 'step "train" was edited after it was committed; its result was kept'
+
+
+def test_a_step_may_take_longer_than_the_lease(database, clock):
+    """The wall is the machine's: a lease of 0.3 s is renewed during a step of 1 s, and another owner keeps out."""
+    journal = Journal(database, clock, lease="300ms")
+    run_id = journal.begin("release", "drift", {})
+
+    def step(results):
+        SystemClock().sleep(1)
+        with pytest.raises(Conflict):
+            journal.run(run_id, [("a", step)], owner="you")
+        return 1
+
+    assert journal.run(run_id, [("a", step)], owner="me")["a"] == 1
+
+
+def test_a_process_that_was_stopped_and_goes_on_commits_nothing(database, path, clock):
+    """SIGSTOP, takeover, SIGCONT: the zombie finds that its fence is old."""
+    journal = Journal(database, clock, lease="300ms")
+    run_id = journal.begin("release", "drift", {})
+    zombie = worker(path, "zombie", "stop")
+    os.waitid(os.P_PID, zombie.pid, os.WSTOPPED)
+    wait_until(lambda: journal.stuck())
+    results = journal.run(run_id, [(name, constant("me")) for name in STEPS], owner="me", edited="continue")
+    assert results == {"input": {}, "train": "zombie", "gate": "me", "promote": "me"}
+    os.kill(zombie.pid, signal.SIGCONT)
+    assert zombie.wait() == 3, "a Conflict: it was taken over"
+    assert [row["step"] for row in database.query("SELECT step FROM effect")] == ["train"]
+    assert journal.get(run_id).results == {"train": "zombie", "gate": "me", "promote": "me"}
+
+
+def test_what_nobody_works_on_is_named(journal, wall):
+    ids = [journal.begin("release", str(number), {}) for number in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        journal.run(ids[0], [("a", interrupted)], owner="me")
+    seen = []
+    journal.run(
+        ids[1], [("look", lambda results: seen.extend(run.id for run in journal.stuck()))], owner="me"
+    )
+    assert seen == [ids[2]], "the first is held by this very process until its lease ends"
+    wall.set(wall.now() + LEASE)
+    assert [run.id for run in journal.stuck()] == [ids[0], ids[2]]

@@ -2,7 +2,8 @@
 
 from contextlib import contextmanager
 
-from tenfold.automation.journal import SCHEMA, Effect, Journal
+from tenfold.automation.journal import SCHEMA, Journal
+from tenfold.automation.steps import Effect
 from tenfold.core.clock import VirtualClock
 from tenfold.sources.database import Database
 

@@ -1,18 +1,18 @@
 """Durable runs: steps that survive kill -9, each committed once, with the effects it has on the state database."""
 
-import os
-import platform
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from tenfold.automation.owner import Process, heartbeat
+from tenfold.automation.steps import Effect, Step, codes, first_edited, result_json
 from tenfold.core.clock import Clock, SystemClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.core.errors import Conflict, NotFound, Unavailable
 from tenfold.core.times import duration, iso
 from tenfold.sources.database import Database
 
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS journal_run (
     kind TEXT NOT NULL,
     cause TEXT NOT NULL,
     input TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('waiting', 'running', 'done', 'failed')),
+    status TEXT NOT NULL CHECK (status IN ('waiting', 'running', 'done', 'failed', 'superseded')),
     begun INTEGER NOT NULL,
     ended INTEGER,
     error TEXT,
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS journal_run (
     pid INTEGER,
     birth INTEGER,
     lease_end INTEGER,
+    codes TEXT NOT NULL DEFAULT '{}',
+    note TEXT,
+    successor TEXT REFERENCES journal_run (id),
     UNIQUE (kind, cause)
 );
 CREATE INDEX IF NOT EXISTS journal_run_open ON journal_run (seq) WHERE status IN ('waiting', 'running');
@@ -42,6 +45,7 @@ CREATE TABLE IF NOT EXISTS journal_step (
     result TEXT NOT NULL,
     at INTEGER NOT NULL,
     fence INTEGER NOT NULL,
+    code TEXT NOT NULL,
     PRIMARY KEY (run_id, name)
 );
 CREATE TRIGGER IF NOT EXISTS journal_step_fixed BEFORE UPDATE ON journal_step
@@ -53,42 +57,33 @@ INSERT INTO journal_run (id, kind, cause, input, status, begun)
 SELECT printf('j%04d', coalesce(max(seq), 0) + 1), ?, ?, ?, 'waiting', ? FROM journal_run WHERE true
 ON CONFLICT (kind, cause) DO NOTHING
 """
-BY_CAUSE = "SELECT id FROM journal_run WHERE kind = ? AND cause = ?"
+NAMED = "SELECT * FROM journal_run WHERE kind = ? AND cause = ?"
 GET = "SELECT * FROM journal_run WHERE id = ?"
 OPEN = "SELECT * FROM journal_run WHERE status IN ('waiting', 'running') ORDER BY seq"
 NEWEST_IDS = "SELECT id FROM journal_run ORDER BY seq DESC LIMIT 200"
-STEPS = "SELECT name, result FROM journal_step WHERE run_id = ? ORDER BY rowid"
+STEPS = "SELECT name, result, code FROM journal_step WHERE run_id = ? ORDER BY rowid"
 CLAIM = """
 UPDATE journal_run SET status = 'running', fence = fence + 1, error = NULL, ended = NULL,
-    owner = ?, host = ?, pid = ?, birth = ?, lease_end = ?
+    owner = ?, host = ?, pid = ?, birth = ?, lease_end = ?, codes = ?, note = coalesce(?, note)
 WHERE id = ?
+"""
+SUPERSEDE = "UPDATE journal_run SET status = 'superseded', ended = ?, error = ?, successor = ?, fence = fence + 1 WHERE id = ?"
+KEEP_STEP = """
+INSERT INTO journal_step (run_id, name, result, at, fence, code)
+SELECT ?, name, result, at, 0, code FROM journal_step WHERE run_id = ? AND name = ?
 """
 # The fence is the whole story of takeovers: whoever was overtaken changes no row here and commits nothing.
 RENEW = "UPDATE journal_run SET lease_end = ? WHERE id = ? AND fence = ? AND status = 'running'"
 END = "UPDATE journal_run SET status = ?, ended = ?, error = ? WHERE id = ? AND fence = ? AND status = 'running'"
-ADD_STEP = "INSERT INTO journal_step (run_id, name, result, at, fence) VALUES (?, ?, ?, ?, ?)"
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a step returns to change the state database together with its own commit: exactly once.
-
-    `apply` receives the open transaction. It must not commit, roll back or open another one.
-    """
-
-    result: Any
-    apply: Callable[[sqlite3.Connection], object]
-
-
-Step = tuple[str, Callable[[Mapping[str, Any]], Any]]
-"""A name and a function from the results so far to a JSON value or an `Effect`."""
+ADD_STEP = "INSERT INTO journal_step (run_id, name, result, at, fence, code) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
 class JournalRun:
-    """One durable run. `status` is waiting, running, done or failed; `results` holds its committed steps.
+    """One durable run. `status` is waiting, running, done, failed or superseded; `results` holds its committed steps.
 
-    `begun` and `ended` are microseconds since 1970 UTC by the project's clock; `fence` counts the claims so far.
+    `begun` and `ended` are microseconds since 1970 UTC by the project's clock; `fence` counts the claims so far. `note`
+    says when it went on with other code than it began with; `successor` is the run that took the place of this one.
     """
 
     id: str
@@ -101,29 +96,9 @@ class JournalRun:
     error: str | None
     owner: str | None
     fence: int
+    note: str | None
+    successor: str | None
     results: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of a machine; `birth` tells it from a later process with the same number."""
-
-    host: str
-    pid: int
-    birth: int
-
-    @classmethod
-    def current(cls) -> "Process":
-        """Return this process."""
-        return cls(platform.node(), os.getpid(), _birth(os.getpid()))
-
-    def is_dead(self) -> bool:
-        """Return whether it surely no longer runs; of another machine nothing is sure."""
-        if self.host != platform.node():
-            return False
-        if self.birth:
-            return _birth(self.pid) != self.birth
-        return os.name == "posix" and not _exists(self.pid)
 
 
 class Journal:
@@ -133,10 +108,12 @@ class Journal:
     transaction. A step that was under way when its process died is executed again, so what it does outside the state
     database must be idempotent.
 
-    One owner at a time executes a run, under a lease that every committed step renews. After a lease has ended, at
-    once when its process is gone from this machine, another owner may take the run over; from then on the old one
-    commits nothing. Give each thread that calls `run` its own owner name, and make the lease longer than the longest
-    step: one that outlasts it may be executed twice, though committed once.
+    One owner at a time executes a run, under a lease that it renews while it works, so a step may take any time.
+    After a lease has ended, at once when its process is gone from this machine, another owner may take the run over;
+    from then on the old one, should it wake up, commits nothing. Give each thread that calls `run` its own owner name.
+
+    A run that is resumed with other code than it began with says so in its `note`. Where the code of a step that is
+    committed was edited, it is superseded by a run that keeps the steps before that one and executes the others.
 
     Parameters
     ----------
@@ -146,10 +123,11 @@ class Journal:
         The clock that leases are measured by, the machine's unless given. Leases outlive restarts of the machine and
         concern real processes, so neither a monotonic count nor a clock of history will do.
     lease
-        A duration such as "1h".
+        A duration such as "1m": how long after its last sign of life an owner on another machine is left alone.
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
     >>> with TemporaryDirectory() as folder:
@@ -167,7 +145,7 @@ class Journal:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, *, wall: Clock | None = None, lease: str = "1h"
+        self, database: Database, clock: Clock, *, wall: Clock | None = None, lease: str = "1m"
     ) -> None:
         self._database = database
         self._clock = clock
@@ -178,33 +156,50 @@ class Journal:
         """Record that a run is to be done and return its id; one per (kind, cause), the first input counts."""
         with self._database.transaction() as tx:
             tx.execute(BEGIN, (kind, cause, _json(input), self._clock.now()))
-            return str(tx.execute(BY_CAUSE, (kind, cause)).fetchone()["id"])
+            return str(tx.execute(NAMED, (kind, cause)).fetchone()["id"])
 
-    def run(self, run_id: str, steps: Sequence[Step], *, owner: str) -> dict[str, Any]:
+    def run(
+        self,
+        run_id: str,
+        steps: Sequence[Step],
+        *,
+        owner: str,
+        declaration: str = "",
+        edited: Literal["restart", "continue", "fail"] = "restart",
+    ) -> dict[str, Any]:
         """Execute the steps that are not committed yet, in order, and return all results and the "input" by name.
 
         Every step sees earlier results as JSON gives them back (a tuple as a list, NaN as None), the first time and
         after a restart alike. A run that is done returns its results at once. A step that raises makes the run failed;
         calling `run` again resumes it at that step.
 
+        Parameters
+        ----------
+        declaration
+            A fingerprint of what the steps depend on beside their own code.
+        edited
+            What to do when a committed step is not the one that was committed: execute it and all after it again in a
+            run that supersedes this one, go on with what was committed, or refuse.
+
         Raises
         ------
         NotFound
             When there is no such run.
         Conflict
-            When another owner executes it, or has taken it over meanwhile.
+            When another owner executes it, or has taken it over meanwhile, or an edited step is refused.
         """
-        _check_names([name for name, _ in steps])
-        fence = self._claim(run_id, owner)
+        present = codes(steps, declaration)
+        run_id, fence = self._claim(run_id, owner, present, edited)
         run = self.get(run_id)
         results = {"input": run.input, **run.results}
         if fence is None:
             return results
         try:
-            for name, step in steps:
-                if name not in results:
-                    outcome = step(MappingProxyType(results))
-                    results[name] = self._commit(run_id, fence, name, outcome)
+            with heartbeat(lambda: self._renew(run_id, fence), self._lease / 3e6):
+                for name, step in steps:
+                    if name not in results:
+                        outcome = step(MappingProxyType(results))
+                        results[name] = self._commit(run_id, fence, name, outcome, present[name])
             self._end(run_id, fence, "done", None)
         except Exception as error:
             # Changes nothing when the run was taken over or is done already: the fence and the status are checked.
@@ -223,40 +218,94 @@ class Journal:
         """Return the runs that wait or are under way, oldest first; a controller runs them again when it starts."""
         return [self._load(row) for row in self._database.query(OPEN)]
 
-    def _claim(self, run_id: str, owner: str) -> int | None:
-        """Return the new fence, None when the run is done."""
+    def stuck(self) -> list[JournalRun]:
+        """Return the unfinished runs that no owner is working on: whoever can must call `run` for them."""
+        me = Process.current()
+        rows = self._database.query(OPEN)
+        return [self._load(row) for row in rows if row["status"] == "waiting" or self._is_free(row, "", me)]
+
+    def _claim(
+        self, run_id: str, owner: str, present: Mapping[str, str], edited: str
+    ) -> tuple[str, int | None]:
+        """Return the run to execute, which may be one that supersedes the other, and its new fence, None when it is done."""
         me = Process.current()
         with self._database.transaction() as tx:
-            row = tx.execute(GET, (run_id,)).fetchone()
-            if row is None:
-                raise self._missing(run_id)
+            row = self._newest(tx, run_id)
             if row["status"] == "done":
-                return None
+                return row["id"], None
             if row["status"] == "running" and not self._is_free(row, owner, me):
                 raise Conflict(
-                    f'run {run_id} is being executed by "{row["owner"]}" (process {row["pid"]} on {row["host"]}) '
+                    f'run {row["id"]} is being executed by "{row["owner"]}" (process {row["pid"]} on {row["host"]}) '
                     f"until {iso(row['lease_end'])}. Wait for it, or stop that process and run it again."
                 )
-            tx.execute(CLAIM, (owner, me.host, me.pid, me.birth, self._wall.now() + self._lease, run_id))
-            return int(row["fence"]) + 1
+            row, note = self._with_code(tx, row, present, edited)
+            pinned = row["codes"] if note and edited == "continue" else _json(present)
+            holder = (owner, me.host, me.pid, me.birth, self._wall.now() + self._lease)
+            tx.execute(CLAIM, (*holder, pinned, note, row["id"]))
+            return row["id"], int(row["fence"]) + 1
+
+    def _newest(self, tx: sqlite3.Connection, run_id: str) -> sqlite3.Row:
+        """Return a run, or the one that superseded it last."""
+        row = tx.execute(GET, (run_id,)).fetchone()
+        if row is None:
+            raise self._missing(run_id)
+        return self._newest(tx, row["successor"]) if row["successor"] else row
+
+    def _with_code(
+        self, tx: sqlite3.Connection, row: sqlite3.Row, present: Mapping[str, str], edited: str
+    ) -> tuple[sqlite3.Row, str | None]:
+        """Return the run to execute with the present code, and what is to be said of code that was edited meanwhile."""
+        committed = {step["name"]: step["code"] for step in tx.execute(STEPS, (row["id"],))}
+        again = first_edited(committed, present)
+        if again is None:
+            begun = msgspec.json.decode(row["codes"])
+            later = [name for name, code in present.items() if begun.get(name, code) != code]
+            return row, f"went on with edited code of {', '.join(later)}" if later else None
+        why = f'step "{again}" was edited after it was committed'
+        if edited == "fail":
+            raise Conflict(
+                f'run {row["id"]}: {why}. Nothing was executed. Bring back its code, or run it with edited="restart".'
+            )
+        if edited == "continue":
+            return row, f"{why}; its result was kept"
+        kept = list(committed)[: list(committed).index(again)]
+        return self._supersede(tx, row, kept, why), why
+
+    def _supersede(
+        self, tx: sqlite3.Connection, row: sqlite3.Row, kept: Sequence[str], why: str
+    ) -> sqlite3.Row:
+        """End a run in favour of a new one with the same input and some of its steps."""
+        now = self._clock.now()
+        cause = f"{row['cause']}, after {row['id']}"
+        tx.execute(BEGIN, (row["kind"], cause, row["input"], now))
+        successor: sqlite3.Row = tx.execute(NAMED, (row["kind"], cause)).fetchone()
+        for name in kept:
+            tx.execute(KEEP_STEP, (successor["id"], row["id"], name))
+        tx.execute(SUPERSEDE, (now, why, successor["id"], row["id"]))
+        return successor
+
+    def _renew(self, run_id: str, fence: int) -> None:
+        """Show a sign of life; one that the database is too busy for is left out."""
+        with suppress(Unavailable):
+            self._database.execute(RENEW, self._wall.now() + self._lease, run_id, fence)
 
     def _is_free(self, row: sqlite3.Row, owner: str, me: Process) -> bool:
         holder = Process(row["host"], row["pid"], row["birth"])
         is_mine = row["owner"] == owner and holder == me
         return is_mine or row["lease_end"] <= self._wall.now() or holder.is_dead()
 
-    def _commit(self, run_id: str, fence: int, name: str, outcome: Any) -> Any:
+    def _commit(self, run_id: str, fence: int, name: str, outcome: Any, code: str) -> Any:
         """Commit a step with its effect and return its result as later steps will see it."""
-        text = _result_json(name, outcome.result if isinstance(outcome, Effect) else outcome)
+        text = result_json(name, outcome.result if isinstance(outcome, Effect) else outcome)
         with self._database.transaction() as tx:
             if not tx.execute(RENEW, (self._wall.now() + self._lease, run_id, fence)).rowcount:
                 raise Conflict(
                     f'run {run_id} was taken over while step "{name}" was under way; its result was not stored. '
-                    "The new owner goes on. Leases must be longer than the longest step: Journal(..., lease=...)."
+                    "The new owner goes on: this process gave no sign of life for longer than its lease."
                 )
             if isinstance(outcome, Effect):
                 outcome.apply(tx)
-            tx.execute(ADD_STEP, (run_id, name, text, self._clock.now(), fence))
+            tx.execute(ADD_STEP, (run_id, name, text, self._clock.now(), fence, code))
         return msgspec.json.decode(text)
 
     def _end(self, run_id: str, fence: int, status: str, error: str | None) -> None:
@@ -278,47 +327,11 @@ class Journal:
             error=row["error"],
             owner=row["owner"],
             fence=row["fence"],
+            note=row["note"],
+            successor=row["successor"],
             results={step["name"]: msgspec.json.decode(step["result"]) for step in steps},
-        )
-
-
-def _check_names(names: Sequence[str]) -> None:
-    if len(set(names)) < len(names) or "input" in names:
-        raise DefinitionError(
-            f'steps {", ".join(names)}: each needs its own name, and "input" is taken by the input of the run. '
-            "Rename the step that repeats a name."
         )
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _result_json(name: str, result: Any) -> str:
-    try:
-        return _json(result)
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(
-            f'step "{name}" returned what JSON cannot hold: {error}. '
-            "Return numbers, text, lists and dicts; store anything larger elsewhere and return its name."
-        ) from error
-
-
-def _birth(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 when it is gone or the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # A zombie has ended and only waits for its parent to ask.
-    return 0 if fields[0] in "ZX" else int(fields[19])
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,8 +7,9 @@ from typing import Any
 
 from tenfold.automation.audit import Audit, Decision
 from tenfold.automation.gates import judge_candidate, passed, reason, unseen
-from tenfold.automation.journal import Effect, Journal, Step
+from tenfold.automation.journal import Journal
 from tenfold.automation.release import Release
+from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, GateFailed, TenfoldError
 from tenfold.core.times import UNITS, iso
@@ -122,7 +123,8 @@ class Loop:
         self.audit.record("training", name, "failed", str(error), by="loop", evidence=evidence, cause=moment)
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        return self.journal.run(run_id, self._steps(run_id), owner="loop")
+        declaration = self.release.model.fingerprint
+        return self.journal.run(run_id, self._steps(run_id), owner="loop", declaration=declaration)
 
     def _steps(self, run_id: str) -> list[Step]:
         model = self.release.model

@@ -145,6 +145,7 @@ def status(where: Where, *, as_json: bool) -> None:
             for release in app.project.releases
         }
         newest = app.audit.list(limit=1)
+        stuck = [f"{run.id} ({run.kind}: {run.cause})" for run in app.journal.stuck()]
         document = {
             "project": app.project.name,
             "home": str(where.home),
@@ -152,6 +153,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "topics": topics,
             "production": {name: None if item is None else item.number for name, item in production.items()},
             "last_decision": decision(newest[0]) if newest else None,
+            "stuck": stuck,
         }
 
     def draw(console: "Console") -> None:
@@ -167,6 +169,8 @@ def status(where: Where, *, as_json: bool) -> None:
             click.echo(
                 f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}: {last.why}"
             )
+        for run in stuck:
+            click.echo(f"Nobody works on durable run {run}; tenfold run goes on with it.")
 
     answer(document, draw, as_json=as_json)
 

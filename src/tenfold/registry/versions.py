@@ -152,7 +152,7 @@ class Registry:
 
     At every moment at most one version of a model is in production. A version's stage and the event that explains it
     commit together; events are never changed or deleted. `move` and `rollback` take an open transaction as `tx`, to
-    commit together with a step of the journal (see `tenfold.automation.journal.Effect`).
+    commit together with a step of the journal (see `tenfold.automation.steps.Effect`).
 
     Examples
     --------

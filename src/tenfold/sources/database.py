@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import SchemaError, Unavailable
 
 BEGIN = "BEGIN IMMEDIATE"
 WAL_ATTEMPTS = 100
@@ -28,6 +28,13 @@ class Database:
         SQL statements that may run at every opening (`CREATE ... IF NOT EXISTS`), in one transaction.
     busy_ms : int
         Milliseconds a writer waits for another one.
+    layout : int
+        The number of the schema's layout, which the file keeps; 0 for none.
+
+    Raises
+    ------
+    SchemaError
+        When the file has another layout.
 
     Examples
     --------
@@ -40,7 +47,7 @@ class Database:
     >>> database.close()
     """
 
-    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000) -> None:
+    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000, layout: int = 0) -> None:
         self._path = path
         self._busy_ms = busy_ms
         self._idle: list[sqlite3.Connection] = []
@@ -50,7 +57,8 @@ class Database:
         connection = self._open()
         try:
             self._use_wal(connection)
-            self._create(connection, schema)
+            self._check_layout(connection, layout)
+            self._create(connection, f"{schema}\n;PRAGMA user_version = {layout};" if layout else schema)
         except BaseException:
             connection.close()
             raise
@@ -153,6 +161,17 @@ class Database:
             else:
                 return
         raise Unavailable(f'database "{self._path}" stayed locked while it was opened. Try again.')
+
+    def _check_layout(self, connection: sqlite3.Connection, layout: int) -> None:
+        # In this order: another process may be creating tables and number in one transaction.
+        is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if layout and found != layout and not is_new:
+            other = "an earlier" if found < layout else "a later"
+            raise SchemaError(
+                f'the home at "{self._path.parent}" was made by {other} version of tenfold. '
+                "Make a new home and load the history again."
+            )
 
     def _create(self, connection: sqlite3.Connection, schema: str) -> None:
         # executescript commits what is open, so the transaction has to be part of the script.

@@ -30,11 +30,7 @@ INSERT INTO ends VALUES (?, ?, ?)
 ON CONFLICT (topic) DO UPDATE SET "end" = "end" + excluded."end", arrival = excluded.arrival RETURNING "end"
 """
 MOMENT = "SELECT max(?, coalesce(max(arrival), 0)) FROM ends"
-LAYOUT = 1
-"""The number of this layout, in the file as SQLite's `user_version`; files with 0 are older or have this one."""
-GET_LAYOUT = "PRAGMA user_version"
-SET_LAYOUT = f"PRAGMA user_version = {LAYOUT}"
-HAS_ARRIVAL = "SELECT 1 FROM pragma_table_info('ends') WHERE name = 'arrival'"
+LAYOUT = 2
 INSERT = f"INSERT INTO batches ({COLUMNS}, key) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -62,8 +58,7 @@ class SQLiteLog:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._database, self._clock = Database(path, SCHEMA), clock
-        self._check_layout(path)
+        self._database, self._clock = Database(path, SCHEMA, layout=LAYOUT), clock
         # Threads queue here: SQLite would let them poll, with pauses that grow.
         self._turn = threading.Lock()
 
@@ -94,17 +89,6 @@ class SQLiteLog:
 
     def close(self) -> None:
         self._database.close()
-
-    def _check_layout(self, path: Path) -> None:
-        if self._database.query(GET_LAYOUT)[0][0] == LAYOUT:
-            return
-        if not self._database.query(HAS_ARRIVAL):
-            self.close()
-            raise SchemaError(
-                f'the home at "{path.parent}" was made by an earlier version of tenfold. '
-                "Make a new home and load the history again."
-            )
-        self._database.execute(SET_LAYOUT)
 
     def _moment(self, connection: sqlite3.Connection) -> int:
         """Return the present moment, or the newest arrival if that is later; holds while the lock for writers is held."""
