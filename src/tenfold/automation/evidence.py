@@ -1,0 +1,80 @@
+"""Evidence that may be looked at after every label: tests whose error holds however often and whenever one looks.
+
+`betting` is exact for bounded values (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
+JRSS B 2024, section 4: one-sided capital processes, here a mixture of five constant bets); `interval` is asymptotic, for unbounded ones (Waudby-Smith,
+Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Annals of
+Statistics 2024, theorem 2.2 with the Gaussian mixture boundary).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tenfold.core.errors import DefinitionError
+
+Floats = NDArray[np.float64]
+BETS = np.geomspace(0.05, 0.75, 5)
+"""Shares of the largest bet that cannot lose more than there is: small ones find small differences, large ones soon."""
+EXPECTED = 1_000
+"""The number of values at which the interval is tightest."""
+
+
+def betting(values: ArrayLike, low: float, high: float, mean: float) -> Floats:
+    """Return after each value how much evidence there is that the values' mean is greater than `mean`.
+
+    When it is not, whatever the distribution and the dependence of a value on those before it, the chance that the
+    evidence ever reaches 1 / alpha is at most alpha (Ville's inequality).
+
+    Parameters
+    ----------
+    values : (n,) float64
+        In the order they became known.
+    low, high
+        Bounds of every value; DefinitionError when one lies outside.
+
+    Returns
+    -------
+    (n,) float64
+        The wealth of gamblers who began with 1 together and could not have won on average; at most 1e300. The last one
+        does not depend on the order of the values.
+
+    Examples
+    --------
+    >>> worse = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 100)
+    >>> bool(betting(worse, -1, 1, mean=0)[-1] > 20), bool(betting(-worse, -1, 1, mean=0).max() > 20)
+    (True, False)
+    """
+    given = np.asarray(values, dtype=np.float64)
+    if not (low < mean < high) or not np.all((given >= low) & (given <= high)):
+        raise DefinitionError(
+            f"evidence about a mean of {mean:g} needs values within [{low:g}, {high:g}]; these are within "
+            f"[{given.min(initial=np.inf):g}, {given.max(initial=-np.inf):g}]."
+        )
+    x, m = (given - low) / (high - low), (mean - low) / (high - low)
+    wealth = np.cumsum(np.log1p(np.outer(x - m, BETS / m)), axis=0)
+    most = wealth.max(axis=1, keepdims=True)
+    return np.exp(np.minimum(most[:, 0] + np.log(np.exp(wealth - most).mean(axis=1)), math.log(1e300)))
+
+
+def interval(values: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
+    """Return after each value the bounds of the mean; both hold at all times together with a chance of about 1 - alpha.
+
+    NaN until there are two values.
+
+    Examples
+    --------
+    >>> low, high = interval(np.random.default_rng(1).normal(3, 1, 1000), alpha=0.05)
+    >>> bool(low[-1] < 3 < high[-1]), round(float(high[-1] - low[-1]), 2)
+    (True, 0.19)
+    """
+    x = np.asarray(values, dtype=np.float64)
+    n = np.arange(1, len(x) + 1)
+    mean = np.cumsum(x) / n
+    square = np.maximum(np.cumsum(x**2) / n - mean**2, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviation = np.where(n > 1, np.sqrt(square * n / (n - 1)), np.nan)
+    tuned = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha)) + 1) / EXPECTED
+    scaled = n * tuned + 1
+    width = deviation * np.sqrt(2 * scaled / (n**2 * tuned) * np.log(np.sqrt(scaled) / alpha))
+    return mean - width, mean + width
