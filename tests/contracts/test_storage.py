@@ -168,6 +168,7 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
         "log_reads_back",
         "log_key_is_stored_once",
         "log_key_belongs_to_a_topic",
+        "log_several_keys_are_stored_all_or_not_at_all",
         "log_keeps_any_text_and_bytes",
         "log_threads_append_one_key_once",
         "log_stamps_arrivals",

@@ -45,16 +45,18 @@ class Log(Protocol):
     """A durable, ordered log of record batches per topic.
 
     `append` returns only when the batch would survive kill -9 and power loss; it is idempotent by `key`: appending
-    under a key that the topic already holds changes nothing and returns the batch stored first. Readers see whole
-    batches, in offset order, without gaps. Several processes may append and read.
+    under a key that the topic already holds changes nothing and returns the batch stored first. A batch may have several
+    keys, one for each record, say: when the topic holds any of them, nothing is stored and the batch that holds the
+    first of those is returned. Readers see whole batches, in offset order, without gaps. Several processes may append
+    and read.
 
     The log has a clock and one order of appends over all topics: a batch gets its arrival when it has its place in that
     order, never an earlier one than the batch before it. `ends` takes part in the order: it waits for an append under
     way, so it is not for loops that poll.
     """
 
-    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
-        """Store one batch and return it with its offsets and its arrival."""
+    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
+        """Store one batch, under a key or several, and return it with its offsets and its arrival."""
         ...
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:

@@ -33,6 +33,7 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_limits_whole_batches,
         log_key_is_stored_once,
         log_key_belongs_to_a_topic,
+        log_several_keys_are_stored_all_or_not_at_all,
         log_topics_are_apart,
         log_keeps_any_text_and_bytes,
         log_keeps_a_large_batch,
@@ -114,6 +115,22 @@ def log_key_belongs_to_a_topic(make: MakeLog) -> None:
     second = log.append("labels", b"two", 3, key="k")
     assert (log.find("payments", "k"), log.find("labels", "k")) == (first, second)
     assert log.find("payments", "other") is None
+
+
+def log_several_keys_are_stored_all_or_not_at_all(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    first = log.append("answers", b"one", 2, key=["a", "b"])
+    assert log.append("answers", b"two", 2, key=["c", "b"]) == first
+    assert log.append("answers", b"two", 1, key="a") == first
+    assert log.find("answers", "c") is None
+    second = log.append("answers", b"two", 2, key=["c", "c"])
+    assert (log.find("answers", "a"), log.find("answers", "b"), log.find("answers", "c")) == (
+        first,
+        first,
+        second,
+    )
+    assert log.append("answers", b"three", 2, key=["x", "c", "a"]) == second
+    assert log.read("answers", 0) == [first, second]
 
 
 def log_topics_are_apart(make: MakeLog) -> None:

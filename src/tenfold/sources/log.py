@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from itertools import starmap
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from tenfold.sources.database import Database
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
     topic TEXT NOT NULL, base INTEGER NOT NULL, count INTEGER NOT NULL CHECK (count > 0),
-    arrival INTEGER NOT NULL, stamp INTEGER NOT NULL, key TEXT, data BLOB NOT NULL,
+    arrival INTEGER NOT NULL, stamp INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (topic, base)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS batches_by_key ON batches (topic, key) WHERE key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS keys (
+    topic TEXT NOT NULL, key TEXT NOT NULL, base INTEGER NOT NULL, PRIMARY KEY (topic, key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ends (
     topic TEXT PRIMARY KEY, "end" INTEGER NOT NULL, arrival INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 COLUMNS = "topic, base, count, arrival, stamp, data"
-FIND = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND key = ?"
+FIND = f"SELECT {COLUMNS} FROM keys JOIN batches USING (topic, base) WHERE topic = ? AND key = ?"
 READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < ? ORDER BY base LIMIT ?"
 ENDS = 'SELECT topic, "end" FROM ends'
 RESERVE = """
@@ -31,7 +34,8 @@ ON CONFLICT (topic) DO UPDATE SET "end" = "end" + excluded."end", arrival = excl
 """
 MOMENT = "SELECT max(?, coalesce(max(arrival), 0)) FROM ends"
 LAYOUT = 2
-INSERT = f"INSERT INTO batches ({COLUMNS}, key) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO batches ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+KEEP = "INSERT OR IGNORE INTO keys VALUES (?, ?, ?)"
 
 
 class SQLiteLog:
@@ -62,16 +66,19 @@ class SQLiteLog:
         # Threads queue here: SQLite would let them poll, with pauses that grow.
         self._turn = threading.Lock()
 
-    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
+    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
         check_count(topic, count)
+        keys = keys_of(key)
         with self._turn, self._database.transaction() as connection:
-            held = None if key is None else connection.execute(FIND, (topic, key)).fetchone()
-            if held is not None:
-                return _batch(held)
+            for one in keys:
+                held = connection.execute(FIND, (topic, one)).fetchone()
+                if held is not None:
+                    return _batch(held)
             arrival, stamp = self._moment(connection), self._clock.elapsed()
             end = connection.execute(RESERVE, (topic, count, arrival)).fetchone()["end"]
             batch = Batch(topic, end - count, count, arrival, stamp, data)
-            connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data, key))
+            connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data))
+            connection.executemany(KEEP, [(topic, one, batch.base) for one in keys])
             return batch
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
@@ -94,6 +101,19 @@ class SQLiteLog:
         """Return the present moment, or the newest arrival if that is later; holds while the lock for writers is held."""
         moment: int = connection.execute(MOMENT, (self._clock.now(),)).fetchone()[0]
         return moment
+
+
+def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the keys of an append.
+
+    Examples
+    --------
+    >>> keys_of("a"), keys_of(["a", "b"]), keys_of(None)
+    (['a'], ['a', 'b'], [])
+    """
+    if key is None:
+        return []
+    return [key] if isinstance(key, str) else key
 
 
 def check_count(topic: str, count: int) -> None:

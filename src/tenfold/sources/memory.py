@@ -13,7 +13,7 @@ from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.base import Batch, Ends
 from tenfold.sources.blobs import encode, make_manifest
 from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, select, storable
-from tenfold.sources.log import check_count
+from tenfold.sources.log import check_count, keys_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,19 +40,19 @@ class MemoryLog:
         self._batches: defaultdict[str, list[Batch]] = defaultdict(list)
         self._keys: dict[tuple[str, str], Batch] = {}
 
-    def append(self, topic: str, data: bytes, count: int, *, key: str | None = None) -> Batch:
+    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
         check_count(topic, count)
+        keys = keys_of(key)
         with self._lock:
-            held = None if key is None else self._keys.get((topic, key))
-            if held is not None:
-                return held
+            for one in keys:
+                if held := self._keys.get((topic, one)):
+                    return held
             batches = self._batches[topic]
             base = batches[-1].end if batches else 0
             batch = Batch(topic, base, count, self._moment(), self._clock.elapsed(), data)
             batches.append(batch)
             self._newest = batch.arrival
-            if key is not None:
-                self._keys[topic, key] = batch
+            self._keys |= {(topic, one): batch for one in keys}
             return batch
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
