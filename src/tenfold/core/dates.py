@@ -1,20 +1,18 @@
 """Functions of instants, in the local time of a time zone where it matters."""
 
-from typing import Self
+from typing import Protocol, Self
 
+from tenfold.core.calls import Calls
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.times import UNITS, duration, time_zone
 
 TRUNCATIONS = ("minute", "hour", "day", "week", "month", "quarter", "year")
 
 
-class Dates:
+class Dates(Calls, Protocol):
     """The functions of a time expression; `zone` is a name such as "America/New_York"."""
 
     __slots__ = ()
-
-    def _call(self, fn: str, *args: object, constants: tuple[object, ...] = ()) -> Self:
-        raise NotImplementedError
 
     def year(self, zone: str = "UTC") -> Self:
         """Return the local year."""

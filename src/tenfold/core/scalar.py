@@ -4,7 +4,7 @@ The closed list with the type of each is in FUNCTIONS; docs/expressions.md says 
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from tenfold.core.applied import ArrayFunction
 from tenfold.core.dates import Dates
@@ -19,13 +19,10 @@ class UnknownFunction(DefinitionError, AttributeError):
     """An expression has no function of that name."""
 
 
-class Scalar(Texts, Dates):
+class Scalar(Texts, Dates, Protocol):
     """The functions of an expression that are computed row by row."""
 
     __slots__ = ()
-
-    def _apply(self, function: ArrayFunction, *others: object) -> Self:
-        raise NotImplementedError
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):

@@ -1,20 +1,18 @@
 """Functions of text."""
 
-from typing import Self
+from typing import Protocol, Self
 
+from tenfold.core.calls import Calls
 from tenfold.core.errors import DefinitionError
 
 WHITESPACE = " \t\n\r\f\v"
 MOST = 2**31
 
 
-class Texts:
+class Texts(Calls, Protocol):
     """The functions of a text expression; positions and lengths count code points."""
 
     __slots__ = ()
-
-    def _call(self, fn: str, *args: object, constants: tuple[object, ...] = ()) -> Self:
-        raise NotImplementedError
 
     def lower(self) -> Self:
         """Return the text in small letters, each character by itself: the length stays (Unicode's simple mapping)."""

@@ -1,7 +1,7 @@
 """Aggregates over the records of a key, and the windows they may be over."""
 
 from dataclasses import dataclass
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Protocol, Self, TypedDict, Unpack
 
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.times import DAY, UNITS, duration, time_zone
@@ -152,13 +152,12 @@ def _extent(fn: str, over: Over) -> tuple[str, int]:
     return "days", size // DAY
 
 
-class Aggregates:
+class Aggregates(Protocol):
     """The aggregates of an expression: one value per key, as of the moment asked for."""
 
     __slots__ = ()
 
-    def _over(self, aggregate: str, over: Over, n: Any = 0) -> Self:
-        raise NotImplementedError
+    def _over(self, aggregate: str, over: Over, n: Any = 0) -> Self: ...
 
     def sum(self, **over: Unpack[Over]) -> Self:
         """Return the exact sum; null when there is no value."""
