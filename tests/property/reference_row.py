@@ -3,6 +3,8 @@
 import operator
 from math import isfinite
 
+import numpy as np
+
 from tenfold.core.expr import Expr
 from tenfold.core.windows import AGGREGATES
 
@@ -17,7 +19,7 @@ def meaning(expr, row, at=None, aggregate=None):
         return row[expr.args[0], expr.args[1]]
     if expr.fn == "lit":
         return expr.args[0]
-    values = [meaning(arg, row, at, aggregate) for arg in expr.args if isinstance(arg, Expr)]
+    values = [meaning(arg, row, at, aggregate) if isinstance(arg, Expr) else arg for arg in expr.args]
     if expr.fn in WITH_NULLS:
         return WITH_NULLS[expr.fn](*values)
     if None in values:
@@ -25,6 +27,16 @@ def meaning(expr, row, at=None, aggregate=None):
     if expr.fn == "age":
         return float(at - values[0]) / values[1]
     return representable(STRICT[expr.fn](*values))
+
+
+def applied(*given):
+    """Return what a function gives for arrays of one row: vectors as arrays of two dimensions."""
+    arrays, rest, spec = [], list(given[:-1]), given[-1]
+    for width in spec.widths:
+        mine, rest = rest[: max(width, 1)], rest[max(width, 1) :]
+        numbers = [float("nan") if value is None else value for value in mine]
+        arrays.append(np.array([numbers]) if width else np.array(mine, dtype=object))
+    return spec.function(*arrays)[0]
 
 
 def both(one, two):
@@ -51,6 +63,8 @@ def representable(value):
 
 
 WITH_NULLS = {
+    "apply": applied,
+    "item": lambda numbers, place: representable(float(numbers[place])),
     "is_null": lambda value: value is None,
     "fill_null": lambda value, other: other if value is None else value,
     "and": both,

@@ -23,6 +23,7 @@ from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
 from tenfold.training.package import Manifest, Package
 from tenfold.training.vector import assemble, encode, keys_of
+from tests.property.arrays import hashed, likeness
 
 HOUR, MINUTE = UNITS["h"], UNITS["m"]
 START = to_us("2013-03-09T12:00:00+00:00")  # a day before New York's clocks go forward
@@ -88,6 +89,7 @@ by_card = FeatureView(
     source=orders,
     features={"units_3h": col("units").sum(window="3h"), "mean_3h": col("units").mean(window="3h")},
 )
+word_vector = col("word").apply(hashed, returns="float", size=3)
 of_logins = FeatureView(
     "of_logins",
     entity=card,
@@ -98,6 +100,9 @@ of_logins = FeatureView(
         "paid_share": col("paid").mean(window="3h"),
         "last_word": col("word").last(),
         "logins_3h": count(window="3h", where=(col("word") == "up") | col("paid")),
+        "last_vector": word_vector.last(window="3h"),
+        "mean_vector": word_vector.mean(window="3h", where=word_vector[0] > 0),
+        "lags": word_vector.last_n(2),
     },
 )
 by_day = FeatureView(
@@ -116,6 +121,15 @@ request = FeatureView(
         "shop": col("shop"),
         "ratio": col("total") / by_corner["total_3h"],
         "idle": (by_card["units_3h"] - by_corner["sold_1h"]).fill_null(0.5),
+        "shop_vector": col("shop").apply(hashed, returns="float", size=3),
+        "alike": of_logins.vector("mean_vector").apply(
+            likeness,
+            col("shop").apply(hashed, returns="float", size=3),
+            by_corner["sold_1h"],
+            returns="float",
+            size=2,
+            row_by_row=True,
+        ),
     },
 )
 

@@ -16,6 +16,7 @@ from tenfold.store.materialize import LakeSink
 from tenfold.store.offline import History
 from tenfold.training.dataset import Dataset, outcomes
 from tests.property import reference
+from tests.property.reference_row import meaning
 from tests.property.shop import (
     HOUR,
     MINUTE,
@@ -193,6 +194,7 @@ def test_features_are_what_the_reference_says(history):
     lake = lake_of(history)
     dataset = Dataset(AHEAD, History(lake))
     orders, logins = (records_of(lake, SOURCES[name]) for name in ("orders", "logins"))
+    vectors = {name: expr for name, expr in of_logins.features.items() if "[" in name}
     for place, (at, row) in enumerate(spine_rows(orders, LEAD)):
         mine = [record for record in orders if record["card"] == row["card"]]
         seen = [record for record in logins if record["card"] == row["card"]]
@@ -202,6 +204,13 @@ def test_features_are_what_the_reference_says(history):
         assert plain(dataset, "of_logins.word", place) == reference.value(
             of_logins.features["word"], seen, at
         )
+        known = {("of_logins", name): reference.value(expr, seen, at) for name, expr in vectors.items()}
+        for (_, name), value in known.items():
+            assert plain(dataset, f"of_logins.{name}", place) == value
+        known["by_corner", "sold_1h"] = plain(dataset, "by_corner.sold_1h", place)
+        for name, expr in request.features.items():
+            if "[" in name:
+                assert plain(dataset, f"request.{name}", place) == meaning(expr, row | known)
         corner = [record for record in mine if record["shop"] == row["shop"] is not None]
         sold_here = [record for record in reference.visible(corner, at) if record["units"] > 0]
         assert plain(dataset, "by_corner.sold_1h", place) == sum(

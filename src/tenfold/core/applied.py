@@ -13,10 +13,14 @@ from tenfold.core.fingerprint import fingerprint
 RETURNS = ("int", "float", "bool", "str")
 
 
+MOST = 4096
+
+
 class ArrayFunction:
     """A function of arrays, and the type of what it returns; `repr` has a hash of its source code.
 
-    The hash covers the function, the functions of its module that it uses, and the constants it reads by name.
+    With a `size` it returns so many numbers per row. `widths` says of each argument whether it is a vector, and of how
+    many expressions; 0 for an expression. The hash covers the function, the functions of its module that it uses, and the constants it reads by name.
 
     Raises
     ------
@@ -24,18 +28,37 @@ class ArrayFunction:
         When there is no source code to tell two versions of the function apart.
     """
 
-    __slots__ = ("function", "hash", "returns")
+    __slots__ = ("function", "hash", "returns", "row_by_row", "size", "widths")
 
-    def __init__(self, function: Callable[..., Any], returns: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        returns: str,
+        size: int | None = None,
+        row_by_row: bool = False,
+        widths: tuple[int, ...] = (0,),
+    ) -> None:
         if returns not in RETURNS:
             raise DefinitionError(
                 f"apply: returns={returns!r} is not a type.{suggest(str(returns), RETURNS)}"
             )
+        if size is not None and (type(size) is not int or not 1 <= size <= MOST):
+            raise DefinitionError(f"apply: size={size!r} is not a whole number from 1 to {MOST:,}.")
+        if size is not None and returns == "str":
+            raise DefinitionError(
+                'apply: a vector is of numbers. Write returns="float", or apply one function for each text, without size.'
+            )
+        if type(row_by_row) is not bool:
+            raise DefinitionError(f"apply: row_by_row={row_by_row!r} is neither True nor False.")
         self.function, self.returns = _checked(function), returns
+        self.size, self.row_by_row, self.widths = size, row_by_row, widths
         self.hash = fingerprint(*sorted(_sources(self.function, {})))
 
     def __repr__(self) -> str:
-        return f"{self.function.__qualname__}#{self.hash}, returns={self.returns!r}"
+        options = [f"size={self.size}"] if self.size is not None else []
+        options += ["row_by_row=True"] if self.row_by_row else []
+        options += [f"widths={self.widths}"] if any(self.widths) else []
+        return ", ".join([f"{self.function.__qualname__}#{self.hash}", f"returns={self.returns!r}", *options])
 
 
 def _checked(function: object) -> FunctionType:
@@ -64,7 +87,7 @@ def _sources(function: FunctionType, seen: dict[str, str]) -> list[str]:
     if function.__qualname__ not in seen:
         seen[function.__qualname__] = textwrap.dedent(inspect.getsource(function))
         for name in sorted(set(_globals(function.__code__))):
-            value = function.__globals__.get(name)
+            value: Any = inspect.unwrap(function.__globals__.get(name))  # type: ignore[arg-type]
             if isinstance(value, FunctionType) and value.__module__ == function.__module__:
                 _sources(_checked(value), seen)
             elif not callable(value) and not isinstance(value, ModuleType) and name in function.__globals__:

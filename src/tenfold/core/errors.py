@@ -22,6 +22,10 @@ class DefinitionError(TenfoldError, ValueError):
     """A declaration is wrong, found where it is written."""
 
 
+class UnknownFunction(DefinitionError, AttributeError):
+    """An expression has no function of that name."""
+
+
 class SchemaError(TenfoldError, ValueError):
     """Data does not fit its declaration; `reasons` counts the reasons."""
 

@@ -19,6 +19,7 @@ from tenfold.core.applied import ArrayFunction
 from tenfold.core.errors import DefinitionError
 from tenfold.core.functions import NUMERIC
 from tenfold.core.scalar import Scalar
+from tenfold.core.vector import INSTEAD, Vector
 from tenfold.core.windows import AGGREGATES, Aggregates, Over, Window, window_of
 
 __all__ = ["AS_OF", "LARGEST_LITERAL", "NUMERIC", "Expr", "col", "count", "exists", "feature", "lit", "need"]
@@ -215,9 +216,8 @@ def lit(value: Any) -> Expr:
         raise DefinitionError(f"{value!r} cannot be part of an expression. Numbers are smaller than 2^43.")
     if isinstance(value, (bool, int, float, str)):
         return Expr("lit", (value,))
-    raise DefinitionError(
-        f"{value!r} cannot be part of an expression. Use a number, text, True or False, or col(...)."
-    )
+    instead = INSTEAD if isinstance(value, Vector) else "Use a number, text, True or False, or col(...)."
+    raise DefinitionError(f"{value!r} cannot be part of an expression. {instead}")
 
 
 def feature(view: Any, name: str) -> Expr:
@@ -245,7 +245,8 @@ def _aggregate(fn: str, value: Expr, over: Over, n: Any = 0) -> Expr:
 def need(value: object, where: str) -> None:
     """Raise DefinitionError unless a value is an expression."""
     if not isinstance(value, Expr):
-        raise DefinitionError(f'{where} is {value!r}, not an expression. Write for example col("amount").')
+        instead = INSTEAD if isinstance(value, Vector) else 'Write for example col("amount").'
+        raise DefinitionError(f"{where} is {value!r}, not an expression. {instead}")
 
 
 _SIGNS = {
@@ -278,6 +279,8 @@ def _text(node: object) -> str:
         return f"{node.args[0]}[{node.args[1]!r}]"
     if node.fn in _SIGNS:
         return f"({_text(node.args[0])} {_SIGNS[node.fn]} {_text(node.args[1])})"
+    if node.fn == "item":
+        return f"{_text(node.args[0])}[{_text(node.args[1])}]"
     inner = [_text(arg) for arg in node.args]
     if node.n:
         inner.append(repr(node.n))

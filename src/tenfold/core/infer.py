@@ -42,13 +42,15 @@ def infer(expr: Expr, types: Mapping[str, str], where: str) -> str:
         return types[name]
     if expr.fn == "lit":
         return literal(expr.args[0])
-    if expr.fn not in FUNCTIONS and expr.fn != "apply":
+    if expr.fn not in FUNCTIONS and expr.fn not in ("apply", "item"):
         raise DefinitionError(
             f"{where} uses {expr.text} where rows are computed one by one. Use it in a feature view."
         )
     inputs = [infer(arg, types, where) for arg in expr.args if isinstance(arg, Expr)]
     if expr.fn == "apply":
-        return str(expr.args[-1].returns)
+        return str(expr.args[-1].returns)  # of a vector, what its items are
+    if expr.fn == "item":
+        return inputs[0]
     _check(expr, inputs, where)
     if expr.fn == "age" and AS_OF not in types:
         raise DefinitionError(

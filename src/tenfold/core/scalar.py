@@ -4,19 +4,15 @@ The closed list with the type of each is in FUNCTIONS; docs/expressions.md says 
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self, overload
 
-from tenfold.core.applied import ArrayFunction
 from tenfold.core.dates import Dates
-from tenfold.core.errors import DefinitionError, suggest
+from tenfold.core.errors import DefinitionError, UnknownFunction, suggest
 from tenfold.core.texts import Texts
+from tenfold.core.vector import Vector, applied
 
 MOST_DIGITS = 15
 CASTS = ("int", "float", "bool", "str")
-
-
-class UnknownFunction(DefinitionError, AttributeError):
-    """An expression has no function of that name."""
 
 
 class Scalar(Texts, Dates, Protocol):
@@ -216,7 +212,29 @@ class Scalar(Texts, Dates, Protocol):
             raise DefinitionError(f"cast({to!r}) is not a type to cast to.{suggest(str(to), CASTS)}")
         return self._call(f"to_{to}")
 
-    def apply(self, function: Callable[..., Any], *others: object, returns: str) -> Self:
+    @overload
+    def apply(
+        self, function: Callable[..., Any], *others: object, returns: str, row_by_row: bool = False
+    ) -> Self: ...
+
+    @overload
+    def apply(
+        self,
+        function: Callable[..., Any],
+        *others: object,
+        returns: str,
+        size: int,
+        row_by_row: bool = False,
+    ) -> Vector[Self]: ...
+
+    def apply(
+        self,
+        function: Callable[..., Any],
+        *others: object,
+        returns: str,
+        size: int | None = None,
+        row_by_row: bool = False,
+    ) -> Any:
         """Return what a Python function of numpy arrays computes, row by row, for what the list does not have.
 
         Parameters
@@ -224,16 +242,23 @@ class Scalar(Texts, Dates, Protocol):
         function
             A function defined with `def`. It takes one array per expression, of the same length, and returns an array
             of that length. Numbers and booleans come as float64 with NaN for null, text as object with None, times as
-            datetime64[us] with NaT. A row's result must not depend on the other rows: online there is one row.
+            datetime64[us] with NaT. A row's result must not depend on the other rows, to the bit: online there is one
+            row. Some rows of many are computed alone too, and a difference is an error.
         others
-            More expressions, or constants, to pass.
+            More expressions, vectors or constants, to pass; a vector comes as one array of shape (n, its size).
         returns
             "int", "float", "bool" or "str". NaN, infinity and None come out as null.
+        size
+            How many numbers the function returns per row, in an array of shape (n, size): the result is a vector, whose
+            items are expressions.
+        row_by_row
+            Call the function with one row at a time, everywhere: slow for many rows, and the same bits also where they
+            depend on how many rows there are, as in products of matrices.
 
         The source of the function, and of what it calls in its own module, is part of the fingerprint. There is no SQL
         for it.
         """
-        return self._apply(ArrayFunction(function, returns), *others)
+        return applied(function, [self, *others], returns, size=size, row_by_row=row_by_row)
 
 
 def _several(fn: str, others: tuple[object, ...]) -> tuple[object, ...]:

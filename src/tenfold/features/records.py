@@ -14,7 +14,7 @@ from tenfold.processing.batches import ARRIVAL as ARRIVAL
 from tenfold.processing.batches import OFFSET as OFFSET
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import apply
-from tenfold.processing.evaluate import evaluate
+from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame
 
 if TYPE_CHECKING:
@@ -75,12 +75,13 @@ def inputs_of(view: FeatureView, frame: Frame, rows: int) -> tuple[dict[str, Col
     columns, keep = apply(view.source, frame, rows)
     member = np.ones(rows, dtype=np.bool_) if keep is None else keep.values
     inputs = []
+    made: Made = {}
     for spec in view.plan.inputs:
         part = member
         if spec.where is not None:
-            met = evaluate(spec.where, columns, rows)
+            met = evaluate(spec.where, columns, rows, made)
             part = member & met.valid & met.values
-        inputs.append(Input(spec.name, evaluate(spec.value, columns, rows), part))
+        inputs.append(Input(spec.name, evaluate(spec.value, columns, rows, made), part))
     return columns, tuple(inputs)
 
 
@@ -244,4 +245,5 @@ def outputs(view: FeatureView, results: Sequence[Column], at: np.ndarray) -> dic
     """Return the features of a view from its aggregates as of `at`."""
     frame: dict[str, Column] = {slot(place): item for place, item in enumerate(results)}
     frame[AS_OF] = Column("time", at, np.ones(len(at), dtype=np.bool_))
-    return {name: evaluate(expr, frame, len(at)) for name, expr in view.plan.outputs.items()}
+    made: Made = {}
+    return {name: evaluate(expr, frame, len(at), made) for name, expr in view.plan.outputs.items()}

@@ -10,6 +10,7 @@ from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, feature, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
+from tenfold.core.vector import Vector, by_vector
 from tenfold.core.windows import Window
 from tenfold.features.kernel.decay import LIFE
 from tenfold.features.kernel.inputs import Aggregate
@@ -89,7 +90,8 @@ class FeatureView:
         Events, a Table or a Derived source. For a view without entity: the source whose rows are predicted.
     features
         Expressions by name. With an entity each contains an aggregate such as `col("x").mean(window="1h")`; without,
-        columns of the row and features of other views, `view["name"]`.
+        columns of the row and features of other views, `view["name"]`. A vector named "title" becomes the features
+        "title[0]", "title[1]" and so on, together `view.vector("title")`.
     ttl
         How long a key is answered for: as of t all features are null when nothing known of it is younger, such as "7d".
 
@@ -134,9 +136,10 @@ class FeatureView:
         check_name("feature view", self.name)
         if not self.features:
             raise DefinitionError(f'feature view "{self.name}" has no features.')
+        for name in self.features:
+            check_name("feature", name)
         object.__setattr__(self, "features", _expanded(self.features))
         for name, expr in self.features.items():
-            check_name("feature", name)
             need(expr, self._where(name))
         if self.source.upstream and any(
             node.window and node.window.include_self
@@ -158,8 +161,21 @@ class FeatureView:
 
     def __getitem__(self, name: str) -> Expr:
         if name not in self.features:
-            raise NotFound("feature", name, self.features, within=f'feature view "{self.name}"')
+            known = by_vector(self.features)
+            many = (
+                f' It is a vector: write vector("{name}"), or "{name}[0]" for one number.'
+                if name in known
+                else ""
+            )
+            raise NotFound("feature", name, known, within=f'feature view "{self.name}"', hint=many)
         return feature(self, name)
+
+    def vector(self, name: str) -> Vector[Expr]:
+        """Return a reference to a feature that is a vector, to use it as a whole; NotFound names the nearest."""
+        known = {base: names for base, names in by_vector(self.features).items() if names != [base]}
+        if name not in known:
+            raise NotFound("vector", name, known, within=f'feature view "{self.name}"')
+        return Vector(feature(self, one) for one in known[name])
 
     def __iter__(self) -> Iterator[Expr]:
         return iter([feature(self, name) for name in self.features])
@@ -315,13 +331,22 @@ def _limited(node: Expr) -> Window:
 
 
 def _expanded(features: Mapping[str, Any]) -> dict[str, Expr]:
-    """Return features with a list such as `last_n` gives spread over numbered names."""
+    """Return features with a list such as `last_n` gives, and a vector, spread over numbered names."""
     found: dict[str, Expr] = {}
     for name, value in features.items():
-        many = isinstance(value, list)
-        for place, expr in enumerate(value if many else [value], start=1):
-            one = f"{name}_{place}" if many else name
+        for one, expr in _named(name, value):
             if one in found:
                 raise DefinitionError(f'two features are named "{one}". Rename "{name}".')
             found[one] = expr
     return found
+
+
+def _named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for place, one in enumerate(value, start=1):
+            yield from _named(f"{name}_{place}", one)
+    elif isinstance(value, Vector):
+        for place, item in enumerate(value):
+            yield f"{name}[{place}]", item
+    else:
+        yield name, value

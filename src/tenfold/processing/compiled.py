@@ -14,7 +14,7 @@ from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.infer import infer
 from tenfold.core.times import UNITS
 from tenfold.processing import meaning
-from tenfold.processing.applied import call
+from tenfold.processing.applied import one
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, offset, part_of_one, truncate_one
 from tenfold.processing.frame import DTYPES, Column, Frame, column
 
@@ -286,7 +286,7 @@ class _Part:
 def _one_row(spec: Any, kinds: list[str]) -> Callable[..., Any]:
     def one_row(*values: object) -> object:
         inputs = [column(kind, [value]) for kind, value in zip(kinds, values, strict=True)]
-        return call(spec, inputs, 1).plain()[0]
+        return one(spec, inputs)
 
     return one_row
 
@@ -303,6 +303,7 @@ _NULLS = {
     "greatest": "",
     "when": "",
     "apply": "",
+    "item": "{0}[{1}]",
 }
 _FINITE = "if {0} - {0} != 0.0: {0} = None"
 _LARGE = f"if not -{meaning.LARGEST} < {{0}} < {meaning.LARGEST}: {{0}} = None"

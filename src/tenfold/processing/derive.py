@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import DefinitionError, suggest
-from tenfold.core.expr import Expr
+from tenfold.core.expr import Expr, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
-from tenfold.processing.evaluate import evaluate
+from tenfold.core.vector import Vector
+from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events, Field, check_name
 
@@ -54,10 +55,14 @@ class Derived:
 
     def __post_init__(self) -> None:
         check_name("source", self.name)
+        for name, expr in self.added.items():
+            check_name("column", name)
+            _check_one(expr, f'source "{self.name}": column "{name}"')
+        if self.where is not None:
+            need(self.where, f'source "{self.name}": where')
         types = {name: item.type for name, item in self.source.fields.items()} | self._features()
         fields = dict(self.source.fields)
         for name, expr in self.added.items():
-            check_name("column", name)
             if name in fields:
                 raise DefinitionError(
                     f'source "{self.name}": column "{name}" is already a field of source "{self.source.name}". '
@@ -136,6 +141,16 @@ class Derived:
 Source = Events | Derived
 
 
+def _check_one(value: object, where: str) -> None:
+    """Refuse a vector as a column: nothing is stored, so a name in Python does as well."""
+    if isinstance(value, Vector):
+        raise DefinitionError(
+            f"{where} is a vector of {len(value)} numbers, and a column has one. Keep the vector in a variable and use it "
+            "in feature views of the source, such as vector.last(), or add one number of it: vector[0]."
+        )
+    need(value, where)
+
+
 def _plain(expr: Expr) -> Expr:
     """Return an expression with features as the columns they are read into."""
     names = {node.text: f"{node.args[0]}.{node.args[1]}" for node in expr.walk() if node.fn == "feature"}
@@ -155,11 +170,12 @@ def apply(source: Source, frame: Frame, rows: int) -> tuple[dict[str, Column], C
         gone = frame[source.deleted]
         return dict(frame), Column("bool", ~gone.values, gone.valid)
     columns, keep = apply(source.source, frame, rows)
+    made: Made = {}
     for name, expr in source.computed.items():
-        columns[name] = evaluate(expr, columns, rows)
+        columns[name] = evaluate(expr, columns, rows, made)
     if source.condition is None:
         return columns, keep
-    mine = evaluate(source.condition, columns, rows)
+    mine = evaluate(source.condition, columns, rows, made)
     met = mine.valid & mine.values
     if keep is not None:
         met = met & keep.values

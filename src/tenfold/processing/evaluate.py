@@ -20,26 +20,35 @@ from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE, degrees, radi
 _NULL = np.array(None, dtype=object)
 
 
-def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
+Made = dict[Any, Column]
+"""Vectors that were computed for a frame, by their function: the items of one share it."""
+
+
+def evaluate(expr: Expr, frame: Frame, rows: int, made: Made | None = None) -> Column:
     """Return the values of an expression for every row of a frame.
 
     Parameters
     ----------
     frame
         Columns of `rows` rows; `age` also reads the column named by AS_OF.
+    made
+        Shared by several expressions over one frame: a vector is computed for the first of its items.
     """
+    made = {} if made is None else made
     if expr.fn == "col":
         return frame[expr.args[0]]
     if expr.fn == "lit":
         value = expr.args[0]
         return constant(literal(value), value, rows)
-    if expr.fn == "apply":
-        return call(expr.args[-1], [evaluate(arg, frame, rows) for arg in expr.args[:-1]], rows)
+    if expr.fn in ("apply", "item"):
+        return _applied(expr, frame, rows, made)
     if expr.fn in _WITH_CONSTANTS:
         return _WITH_CONSTANTS[expr.fn](
-            evaluate(expr.args[0], frame, rows), *(arg.args[0] for arg in expr.args[1:])
+            evaluate(expr.args[0], frame, rows, made), *(arg.args[0] for arg in expr.args[1:])
         )
-    inputs = [evaluate(arg, frame, rows) for arg in expr.args if arg.fn != "lit" or expr.fn not in _SPANS]
+    inputs = [
+        evaluate(arg, frame, rows, made) for arg in expr.args if arg.fn != "lit" or expr.fn not in _SPANS
+    ]
     if expr.fn in _SPANS:
         other = frame[AS_OF] if expr.fn == "age" else inputs[1]
         late, early = (other, inputs[0]) if expr.fn == "age" else (inputs[0], other)
@@ -50,6 +59,17 @@ def evaluate(expr: Expr, frame: Frame, rows: int) -> Column:
     if expr.fn in _CHOICE:
         return _CHOICE[expr.fn](result, inputs)
     return _strict(expr.fn, result, inputs)
+
+
+def _applied(expr: Expr, frame: Frame, rows: int, made: Made) -> Column:
+    if expr.fn == "apply":
+        return call(expr.args[-1], [evaluate(arg, frame, rows, made) for arg in expr.args[:-1]], rows)
+    vector, place = expr.args[0], expr.args[1].args[0]
+    function = vector.args[-1]
+    if function not in made:
+        made[function] = evaluate(vector, frame, rows, made)
+    every = made[function]
+    return Column(every.type, every.values[place], every.valid[place])
 
 
 def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:

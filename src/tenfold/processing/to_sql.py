@@ -129,7 +129,7 @@ class _Writer:
 
     def _compute(self, expr: Expr, kind: str) -> str:
         fn = expr.fn
-        if fn == "apply":
+        if fn in ("apply", "item"):
             raise DefinitionError(f"{expr.text} is Python code, which has no SQL. Evaluate it in tenfold.")
         if fn in self._dialect.refused:
             raise DefinitionError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.core.times import UNITS, iso
+from tenfold.core.vector import by_vector
 from tenfold.processing.frame import Column
 from tenfold.training.metrics import roc_auc
 
@@ -81,11 +82,14 @@ class Report:
             f"known only after the prediction: {BY_CONSTRUCTION}",
             f"look like the label: {'; '.join(self.leaks) or 'none'}",
         ]
-        width = max((len(name) for name in (AGE, *self.features, *self.ages)), default=0)
+        shown = {
+            name: _together([self.features[one] for one in names]) for name, names in _lines(self.features)
+        }
+        width = max((len(name) for name in (AGE, *shown, *self.ages)), default=0)
         lines.append(f"{'feature':{width}}  type    null  ranks the label")
         lines += [
             f"{name:{width}}  {item.type:5} {item.nulls:6.1%}  {'' if np.isnan(item.auc) else f'{item.auc:.3f}'}".rstrip()
-            for name, item in self.features.items()
+            for name, item in shown.items()
         ]
         if self.ages:
             lines.append(f"{AGE:{width}}  {'nothing known':13}  {'p50':6}  p99")
@@ -94,6 +98,21 @@ class Report:
             for name, item in self.ages.items()
         ]
         return "\n".join(lines)
+
+
+def _lines(features: Mapping[str, Checked]) -> list[tuple[str, list[str]]]:
+    """Return what stands on a line: a feature, or a vector with all of its numbers."""
+    found = by_vector(features)
+    return [
+        (names[0] if len(names) == 1 else f"{name} ({len(names)})", names) for name, names in found.items()
+    ]
+
+
+def _together(items: Sequence[Checked]) -> Checked:
+    """Return a vector in figures: its mean share of nulls, and the number of it that ranks the label best."""
+    aucs = [item.auc for item in items if not np.isnan(item.auc)]
+    nulls = sum(item.nulls for item in items) / len(items)
+    return Checked(items[0].type, nulls, max(aucs, default=np.nan))
 
 
 def report(

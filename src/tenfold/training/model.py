@@ -10,6 +10,7 @@ from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
+from tenfold.core.vector import Vector
 from tenfold.core.windows import Window
 from tenfold.features.view import Entity, FeatureView
 from tenfold.processing.derive import Derived, Source
@@ -324,6 +325,8 @@ def _references(model: str, features: Iterable[object]) -> Iterator[tuple[Featur
     for item in features:
         if isinstance(item, FeatureView):
             yield from ((item, name) for name in item.features)
+        elif isinstance(item, Vector):
+            yield from _references(model, list(item))
         elif isinstance(item, Expr) and item.fn == "feature":
             yield item.args[2], item.args[1]
         else:

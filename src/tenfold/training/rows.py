@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from tenfold.core.errors import MissingExtra, NotFound
-from tenfold.processing.frame import Column, to_arrow
+from tenfold.core.vector import by_vector
+from tenfold.processing.frame import Column, arrow_type, to_arrow
 from tenfold.training.leaks import Report, report
 
 if TYPE_CHECKING:
@@ -103,20 +104,23 @@ class TrainingSet:
         return report(self.columns, self.y, self.at, self.dropped, self.tables, by_view)
 
     def to_arrow(self) -> "pa.Table":
-        """Return `id`, `at`, the features and `label` as an Arrow table."""
+        """Return `id`, `at`, the features and `label` as an Arrow table; a vector is one column of lists of fixed size."""
         import pyarrow as pa
 
-        every = np.ones(len(self), dtype=np.bool_)
-        frame = {
-            "at": Column("time", self.at, every),
-            **self.columns,
-            "label": Column("float", self.y, every),
-        }
+        at = Column("time", self.at, np.ones(len(self), dtype=np.bool_))
         ids = pa.array([name.decode() for name in self.ids.tolist()], pa.string())
-        return to_arrow(frame).add_column(0, "id", ids)
+        columns = {"id": ids, "at": to_arrow({"at": at})["at"]}
+        for name, items in by_vector(self.columns).items():
+            mine = {item: self.columns[item] for item in items}
+            columns |= (
+                {name: _lists(list(mine.values()))}
+                if _whole(name, items)
+                else dict(zip(items, to_arrow(mine).columns, strict=True))
+            )
+        return pa.table({**columns, "label": pa.array(self.y, pa.float64())})
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return the same as a pandas data frame, with its own types for nulls; MissingExtra without pandas."""
+        """Return the same as a pandas data frame, with its own types for nulls, vectors as arrays; MissingExtra without pandas."""
         try:
             import pandas as pd  # noqa: F401 - only to say what is missing
         except ImportError as error:
@@ -132,3 +136,18 @@ class TrainingSet:
         found = pl.from_arrow(self.to_arrow())
         assert isinstance(found, pl.DataFrame)  # noqa: S101 - for the type checker: a table is never a series
         return found
+
+
+def _whole(name: str, items: Sequence[str]) -> bool:
+    """Return whether columns are all numbers of a vector, in order: a model may read some of them only."""
+    return items == [f"{name}[{place}]" for place in range(len(items))]
+
+
+def _lists(items: Sequence[Column]) -> "pa.Array":
+    """Return the columns of a vector as lists, null where all of its numbers are."""
+    import pyarrow as pa
+
+    values = np.column_stack([item.values for item in items])
+    valid = np.column_stack([item.valid for item in items])
+    flat = pa.array(values.ravel(), type=arrow_type(items[0].type), mask=~valid.ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, len(items), mask=pa.array(~valid.any(axis=1)))

@@ -8,7 +8,7 @@ import numpy as np
 from tenfold.core.expr import AS_OF
 from tenfold.processing.compiled import compile_columns
 from tenfold.processing.derive import apply
-from tenfold.processing.evaluate import evaluate
+from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame, types_of
 from tenfold.training.model import Model
 
@@ -36,8 +36,9 @@ def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.nda
     if rows == 1:
         frame.update(_compiled(model)(frame))
     else:
+        made: Made = {}
         for name, expr in model.computed.items():
-            frame[name] = evaluate(expr, frame, rows)
+            frame[name] = evaluate(expr, frame, rows, made)
     return {name: frame[name] for name in model.columns}
 
 
