@@ -345,7 +345,7 @@ def _views(references: Sequence[tuple[FeatureView, str]]) -> list[FeatureView]:
         if found.setdefault(view.name, view) is not view:
             raise DefinitionError(f'two feature views are named "{view.name}". Rename one.')
 
-    for view, _ in references:
+    for view in dict.fromkeys(view for view, _ in references):
         visit(view)
     return list(found.values())
 
