@@ -103,6 +103,7 @@ of_logins = FeatureView(
         "last_vector": word_vector.last(window="3h"),
         "mean_vector": word_vector.mean(window="3h", where=word_vector[0] > 0),
         "lags": word_vector.last_n(2),
+        "of_last": col("word").last().apply(hashed, returns="float", size=3),
     },
 )
 by_day = FeatureView(

@@ -119,13 +119,18 @@ def test_there_is_no_sql_for_it():
 
 SOURCE = """
 import numpy as np
+from functools import cache
 LIMIT = 3
+
+@cache
+def kept():
+    return 5
 
 def helper(values):
     return values + 1
 
 def function(values):
-    return helper(values) * LIMIT
+    return helper(values) * LIMIT + kept()
 """
 
 
@@ -137,6 +142,7 @@ def function(values):
         ("values + 1", "values + 2", False),
         ("* LIMIT", "/ LIMIT", False),
         ("LIMIT = 3", "LIMIT = 4", False),
+        ("return 5", "return 6", False),
     ],
 )
 def test_the_text_follows_the_source(tmp_path, monkeypatch, old, new, same):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import iso
+from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
 from tenfold.processing.frame import column
 from tenfold.registry.versions import Registry
@@ -95,7 +96,7 @@ def _check_columns(model: Model, package: Package, number: int) -> None:
     if list(trained.items()) == list(declared.items()) and not changed:
         return
     told = [
-        f"{word} {', '.join(names)}"
+        f"{word} {', '.join(by_vector(names))}"
         for word, names in (("missing", missing), ("new", extra), ("changed views", changed))
         if names
     ]
