@@ -161,6 +161,10 @@ REFUSED = {
         "apply: row_by_row=1 is neither True nor False.",
     ),
     "an operator": (lambda: pair * 2, f"{VECTOR} cannot be combined with operators. {INSTEAD}"),
+    "a comparison": (
+        lambda: count(where=pair == 2),
+        f"{VECTOR} cannot be combined with operators. {INSTEAD}",
+    ),
     "an operator, the other way": (lambda: x + pair, f"{VECTOR} cannot be part of an expression. {INSTEAD}"),
     "a function of one value": (
         lambda: pair.fill_null(0),

@@ -54,7 +54,8 @@ class Vector(Aggregates, Generic[Item]):
         raise DefinitionError(f"{self!r} cannot be combined with operators. {INSTEAD}")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refused
-    __neg__ = __invert__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _refused
+    __neg__ = __invert__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _refused
+    __hash__ = object.__hash__
 
     def _over(self, aggregate: str, over: Over, n: Any = 0) -> Self:
         if aggregate not in BY_ITEM:
