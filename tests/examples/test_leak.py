@@ -11,7 +11,7 @@ from lightgbm import LGBMClassifier
 from examples.flights import leak
 from tenfold import Events, Label, Model, col
 from tenfold.core.clock import VirtualClock
-from tenfold.core.times import to_us
+from tenfold.core.times import UNITS, to_us
 from tenfold.processing import quarantine
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
@@ -59,9 +59,12 @@ def delay(history, view, clock_time):
 
 
 def test_the_page_declares_what_is_measured(page):
-    assert page["MISTAKEN"].fingerprint == leak.MISTAKEN.fingerprint
-    assert page["CURED"].fingerprint == leak.CURED.fingerprint
-    assert leak.MISTAKEN.columns == leak.CURED.columns == leak.late_departure.columns
+    assert [page[name].fingerprint for name in ("HONEST", "MISTAKEN", "CURED")] == [
+        model.fingerprint for model in leak.SMALL
+    ]
+    for honest, mistaken, cured in (leak.SMALL, leak.WHOLE):
+        assert honest.columns == mistaken.columns == cured.columns
+        assert (honest.lead_us, mistaken.lead_us, cured.lead_us) == (UNITS["h"], 0, UNITS["h"])
 
 
 def test_the_page_says_what_each_declaration_sees(page, tmp_path):
