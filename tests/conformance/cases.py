@@ -1,12 +1,15 @@
 """Expressions that cover every function of the closed list; a function without any fails a test."""
 
+from decimal import Decimal
+
 from tenfold import col
 from tenfold.core.dates import TRUNCATIONS
 from tenfold.core.expr import lit
 from tenfold.core.times import UNITS
 from tests.conformance.values import ZONES
 
-a, b, i, j, p, q, s, u, t, v = (col(name) for name in "abijpqsutv")
+a, b, i, j, p, q, s, u, t, v, d, e, k = (col(name) for name in "abijpqsutvdek")
+CENT = Decimal("0.01")
 
 
 def unary(fn, *columns):
@@ -208,3 +211,89 @@ CASES = {
     "to_str": [i.cast("str"), p.cast("str"), s.cast("str"), a.cast("int").cast("str")],
 }
 CASES["add"] += [lit(1) + 2, lit(0.5) + i]
+DECIMALS = {
+    "add": [d + e, d + k, d + i, d + p, d + a, d + 1, 0.1 + d, d + Decimal("0.005"), i + CENT, d + d + d],
+    "sub": [d - e, k - d, i - d, d - a, 1 - d, d - Decimal("9999999999999999.99")],
+    "mul": [d * i, i * d, p * d, d * 3, d * e, d * a, d * CENT, k * i * j],
+    "div": [d / e, d / i, a / d, d / 4, i / CENT],
+    "floordiv": [d // e, d // 7, i // d],
+    "mod": [d % e, d % 7, i % d],
+    "pow": [d**2, i**d],
+    "neg": [-d, -(d + e), -k],
+    "abs": unary("abs", d, d - e),
+    "sign": unary("sign", d, d - e),
+    "floor": unary("floor", d, k),
+    "ceil": unary("ceil", d, k),
+    "trunc": unary("trunc", d, k),
+    "round": [d.round(), d.round(1), k.round(3)],
+    "clip": [d.clip(0, 100), d.clip(e, k), d.clip(-0.5, 2), i.clip(d, e), d.clip(CENT, 5), d.clip(lower=0)],
+    "least": [d.least(e), d.least(k, i), d.least(a), d.least(0), p.least(d)],
+    "greatest": [d.greatest(e), d.greatest(k, i), d.greatest(0.5), d.greatest(CENT, 0)],
+    **{
+        fn: [getattr(d, fn)()]
+        for fn in ("sqrt", "exp", "ln", "log10", "sin", "atan", "tanh", "sigmoid", "radians")
+    },
+    "atan2": [d.atan2(k)],
+    "eq": [d == e, d == k, d == i, d == a, d == 1, d == CENT, d == 12.3, p == d, d == Decimal("12.300")],
+    "ne": [d != e, d != k, d != i],
+    "lt": [d < e, d < k, d < i, d < a, d < Decimal("0.0000000000001")],
+    "le": [d <= e, k <= d, d <= 100],
+    "gt": [d > e, d > k, i > d, d > Decimal(99999999999999999), d > 0.05],
+    "ge": [d >= e, d >= k, p >= d],
+    "is_in": [
+        d.is_in([0, 1, CENT]),
+        d.is_in([Decimal("12.300"), Decimal("0.001")]),
+        d.is_in([12.3, 0.01]),
+        i.is_in([Decimal("7.0"), Decimal("0.5")]),
+        a.is_in([Decimal("0.1"), 2]),
+        k.between(d, e),
+    ],
+    "when": [
+        p.then(d, e),
+        p.then(d, k),
+        p.then(d, i),
+        p.then(a, d),
+        p.then(d),
+        p.then(d, 0),
+        p.then(CENT, i),
+    ],
+    "is_null": unary("is_null", d, d + e),
+    "is_not_null": unary("is_not_null", d, d * i),
+    "fill_null": [
+        d.fill_null(0),
+        d.fill_null(e),
+        d.fill_null(k),
+        d.fill_null(0.5),
+        i.fill_null(d),
+        (d / e).fill_null(d),
+    ],
+    "coalesce": [d.coalesce(e, 0), d.coalesce(i, a), p.coalesce(d, CENT), k.coalesce(d)],
+    "null_if": [
+        d.null_if(0),
+        d.null_if(e),
+        d.null_if(k),
+        d.null_if(a),
+        i.null_if(d),
+        a.null_if(d),
+        d.null_if(CENT),
+    ],
+    "hash_bucket": [d.hash_bucket(100), (d + k).hash_bucket(7)],
+    "to_int": [d.cast("int"), k.cast("int"), (d - e).cast("int")],
+    "to_float": [d.cast("float"), k.cast("float"), (d + k).cast("float")],
+    "to_bool": [d.cast("bool"), (d - e).cast("bool")],
+    "to_str": [d.cast("str"), k.cast("str"), (d + k).cast("str")],
+    "to_decimal": [
+        d.cast("decimal(2)"),
+        d.cast("decimal(5)"),
+        k.cast("decimal(2)"),
+        k.cast("decimal(0)"),
+        i.cast("decimal(2)"),
+        i.cast("decimal(18)"),
+        p.cast("decimal(2)"),
+        s.cast("decimal(2)"),
+        u.concat(s).cast("decimal(5)"),
+        d.cast("str").concat("000").cast("decimal(2)"),
+    ],
+}
+for fn, exprs in DECIMALS.items():
+    CASES[fn] = CASES.get(fn, []) + exprs

@@ -1,16 +1,20 @@
 """Every function through every form of evaluation, on edge values; the bits are compared."""
 
 import shutil
+from decimal import Decimal
 
 import pytest
 
 from tenfold import col
+from tenfold.core.decimals import PLACES
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.infer import infer
 from tenfold.core.times import to_us
+from tenfold.processing.bring import as_decimal
 from tenfold.processing.compiled import compile_columns, compile_row
+from tenfold.processing.decimals_sql import sql_type
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
@@ -30,6 +34,11 @@ def shown(values):
 
 def vectorised(expr):
     return evaluate(expr, FRAME, len(ROWS)).plain()
+
+
+def fetched(value):
+    """Return what a decimal of an engine is as units; its type must have 18 digits."""
+    return int(value.scaleb(-value.as_tuple().exponent)) if isinstance(value, Decimal) else value
 
 
 def difference(expr, got, wanted):
@@ -73,7 +82,7 @@ def test_a_result_has_the_declared_type(fn):
         kind = infer(expr, TYPES, "test")
         assert evaluate(expr, FRAME, len(ROWS)).type == kind
         types = {type(value) for value in vectorised(expr) if value is not None}
-        assert types <= {{"int": int, "float": float, "bool": bool, "str": str, "time": int}[kind]}
+        assert types <= {{"int": int, "float": float, "bool": bool, "str": str, "time": int}.get(kind, int)}
 
 
 @pytest.mark.parametrize("fn", FUNCTION_NAMES)
@@ -106,7 +115,12 @@ def test_duckdb_computes_the_same_bits(fn, duckdb_rows):
     for expr in CASES[fn]:
         sql = to_sql(expr, TYPES, "duckdb")
         sql = f"epoch_us({sql})" if infer(expr, TYPES, "") == "time" else sql
-        got = [value for (value,) in duckdb_rows.execute(f"SELECT {sql} FROM data").fetchall()]
+        found = duckdb_rows.sql(f"SELECT {sql} AS found FROM data")
+        if infer(expr, TYPES, "") in PLACES:
+            assert str(found.types[0]) == sql_type(infer(expr, TYPES, ""), DIALECTS["duckdb"]).replace(
+                ", ", ","
+            )
+        got = [fetched(value) for (value,) in found.fetchall()]
         assert difference(expr, got, vectorised(expr)) is None, sql
 
 
@@ -170,8 +184,10 @@ def spark_rows():
         .getOrCreate()
     )
     kinds = {"int": "bigint", "float": "double", "bool": "boolean", "str": "string", "time": "bigint"}
+    kinds |= {kind: sql_type(kind, DIALECTS["spark"]) for kind in PLACES}
     schema = ", ".join(f"`{name}` {kinds[kind]}" for name, kind in TYPES.items())
-    data = session.createDataFrame([tuple(row[name] for name in TYPES) for row in ROWS], schema).coalesce(1)
+    values = [tuple(as_decimal(row[name], kind) for name, kind in TYPES.items()) for row in ROWS]
+    data = session.createDataFrame(values, schema).coalesce(1)
     data.selectExpr(
         *(f"timestamp_micros(`{n}`) AS `{n}`" if k == "time" else f"`{n}`" for n, k in TYPES.items())
     ).cache().createOrReplaceTempView("data")
@@ -192,7 +208,7 @@ def test_spark_computes_the_same_bits(fn, spark_rows):
     columns = ", ".join(f"{text} AS c{place}" for place, text in enumerate(texts))
     found = list(zip(*spark_rows.sql(f"SELECT {columns} FROM data").collect(), strict=True))
     for expr, text, got in zip(exprs, texts, found, strict=True):
-        assert difference(expr, got, vectorised(expr)) is None, text
+        assert difference(expr, map(fetched, got), vectorised(expr)) is None, text
 
 
 @pytest.mark.filterwarnings("default")

@@ -14,6 +14,7 @@ from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
 from tenfold.processing.to_sql import to_sql
 from tests.conformance.cases import CASES
+from tests.conformance.test_conformance import fetched
 from tests.conformance.values import TYPES, rows
 
 ALL = rows()
@@ -67,4 +68,4 @@ def test_a_row_a_column_and_duckdb_are_equal(seed):
                 continue  # log1p and expm1
             sql = f"epoch_us({sql})" if infer(expr, TYPES, "") == "time" else sql
             found = connection.execute(f"SELECT {sql} FROM data").fetchall()
-            assert [repr(value) for (value,) in found] == whole, f"{expr.text}\n{sql}"
+            assert [repr(fetched(value)) for (value,) in found] == whole, f"{expr.text}\n{sql}"

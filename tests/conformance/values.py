@@ -18,6 +18,9 @@ TYPES = {
     "u": "str",
     "t": "time",
     "v": "time",
+    "d": "decimal(2)",
+    "e": "decimal(2)",
+    "k": "decimal(5)",
     AS_OF: "time",
 }
 LARGEST = 2.0**43
@@ -50,6 +53,24 @@ FLOATS = [
     None,
 ]
 INTS = [0, 1, -1, 2, -2, 3, -3, 7, -7, 10, 255, 2**26, 2**43 - 1, -(2**43) + 1, 2**53 - 1, -(2**53) + 1, None]
+UNITS = [
+    0,
+    1,
+    -1,
+    5,
+    -50,
+    99,
+    100,
+    -150,
+    1230,
+    250_000,
+    10**17,
+    -(10**17) + 1,
+    10**18 - 1,
+    -(10**18) + 1,
+    2**53 + 1,
+    None,
+]
 BOOLS = [True, False, None]
 TEXTS = [
     "",
@@ -125,12 +146,16 @@ ZONES = (
 def rows():
     """Return rows as mappings: every pair of edge values of one type, then values by chance."""
     times = [None if text is None else to_us(text) for text in TIMES]
-    pairs = [list(product(values, values)) for values in (FLOATS, INTS, BOOLS, TEXTS, times)]
+    pairs = [list(product(values, values)) for values in (FLOATS, INTS, BOOLS, TEXTS, times, UNITS)]
     length = max(map(len, pairs))
     chance = np.random.default_rng(7)
     made = [
         dict(
-            zip(TYPES, [*(value for pair in pairs for value in pair[place % len(pair)]), 1.6e15], strict=True)
+            zip(
+                TYPES,
+                [*(value for pair in pairs for value in pair[place % len(pair)]), UNITS[place % 7], 1.6e15],
+                strict=True,
+            )
         )
         for place in range(length)
     ] + [_by_chance(chance) for _ in range(300)]
@@ -144,5 +169,16 @@ def _by_chance(chance):
     ints = chance.integers(-(2**43), 2**43, size=2).tolist()
     letters = ["".join(chance.choice(list("abAB ,xßé支"), size=chance.integers(0, 6))) for _ in "su"]
     times = chance.integers(0, to_us("2037-01-01"), size=2).tolist()
-    values = [*floats, *ints, *(chance.random(2) < 0.5).tolist(), *letters, *times, to_us("2024-05-05")]
+    units = (
+        (10 ** chance.uniform(0, 17.99, size=3) * chance.choice([-1, 1], size=3)).astype(np.int64).tolist()
+    )
+    values = [
+        *floats,
+        *ints,
+        *(chance.random(2) < 0.5).tolist(),
+        *letters,
+        *times,
+        *units,
+        to_us("2024-05-05"),
+    ]
     return dict(zip(TYPES, values, strict=True))

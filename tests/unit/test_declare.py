@@ -94,12 +94,12 @@ WRONG = {
     "a field that is a list": (
         lambda: events(schema(amounts="list[float]")),
         'source "payments": field "amounts" has type list[float], which is not one of int, float, bool, str, '
-        "datetime, each optionally with `| None`.",
+        "datetime, Annotated[Decimal, 2], each optionally with `| None`.",
     ),
     "a field of two types": (
         lambda: events(schema(amount="int | float")),
         'source "payments": field "amount" has type int | float, which is not one of int, float, bool, str, '
-        "datetime, each optionally with `| None`.",
+        "datetime, Annotated[Decimal, 2], each optionally with `| None`.",
     ),
     "a type that is not known": (
         lambda: events(schema(amount="Money")),

@@ -6,16 +6,19 @@ by itself: `tenfold.processing.evaluate` gives it one meaning for arrays of any 
 Null rules: a null input makes a null result, except for what asks about null (`is_null`, `is_not_null`, `fill_null`,
 `coalesce`, `then`), `least` and `greatest`, which leave nulls out, and the three-valued `&` and `|` (false & null is
 false, true | null is true). What cannot be represented is null: a division by zero, a float that is not finite, an
-integer of 2^53 or more in magnitude. So integers are exact as floats too, and nothing wraps around. Integers divide to
-floats; true and false count as 1 and 0 in arithmetic; text compares by code point. docs/expressions.md has every function.
+integer of 2^53 or more in magnitude, a decimal of more than 18 digits. So integers are exact as floats too, and nothing
+wraps around. Integers divide to floats; true and false count as 1 and 0 in arithmetic; text compares by code point.
+docs/expressions.md has every function.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Unpack
 
 from tenfold.core.applied import ArrayFunction
+from tenfold.core.decimals import literal_type
 from tenfold.core.errors import DefinitionError
 from tenfold.core.functions import NUMERIC
 from tenfold.core.scalar import Scalar
@@ -214,7 +217,9 @@ def lit(value: Any) -> Expr:
         )
     if isinstance(value, (int, float)) and not (math.isfinite(value) and abs(value) < LARGEST_LITERAL):
         raise DefinitionError(f"{value!r} cannot be part of an expression. Numbers are smaller than 2^43.")
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, Decimal) and literal_type(value) is None:
+        raise DefinitionError(f"{value!r} cannot be part of an expression. Decimals have up to 18 digits.")
+    if isinstance(value, (bool, int, float, str, Decimal)):
         return Expr("lit", (value,))
     instead = INSTEAD if isinstance(value, Vector) else "Use a number, text, True or False, or col(...)."
     raise DefinitionError(f"{value!r} cannot be part of an expression. {instead}")

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-NUMERIC = ("int", "float", "bool")
+from tenfold.core.decimals import PLACES, joint
+
+NUMERIC = ("int", "float", "bool", *PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +15,16 @@ class Function:
     Attributes
     ----------
     takes
-        A kind for each input: a type, or "number" (int, float or bool), "whole" (int or bool), "same" (all such inputs
-        have one type, or all are numbers), "plain" (anything that has one text: str, int, bool), "readable" (a number
-        or str), "any". A kind that starts with "=" is a constant that is checked where it is written.
+        A kind for each input: a type, or "number", "exact" (a number that is not made a float when it is a decimal),
+        "whole" (int or bool), "same" (all such inputs have one type, or all are numbers), "plain" (anything that has one
+        text: str, int, bool, a decimal), "readable" (a number or str), "any". A kind that starts with "=" is a constant
+        that is checked where it is written.
     least
         How many inputs it needs; the last kind repeats when `repeats`.
     result
-        A type, or "number" (float as soon as one input is, else int), "same" (the type of its "same" inputs, "number"
-        when they are mixed), "first" (the type of the first input).
+        A type, or "number" (what its inputs, once they are brought, have together), "same" (the type of its "same"
+        inputs, "number" when they are mixed), "product" (exact for a decimal and whole numbers, else "number"), "first"
+        and "last" (the type of that input).
     """
 
     takes: tuple[str, ...]
@@ -50,23 +54,52 @@ class Function:
         >>> FUNCTIONS["add"].type_of(["int", "bool"]), FUNCTIONS["fill_null"].type_of(["int", "float"])
         ('int', 'float')
         """
-        if self.result == "first":
-            return inputs[0]
+        if self.result in ("first", "last"):
+            return inputs[0 if self.result == "first" else -1]
+        if self.result not in ("same", "number", "product"):
+            return self.result
         kinds = self.kinds(len(inputs)) or ()
-        wanted = ("same",) if self.result == "same" else ("number", "same")
-        both = {item for item, kind in zip(inputs, kinds, strict=False) if kind in wanted}
-        if self.result == "same" and len(both) == 1:
-            return both.pop()
-        if self.result in ("same", "number"):
-            return "float" if "float" in both else "int"
-        return self.result
+        both = {
+            item
+            for item, kind in zip(self.brought(inputs), kinds, strict=False)
+            if kind in (("same",) if self.result == "same" else ("number", "exact"))
+        }
+        return both.pop() if self.result == "same" and len(both) == 1 else joint(both)
+
+    def brought(self, inputs: Sequence[str]) -> tuple[str, ...]:
+        """Return the types to which inputs that fit are brought before it is computed; only decimals change anything.
+
+        Examples
+        --------
+        >>> FUNCTIONS["add"].brought(["decimal(2)", "int"]), FUNCTIONS["div"].brought(["decimal(2)", "int"])
+        (('decimal(2)', 'decimal(2)'), ('float', 'int'))
+        """
+        if not any(item in PLACES for item in inputs):
+            return tuple(inputs)
+        kinds = self.kinds(len(inputs)) or ()
+        alike = joint(item for item, kind in zip(inputs, kinds, strict=True) if kind in ("same", "exact"))
+        if self.result == "product":
+            one_decimal = "float" not in inputs and sum(item in PLACES for item in inputs) == 1
+            return tuple(inputs) if one_decimal else tuple(_float(item) for item in inputs)
+        if self.result == "last":
+            return (inputs[-1], inputs[-1])
+        to = {"same": alike, "exact": alike, "plain": "str", "readable": self.result, "number": "float"}
+        return tuple(
+            to[kind] if kind in ("same", "exact") or (item in PLACES and kind in to) else item
+            for item, kind in zip(inputs, kinds, strict=True)
+        )
+
+
+def _float(type_: str) -> str:
+    return "float" if type_ in PLACES else type_
 
 
 def _is(type_: str, kind: str) -> bool:
     groups = {
         "number": NUMERIC,
+        "exact": NUMERIC,
         "whole": ("int", "bool"),
-        "plain": ("int", "bool", "str"),
+        "plain": ("int", "bool", "str", *PLACES),
         "readable": (*NUMERIC, "str"),
     }
     return kind in ("any", "same") or kind[0] == "=" or type_ in groups.get(kind, (kind,))
@@ -82,21 +115,21 @@ def _read(signature: str) -> Function:
 
 _SIGNATURES = {
     # arithmetic
-    "add": "number number -> number",
-    "sub": "number number -> number",
-    "mul": "number number -> number",
+    "add": "exact exact -> number",
+    "sub": "exact exact -> number",
+    "mul": "exact exact -> product",
     "div": "number number -> float",
     "floordiv": "number number -> number",
     "mod": "number number -> number",
     "pow": "number number -> float",
-    "neg": "number -> number",
-    "abs": "number -> number",
-    "sign": "number -> int",
+    "neg": "exact -> number",
+    "abs": "exact -> number",
+    "sign": "exact -> int",
     "floor": "number -> number",
     "ceil": "number -> number",
     "trunc": "number -> number",
     "round": "number =digits -> number",
-    "clip": "number number number -> number",
+    "clip": "exact exact exact -> number",
     "least": "same same* -> same",
     "greatest": "same same* -> same",
     # mathematics
@@ -171,7 +204,8 @@ _SIGNATURES = {
     # types
     "to_int": "readable -> int",
     "to_float": "readable -> float",
-    "to_bool": "number -> bool",
+    "to_bool": "exact -> bool",
+    "to_decimal": "plain =like -> last",
     "to_str": "plain -> str",
 }
 

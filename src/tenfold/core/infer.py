@@ -1,7 +1,9 @@
 """The type of an expression, found before any data is touched."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
+from tenfold.core.decimals import literal_type
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import AS_OF, Expr, need
 from tenfold.core.functions import FUNCTIONS
@@ -20,6 +22,10 @@ _INSTEAD = {
         "float",
         "int",
     ): "Floats that look equal may differ; make it whole first, with .cast('int').",
+    (
+        "to_decimal",
+        "float",
+    ): "A float has no one decimal. Declare the field as a Decimal, or cast what it is made of.",
     ("to_bool", "str"): 'Write a comparison, such as col("flag") == "yes".',
 }
 
@@ -70,7 +76,7 @@ def _check(expr: Expr, inputs: Sequence[str], where: str) -> None:
             f"{where}: {expr.text} has {len(inputs)} inputs, which {expr.fn} does not take."
         )
     shown = [item for item, kind in zip(inputs, kinds, strict=True) if kind[0] != "="]  # a zone is no column
-    hint = _INSTEAD.get((expr.fn, *inputs), "")
+    hint = _INSTEAD.get((expr.fn, *inputs), "") or _INSTEAD.get((expr.fn, *shown), "")
     raise DefinitionError(
         f"{where}: {expr.text} does not fit columns of type {' and '.join(shown)}.{' ' if hint else ''}{hint}"
     )
@@ -78,6 +84,8 @@ def _check(expr: Expr, inputs: Sequence[str], where: str) -> None:
 
 def literal(value: object) -> str:
     """Return the type of a constant."""
+    if isinstance(value, Decimal):
+        return str(literal_type(value))
     return {bool: "bool", int: "int", str: "str"}.get(type(value), "float")
 
 
@@ -90,3 +98,13 @@ def result_type(fn: str, inputs: Sequence[str]) -> str:
     ('int', 'float')
     """
     return FUNCTIONS[fn].type_of(inputs)
+
+
+def brought(fn: str, inputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the types to which the inputs of a function are brought before it is computed."""
+    return FUNCTIONS[fn].brought(inputs) if fn in FUNCTIONS else tuple(inputs)
+
+
+def compares(fn: str) -> bool:
+    """Return whether a function only compares its inputs, so that they are brought without a limit of digits."""
+    return FUNCTIONS[fn].result in ("bool", "first")

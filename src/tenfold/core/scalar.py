@@ -4,9 +4,11 @@ The closed list with the type of each is in FUNCTIONS; docs/expressions.md says 
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NoReturn, Protocol, Self, overload
 
 from tenfold.core.dates import Dates
+from tenfold.core.decimals import PLACES, text_of
 from tenfold.core.errors import DefinitionError, UnknownFunction, suggest
 from tenfold.core.texts import Texts
 from tenfold.core.vector import Vector, applied
@@ -207,9 +209,21 @@ class Scalar(Texts, Dates, Protocol):
     # Types, and the way out -----------------------------------------------------------------------------
 
     def cast(self, to: str) -> Self:
-        """Return the value as another type: "int", "float", "bool" or "str"; null when it does not stand for one."""
+        """Return the value as another type: "int", "float", "bool", "str" or "decimal(2)"; null when it does not stand for one.
+
+        The number of a decimal is that of its places, 0 to 18.
+
+        Examples
+        --------
+        >>> from tenfold import col
+        >>> col("price").cast("decimal(2)").text
+        "to_decimal(price, Decimal('0.00'))"
+        """
+        if to in PLACES:
+            return self._call("to_decimal", Decimal(text_of(0, PLACES[to])))
         if to not in CASTS:
-            raise DefinitionError(f"cast({to!r}) is not a type to cast to.{suggest(str(to), CASTS)}")
+            known = (*CASTS, "decimal(2)")
+            raise DefinitionError(f"cast({to!r}) is not a type to cast to.{suggest(str(to), known)}")
         return self._call(f"to_{to}")
 
     @overload

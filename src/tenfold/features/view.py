@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from tenfold.core.decimals import PLACES
 from tenfold.core.errors import DefinitionError, NotFound, suggest
 from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, feature, need
 from tenfold.core.fingerprint import fingerprint
@@ -18,6 +19,8 @@ from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
 
 _ANY_TYPE = ("count", "first", "last", "lag", "n_unique", "mode", "approx_n_unique")
+_OF_FLOATS = ("decayed_sum", "approx_quantile")
+"""Aggregates of which a decimal is the nearest float; all others are of its exact units."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,10 @@ class FeatureView:
             raise DefinitionError(
                 f"{where} is a float, and floats that look equal may differ. Use an int or a str."
             )
+        if types[key] in PLACES:
+            raise DefinitionError(
+                f"{where} is a {types[key]}, which measures and does not name. Use an int or a str."
+            )
 
     def _request_plan(self) -> Plan:
         for name, expr in self.features.items():
@@ -285,17 +292,20 @@ class _Compiler:
         return result
 
     def _slot(self, node: Expr, where: str) -> None:
-        if node.text in self._slots:
+        text = node.text
+        if text in self._slots:
             return
         if node.where is not None and infer(node.where, self._fields, where) != "bool":
             raise DefinitionError(f"{where}: where={node.where.text} is not a condition.")
         kind = infer(node.args[0], self._fields, where)
         if node.fn not in _ANY_TYPE and kind not in NUMERIC:
             raise DefinitionError(f"{where}: {node.fn} needs numbers, and {node.args[0].text} is {kind}.")
+        if node.fn in _OF_FLOATS and kind in PLACES:
+            node, kind = replace(node, args=(node.args[0].cast("float"),)), "float"
         place = self._input(node, kind)
         name = slot(len(self.aggregates))
         self.aggregates.append(Aggregate(node.fn, place, _limited(node), node.n))
-        self._slots[node.text] = name
+        self._slots[text] = name
         self.types[name] = aggregate_type(node.fn, kind)
 
     def _input(self, node: Expr, kind: str) -> int:

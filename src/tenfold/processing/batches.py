@@ -13,7 +13,17 @@ import numpy as np
 
 from tenfold.core.errors import SchemaError
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.frame import Column, Frame, arrow_type, column, concat, from_arrow, to_arrow, types_of
+from tenfold.processing.frame import (
+    Column,
+    Frame,
+    arrow_type,
+    check_decimal,
+    column,
+    concat,
+    from_arrow,
+    to_arrow,
+    types_of,
+)
 from tenfold.sources.base import Batch
 from tenfold.sources.declare import Events
 
@@ -196,13 +206,14 @@ def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Colum
 def _as_declared(source: Events, frame: Frame) -> Frame:
     rows = len(frame[OFFSET])
     own = {
-        name: _cast(frame[name], field.type) if name in frame else column(field.type, [None] * rows)
+        name: _cast(name, frame[name], field.type) if name in frame else column(field.type, [None] * rows)
         for name, field in source.fields.items()
     }
     check_present(source, own)
     return own | {name: frame[name] for name in (KNOWN, OFFSET, ARRIVAL)}
 
 
-def _cast(item: Column, type_: str) -> Column:
+def _cast(name: str, item: Column, type_: str) -> Column:
     """Return a column as its field is declared now."""
+    check_decimal(name, arrow_type(item.type), arrow_type(type_))
     return item if item.type == type_ else column(type_, item.plain())

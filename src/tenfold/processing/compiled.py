@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
-from tenfold.core.infer import infer
+from tenfold.core.functions import FUNCTIONS
+from tenfold.core.infer import brought, compares, infer
 from tenfold.core.times import UNITS
 from tenfold.processing import meaning
 from tenfold.processing.applied import one
+from tenfold.processing.bring import bringing, members, plain
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, offset, part_of_one, truncate_one
 from tenfold.processing.frame import DTYPES, Column, Frame, column
 
@@ -95,18 +98,18 @@ class _Writer:
     def __init__(self, types: Mapping[str, str]) -> None:
         self.lines: list[str] = []
         self.space: dict[str, Any] = dict(_SPACE)
-        self._types = dict(types)
+        self.types = dict(types)
         self._count = 0
         self._made: dict[str, str] = {}  # the variable that holds a part, by its text
         self._sure: set[str] = set()  # variables and constants that are never null
 
     def add(self, name: str, expr: Expr) -> str:
         """Write what computes an expression; return the name of the variable that holds it."""
-        kind = infer(expr, self._types, f'"{name}"')
+        kind = infer(expr, self.types, f'"{name}"')
         found = self._node(expr)
-        if name in self._types:  # what was made of the column of that name is not what it is made of now
+        if name in self.types:  # what was made of the column of that name is not what it is made of now
             self._made = {key: value for key, value in self._made.items() if key.startswith(_COLUMN)}
-        self._types[name], self._made[_column(name)] = kind, found
+        self.types[name], self._made[_column(name)] = kind, found
         return found
 
     def bind(self, value: object) -> str:
@@ -128,7 +131,7 @@ class _Writer:
         return f"v{self._count}"
 
     def _literal(self, value: object) -> str:
-        text = f"({value!r})"
+        text = f"({plain(value)!r})"
         self._sure.add(text)
         return text
 
@@ -139,10 +142,15 @@ class _Writer:
 
     def _compute(self, expr: Expr) -> str:
         values = [arg for arg in expr.args if isinstance(arg, Expr)]
-        names, kinds = [self._node(arg) for arg in values], [infer(arg, self._types, "") for arg in values]
+        names, kinds = [self._node(arg) for arg in values], [infer(arg, self.types, "") for arg in values]
         if expr.fn == "age":
             names.append(self._node(Expr("col", (AS_OF,))))
-        result = infer(expr, self._types, "")
+        result, own = infer(expr, self.types, ""), names[:1]
+        names, kinds = self._brought(expr, names, kinds)
+        if expr.fn == "to_decimal":
+            return names[0]
+        if expr.fn == "null_if":
+            names += own
         out = self._variable()
         part = _Part(expr, out, result, names, kinds, self)
         if expr.fn in _NULLS:
@@ -161,6 +169,34 @@ class _Writer:
         else:
             self.lines += body
             self._sure |= {part.out} if sure else set()
+
+    def _brought(self, expr: Expr, names: list[str], kinds: list[str]) -> tuple[list[str], list[str]]:
+        """Return the variables of inputs, decimals among them as the function takes them, and their types."""
+        if not any(kind in PLACES for kind in kinds):
+            return names, kinds
+        wanted = list(brought(expr.fn, kinds))
+        if expr.fn == "is_in":
+            wanted = [members(kinds[0], [arg.args[0] for arg in expr.args[1:]])[0], *kinds[1:]]
+        wanted = [
+            type_ if kind in PLACES or type_ in PLACES else kind
+            for kind, type_ in zip(kinds, wanted, strict=True)
+        ]
+        limited = expr.fn not in FUNCTIONS or not compares(expr.fn)
+        found = [self._bring(*each, limited) for each in zip(names, kinds, wanted, strict=False)]
+        return found, wanted
+
+    def _bring(self, name: str, kind: str, type_: str, limited: bool) -> str:
+        if kind == type_:
+            return name
+        key = f"{name} {type_} {limited}"
+        if key not in self._made:
+            self._made[key] = out = self._variable()
+            value = f"{self.bind(bringing(kind, type_, limited=limited))}({name})"
+            if type_ == "float":
+                value = f"{name} / {10 ** PLACES[kind]}"
+            sure = name in self._sure
+            self.lines.append(f"{out} = {value if sure else f'None if {name} is None else {value}'}")
+        return self._made[key]
 
 
 _COLUMN = "\0column "
@@ -219,8 +255,9 @@ class _Part:
                 f"{out} = {low} if {value} < {rest[0]} else {high} if {value} > {rest[1]} else {self._as(0)}"
             ], True
         if fn == "is_in":
-            wanted = self._writer.bind(frozenset(arg.args[0] for arg in self.expr.args[1:]))
-            return [f"{out} = {value} in {wanted}"], True
+            kind = infer(self.expr.args[0], self._writer.types, "")
+            wanted = members(kind, [arg.args[0] for arg in self.expr.args[1:]])[1]
+            return [f"{out} = {value} in {self._writer.bind(wanted)}"], True
         if fn in ("since", "age"):
             late, early, unit = (rest[1], value, rest[0]) if fn == "age" else (value, *rest)
             return [f"{out} = float({late} - {early}) / {unit}"], True
@@ -269,7 +306,11 @@ class _Part:
     def _bound(self, place: int) -> str:
         """Return a name for an input: Python warns of a constant that is compared with None."""
         name = self.names[place]
-        return name if name[0] == "v" else self._writer.bind(self.expr.args[place].args[0])
+        return (
+            name
+            if name[0] == "v"
+            else self._writer.bind(plain(self.expr.args[place % len(self.expr.args)].args[0]))
+        )
 
     def _as(self, place: int) -> str:
         """Return an input as the type of the result."""
@@ -296,7 +337,7 @@ _NULLS = {
     "or": "True if {0} is True or {1} is True else None if {0} is None or {1} is None else False",
     "is_null": "{0} is None",
     "is_not_null": "{0} is not None",
-    "null_if": "None if {0} == {1} else {0}",
+    "null_if": "None if {0} == {1} else {2}",
     "fill_null": "",
     "coalesce": "",
     "least": "",
@@ -307,7 +348,8 @@ _NULLS = {
 }
 _FINITE = "if {0} - {0} != 0.0: {0} = None"
 _LARGE = f"if not -{meaning.LARGEST} < {{0}} < {meaning.LARGEST}: {{0}} = None"
-_BOTH = {"float": _FINITE, "int": _LARGE}
+_LONG = f"if not -{LIMIT} < {{0}} < {LIMIT}: {{0}} = None"
+_BOTH = {"float": _FINITE, "int": _LARGE, **dict.fromkeys(PLACES, _LONG)}
 _LIMITS = {"add": _BOTH, "sub": _BOTH, "mul": _BOTH, "div": _BOTH, "degrees": _BOTH}
 _INLINE = {
     "add": "{0} + {1}",

@@ -5,6 +5,7 @@ as rows, so a table and a list of the same rows are decided alike.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.decimals import LIMIT, PLACES, units_of
 from tenfold.core.errors import DefinitionError, SchemaError, TenfoldError, suggest
 from tenfold.core.times import to_us
 from tenfold.processing.evaluate import evaluate
@@ -27,6 +29,9 @@ LARGEST = 2.0**43
 """Numbers from here on cannot be summed exactly."""
 ID_BYTES = 1_024
 """Bytes of UTF-8 an id may have: ids are kept in columns as wide as the longest."""
+FLOAT_DIGITS = 15
+"""Digits of which every decimal is another float, so that the float says which one was meant."""
+_DIGITS = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII)
 
 SHOWN = 4
 """Reasons a complaint spells out."""
@@ -61,7 +66,8 @@ def conform(source: Events, data: Any, *, arrival: int | None = None) -> Conform
     """Split data into the rows that fit a source and the rows that do not.
 
     NaN, NaT and NA are nulls; a float that is whole fits an int; digits of an instant below a microsecond are dropped.
-    A decimal does not fit a float, as few decimals are floats.
+    A decimal does not fit a float, as few decimals are floats. A decimal field takes decimals, whole numbers and text such
+    as "12.30" that have no more places than it; and a float whose shortest text has up to 15 digits, as that text says.
 
     Parameters
     ----------
@@ -211,6 +217,8 @@ def converted(name: str, field: Field, value: Any) -> Any:
         if not field.nullable:
             raise Misfit(f'"{name}" is missing')
         return None
+    if field.type in PLACES:
+        return _decimal(name, value, PLACES[field.type])
     return _CONVERT[field.type](name, value)
 
 
@@ -218,6 +226,8 @@ def _is_blank(value: Any) -> bool:
     """Return whether it is what data frames write for null: NaN, pandas.NaT, pandas.NA."""
     if isinstance(value, (float, np.floating)):
         return math.isnan(value)
+    if isinstance(value, Decimal):
+        return value.is_nan()
     return type(value).__name__ in ("NaTType", "NAType")
 
 
@@ -240,6 +250,28 @@ def _in_range(name: str, value: Any) -> Any:
     if not -LARGEST < value < LARGEST:
         raise Misfit(f'"{name}" is too large for exact sums (2^43)')
     return value
+
+
+def _decimal(name: str, value: Any, places: int) -> int:
+    """Return the units of a decimal field."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = Decimal(value)
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        value = Decimal(int(value))
+    elif isinstance(value, (float, np.floating)):
+        value = Decimal(repr(float(value)))
+        if len("".join(map(str, value.as_tuple().digits)).strip("0")) > FLOAT_DIGITS:
+            raise Misfit(
+                f'"{name}" is a float of more than {FLOAT_DIGITS} digits; send it as text such as "12.30"'
+            )
+    if not isinstance(value, Decimal):
+        raise Misfit(f'"{name}" is {_kind(value)}, not a decimal such as "12.30"')
+    units = units_of(value, places) if value.is_finite() else LIMIT
+    if units is None:
+        raise Misfit(f'"{name}" has more than {places} place{"" if places == 1 else "s"}')
+    if abs(units) >= LIMIT:
+        raise Misfit(f'"{name}" has more than 18 digits, {places} of them places')
+    return units
 
 
 def _bool(name: str, value: Any) -> bool:

@@ -25,6 +25,10 @@ class Dialect:
         The same for functions of floats whose result may come out as an infinity or NaN.
     let
         SQL that computes {2} with the name {1} for the value of {0}.
+    real
+        A decimal as the nearest float.
+    matches
+        Whether the whole text {0} is of the pattern {1}.
     local
         The local time of an instant, as a time without zone or as microseconds: what the parts of a date are taken from.
     """
@@ -41,6 +45,8 @@ class Dialect:
     floor_mod: str
     int_div: str
     multiply: str
+    real: str
+    matches: str
     first_day: Mapping[str, str]
     templates: Mapping[str, str]
     maths: Mapping[str, str]
@@ -94,6 +100,8 @@ DUCKDB = Dialect(
     floor_mod="((({0}) % {1}) + {1}) % {1}",
     int_div="(({0}) // {1})",
     multiply="(CAST({0} AS HUGEINT) * {1})",
+    real="CAST(CAST({0} AS VARCHAR) AS DOUBLE)",
+    matches="regexp_full_match({0}, '{1}')",
     first_day={
         unit: f"epoch_us(date_trunc('{unit}', {_LOCAL}))"
         for unit in ("day", "week", "month", "quarter", "year")
@@ -161,6 +169,8 @@ SPARK = Dialect(
     floor_mod="pmod({0}, {1})",
     int_div="(({0}) div {1})",
     multiply="try_multiply({0}, {1})",
+    real="CAST({0} AS DOUBLE)",
+    matches="{0} RLIKE '^{1}$'",
     first_day={
         "day": f"({_US} - pmod({_US}, {DAY}))",
         **{

@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
-from tenfold.core.infer import literal, result_type
+from tenfold.core.infer import brought, literal, result_type
 from tenfold.processing.applied import call
+from tenfold.processing.bring import bring, bring_all, members, plain
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
 from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE, degrees, radians
 
 _NULL = np.array(None, dtype=object)
+_SURE = 2.0**62
+"""Where floats say that a whole number is below this, it has not wrapped around."""
 
 
 Made = dict[Any, Column]
@@ -39,13 +43,11 @@ def evaluate(expr: Expr, frame: Frame, rows: int, made: Made | None = None) -> C
         return frame[expr.args[0]]
     if expr.fn == "lit":
         value = expr.args[0]
-        return constant(literal(value), value, rows)
+        return constant(literal(value), plain(value), rows)
     if expr.fn in ("apply", "item"):
         return _applied(expr, frame, rows, made)
     if expr.fn in _WITH_CONSTANTS:
-        return _WITH_CONSTANTS[expr.fn](
-            evaluate(expr.args[0], frame, rows, made), *(arg.args[0] for arg in expr.args[1:])
-        )
+        return _with_constants(expr, evaluate(expr.args[0], frame, rows, made))
     inputs = [
         evaluate(arg, frame, rows, made) for arg in expr.args if arg.fn != "lit" or expr.fn not in _SPANS
     ]
@@ -55,6 +57,7 @@ def evaluate(expr: Expr, frame: Frame, rows: int, made: Made | None = None) -> C
         return _span(late, early, expr.args[-1].args[0])
     if expr.fn in _SPECIAL:
         return _SPECIAL[expr.fn](*inputs)
+    inputs = bring_all(expr.fn, inputs)
     result = result_type(expr.fn, [item.type for item in inputs])
     if expr.fn in _CHOICE:
         return _CHOICE[expr.fn](result, inputs)
@@ -70,6 +73,14 @@ def _applied(expr: Expr, frame: Frame, rows: int, made: Made) -> Column:
         made[function] = evaluate(vector, frame, rows, made)
     every = made[function]
     return Column(every.type, every.values[place], every.valid[place])
+
+
+def _with_constants(expr: Expr, item: Column) -> Column:
+    constants = [arg.args[0] for arg in expr.args[1:]]
+    if expr.fn != "is_in" and item.type in PLACES:
+        kinds = [item.type, *map(literal, constants)]
+        item = bring(item, brought(expr.fn, kinds)[0])
+    return _WITH_CONSTANTS[expr.fn](item, *constants)
 
 
 def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:
@@ -98,6 +109,8 @@ def _compute(
     # Floats are exact below the limit and round to at least the limit above it, so they say which integers fit.
     with np.errstate(divide="ignore"):
         exact = function(*(array.astype(np.int64) for array in arrays))
+    if result in PLACES:
+        return exact, (np.abs(values) < _SURE) & (np.abs(exact) < LIMIT)
     return exact.astype(np.int64), np.abs(values) < LARGEST
 
 
@@ -173,7 +186,8 @@ def _sign(item: Column) -> Column:
 
 
 def _null_if(item: Column, other: Column) -> Column:
-    same = _compare(np.equal)(item.values, other.values).astype(np.bool_) & item.valid & other.valid
+    one, two = bring_all("null_if", [item, other])
+    same = _compare(np.equal)(one.values, two.values).astype(np.bool_) & item.valid & other.valid
     return _pick(item.type, same, constant(item.type, None, len(item)), item)
 
 
@@ -210,7 +224,8 @@ def _round(item: Column, digits: int) -> Column:
 
 
 def _is_in(item: Column, *constants: Any) -> Column:
-    wanted = set(constants)
+    type_, wanted = members(item.type, constants)
+    item = bring(item, type_)
     values = np.array([value in wanted for value in item.values.tolist()], dtype=np.bool_)
     return Column("bool", values & item.valid, item.valid)
 
@@ -322,6 +337,7 @@ _CHOICE: Mapping[str, Callable[[str, Sequence[Column]], Column]] = {
     "least": _extreme(np.less),
     "greatest": _extreme(np.greater),
     "when": _when,
+    "to_decimal": lambda _, inputs: inputs[0],
 }
 _SPANS = ("age", "since")
 _WITH_CONSTANTS: Mapping[str, Callable[..., Column]] = {

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tenfold.core.decimals import DIGITS, PLACES
+from tenfold.core.errors import SchemaError
+from tenfold.processing import units
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -18,6 +22,7 @@ DTYPES: Mapping[str, Any] = {
     "bool": np.bool_,
     "time": np.int64,
     "str": object,
+    **dict.fromkeys(PLACES, np.int64),
 }
 
 SAMPLE = 10_000
@@ -28,8 +33,9 @@ SAMPLE = 10_000
 class Column:
     """Values of one type with their validity.
 
-    `type` is "int", "float", "bool", "time" (int64 microseconds UTC) or "str"; `values` has shape (n,) and its numpy
-    dtype (object for text); `valid` has shape (n,), bool. Where `valid` is false the value is 0, false or None.
+    `type` is "int", "float", "bool", "time" (int64 microseconds UTC), "str", or "decimal(2)" (int64 units of so many
+    places); `values` has shape (n,) and its numpy dtype (object for text); `valid` has shape (n,), bool. Where `valid` is
+    false the value is 0, false or None.
     """
 
     type: str
@@ -53,13 +59,17 @@ class Column:
         return found.indices.to_numpy(), found.dictionary
 
     def numbers(self) -> np.ndarray:
-        """Return float64 values with NaN for null, as estimators take them."""
-        out = self.values.astype(np.float64)
+        """Return float64 values with NaN for null, as estimators take them; of decimals the nearest."""
+        out = (
+            units.floats(self.values, PLACES[self.type])
+            if self.type in PLACES
+            else self.values.astype(np.float64)
+        )
         out[~self.valid] = np.nan
         return out
 
     def plain(self) -> list[Any]:
-        """Return Python values with None for null."""
+        """Return Python values with None for null: of times microseconds, of decimals units."""
         return [
             value if ok else None for value, ok in zip(self.values.tolist(), self.valid.tolist(), strict=True)
         ]
@@ -107,8 +117,25 @@ def concat(parts: Sequence[Column]) -> Column:
 
 
 def from_arrow(table: "pa.Table", types: Mapping[str, str]) -> dict[str, Column]:
-    """Return the columns of an Arrow table that `types` names."""
+    """Return the columns of an Arrow table that `types` names.
+
+    Raises
+    ------
+    SchemaError
+        When a decimal has become another type, or another type a decimal.
+    """
+    for name, type_ in types.items():
+        check_decimal(name, table.schema.field(name).type, arrow_type(type_))
     return {name: _from_arrow(table.column(name), type_) for name, type_ in types.items()}
+
+
+def check_decimal(name: str, stored: Any, declared: Any) -> None:
+    """Raise SchemaError when a column is stored or declared as a decimal and not as both: its units would be others."""
+    if stored != declared and ("decimal" in str(stored) or "decimal" in str(declared)):
+        raise SchemaError(
+            f'column "{name}" was stored as {stored} and is declared as {declared} now. A column that is a decimal never '
+            "changes its type: give the new field another name, or load the history again into a new home."
+        )
 
 
 def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
@@ -122,6 +149,9 @@ def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
         valid = array.is_valid().to_numpy(zero_copy_only=False)
     if type_ == "str":
         return _texts(array, valid)
+    if type_ in PLACES:
+        found, _ = units.from_arrow(array, PLACES[type_])
+        return Column(type_, np.where(valid, found, 0), valid)
     if type_ == "time":
         array = array.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     if array.null_count:
@@ -148,6 +178,8 @@ def arrow_type(type_: str) -> Any:
     """Return the Arrow type a column is stored as."""
     import pyarrow as pa
 
+    if type_ in PLACES:
+        return pa.decimal128(DIGITS, PLACES[type_])
     stored = {
         "int": pa.int64(),
         "float": pa.float64(),
@@ -162,14 +194,16 @@ def to_arrow(frame: Frame) -> "pa.Table":
     """Return the columns as an Arrow table, with nulls."""
     import pyarrow as pa
 
-    arrays = {
-        name: pa.array(
-            item.values, type=pa.int64() if item.type == "time" else arrow_type(item.type), mask=~item.valid
-        )
-        for name, item in frame.items()
-    }
-    typed = [array.cast(arrow_type(frame[name].type)) for name, array in arrays.items()]
-    return pa.table(typed, names=list(frame))
+    return pa.table([_to_arrow(item) for item in frame.values()], names=list(frame))
+
+
+def _to_arrow(item: Column) -> "pa.Array":
+    import pyarrow as pa
+
+    if item.type in PLACES:
+        return units.to_arrow(item.values, item.valid, PLACES[item.type])
+    stored = pa.int64() if item.type == "time" else arrow_type(item.type)
+    return pa.array(item.values, type=stored, mask=~item.valid).cast(arrow_type(item.type))
 
 
 def types_of(fields: Mapping[str, "Field"]) -> dict[str, str]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.errors import SchemaError
+from tenfold.processing import units
 from tenfold.processing.frame import Column
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ _FORMS = {
     "float": (_NUMBER, "float64"),
     "bool": (r"^(?i:true|false|1|0)$", "bool"),
 }
+_UNIQUE = 10.0**15
+"""Decimals of up to 15 digits are different floats: what is nearest to one of them is none other."""
 _BLANK = ("NA", "NaN", "nan", "null", "NULL", "None")
 
 
@@ -233,9 +237,9 @@ def _read(array: "pa.Array", type_: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if type_ not in _FORMS:
+    if type_ not in _FORMS and type_ not in PLACES:
         return array
-    pattern, target = _FORMS[type_]
+    pattern, target = _FORMS.get(type_) or _form(PLACES[type_])
     blank = pc.is_in(array, pa.array(_BLANK))
     array = pc.if_else(blank, pa.scalar(None, pa.string()), array)
     reads = pc.match_substring_regex(array, pattern)
@@ -244,6 +248,12 @@ def _read(array: "pa.Array", type_: str) -> Any:
         return typed
     both = zip(cells(array), typed.to_pylist(), strict=True)
     return [text if value is None else value for text, value in both]
+
+
+def _form(places: int) -> "tuple[str, pa.DataType]":
+    import pyarrow as pa
+
+    return rf"^[+-]?[0-9]{{1,18}}(\.[0-9]{{0,{places}}})?$", pa.decimal128(38, places)
 
 
 def column_of(item: Any, type_: str) -> tuple[Column, np.ndarray] | None:
@@ -255,6 +265,8 @@ def column_of(item: Any, type_: str) -> tuple[Column, np.ndarray] | None:
 
     if isinstance(item, list):
         return None
+    if type_ in PLACES:
+        return _decimals(item, type_)
     is_ = pa.types
     readers: Mapping[str, tuple[tuple[Callable[[Any], bool], ...], Callable[[Any], Any]]] = {
         "float": ((is_.is_floating, is_.is_integer), _floats),
@@ -265,6 +277,31 @@ def column_of(item: Any, type_: str) -> tuple[Column, np.ndarray] | None:
     }
     kinds, reader = readers[type_]
     return reader(item) if any(fits(item.type) for fits in kinds) else None
+
+
+def _decimals(item: "pa.Array", type_: str) -> tuple[Column, np.ndarray] | None:
+    import pyarrow as pa
+
+    is_, places = pa.types, PLACES[type_]
+    valid = np.asarray(item.is_valid())
+    if is_.is_decimal(item.type):
+        found, sure = units.from_arrow(item, places)
+    elif is_.is_integer(item.type):
+        whole, valid = _filled(item, 0)
+        small = np.where(whole < LIMIT, whole, 0).astype(np.int64)  # a uint64 may be larger than an int64
+        found, sure = units.scaled(small, 10**places)
+        sure &= whole < LIMIT
+    elif is_.is_floating(item.type):
+        reals, valid = _filled(item.cast(pa.float64()), 0)
+        valid = valid & ~np.isnan(reals)
+        near = np.rint(np.where(valid, reals, 0) * 10.0**places)
+        sure = np.abs(near) < _UNIQUE
+        found = np.where(sure, near, 0).astype(np.int64)
+        sure &= units.floats(found, places) == reals
+    else:
+        return None
+    sure |= ~valid
+    return Column(type_, np.where(valid & sure, found, 0), valid), sure
 
 
 def _sure(type_: str, values: np.ndarray, valid: np.ndarray) -> tuple[Column, np.ndarray]:

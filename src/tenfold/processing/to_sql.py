@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tenfold.core.decimals import PLACES, joint
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.functions import NUMERIC
 from tenfold.core.infer import infer
 from tenfold.core.times import DAY, UNITS
+from tenfold.processing import decimals_sql
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, changes, offset
 from tenfold.processing.dialects import DIALECTS, Dialect
 from tenfold.processing.meaning import LARGEST
@@ -23,8 +25,8 @@ def to_sql(expr: Expr, types: Mapping[str, str], dialect: str = "duckdb") -> str
     Parameters
     ----------
     types
-        The type of each column: "int" is BIGINT, "float" DOUBLE, "bool" BOOLEAN, "str" VARCHAR or STRING, "time"
-        TIMESTAMP WITH TIME ZONE in DuckDB and TIMESTAMP in Spark.
+        The type of each column: "int" is BIGINT, "float" DOUBLE, "bool" BOOLEAN, "str" VARCHAR or STRING, "decimal(2)"
+        DECIMAL(18, 2), "time" TIMESTAMP WITH TIME ZONE in DuckDB and TIMESTAMP in Spark.
     dialect
         "duckdb" or "spark".
 
@@ -80,13 +82,26 @@ class _Writer:
             return text
         return self.named([text], f"CASE WHEN {self._dialect.finite} THEN {{0}} END")
 
-    def raw(self, expr: Expr, kind: str) -> str:
+    def compared(self, expr: Expr, kind: str) -> str:
+        """Return SQL of a type for a comparison: a decimal of more than 18 digits is none the less one."""
+        return self.raw(expr, kind, limited=False) if kind in PLACES else self.clean(expr, kind)
+
+    def raw(self, expr: Expr, kind: str, *, limited: bool = True) -> str:
         """Return SQL of a type that may be an infinity or NaN instead of null, when it is a float."""
+        if expr.fn == "lit" and kind in PLACES:
+            return decimals_sql.literal(expr.args[0], kind, limited=limited)
         if expr.fn == "lit":
             return self._literal(expr.args[0], kind)
         own = self._type(expr)
         text = self._identifier(expr.args[0]) if expr.fn == "col" else self._compute(expr, own)
+        if own != kind and (own in PLACES or kind in PLACES):
+            return self._brought(text, own, kind, limited=limited)
         return text if kind == own or own not in NUMERIC else f"CAST({text} AS {self._dialect.types[kind]})"
+
+    def _brought(self, text: str, own: str, kind: str, *, limited: bool = True) -> str:
+        for template in decimals_sql.brought(own, kind, self._dialect, limited=limited):
+            text = self.named([text], template)
+        return text
 
     def named(self, inputs: Sequence[str], template: str) -> str:
         """Return a template with its inputs, those that are long and used more than once by name."""
@@ -151,6 +166,12 @@ class _Writer:
         sign = {"add": "+", "sub": "-", "mul": "*"}[fn]
         if kind == "float":
             return f"({self.raw(args[0], kind)} {sign} {self.raw(args[1], kind)})"
+        if kind in PLACES:
+            own = [self._type(arg).replace("bool", "int") for arg in args]
+            wanted = own if fn == "mul" else [kind, kind]
+            made, fits = decimals_sql.computed(fn, own, kind)
+            inputs = [self.clean(arg, item) for arg, item in zip(args, wanted, strict=True)]
+            return self.named([self.named(inputs, made)], fits)
         left, right = self.clean(args[0], kind), self.clean(args[1], kind)
         text = self._dialect.multiply.format(left, right) if fn == "mul" else f"({left} {sign} {right})"
         kept = self.named([text], f"CASE WHEN abs({{0}}) < {LARGEST} THEN {{0}} END")
@@ -161,13 +182,19 @@ class _Writer:
         both = _joint(kinds) if expr.fn in ("eq", "ne", "lt", "le", "gt", "ge", "null_if") else ""
         wanted = kind if expr.fn in ("neg", "abs") else ""
         inputs = [
-            (self.raw if expr.fn in ("neg", "abs") else self.clean)(arg, wanted or both or own)
+            (self.raw if expr.fn in ("neg", "abs") else self.compared if both else self.clean)(
+                arg, wanted or both or own
+            )
             for arg, own in zip(expr.args, kinds, strict=True)
         ]
+        if expr.fn == "null_if" and any(item in PLACES for item in kinds):
+            own = self.clean(expr.args[0], kind)
+            return self.named([own, *inputs], "CASE WHEN {1} = {2} THEN NULL ELSE {0} END")
         if expr.fn in ("sign", "to_bool"):
             inputs = [self.clean(expr.args[0], "int" if kinds[0] == "bool" else kinds[0])]
         if expr.fn == "hash_bucket":
-            inputs[0] = f"CAST({inputs[0]} AS {self._dialect.types['str']})"
+            text = f"CAST({inputs[0]} AS {self._dialect.types['str']})"
+            inputs[0] = self._brought(inputs[0], kinds[0], "str") if kinds[0] in PLACES else text
         text = self.named(inputs, self._dialect.templates[expr.fn])
         return f"CAST({text} AS BIGINT)" if expr.fn == "null_if" and both != kind == "int" else text
 
@@ -181,7 +208,7 @@ class _Writer:
             return f"CASE WHEN {self.clean(args[0], 'bool')} THEN {self.clean(args[1], kind)}{other} END"
         if fn == "is_in":
             both = _joint([self._type(arg) for arg in args])
-            first, *rest = (self.clean(arg, both) for arg in args)
+            first, *rest = (self.compared(arg, both) for arg in args)
             return f"({first} IN ({', '.join(rest)}))"
         if fn == "clip":
             bounds = "WHEN {0} < {1} THEN {1} WHEN {0} > {2} THEN {2} ELSE {0} END"
@@ -207,10 +234,14 @@ class _Writer:
         return self.named([self.clean(arg, kind) for arg in args], self._dialect.templates[f"{kind}.{fn}"])
 
     def _cast(self, expr: Expr, kind: str) -> str | None:
-        if expr.fn not in ("to_int", "to_float", "to_str"):
+        if expr.fn not in ("to_int", "to_float", "to_str", "to_decimal"):
             return None
         own = self._type(expr.args[0])
         text = self.clean(expr.args[0], own)
+        if own == "str" and kind in PLACES:
+            text = self._dialect.templates["strip"].format(text)
+        if own != kind and (own in PLACES or kind in PLACES):
+            return self._brought(text, own, kind)
         template = self._dialect.templates.get(f"{own}.{expr.fn}")
         if template is None:
             return text if own == kind else f"CAST({text} AS {self._dialect.types[kind]})"
@@ -278,6 +309,4 @@ class _Writer:
 
 
 def _joint(kinds: Sequence[str]) -> str:
-    if len(set(kinds)) == 1:
-        return kinds[0]
-    return "float" if "float" in kinds else "int"
+    return kinds[0] if len(set(kinds)) == 1 else joint(kinds)

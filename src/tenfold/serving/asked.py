@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
 from tenfold.processing.compiled import compile_row
@@ -17,6 +19,7 @@ _FITS: Mapping[str, tuple[type, Callable[[Any], bool]]] = {
     "bool": (bool, lambda _: True),
     "str": (str, lambda value: len(value) <= ID_BYTES and value.isascii() and value.isprintable()),
     "time": (datetime, lambda _: False),
+    **dict.fromkeys(PLACES, (Decimal, lambda _: False)),
 }
 """Per type what a value that surely fits is like."""
 

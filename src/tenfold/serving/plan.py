@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tenfold.core.decimals import PLACES, decimal_of
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.derive import Derived, Source
@@ -17,7 +18,7 @@ from tenfold.training.model import Model
 
 
 class Known(NamedTuple):
-    """The features of one row as of a moment as Python values, and per view how many microseconds old its newest record is."""
+    """The features of one row as of a moment as Python values, decimals as Decimal, and per view how many microseconds old its newest record is."""
 
     at: int
     names: Sequence[str]
@@ -53,6 +54,9 @@ class ServingPlan:
         for view in model.stored:
             types |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
         self._compute = compile_row(model.computed, types)
+        self._decimals = [
+            (place, PLACES[kind]) for place, kind in enumerate(model.columns.values()) if kind in PLACES
+        ]
 
     def __call__(
         self, store: OnlineStore, row: Mapping[str, Any], at: int, asked: Frame | None = None
@@ -81,7 +85,16 @@ class ServingPlan:
             name: None if moment is None else at - moment
             for name, moment in zip(self._ages, newest, strict=True)
         }
-        return Known(at, self._columns, self._pick(values), ages)
+        return Known(at, self._columns, self._shown(self._pick(values)), ages)
+
+    def _shown(self, row: Sequence[Any]) -> Sequence[Any]:
+        """Return the features with decimals as Decimal."""
+        if not self._decimals:
+            return row
+        found = list(row)
+        for place, places in self._decimals:
+            found[place] = None if found[place] is None else decimal_of(found[place], places)
+        return found
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:

@@ -11,6 +11,7 @@ from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import iso
 from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
+from tenfold.processing.bring import shown
 from tenfold.processing.frame import column
 from tenfold.registry.versions import Registry
 from tenfold.serving.asked import Asked
@@ -255,12 +256,7 @@ class Service:
 
 def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:
     """Return the row as JSON that reads back to the same values."""
-    times = {
-        name: iso(values[name])
-        for name, item in fields.items()
-        if item.type == "time" and values[name] is not None
-    }
-    return _encode({**values, **times}).decode()
+    return _encode({name: shown(values[name], item.type) for name, item in fields.items()}).decode()
 
 
 def too_late(seconds: float) -> str:

@@ -6,8 +6,10 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 
+from tenfold.core.decimals import DIGITS, PLACES, decimal_type
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
@@ -20,7 +22,7 @@ _TYPES = {int: "int", float: "float", bool: "bool", str: "str", datetime: "time"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column: its type ("int", "float", "bool", "str" or "time") and whether it may be missing."""
+    """One column: its type ("int", "float", "bool", "str", "time" or "decimal(2)") and whether it may be missing."""
 
     type: str
     nullable: bool
@@ -33,7 +35,7 @@ def fields_of(schema: type, source: str) -> dict[str, Field]:
             f'source "{source}": the schema {schema!r} is not a class. Write a class with lines such as `amount: float`.'
         )
     try:
-        hints = typing.get_type_hints(schema)
+        hints = typing.get_type_hints(schema, include_extras=True)
     except NameError as error:
         raise DefinitionError(
             f'source "{source}": the schema {schema.__name__} names a type that cannot be found ({error}). '
@@ -58,14 +60,37 @@ def fields_of(schema: type, source: str) -> dict[str, Field]:
 
 
 def _field(source: str, name: str, hint: object) -> Field:
+    hint, places = _bare(hint)
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    kinds = [option for option in options if option is not type(None)]
-    if len(kinds) != 1 or kinds[0] not in _TYPES:
+    found = [_bare(option) for option in options if option is not type(None)]
+    kind = found[0][0]
+    if len(found) == 1 and kind is Decimal:
+        return Field(_decimal(source, name, places or found[0][1]), len(found) < len(options))
+    if len(found) != 1 or kind not in _TYPES:
         raise DefinitionError(
             f'source "{source}": field "{name}" has type {hint}, which is not one of int, float, bool, str, '
-            "datetime, each optionally with `| None`."
+            "datetime, Annotated[Decimal, 2], each optionally with `| None`."
         )
-    return Field(_TYPES[kinds[0]], len(kinds) < len(options))
+    return Field(_TYPES[kind], len(found) < len(options))
+
+
+def _bare(hint: object) -> tuple[object, tuple[object, ...]]:
+    """Return what is annotated, and with what."""
+    if typing.get_origin(hint) is typing.Annotated:
+        bare, *extras = typing.get_args(hint)
+        return bare, tuple(extras)
+    return hint, ()
+
+
+def _decimal(source: str, name: str, extras: tuple[object, ...]) -> str:
+    """Return the type of a decimal field: the whole number among its annotations says how many places it has."""
+    places = [item for item in extras if type(item) is int]
+    if len(places) != 1 or decimal_type(places[0]) not in PLACES:
+        raise DefinitionError(
+            f'source "{source}": field "{name}" is a Decimal, whose places are not declared. Say how many of its {DIGITS} '
+            f"digits stand behind the point, for example `{name}: Annotated[Decimal, 2]`."
+        )
+    return decimal_type(places[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +102,8 @@ class Events:
     name
         Lower-case letters, digits and underscores; the log topic and the lake table have this name.
     schema
-        An annotated class; types int, float, bool, str, datetime (with time zone), each optionally `| None`.
+        An annotated class; types int, float, bool, str, datetime (with time zone), `Annotated[Decimal, 2]` (18 digits, 2 of
+        them behind the point), each optionally `| None`.
     time
         The field that says when it happened.
     id
@@ -204,9 +230,10 @@ class Events:
             )
         for name in self.ids:
             self._need("id", name)
-            if self.fields[name].type == "float":
+            kind = self.fields[name].type
+            if kind == "float" or kind in PLACES:
                 raise DefinitionError(
-                    f'source "{self.name}": id="{name}" is a float, which identifies nothing. Use an int or a str.'
+                    f'source "{self.name}": id="{name}" is a {kind}, which identifies nothing. Use an int or a str.'
                 )
 
     def _check_valid(self) -> None:

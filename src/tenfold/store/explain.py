@@ -13,6 +13,7 @@ from tenfold.features.kernel.compute import Aggregate, Records, aggregate
 from tenfold.features.kernel.windowed import Windowed
 from tenfold.features.records import identities, inputs_of, outputs
 from tenfold.features.view import FeatureView, InputSpec, slot
+from tenfold.processing.bring import shown
 from tenfold.processing.conform import KNOWN, Misfit, convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
@@ -113,13 +114,11 @@ def explain(
     results = aggregate(mine.records, np.zeros(1, dtype=np.int64), moment, wanted)
     used = plan.outputs[name].columns()
     parts = [
-        mine.part(item, plan.inputs[item.input], results[place].plain()[0], limit)
+        mine.part(item, plan.inputs[item.input], shown(results[place].plain()[0], results[place].type), limit)
         for place, item in enumerate(wanted)
         if slot(place) in used
     ]
-    found = outputs(view, results, moment)[name].plain()[0]
-    if view.plan.types[name] == "time" and found is not None:
-        found = iso(found)
+    found = shown(outputs(view, results, moment)[name].plain()[0], view.plan.types[name])
     note = "A request counts the row that is asked for too." if plan.includes_self else ""
     return Explanation(f"{view.name}.{name}", values, iso(at), found, parts, note)
 
@@ -162,9 +161,8 @@ class _Mine:
         ]
         window = f", {item.window.text}" if item.window.text else ""
         where = "" if spec.where is None else f", where={spec.where.text}"
-        shown = iso(value) if spec.type == "time" and isinstance(value, int) and item.fn != "count" else value
         reasons = dict(Counter(told).most_common())
-        return Part(f"{item.fn}({spec.value.text}{window}{where})", shown, records, reasons)
+        return Part(f"{item.fn}({spec.value.text}{window}{where})", value, records, reasons)
 
     def _told(self, item: Aggregate, spec: InputSpec, counted: set[int]) -> Iterator[str]:
         found, at = self.records, self._at
@@ -195,5 +193,4 @@ class _Mine:
 
 
 def _shown(item: Column) -> list[Any]:
-    values = item.plain()
-    return [None if value is None else iso(value) for value in values] if item.type == "time" else values
+    return [shown(value, item.type) for value in item.plain()]

@@ -162,7 +162,7 @@ def _share(mask: np.ndarray) -> float:
 
 
 def _equals(item: Column, y: np.ndarray) -> bool:
-    return item.type != "str" and len(y) > 0 and bool(item.valid.all() and (item.values == y).all())
+    return item.type != "str" and len(y) > 0 and bool((item.numbers() == y).all())
 
 
 def _auc(item: Column, y: np.ndarray) -> float:
@@ -182,7 +182,7 @@ def _auc(item: Column, y: np.ndarray) -> float:
 def _ranks(item: Column, y: np.ndarray) -> np.ndarray:
     """Return numbers that rank the values that are not null: text by the mean label of all rows with it."""
     if item.type != "str":
-        return item.values[item.valid].astype(np.float64)
+        return item.numbers()[item.valid]
     places, _ = item.coded
     places = places[item.valid]
     size = int(places.max()) + 1

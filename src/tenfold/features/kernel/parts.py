@@ -5,13 +5,20 @@ from functools import cache
 
 import numpy as np
 
+from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.errors import DefinitionError
+from tenfold.features.kernel.decimals import WRAPS, most_coarse, most_squared, to_square
 from tenfold.features.kernel.inputs import Input
 from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
-from tenfold.features.kernel.moments import LARGEST as LARGEST_SQUARED
 from tenfold.features.kernel.moments import MAX_ROWS as MOST_SQUARES
 from tenfold.features.kernel.moments import square_limbs
 from tenfold.processing.frame import Column
+
+_INSTEAD = {
+    False: "divide the column by a constant in a Derived source",
+    True: 'aggregate the nearest floats, .cast("float")',
+}
+"""What to do about values that are too large, of decimals and not."""
 
 
 class Parts:
@@ -59,7 +66,7 @@ class Parts:
         return self._squares(place)[int(part[-1])]
 
     def _square_limbs(self, place: int) -> list[np.ndarray]:
-        return square_limbs(self._values(place).astype(np.float64))
+        return square_limbs(to_square(self._values(place), self.type(place)))
 
     def _values(self, place: int) -> np.ndarray:
         column, used = self.column(place), self.used(place)
@@ -100,21 +107,34 @@ class Parts:
 
     def check_sum(self, place: int, count: np.ndarray, total: Callable[[], np.ndarray]) -> None:
         """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
-        most = int(count.max(initial=0))
-        if most < MAX_ROWS and most * self._largest(place)[1] < MAX_COARSE:
+        most, type_ = int(count.max(initial=0)), self.type(place)
+        if most < MAX_ROWS and most * self._largest(place)[1] < most_coarse(type_):
             return
-        if most >= MAX_ROWS or int((np.abs(total()) + count).max()) >= MAX_COARSE:
-            limit = "2^43" if self.type(place) == "float" else "2^53"
+        if most >= MAX_ROWS or int((np.abs(total()) + count).max()) >= (
+            WRAPS if type_ in PLACES else MAX_COARSE
+        ):
+            limit = "10^18 units" if type_ in PLACES else "2^43" if type_ == "float" else "2^53"
             raise DefinitionError(
                 f"{self._inputs[place].name}: a window of {most:,} values cannot be summed exactly (up to 2^20 values, sum below {limit}). "
-                "Shorten the window, or divide the column by a constant in a Derived source."
+                f"Shorten the window, or {_INSTEAD[type_ in PLACES]}."
+            )
+
+    def check_digits(self, place: int, sums: np.ndarray) -> None:
+        """Refuse a sum of decimals that is none: it has more than 18 digits."""
+        type_ = self.type(place)
+        if type_ in PLACES and int(np.abs(sums).max(initial=0)) >= LIMIT:
+            raise DefinitionError(
+                f"{self._inputs[place].name}: the sum of a window has more than 18 digits, {PLACES[type_]} of them places. "
+                f"Shorten the window, or {_INSTEAD[True]}."
             )
 
     def check_square(self, place: int, count: np.ndarray) -> None:
         """Refuse a variance of values whose squares cannot be summed exactly."""
         most = int(count.max(initial=0))
-        if most >= MOST_SQUARES or (most and self._largest(place)[0] >= LARGEST_SQUARED):
+        type_ = self.type(place)
+        if most >= MOST_SQUARES or (most and self._largest(place)[0] >= most_squared(type_)):
+            below = "2^53 units" if type_ in PLACES else "2^35"
             raise DefinitionError(
                 f"{self._inputs[place].name}: the squares of {most:,} values up to {self._largest(place)[0]:g} cannot be summed "
-                "exactly (up to 2^19 values below 2^35). Shorten the window, or divide the column by a constant in a Derived source."
+                f"exactly (up to 2^19 values below {below}). Shorten the window, or {_INSTEAD[type_ in PLACES]}."
             )

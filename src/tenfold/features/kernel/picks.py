@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tenfold.features.kernel.decimals import exact_type
 from tenfold.features.kernel.inputs import Aggregate
 from tenfold.features.kernel.ranges import INTERVALS, pick_over, range_extremes
 from tenfold.features.kernel.windowed import Windowed
@@ -25,7 +26,7 @@ def extreme(windowed: Windowed, item: Aggregate) -> Column:
     )
     valid, all_ = windowed.some(item)
     shown = result if all_ else np.where(valid, result, 0)
-    return Column("float" if values.dtype == np.float64 else "int", shown, valid)
+    return Column(exact_type(windowed.parts.type(item.input)), shown, valid)
 
 
 def _over_ranges(

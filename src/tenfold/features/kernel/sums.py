@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tenfold.core.decimals import PLACES
+from tenfold.features.kernel.decimals import SHRUNK, exact_type, quotients, unit_squared
 from tenfold.features.kernel.inputs import Aggregate
 from tenfold.features.kernel.limbs import join
 from tenfold.features.kernel.moments import UNITS, variance
@@ -17,27 +19,31 @@ def count(windowed: Windowed, item: Aggregate) -> Column:
 
 def sum_(windowed: Windowed, item: Aggregate) -> Column:
     """Return the sum of the values, null when there is none."""
-    return _column(_total(windowed, item), *windowed.some(item))
+    found, type_ = _total(windowed, item), windowed.parts.type(item.input)
+    return _column(found, *windowed.some(item), exact_type(type_))
 
 
 def mean(windowed: Windowed, item: Aggregate) -> Column:
     """Return the float of the sum divided by the number of values."""
     valid, all_ = windowed.some(item)
     count = windowed.total(item, "count")
-    return _column(_total(windowed, item) / (count if all_ else np.maximum(count, 1)), valid, all_)
+    count = count if all_ else np.maximum(count, 1)
+    total, places = _total(windowed, item), PLACES.get(windowed.parts.type(item.input))
+    return _column(total / count if places is None else quotients(total, count, places), valid, all_)
 
 
 def var(windowed: Windowed, item: Aggregate) -> Column:
     """Return the sample variance, null for fewer than two values."""
     count = windowed.total(item, "count")
     windowed.parts.check_square(item.input, count)
-    if windowed.parts.type(item.input) == "float":
+    type_ = windowed.parts.type(item.input)
+    if type_ == "float":
         sums = [(windowed.total(item, "high"), 2.0**-20), (windowed.total(item, "low"), 2.0**-63)]
     else:
-        sums = [(windowed.total(item, "whole"), 1.0)]
+        sums = [(windowed.total(item, "whole"), SHRUNK if type_ in PLACES else 1.0)]
     squares = [windowed.total(item, f"square{place}") for place in range(len(UNITS))]
     valid = count > 1
-    return _column(variance(count, sums, squares), valid, bool(valid.all()))
+    return _column(variance(count, sums, squares) / unit_squared(type_), valid, bool(valid.all()))
 
 
 def std(windowed: Windowed, item: Aggregate) -> Column:
@@ -51,13 +57,14 @@ def _total(windowed: Windowed, item: Aggregate) -> np.ndarray:
         item.input, windowed.total(item, "count"), lambda: windowed.total(item, "coarse")
     )
     if windowed.parts.type(item.input) != "float":
-        return windowed.total(item, "whole")
+        found = windowed.total(item, "whole")
+        windowed.parts.check_digits(item.input, found)
+        return found
     key = (item.input, item.window)
     if key not in windowed.floats:
         windowed.floats[key] = join(windowed.total(item, "high"), windowed.total(item, "low"))
     return windowed.floats[key]
 
 
-def _column(values: np.ndarray, valid: np.ndarray, all_: bool) -> Column:
-    shown = values if all_ else np.where(valid, values, 0)
-    return Column("float" if values.dtype == np.float64 else "int", shown, valid)
+def _column(values: np.ndarray, valid: np.ndarray, all_: bool, type_: str = "float") -> Column:
+    return Column(type_, values if all_ else np.where(valid, values, 0), valid)

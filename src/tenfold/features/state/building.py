@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
-from tenfold.features.kernel.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.kernel.decimals import most_coarse, most_squared, to_square
+from tenfold.features.kernel.limbs import MAX_ROWS, coarse, split
 from tenfold.features.kernel.moments import MAX_ROWS as MAX_SQUARES
 from tenfold.features.kernel.moments import square_limbs
 from tenfold.features.records import Rows
@@ -166,21 +166,21 @@ class Build:
         if need.type == "float":
             values = item.column.values
         if need.totals:
-            self._check(values, filled, set(need.totals) >= set(layout.SQUARES))
+            self._check(values, filled, need.type, set(need.totals) >= set(layout.SQUARES))
             parts = split(values) if need.type == "float" else (values,)
-            squares = square_limbs(values.astype(np.float64)) if len(need.totals) > len(parts) else ()
+            squares = square_limbs(to_square(values, need.type)) if len(need.totals) > len(parts) else ()
             for name, part in zip(need.totals, (*parts, *squares), strict=True):
                 columns[name] = here.totals(part)[0]
         for name in need.extremes:
             columns[name] = here.extremes(_comparable(values, used, name), _PICK[name]).view(np.int64)
         return columns
 
-    def _check(self, values: np.ndarray, count: np.ndarray, squared: bool) -> None:
+    def _check(self, values: np.ndarray, count: np.ndarray, type_: str, squared: bool) -> None:
         """Note which keys have so few and so small values that no sum of them can overflow."""
         largest = self._here.most(np.abs(coarse(values))) + 1
-        self._safe &= (count < MAX_ROWS) & (count * largest.astype(np.float64) < MAX_COARSE)
+        self._safe &= (count < MAX_ROWS) & (count * largest.astype(np.float64) < most_coarse(type_))
         if squared:
-            self._safe &= (self._here.most(np.abs(values)) < LARGEST_SQUARED) & (count < MAX_SQUARES)
+            self._safe &= (self._here.most(np.abs(values)) < most_squared(type_)) & (count < MAX_SQUARES)
 
     def _texts(self) -> tuple[list[tuple[np.ndarray, list[bytes]]], np.ndarray]:
         """Return the texts, each with the key it belongs to, and how many words they take per key.

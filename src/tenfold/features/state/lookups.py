@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tenfold.core.decimals import PLACES
 from tenfold.features.kernel.compute import Aggregate
+from tenfold.features.kernel.decimals import SHRUNK, unit_squared
 from tenfold.features.kernel.limbs import HIGH, LOW, LOW_BITS
 from tenfold.features.kernel.moments import NOISE, UNITS, plus, times, two_sum
 from tenfold.features.state import layout
@@ -47,7 +49,7 @@ def look_up(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
         return _spread(places, need, item.fn, count)
     total = _float_sum(places) if need.type == "float" else _total(places.totals["whole"])
     if item.fn == "mean":
-        return _mean(total, count)
+        return _mean(total, count, PLACES.get(need.type))
     return _sum(total, count)
 
 
@@ -81,16 +83,22 @@ def _sum(total: Read, count: Read) -> Read:
     return lambda given, lo, hi: total(given, lo, hi) if count(given, lo, hi) else None
 
 
-def _mean(total: Read, count: Read) -> Read:
+def _mean(total: Read, count: Read, places: int | None) -> Read:
+    scale = None if places is None else 10**places
+
     def mean(given: Words, lo: int, hi: int) -> float | None:
         values = count(given, lo, hi)
-        return float(total(given, lo, hi)) / values if values else None
+        if not values:
+            return None
+        found = total(given, lo, hi)
+        return float(found) / values if scale is None else found / (values * scale)
 
     return mean
 
 
 def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
-    units = (("high", 2.0**-20), ("low", 2.0**-63)) if need.type == "float" else (("whole", 1.0),)
+    whole, scale = SHRUNK if need.type in PLACES else 1.0, unit_squared(need.type)
+    units = (("high", 2.0**-20), ("low", 2.0**-63)) if need.type == "float" else (("whole", whole),)
     sums = [(_total(places.totals[name]), unit) for name, unit in units]
     squares = [_total(places.totals[name]) for name in layout.SQUARES]
 
@@ -103,6 +111,7 @@ def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
             [(total(given, lo, hi), unit) for total, unit in sums],
             [total(given, lo, hi) for total in squares],
         )
+        found /= scale
         return math.sqrt(found) if fn == "std" else found
 
     return spread

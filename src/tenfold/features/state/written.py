@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tenfold.core.decimals import PLACES
 from tenfold.core.windows import Window
 from tenfold.features.kernel.compute import Aggregate
 from tenfold.features.kernel.limbs import HIGH, LOW, LOW_BITS
@@ -126,7 +127,13 @@ def _sum(writer: _Writer, _item: Aggregate, places: Places, need: Needs, known: 
 
 def _mean(writer: _Writer, _item: Aggregate, places: Places, need: Needs, known: dict[str, str]) -> str:
     count = writer.total(places.used, known)
-    return f"float({_whole(writer, places, need, known)}) / {count} if {count} else None"
+    total = _whole(writer, places, need, known)
+    quotient = (
+        f"{total} / ({count} * {10 ** PLACES[need.type]})"
+        if need.type in PLACES
+        else f"float({total}) / {count}"
+    )
+    return f"{quotient} if {count} else None"
 
 
 def _extreme(writer: _Writer, item: Aggregate, places: Places, need: Needs, known: dict[str, str]) -> str:
