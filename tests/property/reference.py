@@ -16,6 +16,7 @@ As of the moment `at`, in this order:
 
 from collections import Counter
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from math import exp2, floor, sqrt
 from zoneinfo import ZoneInfo
@@ -204,11 +205,15 @@ def some(function):
 
 
 def total(values):
-    return sum(values) if isinstance(values[0], int) else rounded(sum(map(limbs, values)))
+    return sum(values) if isinstance(values[0], (int, Decimal)) else rounded(sum(map(limbs, values)))
 
 
 def mean(values):
-    return float(total(values)) / len(values)
+    """Return the mean as a float: of decimals the nearest one."""
+    found = total(values)
+    if isinstance(found, Decimal):
+        return float(Fraction(found) / len(values))
+    return float(found) / len(values)
 
 
 def limbs(number):
@@ -233,12 +238,28 @@ def var(values):
     """
     if len(values) < 2:
         return None
+    if isinstance(values[0], Decimal):
+        return var_of_decimals(values)
     count = len(values)
     total = sum(limbs(value) if isinstance(value, float) else value for value in values)
     squares = count * sum(Fraction(square(float(value)), 2**101) for value in values)
     rest = float(squares - total**2)
     noise = float(squares) * 2.0**-100 + count * count * 2.0**-101
     return rest / (count * (count - 1.0)) if rest > noise else 0.0
+
+
+def var_of_decimals(values):
+    """Return the same of decimals: their units are squared exactly, and the variance of units is divided once.
+
+    Units are taken times 2^-18, which loses nothing, so that they are as small as floats are.
+    """
+    places = -values[0].as_tuple().exponent
+    units = [Fraction(value) * 10**places / 2**18 for value in values]
+    squares = len(units) * sum(unit**2 for unit in units)
+    rest = float(squares - sum(units) ** 2)
+    noise = float(squares) * 2.0**-100 + len(units) ** 2 * 2.0**-101
+    found = rest / (len(units) * (len(units) - 1.0)) if rest > noise else 0.0
+    return found / (10.0 ** (2 * places) * 2.0**-36)
 
 
 def square(number):

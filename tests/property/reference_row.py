@@ -1,6 +1,7 @@
 """What an expression means for one row, in plain Python; `reference` gives a meaning to the aggregates in it."""
 
 import operator
+from decimal import Decimal
 from math import isfinite
 
 import numpy as np
@@ -26,7 +27,20 @@ def meaning(expr, row, at=None, aggregate=None):
         return None
     if expr.fn == "age":
         return float(at - values[0]) / values[1]
-    return representable(STRICT[expr.fn](*values))
+    return representable(STRICT[expr.fn](*alike(values)))
+
+
+def alike(values):
+    """Return values with decimals as floats when there is a float among them."""
+    if not any(isinstance(value, float) for value in values):
+        return values
+    return [float(value) if isinstance(value, Decimal) else value for value in values]
+
+
+def product(one, two):
+    """Two decimals have as many places as both, so they multiply as floats; a decimal and a whole number do exactly."""
+    both = isinstance(one, Decimal) and isinstance(two, Decimal)
+    return float(one) * float(two) if both else one * two
 
 
 def applied(*given):
@@ -56,7 +70,9 @@ def divided(one, two):
 
 
 def representable(value):
-    """Null is what would be infinite, or inexact as a float."""
+    """Null is what would be infinite, inexact as a float, or a decimal of more than 18 digits."""
+    if isinstance(value, Decimal):
+        return value if abs(value) < 10 ** (18 + value.as_tuple().exponent) else None
     if isinstance(value, float):
         return value if isfinite(value) else None
     return value if value is None or isinstance(value, bool) or abs(value) < 2**53 else None
@@ -73,7 +89,7 @@ WITH_NULLS = {
 STRICT = {
     "add": operator.add,
     "sub": operator.sub,
-    "mul": operator.mul,
+    "mul": product,
     "div": divided,
     "neg": operator.neg,
     "abs": abs,

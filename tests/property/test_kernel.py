@@ -136,7 +136,7 @@ def test_days_begin_once_wherever_clocks_are_set(zone):
 
 def row(place, moment, **values):
     """Return a record of branch 1 that is known when it happens."""
-    blank = dict.fromkeys(("number", "whole", "flag", "word", "moment")) | values
+    blank = dict.fromkeys(("number", "whole", "flag", "word", "moment", "price")) | values
     draft = blank | {"key": ("c0", 1), "event": moment, "known": moment, "gone": False}
     return generate.record(draft, max(place, 0), max(place, 0), moment)
 

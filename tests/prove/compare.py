@@ -1,6 +1,7 @@
 """Two computations of the same features, compared to the bit."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -41,4 +42,12 @@ def same(one, two):
 
 def columns(view, values):
     """Return lists of Python values as columns of the types a view declares."""
-    return {name: column(view.plan.types[name], items) for name, items in values.items()}
+    return {
+        name: column(view.plan.types[name], [plain(value, view.plan.types[name]) for value in items])
+        for name, items in values.items()
+    }
+
+
+def plain(value, type_):
+    """Return a value as columns hold it: a decimal as units of the declared places, which units may be already."""
+    return int(value.scaleb(int(type_[8:-1]))) if isinstance(value, Decimal) else value

@@ -1,6 +1,8 @@
 """Random declarations: views with any aggregate over any window of any column."""
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
 
 from tenfold import Derived, Entity, Events, FeatureView, col, count
 
@@ -14,7 +16,7 @@ KINDS = ("time", "time", "all", "rows", "session", "days")
 SPANS = ("1h", "1m", "3h", "90m", "1d", "7d", "1s", "250ms")
 HALF_LIVES = ("1h", "1m", "1d")
 
-number, whole, flag, word, moment = map(col, ("number", "whole", "flag", "word", "moment"))
+number, whole, flag, word, moment, price = map(col, ("number", "whole", "flag", "word", "moment", "price"))
 
 
 class Reading:
@@ -27,6 +29,7 @@ class Reading:
     flag: bool | None
     word: str | None
     moment: datetime | None
+    price: Annotated[Decimal, 2] | None
     gone: bool
     at: datetime
     seen: datetime
@@ -42,12 +45,14 @@ TYPES = {
     "flag": "bool",
     "word": "str",
     "moment": "time",
+    "price": "decimal(2)",
     "gone": "bool",
     "at": "time",
     "seen": "time",
 }
-NUMBERS = (number, whole, flag, whole * number, whole + flag, number * 0.5, -whole)
-OTHERS = (word, moment, whole > 1, word == "up")
+DECIMALS = (price, price - Decimal("0.005"), price * whole, (price + whole).fill_null(0), price * number)
+NUMBERS = (number, whole, flag, whole * number, whole + flag, number * 0.5, -whole, *DECIMALS)
+OTHERS = (word, moment, whole > 1, word == "up", price > number)
 CONDITIONS = (
     whole > 0,
     flag,
@@ -58,6 +63,8 @@ CONDITIONS = (
     (whole > 1) | flag,
     (number < 1) & ~word.is_null(),
     whole.fill_null(2) != 2,
+    price > Decimal("0.05"),
+    price * 2 <= whole,
 )
 
 
@@ -65,7 +72,7 @@ def view(choose, *, name="view", source=None, most=8, own=True, fns=ANY + ORDERE
     """Return a random view; with `own`, some of its aggregates include the row that is asked for."""
     source, entity = source or events(choose), Entity("key", key=choose.of(KEYS))
     if choose.often(0.4):
-        added = {"double": choose.of((number + number, whole * 2, number * whole))}
+        added = {"double": choose.of((number + number, whole * 2, number * whole, price + price))}
         where = choose.of(CONDITIONS) if choose.often(0.7) else None
         source = Derived("derived", source=source, where=where, added=added)
     features = {

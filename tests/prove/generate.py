@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from tenfold.core.times import DAY, UNITS, to_us
@@ -25,6 +26,7 @@ ANCHORS = [
     )
 ]
 WORDS = ("up", "down", "", "Übung", "Z")
+UNITS = (0, 1, -1, 5, -50, 1230, 10**9)
 NUMBERS = (0.0, -0.0, 0.1, -0.1, 3.25, 0.5, 1e3, 2.0**-30, -1e-9, -7e-13, 5e-324)
 
 
@@ -50,11 +52,17 @@ class World:
 def frame(records):
     """Return records as the columns a source delivers."""
     found = {
-        name: column(type_, [record[name] for record in records]) for name, type_ in declare.TYPES.items()
+        name: column(type_, [plain(record[name]) for record in records])
+        for name, type_ in declare.TYPES.items()
     }
     for name, field in ((KNOWN, "known"), (OFFSET, "offset"), (ARRIVAL, "arrival")):
         found[name] = column("int", [record[field] for record in records])
     return found
+
+
+def plain(value):
+    """Return a value as columns hold it: a decimal as its units."""
+    return int(value * 10 ** -value.as_tuple().exponent) if isinstance(value, Decimal) else value
 
 
 def keys(view, asked):
@@ -176,7 +184,14 @@ def values(choose):
         "flag": None if choose.often(0.1) else choose.often(0.5),
         "word": None if choose.often(0.15) else choose.of(WORDS),
         "moment": None if choose.often(0.2) else choose.of(ANCHORS),
+        "price": None if choose.often(0.15) else price(choose),
     }
+
+
+def price(choose):
+    """Return a decimal of two places."""
+    units = choose.of(UNITS) if choose.often(0.5) else choose.number(-(2**22), 2**22)
+    return Decimal(units).scaleb(-2)
 
 
 def correction(choose, draft, edges, most_keys):
@@ -213,7 +228,7 @@ def record(draft, name, offset, arrival):
     """Return a draft with its ids, its place in the log, and the columns of its source."""
     kept = {
         field: draft[field]
-        for field in ("number", "whole", "flag", "word", "moment", "gone", "event", "known")
+        for field in ("number", "whole", "flag", "word", "moment", "price", "gone", "event", "known")
     }
     card, branch = draft["key"]
     return kept | {

@@ -14,11 +14,21 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
+from tenfold.core.infer import infer
+from tenfold.processing.frame import types_of
 from tests.property import reference
 from tests.property.reference_row import meaning
 from tests.prove import generate
 
-KINDS = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "time": pa.int64()}
+DECIMALS = {f"decimal({places})": places for places in range(19)}
+KINDS = dict.fromkeys(DECIMALS, pa.int64())  # as units
+KINDS |= {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+    "time": pa.int64(),
+}
 NEWEST = 2**62
 HIGH = "floor(v * 1048576.0)"
 LOW = f"round_even((v * 1048576.0 - {HIGH}) * 8796093022208.0, 0)"
@@ -84,7 +94,7 @@ class Oracle:
 
     def kind(self, node):
         """Return the type of an aggregate's values."""
-        return next(spec.type for spec in self.world.view.plan.inputs if spec.value.text == node.args[0].text)
+        return infer(node.args[0], types_of(self.world.view.source.fields), "the oracle")
 
     def held(self):
         """Return the records as a table; v_ and w_ are an aggregate's value, and whether the record takes part."""
@@ -133,9 +143,11 @@ class Oracle:
                 values = values if prefix else weighted(values, records, blocks, node.n)
                 values = [None if value is None else float(value) for value in values]
             if node.fn in ("var", "std"):
-                squares = [None if value is None else reference.square(float(value)) for value in values]
+                squares = [None if value is None else square(value, kind) for value in values]
                 found[f"{prefix}e1_{name}"] = large(squares, lambda number: number >> 80)
                 found[f"{prefix}e2_{name}"] = large(squares, lambda number: number & (2**80 - 1))
+            if kind in DECIMALS:
+                values = [None if value is None else int(value * 10 ** DECIMALS[kind]) for value in values]
             part = [reference.takes_part(node.where, record) for record in records]
             found[f"{prefix}v_{name}"] = pa.array(values, KINDS[kind])
             found[f"{prefix}w_{name}"] = pa.array(part, pa.bool_())
@@ -154,10 +166,17 @@ class Oracle:
             for qid, blocks in groupby(rows, key=lambda row: row[0]):
                 results[qid] = decayed(blocks, node.n)
             return results
-        finish = FINISH[node.fn]
+        finish = self.finish(node)
         for qid, *parts in rows:
             results[qid] = finish(*parts)
         return results
+
+    def finish(self, node):
+        """Return what makes a value of the parts of an aggregate."""
+        places = DECIMALS.get(self.kind(node))
+        if places is None or node.fn not in OF_UNITS:
+            return FINISH[node.fn]
+        return lambda *parts: OF_UNITS[node.fn](places, *parts)
 
     def select(self, node):
         """Return SQL for what an aggregate is made of."""
@@ -210,7 +229,8 @@ class Frames(Oracle):
             f"select offset_, {shown} from (select *, v_{name} as v, w_{name} as w from held where key is not null) window each as "
             f"(partition by key order by event_ range between {begin} and {end} {out})"
         ).fetchall()
-        found = {offset: FINISH[node.fn](*parts) for offset, *parts in rows}
+        finish = self.finish(node)
+        found = {offset: finish(*parts) for offset, *parts in rows}
         return [found[own["offset"]] for _, _, own in self.world.queries]
 
     def framed(self, node):
@@ -333,6 +353,31 @@ def var(high, low, count, above, below):
     rest = float(squares - whole * whole)
     noise = float(squares) * 2.0**-100 + count * count * 2.0**-101
     return rest / (count * (count - 1.0)) if rest > noise else 0.0
+
+
+def mean_of_units(places, units, _, count):
+    return None if units is None else float(Fraction(int(units), count * 10**places))
+
+
+def var_of_units(places, units, _, count, above, below):
+    """Return the same of decimals, whose units are taken times 2^-18."""
+    found = var(Decimal(int(units)) * 2**2, 0, count, above, below) if count > 1 else None
+    return None if found is None else found / (10.0 ** (2 * places) * 2.0**-36)
+
+
+def std_of_units(*parts):
+    found = var_of_units(*parts)
+    return None if found is None else sqrt(found)
+
+
+OF_UNITS = {"mean": mean_of_units, "var": var_of_units, "std": std_of_units}
+
+
+def square(value, kind):
+    """Return the square of a value in whole 2^-101, of a decimal that of its units times 2^-18."""
+    if kind not in DECIMALS:
+        return reference.square(float(value))
+    return int(value * 10 ** DECIMALS[kind]) ** 2 << 65
 
 
 def std(*parts):

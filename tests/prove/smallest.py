@@ -54,7 +54,7 @@ def report(failure):
     name, seed = failure.check, failure.seed
     world = smallest(name, next(world for check, world in worlds(seed) if check == name), seed)
     found, asked, _ = failing(name, world, seed)
-    values = ("number", "whole", "flag", "word", "moment")
+    values = ("number", "whole", "flag", "word", "moment", "price")
     shown = ("offset", "name", "place", "card", "branch", "event", "known", "arrival", "gone", *values)
     lines = [f"{name}: {failure.cells} cells differ with seed {seed}. The smallest world in which one does:"]
     lines += [declare.describe(world.view), "  records:"]
