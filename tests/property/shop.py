@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ class Order:
     shop: str | None
     amount: float | None
     units: int
+    price: Annotated[Decimal, 2] | None
     at: datetime
     placed: datetime
 
@@ -79,6 +82,12 @@ by_corner = FeatureView(
         "least_3h": col("amount").min(window="3h"),
         "most_1h": col("units").max(window="1h"),
         "last_total": col("total").last(),
+        "paid_3h": (col("price") * col("units")).sum(window="3h"),
+        "price_3h": col("price").mean(window="3h"),
+        "price_std": col("price").std(),
+        "last_price": col("price").last(),
+        "usual_price": col("price").mode(),
+        "recent_price": col("price").decayed_sum(half_life="1h"),
         "hours_since": col("at").last(where=col("units") > 1).age("h"),
         "share": count(window="1h") / count(window="3h"),
     },
@@ -121,6 +130,10 @@ request = FeatureView(
         "age": col("at").age("m"),
         "shop": col("shop"),
         "ratio": col("total") / by_corner["total_3h"],
+        "price": col("price"),
+        "dearer": col("price") - by_corner["last_price"].fill_null(Decimal("0.005")),
+        "dear": col("price") > by_corner["price_3h"],
+        "share": col("price") * col("units") / by_corner["paid_3h"],
         "idle": (by_card["units_3h"] - by_corner["sold_1h"]).fill_null(0.5),
         "shop_vector": col("shop").apply(hashed, returns="float", size=3),
         "alike": of_logins.vector("mean_vector").apply(
@@ -182,10 +195,14 @@ amounts = (
     | st.sampled_from([0.1, -0.1, 0.0, 1e6, 3.25])
     | st.integers(-(2**20), 2**20).map(lambda n: n / 1024 + 0.1)
 )
+prices = st.none() | (st.sampled_from([0, 5, -150, 10**12]) | st.integers(-999, 99_999)).map(
+    lambda units: Decimal(units).scaleb(-2)
+)
 order = st.fixed_dictionaries(
     {
         "order_id": st.sampled_from([f"o{number}" for number in range(12)]),
         "amount": amounts,
+        "price": prices,
         "units": st.integers(-1, 4),
         "late": late,
     }
@@ -218,6 +235,7 @@ def order_row(raw, now):
         "shop": ["a", "b", None][number % 3],
         "amount": raw["amount"],
         "units": raw["units"],
+        "price": raw.get("price"),
         "at": to_datetime(now - raw["late"]),
         "placed": to_datetime(now),
     }
@@ -309,7 +327,12 @@ class World:
 
     @property
     def spine(self):
-        rows = [row | {"at": to_us(row["at"]), "placed": to_us(row["placed"])} for row, _ in self.asked]
+        rows = [
+            row
+            | {"at": to_us(row["at"]), "placed": to_us(row["placed"])}
+            | {"price": None if row["price"] is None else round(Decimal(str(row["price"])) * 100)}
+            for row, _ in self.asked
+        ]
         return {name: column(item.type, [row[name] for row in rows]) for name, item in orders.fields.items()}
 
     def served(self):

@@ -1,6 +1,8 @@
 """A table and a list of the same rows are decided alike, whatever they hold."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ class Thing:
     count: int | None
     flag: bool | None
     note: str | None
+    price: Annotated[Decimal, 2] | None
     at: datetime
     seen: datetime
 
@@ -36,6 +39,11 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(
 )
 NUMBER = st.floats(width=64) | st.sampled_from([2.0**43, -(2.0**43), 99.0, 101.0, -0.0])
 WHOLE = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)
+PRICE = st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**16), max_value=10**16)
+CENTS = st.integers(-(10**16), 10**16).map(lambda units: units / 100) | st.integers(-999, 999).map(
+    lambda units: units / 100
+)
+DIGITS = st.from_regex(r"[+-]?[0-9]{0,20}([.][0-9]{0,4})?", fullmatch=True)
 EDGES = [0, -1, 7_258_118_400_000_000, 7_258_118_399_999_999, 1_714_564_800_000_000]
 INSTANT = st.integers(-(2**55), 2**55) | st.sampled_from(EDGES)
 COLUMNS = {
@@ -63,6 +71,18 @@ COLUMNS = {
         (st.binary(max_size=3), pa.binary()),
         (st.lists(st.just(1)), pa.list_(pa.int8())),
     ],
+    "price": [
+        (PRICE, pa.decimal128(38, 2)),
+        (PRICE, pa.decimal256(60, 30)),
+        (st.decimals(-99, 99, places=5), pa.decimal128(20, 5)),
+        (st.sampled_from([Decimal("1.50"), Decimal("1.505")]), pa.decimal128(9, 3)),
+        (CENTS | st.floats(width=64), pa.float64()),
+        (st.floats(width=32), pa.float32()),
+        (WHOLE, pa.int64()),
+        (st.integers(0, 2**64 - 1), pa.uint64()),
+        (DIGITS | TEXT, pa.string()),
+        (st.booleans(), pa.bool_()),
+    ],
     "at": [(INSTANT, pa.timestamp("us", "UTC")), (INSTANT, pa.timestamp("us", "Asia/Tokyo"))],
     "seen": [
         (INSTANT, pa.timestamp("us", "UTC")),
@@ -78,6 +98,7 @@ USUAL = {
     "count": 1,
     "flag": True,
     "note": "n",
+    "price": Decimal("12.30"),
     "at": 1_714_000_000_000_000,
     "seen": 1_714_000_000_000_000,
 }

@@ -50,7 +50,13 @@ TYPES = {
     "at": "time",
     "seen": "time",
 }
-DECIMALS = (price, price - Decimal("0.005"), price * whole, (price + whole).fill_null(0), price * number)
+DECIMALS = (
+    price,
+    price - Decimal("0.005"),
+    price * whole,
+    (price + whole).fill_null(Decimal("0.00")),
+    price * number,
+)
 NUMBERS = (number, whole, flag, whole * number, whole + flag, number * 0.5, -whole, *DECIMALS)
 OTHERS = (word, moment, whole > 1, word == "up", price > number)
 CONDITIONS = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tenfold.core.decimals import literal_type
+from tenfold.core.decimals import PLACES, literal_type
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import AS_OF, Expr, need
 from tenfold.core.functions import FUNCTIONS
@@ -77,6 +77,8 @@ def _check(expr: Expr, inputs: Sequence[str], where: str) -> None:
         )
     shown = [item for item, kind in zip(inputs, kinds, strict=True) if kind[0] != "="]  # a zone is no column
     hint = _INSTEAD.get((expr.fn, *inputs), "") or _INSTEAD.get((expr.fn, *shown), "")
+    if "str" in inputs and any(item in PLACES for item in inputs):
+        hint = 'A decimal constant is written Decimal("12.30").'
     raise DefinitionError(
         f"{where}: {expr.text} does not fit columns of type {' and '.join(shown)}.{' ' if hint else ''}{hint}"
     )
@@ -105,6 +107,6 @@ def brought(fn: str, inputs: Sequence[str]) -> tuple[str, ...]:
     return FUNCTIONS[fn].brought(inputs) if fn in FUNCTIONS else tuple(inputs)
 
 
-def compares(fn: str) -> bool:
-    """Return whether a function only compares its inputs, so that they are brought without a limit of digits."""
-    return FUNCTIONS[fn].result in ("bool", "first")
+def picks(fn: str) -> bool:
+    """Return whether a function compares its inputs or picks one: they are brought with all their digits, the result counts."""
+    return FUNCTIONS[fn].result in ("bool", "first", "same")

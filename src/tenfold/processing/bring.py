@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES, decimal_of, text_of, units_of
-from tenfold.core.infer import brought, compares, literal
+from tenfold.core.infer import brought, literal, picks
 from tenfold.core.times import iso
 from tenfold.processing.frame import Column, column
 from tenfold.processing.meaning import strip
 from tenfold.processing.units import floats, scaled
 
 FAR = 2**62
-"""Stands for what has too many digits where it is only compared: it is further than every decimal."""
+"""Stands for what has too many digits where that is compared: it is further than every decimal."""
 TEXT = "[+-]?[0-9]{{1,18}}([.][0-9]{{0,{}}}0*)?"
 """The texts that are decimals of so many places, as every engine's regular expressions read it."""
 
 
-def bring(item: Column, type_: str, *, limited: bool = True) -> Column:
+def bring(item: Column, type_: str, *, limit: bool = True) -> Column:
     """Return a column as another type of numbers, or as text.
 
     Parameters
     ----------
-    limited
+    limit
         What has more than 18 digits is null; else it is FAR.
     """
     if item.type == type_ or not (item.type in PLACES or type_ in PLACES):
@@ -38,18 +38,26 @@ def bring(item: Column, type_: str, *, limited: bool = True) -> Column:
         return column(type_, [None if value is None else one(value) for value in item.plain()])
     values = item.values.astype(np.int64, copy=False)
     found, fits = scaled(values, 10 ** (PLACES[type_] - places))
-    if limited:
+    if limit:
         return Column(type_, found, item.valid & fits)
     return Column(type_, np.where(fits, found, np.sign(values) * FAR), item.valid)
+
+
+def limited(item: Column) -> Column:
+    """Return a column without the decimals that have too many digits."""
+    if item.type not in PLACES:
+        return item
+    fits = item.valid & (item.values < LIMIT) & (item.values > -LIMIT)
+    return Column(item.type, np.where(fits, item.values, 0), fits)
 
 
 def bring_all(fn: str, inputs: Sequence[Column]) -> list[Column]:
     """Return the inputs of a function as it takes them."""
     types = brought(fn, [item.type for item in inputs])
-    return [bring(item, type_, limited=not compares(fn)) for item, type_ in zip(inputs, types, strict=True)]
+    return [bring(item, type_, limit=not picks(fn)) for item, type_ in zip(inputs, types, strict=True)]
 
 
-def bringing(kind: str, type_: str, *, limited: bool = True) -> Callable[[Any], Any]:
+def bringing(kind: str, type_: str, *, limit: bool = True) -> Callable[[Any], Any]:
     """Return a function that brings one value that is not null from a type to another, None where it has none.
 
     Examples
@@ -75,7 +83,7 @@ def bringing(kind: str, type_: str, *, limited: bool = True) -> Callable[[Any], 
 
     def more(units: int) -> int | None:
         found = units * 10 ** (target - places)
-        return found if not limited or -LIMIT < found < LIMIT else None
+        return found if not limit or -LIMIT < found < LIMIT else None
 
     return more
 

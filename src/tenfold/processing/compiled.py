@@ -13,7 +13,7 @@ import numpy as np
 from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.functions import FUNCTIONS
-from tenfold.core.infer import brought, compares, infer
+from tenfold.core.infer import brought, infer, picks
 from tenfold.core.times import UNITS
 from tenfold.processing import meaning
 from tenfold.processing.applied import one
@@ -155,6 +155,8 @@ class _Writer:
         part = _Part(expr, out, result, names, kinds, self)
         if expr.fn in _NULLS:
             self.lines += part.choose()
+            if result in PLACES:
+                self.lines += [f"if {out} is not None:", f"    {_LONG.format(out)}"]
         else:
             self._strict(part)
         return out
@@ -181,7 +183,7 @@ class _Writer:
             type_ if kind in PLACES or type_ in PLACES else kind
             for kind, type_ in zip(kinds, wanted, strict=True)
         ]
-        limited = expr.fn not in FUNCTIONS or not compares(expr.fn)
+        limited = expr.fn not in FUNCTIONS or not picks(expr.fn)
         found = [self._bring(*each, limited) for each in zip(names, kinds, wanted, strict=False)]
         return found, wanted
 
@@ -191,7 +193,7 @@ class _Writer:
         key = f"{name} {type_} {limited}"
         if key not in self._made:
             self._made[key] = out = self._variable()
-            value = f"{self.bind(bringing(kind, type_, limited=limited))}({name})"
+            value = f"{self.bind(bringing(kind, type_, limit=limited))}({name})"
             if type_ == "float":
                 value = f"{name} / {10 ** PLACES[kind]}"
             sure = name in self._sure

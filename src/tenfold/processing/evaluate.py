@@ -14,7 +14,7 @@ from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.infer import brought, literal, result_type
 from tenfold.processing.applied import call
-from tenfold.processing.bring import bring, bring_all, members, plain
+from tenfold.processing.bring import bring, bring_all, limited, members, plain
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
 from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE, degrees, radians
@@ -60,7 +60,7 @@ def evaluate(expr: Expr, frame: Frame, rows: int, made: Made | None = None) -> C
     inputs = bring_all(expr.fn, inputs)
     result = result_type(expr.fn, [item.type for item in inputs])
     if expr.fn in _CHOICE:
-        return _CHOICE[expr.fn](result, inputs)
+        return limited(_CHOICE[expr.fn](result, inputs))
     return _strict(expr.fn, result, inputs)
 
 

@@ -206,19 +206,25 @@ class _Reader:
             return self._decimal(node, sizes)
         found = next((kind for kind, names in CASTS.items() if wanted in names), None)
         if found is None or sizes:
-            raise self._refused(node, "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)")
+            raise self._refused(
+                node, "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)"
+            )
         return self.read(node.this).cast(found)
 
     def _decimal(self, node: Any, sizes: Sequence[str]) -> Expr:
         kind = decimal_type(int(sizes[1])) if len(sizes) == 2 and sizes[1].isdigit() else ""
         if sizes[:1] != [str(DIGITS)] or kind not in PLACES:
-            raise self._refused(node, f"is no decimal of {DIGITS} digits. Write for example DECIMAL({DIGITS}, 2).")
+            raise self._refused(
+                node, f"is no decimal of {DIGITS} digits. Write for example DECIMAL({DIGITS}, 2)."
+            )
         value = self._value(node.this)
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             return self.read(node.this).cast(kind)
         units = bringing("str", kind)(str(value))
         if units is None:
-            raise self._refused(node, f"does not cast a number of at most {DIGITS} digits, {sizes[1]} of them places")
+            raise self._refused(
+                node, f"does not cast a number of at most {DIGITS} digits, {sizes[1]} of them places"
+            )
         return lit(as_decimal(units, kind))
 
     def _extract(self, node: Any) -> Expr:

@@ -4,6 +4,7 @@ import json
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tenfold.core.clock import Clock
@@ -84,6 +85,8 @@ def as_text(row: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
     item = getattr(value, "item", None)
     if callable(item):
         return item()

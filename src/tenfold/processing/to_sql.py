@@ -202,10 +202,11 @@ class _Writer:
         fn, args = expr.fn, expr.args
         if fn in ("coalesce", "fill_null", "least", "greatest"):
             name = "coalesce" if fn == "fill_null" else fn
-            return f"{name}({', '.join(self.clean(arg, kind) for arg in args)})"
+            return self._fitted(args, kind, f"{name}({', '.join(self.compared(arg, kind) for arg in args)})")
         if fn == "when":
-            other = f" ELSE {self.clean(args[2], kind)}" if len(args) == 3 else ""
-            return f"CASE WHEN {self.clean(args[0], 'bool')} THEN {self.clean(args[1], kind)}{other} END"
+            other = f" ELSE {self.compared(args[2], kind)}" if len(args) == 3 else ""
+            text = f"CASE WHEN {self.clean(args[0], 'bool')} THEN {self.compared(args[1], kind)}{other} END"
+            return self._fitted(args[1:], kind, text)
         if fn == "is_in":
             both = _joint([self._type(arg) for arg in args])
             first, *rest = (self.compared(arg, both) for arg in args)
@@ -217,6 +218,12 @@ class _Writer:
                 f"CASE WHEN {{1}} IS NULL OR {{2}} IS NULL THEN NULL {bounds}",
             )
         return f"({' || '.join(self.clean(arg, kind) for arg in args)})" if fn == "concat" else None
+
+    def _fitted(self, args: Sequence[Expr], kind: str, text: str) -> str:
+        """Return what was picked of decimals without one that has too many digits."""
+        if kind not in PLACES or all(self._type(arg) == kind for arg in args):
+            return text
+        return self.named([text], decimals_sql.fitted(kind))
 
     def _whole(self, expr: Expr, kind: str) -> str | None:
         fn, args = expr.fn, expr.args
