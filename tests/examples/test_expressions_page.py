@@ -9,6 +9,7 @@ from tenfold import col
 from tenfold.core.expr import AS_OF
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.times import UNITS, to_us
+from tenfold.processing.bring import as_decimal
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
@@ -41,9 +42,10 @@ def test_example(fn, written, gives):
     expr = eval(written.replace("\\|", "|"), {name: col(name) for name in ROW})
     assert fn in {node.fn for node in expr.walk()}
     frame = {name: column(kind, [value]) for name, (kind, value) in ROW.items()}
-    assert repr(evaluate(expr, frame, 1).plain()[0]) == gives
+    found = evaluate(expr, frame, 1)
+    assert repr(as_decimal(found.plain()[0], found.type)) == gives
     row = compile_row({"it": expr}, {name: kind for name, (kind, _) in ROW.items()})
-    assert repr(row({name: value for name, (_, value) in ROW.items()})[0]) == gives
+    assert repr(as_decimal(row({name: value for name, (_, value) in ROW.items()})[0], found.type)) == gives
 
 
 def test_what_engines_refuse_is_on_the_page():

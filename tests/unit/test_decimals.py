@@ -279,6 +279,14 @@ def test_a_decimal_is_the_nearest_float(places):
     assert column(f"decimal({places})", units).numbers().tolist() == wanted
 
 
+def test_a_function_of_arrays_gets_the_nearest_floats():
+    assert compute(d.apply(as_arrays, returns="float"), [1230, None]) == [24.6, None]
+
+
+def as_arrays(prices):
+    return prices * 2
+
+
 def test_what_cannot_be_is_refused_where_it_is_declared():
     assert refused(lambda: infer(col("x").cast("decimal(2)"), TYPES, "here")) == (
         "here: to_decimal(x, Decimal('0.00')) does not fit columns of type float. "
@@ -417,7 +425,8 @@ def test_a_training_set_has_decimals_and_the_matrix_floats(app):
     assert table.schema.field("shop.most").type == pa.decimal128(18, 3)
     sums = [None, Decimal("0.10"), Decimal("0.30"), Decimal("0.30"), Decimal("0.50")]
     assert table.column("shop.sum").to_pylist() == sums
-    assert found.to_pandas()["shop.sum"].tolist() == sums
+    pandas = found.to_pandas()["shop.sum"]
+    assert (str(pandas.dtype), pandas[1:].tolist()) == ("decimal128(18, 2)[pyarrow]", sums[1:])
     polars = found.to_polars()
     assert (str(polars.schema["shop.sum"]), polars["shop.sum"].to_list()) == (
         "Decimal(precision=18, scale=2)",

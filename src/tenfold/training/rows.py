@@ -120,12 +120,22 @@ class TrainingSet:
         return pa.table({**columns, "label": pa.array(self.y, pa.float64())})
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return the same as a pandas data frame, with its own types for nulls, vectors as arrays; MissingExtra without pandas."""
+        """Return the same as a pandas data frame: nulls are its own, decimals are Arrow's, vectors arrays.
+
+        Raises
+        ------
+        MissingExtra
+            When pandas is not installed.
+        """
         try:
-            import pandas as pd  # noqa: F401 - only to say what is missing
+            import pandas as pd
         except ImportError as error:
             raise MissingExtra("TrainingSet.to_pandas()", "examples") from error
-        return self.to_arrow().to_pandas()
+        table = self.to_arrow()
+        decimals = {
+            kind: pd.ArrowDtype(kind) for kind in table.schema.types if str(kind).startswith("decimal")
+        }
+        return table.to_pandas(types_mapper=decimals.get)
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the same as a polars data frame; MissingExtra without polars."""
