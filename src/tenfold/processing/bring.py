@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES, decimal_of, text_of, units_of
+from tenfold.core.expr import Expr
 from tenfold.core.infer import brought, literal, picks
 from tenfold.core.times import iso
 from tenfold.processing.frame import Column, column
@@ -55,6 +56,17 @@ def bring_all(fn: str, inputs: Sequence[Column]) -> list[Column]:
     """Return the inputs of a function as it takes them."""
     types = brought(fn, [item.type for item in inputs])
     return [bring(item, type_, limit=not picks(fn)) for item, type_ in zip(inputs, types, strict=True)]
+
+
+def taken(expr: Expr, kinds: Sequence[str]) -> list[str]:
+    """Return the types to which the inputs of an expression are brought; what is no decimal and becomes none stays."""
+    wanted = brought(expr.fn, kinds)
+    if expr.fn == "is_in":
+        wanted = (members(kinds[0], [arg.args[0] for arg in expr.args[1:]])[0], *kinds[1:])
+    return [
+        type_ if kind in PLACES or type_ in PLACES else kind
+        for kind, type_ in zip(kinds, wanted, strict=True)
+    ]
 
 
 def bringing(kind: str, type_: str, *, limit: bool = True) -> Callable[[Any], Any]:

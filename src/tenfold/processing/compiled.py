@@ -13,11 +13,11 @@ import numpy as np
 from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.functions import FUNCTIONS
-from tenfold.core.infer import brought, infer, picks
+from tenfold.core.infer import infer, picks
 from tenfold.core.times import UNITS
 from tenfold.processing import meaning
 from tenfold.processing.applied import one
-from tenfold.processing.bring import bringing, members, plain
+from tenfold.processing.bring import bringing, members, plain, taken
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, offset, part_of_one, truncate_one
 from tenfold.processing.frame import DTYPES, Column, Frame, column
 
@@ -176,13 +176,7 @@ class _Writer:
         """Return the variables of inputs, decimals among them as the function takes them, and their types."""
         if not any(kind in PLACES for kind in kinds):
             return names, kinds
-        wanted = list(brought(expr.fn, kinds))
-        if expr.fn == "is_in":
-            wanted = [members(kinds[0], [arg.args[0] for arg in expr.args[1:]])[0], *kinds[1:]]
-        wanted = [
-            type_ if kind in PLACES or type_ in PLACES else kind
-            for kind, type_ in zip(kinds, wanted, strict=True)
-        ]
+        wanted = taken(expr, kinds)
         limited = expr.fn not in FUNCTIONS or not picks(expr.fn)
         found = [self._bring(*each, limited) for each in zip(names, kinds, wanted, strict=False)]
         return found, wanted

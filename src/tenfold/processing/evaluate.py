@@ -12,9 +12,9 @@ import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
-from tenfold.core.infer import brought, literal, result_type
+from tenfold.core.infer import literal, result_type
 from tenfold.processing.applied import call
-from tenfold.processing.bring import bring, bring_all, limited, members, plain
+from tenfold.processing.bring import bring, bring_all, limited, members, plain, taken
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
 from tenfold.processing.frame import DTYPES, Column, Frame, constant
 from tenfold.processing.meaning import LARGEST, MATHS, ROW, WHOLE, degrees, radians
@@ -77,9 +77,7 @@ def _applied(expr: Expr, frame: Frame, rows: int, made: Made) -> Column:
 
 def _with_constants(expr: Expr, item: Column) -> Column:
     constants = [arg.args[0] for arg in expr.args[1:]]
-    if expr.fn != "is_in" and item.type in PLACES:
-        kinds = [item.type, *map(literal, constants)]
-        item = bring(item, brought(expr.fn, kinds)[0])
+    item = bring(item, taken(expr, [item.type, *map(literal, constants)])[0])
     return _WITH_CONSTANTS[expr.fn](item, *constants)
 
 
@@ -224,8 +222,7 @@ def _round(item: Column, digits: int) -> Column:
 
 
 def _is_in(item: Column, *constants: Any) -> Column:
-    type_, wanted = members(item.type, constants)
-    item = bring(item, type_)
+    _, wanted = members(item.type, constants)
     values = np.array([value in wanted for value in item.values.tolist()], dtype=np.bool_)
     return Column("bool", values & item.valid, item.valid)
 
