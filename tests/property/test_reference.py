@@ -5,6 +5,7 @@ written out; a history line is "id @event value", with "known" after it when the
 """
 
 from datetime import datetime
+from decimal import Decimal
 
 import pytest
 
@@ -103,6 +104,37 @@ def test_a_value_of_all_records(expr, expected):
 def test_a_value_of_values(values, expr, expected):
     records = history(*(record(str(place), place, item) for place, item in enumerate(values)))
     assert value(expr, records, 60) == expected
+
+
+def cents(*units):
+    return [None if item is None else Decimal(item).scaleb(-2) for item in units]
+
+
+@pytest.mark.parametrize(
+    ("values", "expr", "expected"),
+    [
+        (cents(10, 20), x.sum(), "0.30"),
+        (cents(10, 20), x.mean(), 0.15),
+        (cents(10, 20, 20), x.mean(), 1 / 6),  # the float nearest to 0.50 / 3
+        (cents(10**17, 1), x.sum(), "1000000000000000.01"),
+        (cents(500, None, 300), x.var(), 2.0),
+        (cents(500, 300), x.std(), 2.0**0.5),
+        (cents(7, 7), x.std(), 0.0),
+        (cents(1230, -5), x.min(), "-0.05"),
+        (cents(1230, -5, 1230), x.mode(), "12.30"),
+        (cents(1230, None), x.lag(1), "12.30"),
+        (cents(1230, None), x.last(), None),
+        (cents(10, 20), (x * 3 - Decimal("0.005")).sum(), "0.890"),
+        (cents(10, 20), (x * x).sum(), 0.1 * 0.1 + 0.2 * 0.2),
+        (cents(10**18 - 1), (x + Decimal("0.01")).last(), None),  # 19 digits
+        (cents(10, 20), count(where=x > 0.1), 1),
+        (cents(10, 20), count(where=x >= 0.1), 2),
+    ],
+)
+def test_a_value_of_decimals(values, expr, expected):
+    records = history(*(record(str(place), place, item) for place, item in enumerate(values)))
+    found = value(expr, records, 60)
+    assert (str(found) if isinstance(found, Decimal) else found) == expected
 
 
 def test_the_smallest_of_two_zeros_is_plain_zero():
