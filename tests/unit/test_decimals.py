@@ -114,6 +114,7 @@ def test_a_decimal_is_neither_id_nor_key():
 TAKEN = {
     "12.30": 1230,
     "12.3000": 1230,
+    f"12.3{'0' * 1_000_000}": 1230,
     "-.5": -50,
     "+7.": 700,
     5: 500,
@@ -131,6 +132,9 @@ TAKEN = {
 }
 REASONS = {
     "12.345": '"price" has more than 2 places',
+    f"12.3{'0' * 1_000_000}1": '"price" has more than 2 places',
+    "9" * 1_000_000: '"price" has more than 18 digits, 2 of them places',
+    10**5000: '"price" has more than 18 digits, 2 of them places',
     Decimal("1E-400"): '"price" has more than 2 places',
     0.1 + 0.2: '"price" is a float of more than 15 digits; send it as text such as "12.30"',
     0.125: '"price" has more than 2 places',

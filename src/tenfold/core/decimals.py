@@ -10,6 +10,8 @@ from decimal import Decimal
 DIGITS = 18
 LIMIT = 10**DIGITS
 """Units are smaller in magnitude; what is not cannot be represented."""
+LONG = 60
+"""So many digits behind the point are looked at one by one: a fraction of a million digits would take minutes."""
 
 
 def decimal_type(places: int) -> str:
@@ -46,17 +48,19 @@ def units_of(value: Decimal, places: int) -> int | None:
     >>> units_of(Decimal("12.3"), 2), units_of(Decimal("12.300"), 2), units_of(Decimal("12.345"), 2)
     (1230, 1230, None)
     """
-    sign, digits, exponent = value.as_tuple()
-    shift = int(exponent) + places
-    if shift < 0:
-        if any(digits[shift:]):
-            return None
-        digits = digits[:shift]
-    text = "".join(map(str, digits)).lstrip("0")
-    if not text:
+    if not value:
         return 0
-    units = LIMIT if len(text) + max(shift, 0) > DIGITS else int(text) * 10 ** max(shift, 0)
-    return -units if sign else units
+    if value.adjusted() >= DIGITS:  # before a number of a million digits is written out
+        return LIMIT if value > 0 else -LIMIT
+    if value.adjusted() < -places:
+        return None
+    sign, digits, exponent = value.as_tuple()
+    if int(exponent) < -LONG:
+        cut = int(exponent) + places
+        return None if any(digits[cut:]) else units_of(Decimal((sign, digits[:cut], -places)), places)
+    whole, parts = value.as_integer_ratio()
+    units, rest = divmod(whole * 10**places, parts)
+    return None if rest else units
 
 
 def text_of(units: int, places: int) -> str:

@@ -257,7 +257,7 @@ def _decimal(name: str, value: Any, places: int) -> int:
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = Decimal(value)
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        value = Decimal(int(value))
+        value = Decimal(min(max(int(value), -LIMIT), LIMIT))
     elif isinstance(value, (float, np.floating)):
         value = Decimal(repr(float(value)))
         if len("".join(map(str, value.as_tuple().digits)).strip("0")) > FLOAT_DIGITS:
