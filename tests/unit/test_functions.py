@@ -182,5 +182,6 @@ def test_every_function_but_the_operators_is_a_method():
         "not",
     }
     named = {"when": "then", "to_int": "cast", "to_float": "cast", "to_bool": "cast", "to_str": "cast"}
+    named |= {"to_decimal": "cast"}
     for fn in set(FUNCTIONS) - operators:
         assert callable(getattr(x, named.get(fn, fn))), fn

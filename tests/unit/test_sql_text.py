@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 
@@ -37,6 +38,11 @@ ZONE = "America/New_York"
         ("case x when 1 then 2 end", (x == 1).then(2)),
         ("case when x > 1 then null else x end", (~(x > 1).fill_null(False)).then(x)),
         ("if(x > 1, x, y)", (x > 1).then(x, y)),
+        (
+            "cast(x as decimal(18, 2)) > cast('0.05' as numeric(18, 2))",
+            x.cast("decimal(2)") > Decimal("0.05"),
+        ),
+        ("cast(7 as decimal(18, 1)) * x", Decimal("7.0") * x),
         ("cast(x as bigint) + s::double", x.cast("int") + s.cast("float")),
         ("log10(x) + ln(x) + log1p(x)", x.log10() + x.ln() + x.log1p()),
         ("round(x, 2) + round(x)", x.round(2) + x.round()),
@@ -90,7 +96,14 @@ def test_names_stand_for_other_expressions():
             "Intervals are whole numbers of millisecond, second, minute, hour, day, week.",
         ),
         ("s like 'a_b'", "is a pattern"),
-        ("cast(x as decimal(10, 2))", "casts to none of BIGINT, DOUBLE, BOOLEAN and VARCHAR"),
+        ("cast(x as blob)", "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)"),
+        (
+            "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)",
+        ),
+        ("cast(x as decimal(10, 2))", "is no decimal of 18 digits. Write for example DECIMAL(18, 2)."),
+        ("cast(x as decimal(18, 19))", "is no decimal of 18 digits. Write for example DECIMAL(18, 2)."),
+        ("cast('1.234' as decimal(18, 2))", "does not cast a number of at most 18 digits, 2 of them places"),
+        ("to_decimal(x, 2)", "is written CAST(x AS DECIMAL(18, 2)), with the places last."),
         ("ln(x, 2)", "has 2 inputs, which ln does not take"),
         ("extract(hours from t)", 'has an unknown part "hours". Did you mean "hour"?'),
         ("hour(t, 'America/New_Yrok')", 'Did you mean "America/New_York"?'),

@@ -22,6 +22,7 @@ ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg")
 OPERATORS = (*ARITHMETIC, "eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or")
 TO = ("to_int", "to_float", "to_bool", "to_str")
 AMBIGUOUS = {
+    "to_decimal": "is written CAST(x AS DECIMAL(18, 2)), with the places last.",
     "log": "means another thing in every engine. Write ln, log2 or log10.",
     "dayofweek": "counts from another day in every engine. Write weekday(t), Monday = 0.",
     **dict.fromkeys(
