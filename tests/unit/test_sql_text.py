@@ -97,9 +97,6 @@ def test_names_stand_for_other_expressions():
         ),
         ("s like 'a_b'", "is a pattern"),
         ("cast(x as blob)", "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)"),
-        (
-            "casts to none of BIGINT, DOUBLE, BOOLEAN, VARCHAR and DECIMAL(18, places)",
-        ),
         ("cast(x as decimal(10, 2))", "is no decimal of 18 digits. Write for example DECIMAL(18, 2)."),
         ("cast(x as decimal(18, 19))", "is no decimal of 18 digits. Write for example DECIMAL(18, 2)."),
         ("cast('1.234' as decimal(18, 2))", "does not cast a number of at most 18 digits, 2 of them places"),

@@ -69,9 +69,8 @@ def brought(own: str, kind: str, dialect: Dialect, *, limited: bool = True) -> t
     wide = f"DECIMAL(38, {PLACES[kind]})"
     if own == "str":
         pattern = TEXT.format(PLACES[kind]).replace("{", "{{").replace("}", "}}")
-        return f"CASE WHEN {dialect.matches.format('{0}', pattern)} THEN CAST({{0}} AS {wide}) END", fitted(
-            kind
-        )
+        matches = dialect.matches.format("{0}", pattern)
+        return f"CASE WHEN {matches} THEN TRY_CAST({{0}} AS {wide}) END", fitted(kind)
     if own == "bool":
         return f"CAST(CAST({{0}} AS BIGINT) AS {wide})", fitted(kind) if limited else "{0}"
     if PLACES[kind] < places:

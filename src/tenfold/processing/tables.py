@@ -294,7 +294,8 @@ def _decimals(item: "pa.Array", type_: str) -> tuple[Column, np.ndarray] | None:
     elif is_.is_floating(item.type):
         reals, valid = _filled(item.cast(pa.float64()), 0)
         valid = valid & ~np.isnan(reals)
-        near = np.rint(np.where(valid, reals, 0) * 10.0**places)
+        with np.errstate(over="ignore"):
+            near = np.rint(np.where(valid, reals, 0) * 10.0**places)
         sure = np.abs(near) < _UNIQUE
         found = np.where(sure, near, 0).astype(np.int64)
         sure &= units.floats(found, places) == reals

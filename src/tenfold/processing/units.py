@@ -57,7 +57,10 @@ def from_arrow(array: "pa.Array", places: int) -> tuple[np.ndarray, np.ndarray]:
             array = array.cast(pa.decimal128(38, kind.scale))
         except pa.ArrowInvalid:  # a value of more than 38 digits among those of 76
             return np.zeros(len(array), dtype=np.int64), np.zeros(len(array), dtype=np.bool_)
-    data = np.frombuffer(array.buffers()[1], dtype=np.int64)
+    held = array.buffers()[1]
+    data = (
+        np.zeros(0, dtype=np.int64) if held is None else np.frombuffer(held, dtype=np.int64)
+    )  # None: no rows
     words = data[2 * array.offset : 2 * (array.offset + len(array))].reshape(-1, 2)
     low, small = words[:, 0], words[:, 1] == words[:, 0] >> 63
     shift = places - kind.scale
