@@ -21,7 +21,7 @@ PEER = "bare transaction"
 
 def main(bench: Bench) -> list[Entry]:
     """Measure one process, then four."""
-    rows = bench.size(FULL) // PER_RUN * PER_RUN
+    rows = bench.size(FULL, least=PER_RUN) // PER_RUN * PER_RUN
     entries = []
     for processes, unit, goal in ((1, "ms", "0.3 ms"), (PROCESSES, "rows/s", "5,000")):
         found = {}
@@ -43,7 +43,7 @@ def main(bench: Bench) -> list[Entry]:
 def several(kind: str, processes: int, rows: int, folder: str) -> dict[str, Any]:
     """Start the processes, let them begin together, and check that nothing is missing or there twice."""
     path = Path(folder) / "state.db"
-    each = rows // processes // PER_RUN * PER_RUN
+    each = max(1, rows // processes // PER_RUN) * PER_RUN
     _prepare(path, kind, processes)
     command = [sys.executable, "-m", HERE, kind, str(path), str(each)]
     started = [
