@@ -1,6 +1,6 @@
 """Online features: the states of the keys asked for, read at the moment of the request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.base import OnlineStore
 
-_encode = msgspec.msgpack.Encoder().encode
+pack: Callable[[list[Any]], bytes] = msgspec.msgpack.Encoder().encode
+"""Returns the values of a key's fields as they stand in the key of a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def group_name(view: FeatureView) -> str:
 
 def state_key(view: FeatureView, values: Sequence[Any]) -> bytes:
     """Return the key of a state in the online store."""
-    return prefix(view) + _encode(values if type(values) is list else list(values))
+    return prefix(view) + pack(values if type(values) is list else list(values))
 
 
 class Lookup:
@@ -76,21 +77,9 @@ class Lookup:
 
         return store.use(self._keys(row), work)
 
-    def many(
-        self, store: OnlineStore, rows: Sequence[Mapping[str, Any]], at: int, asked: Frame | None = None
-    ) -> list[list[Found]]:
-        """Return the same for several rows."""
-        pairs = list(zip(self._readers, self._own(asked), strict=True))
-
-        def work(states: list[Any]) -> list[list[Found]]:
-            each = iter(states)
-            return [[read(next(each), at, mine) for read, mine in pairs] for _ in rows]
-
-        return store.use([key for row in rows for key in self._keys(row)], work)
-
     def _keys(self, row: Mapping[str, Any]) -> list[bytes]:
         """Return the key of the row in each view; views of one entity share its bytes."""
-        packed = [_encode([row[name] for name in names]) for names in self._names]
+        packed = [pack([row[name] for name in names]) for names in self._names]
         return [head + packed[place] for head, place in self._heads]
 
     def _own(self, asked: Frame | None) -> Sequence[Rows | None]:

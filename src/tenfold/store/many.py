@@ -1,0 +1,75 @@
+"""Online features of many rows: the states of all their keys from one snapshot, read as columns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tenfold.features.records import OFFSET, Rows, rows_of
+from tenfold.features.state.many import FoundMany, many_reader_of
+from tenfold.features.view import FeatureView
+from tenfold.processing.frame import Column, Frame
+from tenfold.store.base import OnlineStore
+from tenfold.store.online import pack, prefix
+
+
+class LookupMany:
+    """What is read of the online store for many rows: prepared once for a set of views; the values are those of `Lookup`."""
+
+    def __init__(self, views: Sequence[FeatureView]) -> None:
+        self.views = tuple(views)
+        self._readers = [many_reader_of(view) for view in self.views]
+        self._heads = [prefix(view) for view in self.views]
+        self._names = list(dict.fromkeys(view.keys for view in self.views))
+
+    def __call__(
+        self, store: OnlineStore, keys: Frame, at: np.ndarray, asked: Frame | None = None
+    ) -> list[FoundMany]:
+        """Return per view the features of the rows' keys, all from one snapshot.
+
+        Parameters
+        ----------
+        keys
+            Columns that hold the key fields, n rows; a key may occur several times.
+        at : (n,) int64
+            The moment of each row in microseconds UTC.
+        asked
+            The rows that are asked for, as columns of the source; needed by views that count them too.
+        """
+        distinct = {names: _distinct([keys[name] for name in names]) for names in self._names}
+        wanted = [
+            head + key
+            for head, view in zip(self._heads, self.views, strict=True)
+            for key in distinct[view.keys][0]
+        ]
+        own = [self._own(view, asked, len(at)) for view in self.views]
+
+        def work(states: list[Any]) -> list[FoundMany]:
+            found, begin = [], 0
+            for view, read, mine in zip(self.views, self._readers, own, strict=True):
+                packed, of = distinct[view.keys]
+                found.append(read(states[begin : begin + len(packed)], of, at, mine))
+                begin += len(packed)
+            return found
+
+        return store.use(wanted, work)
+
+    def _own(self, view: FeatureView, asked: Frame | None, rows: int) -> Rows | None:
+        """Return the rows that are asked for as records of a view."""
+        if asked is None or not view.plan.includes_self:
+            return None
+        zero = Column("int", np.zeros(rows, dtype=np.int64), np.ones(rows, dtype=np.bool_))
+        return rows_of(view, {**asked, OFFSET: zero}, rows)[1]
+
+
+def _distinct(columns: Sequence[Column]) -> tuple[list[bytes], np.ndarray]:
+    """Return the distinct keys of rows as the store has them, and which of them each row has."""
+    places: dict[Any, int] = {}
+    plain = [item.plain() for item in columns]
+    if len(plain) == 1:
+        of = [places.setdefault(value, len(places)) for value in plain[0]]
+        packed = [pack([value]) for value in places]
+    else:
+        of = [places.setdefault(values, len(places)) for values in zip(*plain, strict=True)]
+        packed = [pack(list(values)) for values in places]
+    return packed, np.array(of, dtype=np.int64)
