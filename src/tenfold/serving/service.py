@@ -1,6 +1,6 @@
 """Answers one row at a time: state of the row's keys, the kernel, the Production version, the prediction log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from tenfold.core.times import iso
 from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
 from tenfold.processing.bring import shown
-from tenfold.processing.frame import column
+from tenfold.processing.frame import Frame, column
 from tenfold.registry.versions import Registry
 from tenfold.serving.asked import Asked
+from tenfold.serving.asked_many import AskedMany
+from tenfold.serving.many import KnownMany, ManyPlan
 from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Ends, Log
@@ -127,6 +129,7 @@ class Service:
         self._store, self._log, self._versions = store, log, versions
         self._predictions = predictions
         self._plan, self._checked = ServingPlan(model), Asked(model.spine)
+        self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
@@ -205,6 +208,21 @@ class Service:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
         values = self._checked(row)
         return self._known(values, self._asked_at(values, at))
+
+    def features_many(self, rows: Sequence[Any], at: int) -> KnownMany:
+        """Return the features of rows as `predict_many` would read them at that moment; nothing is logged."""
+        frame = self._checked_many(rows)
+        return self._known_many(frame, self._asked_at_many(frame, at))
+
+    def _known_many(self, frame: Frame, at: np.ndarray) -> KnownMany:
+        return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
+
+    def _asked_at_many(self, frame: Frame, at: int) -> np.ndarray:
+        """Return the moment each row is answered for."""
+        happened = frame[self.model.spine.root.time].values
+        if self.model.lead is not None:
+            return np.full(len(happened), at)
+        return np.minimum(happened, at)
 
     def _known(self, values: Mapping[str, Any], at: int) -> Known:
         own = self._checked.columns(values) if self._includes_self else None

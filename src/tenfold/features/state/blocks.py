@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,11 @@ class Columns:
 
     Examples
     --------
-    >>> from tenfold.processing.frame import column
     >>> block = Block("int", np.array([[1, 2], [3, 0]]), np.array([[True, True], [True, False]]))
     >>> columns = Columns({"a": (0, 0), "b": (0, 1)}, [block])
     >>> columns["b"].plain()
     [3, None]
-    >>> columns.put(np.array([1]), {"b": column("int", [4])})["b"].plain()
+    >>> columns.put([1], [{"b": 4}])["b"].plain()
     [3, 4]
     """
 
@@ -48,12 +48,15 @@ class Columns:
         """Return all columns."""
         return {name: self[name] for name in self.places}
 
-    def put(self, rows: np.ndarray, frame: Frame) -> "Columns":
-        """Return the columns with other values at some rows."""
+    def put(self, rows: Sequence[int], values: Sequence[Mapping[str, Any]]) -> "Columns":
+        """Return the columns with other values at some rows, as Python values, None for null."""
         blocks = [Block(one.type, one.values.copy(), one.valid.copy()) for one in self.blocks]
-        for name, item in frame.items():
-            which, row = self.places[name]
-            blocks[which].values[row, rows], blocks[which].valid[row, rows] = item.values, item.valid
+        for at, row in zip(rows, values, strict=True):
+            for name, value in row.items():
+                which, place = self.places[name]
+                block = blocks[which]
+                block.valid[place, at] = value is not None
+                block.values[place, at] = (None if block.type == "str" else 0) if value is None else value
         return Columns(self.places, blocks)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tenfold.features.kernel.compute import Aggregate
 from tenfold.features.kernel.limbs import join
 from tenfold.features.kernel.moments import variance
 from tenfold.features.state import layout
@@ -110,7 +109,9 @@ class Extremes:
         joined = ranges.joined
         valid = ranges.totals[self.count] > 0
         lo, hi = ranges.lo[self.window], ranges.hi[self.window]
-        found = joined.at(ranges.units[self.columns[0]], np.minimum(lo, joined.count - 1))
+        found = joined.words.take(
+            joined.column(ranges.units[self.columns[0]]) + np.minimum(lo, joined.count - 1)
+        )
         ends = (hi < joined.count) & valid
         for row in np.flatnonzero(ends.any(axis=1)).tolist() if ends.any() else ():
             self._compare(ranges, row, np.flatnonzero(ends[row]), found[row])
@@ -157,32 +158,31 @@ class Picks:
 
     Attributes
     ----------
-    items
-        The aggregates.
-    window, columns
-        Per aggregate its window, and its columns: totals of those that take part and of those that have a value, values.
+    picked
+        The distinct ways to pick where all records take part: whether it is the first, the window, how many to go back.
+    way, columns
+        Per aggregate its way, and its columns: totals of those that take part and of those that have a value, values.
     texts
         The columns of values of text inputs whose texts come before those of each aggregate.
     """
 
     type: str
-    items: Sequence[Aggregate]
-    window: np.ndarray
+    picked: Sequence[tuple[bool, int, int]]
+    way: np.ndarray
     columns: tuple[np.ndarray, np.ndarray, np.ndarray]
     texts: Sequence[Sequence[int]]
 
     def __call__(self, ranges: Ranges) -> Block:
         joined, units = ranges.joined, ranges.units
         place, valid = self._places(ranges)
-        used = units[self.columns[1]]
+        used, value = units[self.columns[1]], joined.column(units[self.columns[2]])
         if (used >= 0).any():
-            column = joined.first + np.maximum(used, 0) * joined.count
-            after = joined.words[column + np.minimum(place + 1, joined.count - 1)]
-            after *= place + 1 < joined.count
-            valid &= (joined.words[column + place] != after) | (used < 0)
-        found = joined.at(units[self.columns[2]], place)
+            column = joined.column(used)
+            counted = joined.words[column + place] != joined.behind(column, place + 1)
+            valid = valid & (counted | (used < 0))
+        found = joined.words.take(value + place)
         if self.type == "str":
-            return Block("str", self._texts(ranges, place, valid, found), valid)
+            return Block("str", self._texts(ranges, place, valid, value, found), valid)
         values = (
             found.view(np.float64) if self.type == "float" else found.astype(DTYPES[self.type], copy=False)
         )
@@ -192,39 +192,45 @@ class Picks:
 
     def _places(self, ranges: Ranges) -> tuple[np.ndarray, np.ndarray]:
         """Return which record each aggregate takes, and whether there is one; where there is none, the last."""
-        lo, hi = ranges.lo[self.window], ranges.hi[self.window]
-        first = np.array([item.fn == "first" for item in self.items])[:, None]
-        back = np.array([0 if item.fn == "first" else item.n or 0 for item in self.items])[:, None]
-        place, there = np.where(first, lo, hi - 1 - back), hi - lo > back
+        count = ranges.joined.count
+        ways = [self._plain(ranges, *way) for way in self.picked]
+        places, theres = np.array([way[0] for way in ways]), np.array([way[1] for way in ways])
+        place, there = np.where(theres, places, count - 1)[self.way], theres[self.way]
         member = ranges.units[self.columns[0]]
         for row in np.flatnonzero((member >= 0).any(axis=1)).tolist():
-            some = np.broadcast_to(member[row] >= 0, hi.shape[1:])
-            found, seen = self._member(ranges, row, lo[row], hi[row], int(back[row, 0]))
-            place[row] = np.where(some, found, place[row])
+            some = member[row] >= 0
+            found, seen = self._member(ranges, member[row], *self.picked[self.way[row]])
+            place[row] = np.where(some, np.where(seen, found, count - 1), place[row])
             there[row] = np.where(some, seen, there[row])
-        return np.where(there, place, ranges.joined.count - 1), there
+        return place, there
+
+    def _plain(self, ranges: Ranges, first: bool, window: int, back: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the record to pick where all take part, and whether there is one."""
+        lo, hi = ranges.lo[window], ranges.hi[window]
+        return lo if first else hi - 1 - back, hi - lo > back
 
     def _member(
-        self, ranges: Ranges, row: int, lo: np.ndarray, hi: np.ndarray, back: int
+        self, ranges: Ranges, member: np.ndarray, first: bool, window: int, back: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same of one aggregate from totals of the records that take part, which fall behind each of them."""
-        joined, count = ranges.joined, ranges.joined.count
-        column = joined.first + np.maximum(ranges.units[self.columns[0][row]], 0) * count
-        begin = joined.words[column + np.minimum(lo, count - 1)]
-        behind = joined.words[column + np.minimum(hi, count - 1)] * (hi < count)
-        wanted = begin if self.items[row].fn == "first" else behind + back + 1
-        place = leading(hi, lambda at: joined.words[column + at] >= wanted) - 1
+        """Return the same from totals of the records that take part, which fall behind each of them."""
+        joined, lo, hi = ranges.joined, ranges.lo[window], ranges.hi[window]
+        column = joined.column(member)
+        begin, behind = joined.words[column + np.minimum(lo, joined.count - 1)], joined.behind(column, hi)
+        wanted = begin if first else behind + back + 1
+        place = leading(column, hi, lambda at: joined.words[at] >= wanted) - 1
         return place, (lo < hi) & (begin - behind > back)
 
-    def _texts(self, ranges: Ranges, place: np.ndarray, valid: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    def _texts(
+        self, ranges: Ranges, place: np.ndarray, valid: np.ndarray, value: np.ndarray, ends: np.ndarray
+    ) -> np.ndarray:
         joined = ranges.joined
-        previous = np.minimum(np.maximum(place - 1, 0), joined.count - 1)
-        begins = joined.at(ranges.units[self.columns[2]], previous) * (place > 0)
+        last = joined.count - 1
+        begins = joined.words[value + np.minimum(np.maximum(place - 1, 0), last)] * (place > 0)
         out = np.full(place.shape, None, dtype=object)
         for row, before in enumerate(self.texts):
             origin = ranges.text.copy()
             for column in before:
-                origin += joined.at(ranges.units[column], joined.count - 1) * (joined.count > 0)
+                origin += joined.words[joined.column(ranges.units[column]) + last] * (joined.count > 0)
             some = np.flatnonzero(valid[row])
             edges = zip(
                 (origin + begins[row])[some].tolist(), (origin + ends[row])[some].tolist(), strict=True

@@ -27,7 +27,7 @@ class Joined:
     def __init__(self, states: Sequence[Any], size: np.ndarray, of: np.ndarray) -> None:
         self.raw = b"".join(states)
         self.words = np.frombuffer(self.raw, dtype=np.int64)
-        begin = ((np.cumsum(size) - size) // WORD)[of]
+        begin = ((size.cumsum() - size) // WORD)[of]
         self.header = self.words[begin + _HEADER]
         self.first, self.count = begin + HEADER, self.header[layout.COUNT]
 
@@ -35,61 +35,50 @@ class Joined:
         """Return how many records of each state are visible; the records must have become known in their order."""
         if not (at < self.header[layout.SETTLED]).any():
             return self.count
-        words, event, known = self.words, self.first, self.first + self.count
-
-        def seen(place: np.ndarray) -> np.ndarray:
-            return np.maximum(words[event + place], words[known + place]) < at
-
+        words, count = self.words, self.count
         # Where all are visible the search says so too.
-        return leading(self.count, seen)
+        return leading(self.first, count, lambda place: np.maximum(words[place], words[place + count]) < at)
 
     def before(self, size: np.ndarray, moment: np.ndarray) -> np.ndarray:
         """Return how many of the first records of each state happened before a moment; shape (k, n) or (n,)."""
-        words, first = self.words, self.first
-        return leading(size, lambda place: words[first + place] < moment)
+        words = self.words
+        return leading(self.first, size, lambda place: words.take(place) < moment)
 
-    def total(self, unit: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
-        """Return the totals of records [lo, hi), shape (k, n), from the columns of suffix totals at some units.
+    def column(self, unit: np.ndarray) -> np.ndarray:
+        """Return where columns begin; where there is no such column, some place before the last record."""
+        return self.first + np.maximum(unit, 0) * self.count
 
-        Where there is no such column every record counts one.
-        """
-        count = self.count
-        column = self.first + np.maximum(unit, 0) * count
-        some = lo < hi
-        found = self.words[column + np.minimum(lo, count - 1)]
-        if (hi < count).any():
-            found -= self.words[column + np.minimum(hi, count - 1)] * (hi < count)
-        if (unit < 0).any():
-            found = np.where(unit < 0, hi - lo, found)
-        return found * some
-
-    def at(self, unit: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Return the words of columns at the places of records."""
-        return self.words[self.first + unit * self.count + place]
+    def behind(self, column: np.ndarray, hi: np.ndarray) -> Any:
+        """Return the totals from record `hi` on: those of what lies behind a range."""
+        inside = hi < self.count
+        return self.words[column + np.minimum(hi, self.count - 1)] * inside if inside.any() else 0
 
 
-def leading(size: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return how many records from the first one on meet a condition, where none meets it after one that does not.
+def leading(first: np.ndarray, size: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return how many words from a first one on meet a condition, where none meets it after one that does not.
 
     Parameters
     ----------
+    first : (n,) int64
+        The place of the first word of each search.
     size : (k, n) or (n,) int64
-        How many records to look at.
+        How many words to look at.
     holds
-        Says of places, of the shape of `size`, whether the records there meet it; -1 where there is no record.
+        Says of places, of the shape of `size`, whether the words there meet it. Where there is nothing to look at it is
+        asked about the place before the first.
 
     Examples
     --------
     >>> values = np.array([1, 3, 5, 7])
-    >>> leading(np.array([4, 2]), lambda place: values[place] < np.array([6, 100])).tolist()
-    [3, 2]
+    >>> leading(np.array([0, 2]), np.array([4, 1]), lambda place: values[place] < np.array([6, 100])).tolist()
+    [3, 1]
     """
-    found = np.zeros_like(size)
-    step = 1 << int(size.max(initial=0)).bit_length() >> 1
-    while step:
-        probe = found + step
-        met = holds(np.minimum(probe, size) - 1)
-        met &= probe <= size
-        found += step * met
-        step >>= 1
-    return found
+    before = first - 1
+    found, left = before + np.zeros_like(size), size.copy()
+    for _ in range((int(size.max(initial=1)) - 1).bit_length()):
+        half = left >> 1
+        met = holds(found + half)
+        found += half * met
+        left -= half
+    found += left * holds(found + left)  # one is left, or none
+    return found - before

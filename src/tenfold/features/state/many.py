@@ -18,7 +18,7 @@ from tenfold.features.state.blocks import Block, Columns, of_frame
 from tenfold.features.state.joined import Joined
 from tenfold.features.state.layout import HEADER
 from tenfold.features.state.planned import Planned
-from tenfold.features.state.reading import is_fast, reader_of
+from tenfold.features.state.reading import Found, is_fast, reader_of
 from tenfold.features.view import FeatureView, slot
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
@@ -42,25 +42,41 @@ class FoundMany(NamedTuple):
 
 
 class ManyReader:
-    """Reads the features of one view from states of many of its keys."""
+    """Reads the features of one view from states of many of its keys.
+
+    Attributes
+    ----------
+    together
+        Whether all aggregates are look-ups, so that states are read together.
+    places
+        Of each feature its block and its row there.
+    """
 
     def __init__(self, view: FeatureView) -> None:
         plan = view.plan
         self.view, self._read = view, reader_of(view)
         self.together = all(map(is_fast, plan.aggregates)) and all(item.type in TYPES for item in plan.inputs)
-        direct = {
-            name: int(expr.args[0][1:])
-            for name, expr in plan.outputs.items()
-            if expr.fn == "col" and expr.args[0] != AS_OF
-        }
-        self._computed = {name: expr for name, expr in plan.outputs.items() if name not in direct}
+        self.places = {name: (which, 0) for which, name in enumerate(view.features)}
+        if self.together:
+            self._place()
+
+    def _place(self) -> None:
+        """Work out in which block and row the aggregates and the features are."""
+        families = self._planned.families
         rows = {
             place: (which, row)
-            for which, (places, _) in enumerate(self._planned.families if self.together else ())
+            for which, (places, _) in enumerate(families)
             for row, place in enumerate(places)
         }
+        outputs = self.view.plan.outputs
         self._slots = {slot(place): at for place, at in rows.items()}
-        self._places = {name: rows[place] for name, place in direct.items()} if self.together else {}
+        self._computed = {
+            name: expr for name, expr in outputs.items() if str(expr.args[0]) not in self._slots
+        }
+        more = {name: (len(families) + place, 0) for place, name in enumerate(self._computed)}
+        self.places = {
+            name: more[name] if name in more else self._slots[expr.args[0]] for name, expr in outputs.items()
+        }
 
     @cached_property
     def _planned(self) -> Planned:
@@ -83,7 +99,12 @@ class ManyReader:
             The rows that are asked for, one per query, when the view counts them too.
         """
         if not self.together:
-            return self._one_by_one(states, of, at, own)
+            found = self._one_by_one(states, of, at, own)
+            frame = {
+                name: column(self.view.plan.types[name], [one.values[place] for one in found])
+                for place, name in enumerate(self.view.features)
+            }
+            return FoundMany(of_frame(frame), _newest(found))
         held = [_NOTHING if state is None else state for state in states]
         size = np.fromiter(map(len, held), np.int64, len(held))
         large = np.flatnonzero(size > LARGE)
@@ -95,27 +116,20 @@ class ManyReader:
         if not len(alone):
             return self._together(joined, at)
         joined.header[:, alone] = _BLANK[:, None]
-        found = self._together(joined, at)
-        mine = self._one_by_one(states, of[alone], at[alone], own)
-        found.newest[alone] = mine.newest
-        return FoundMany(found.features.put(alone, mine.features.frame()), found.newest)
+        rest, mine = self._together(joined, at), self._one_by_one(states, of[alone], at[alone], own)
+        rest.newest[alone] = _newest(mine)
+        values = [dict(zip(self.view.features, one.values, strict=True)) for one in mine]
+        return FoundMany(rest.features.put(alone.tolist(), values), rest.newest)
 
     def _one_by_one(
         self, states: Sequence[Any], of: np.ndarray, at: np.ndarray, own: Rows | None
-    ) -> FoundMany:
+    ) -> list[Found]:
         """Return the features of queries as the reader of one key gives them."""
         mine: Iterable[Rows | None] = (
             [None] * len(of) if own is None else (own.take(np.array([row])) for row in range(len(of)))
         )
-        found = [
-            self._read(states[place], moment, row)
-            for place, moment, row in zip(of.tolist(), at.tolist(), mine, strict=True)
-        ]
-        frame = {
-            name: column(self.view.plan.types[name], [one.values[place] for one in found])
-            for place, name in enumerate(self.view.features)
-        }
-        return FoundMany(of_frame(frame), np.array([one.newest or 0 for one in found], dtype=np.int64))
+        each = zip(of.tolist(), at.tolist(), mine, strict=True)
+        return [self._read(states[place], moment, row) for place, moment, row in each]
 
     def _together(self, joined: Joined, at: np.ndarray) -> FoundMany:
         planned, visible = self._planned, joined.visible(at)
@@ -128,12 +142,15 @@ class ManyReader:
     def _outputs(self, blocks: Sequence[Block], at: np.ndarray) -> Columns:
         """Return the features from the aggregates."""
         if not self._computed:
-            return Columns(self._places, blocks)
+            return Columns(self.places, blocks)
         frame = Columns(self._slots, blocks).frame()
         frame[AS_OF] = Column("time", at, np.ones(len(at), dtype=np.bool_))
         more = of_frame({name: evaluate(expr, frame, len(at)) for name, expr in self._computed.items()})
-        places = {name: (len(blocks) + which, row) for name, (which, row) in more.places.items()}
-        return Columns({**self._places, **places}, [*blocks, *more.blocks])
+        return Columns(self.places, [*blocks, *more.blocks])
+
+
+def _newest(found: Sequence[Found]) -> np.ndarray:
+    return np.array([one.newest or 0 for one in found], dtype=np.int64)
 
 
 def _alone(joined: Joined, of: np.ndarray, at: np.ndarray, large: np.ndarray) -> np.ndarray:

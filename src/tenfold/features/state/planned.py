@@ -60,8 +60,18 @@ class Planned:
                 lo[place] = _last_rows(joined, units[member], hi[place], window.size)
         words, gone = units[-2], units[-1]
         behind = joined.first + words * joined.count + gone * joined.header[layout.GONE]
-        totals = joined.total(units[self._column], lo[self._window], hi[self._window])
-        return Ranges(joined, lo, hi, units, behind * WORD, totals)
+        return Ranges(joined, lo, hi, units, behind * WORD, self._totals(joined, lo, hi, units))
+
+    def _totals(self, joined: Joined, lo: np.ndarray, hi: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """Return the totals of all reads: what is counted from the first record of a range on, less what is behind it."""
+        unit, window = units[self._column], self._window
+        column = joined.column(unit)
+        found = joined.words.take(column + np.minimum(lo, joined.count - 1)[window])
+        if (hi < joined.count).any():
+            found -= joined.behind(column, hi[window])
+        if (unit < 0).any():  # every record counts one
+            found = np.where(unit < 0, (hi - lo)[window], found)
+        return found * (lo < hi)[window]
 
     def _units_of(self, kinds: np.ndarray) -> np.ndarray:
         """Return where the columns of states lie: shape (columns + 2, n), or (columns + 2, 1) where all are alike."""
@@ -113,12 +123,19 @@ class Planned:
                 [self._total(items, name) for name in names],
                 [self._total(items, name) for name in squares],
             )
-        windows = np.array([self._place(item) for item in items])
+        windows = [self._place(item) for item in items]
         if fn in ("min", "max"):
             columns = self._each(items, fn), self._each(items, "values"), self._each(items, "used")
-            return Extremes(fn, aggregate_type(fn, kind), windows, columns, self._total(items, "used"))
+            kind = aggregate_type(fn, kind)
+            return Extremes(fn, kind, np.array(windows), columns, self._total(items, "used"))
+        ways = [
+            (item.fn == "first", window, 0 if item.fn == "first" else item.n or 0)
+            for item, window in zip(items, windows, strict=True)
+        ]
+        picked = list(dict.fromkeys(ways))
         columns = self._each(items, "member"), self._each(items, "used"), self._each(items, "values")
-        return Picks(kind, items, windows, columns, [self._texts_before(item.input) for item in items])
+        texts = [self._texts_before(item.input) for item in items]
+        return Picks(kind, picked, np.array([picked.index(way) for way in ways]), columns, texts)
 
     def _each(self, items: Sequence[Aggregate], name: str) -> np.ndarray:
         """Return the column of that name of each aggregate."""
@@ -148,7 +165,6 @@ def _last_rows(joined: Joined, member: np.ndarray, hi: np.ndarray, size: int) ->
     plain = np.maximum(hi - size, 0)
     if not (member >= 0).any():
         return plain
-    count = joined.count
-    column = joined.first + np.maximum(member, 0) * count
-    most = joined.words[column + np.minimum(hi, count - 1)] * (hi < count) + size
-    return np.where(member < 0, plain, leading(hi, lambda at: joined.words[column + at] > most))
+    column = joined.column(member)
+    most = joined.behind(column, hi) + size
+    return np.where(member < 0, plain, leading(column, hi, lambda at: joined.words[at] > most))

@@ -1,0 +1,139 @@
+"""Rows that are asked about together: checked as columns, and one by one only where a column shows a row that may not fit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from tenfold.core.errors import SchemaError
+from tenfold.core.times import to_us
+from tenfold.processing.conform import EARLIEST, ID_BYTES, KNOWN, LARGEST, LATEST
+from tenfold.processing.derive import Source, apply
+from tenfold.processing.evaluate import evaluate
+from tenfold.processing.frame import Column, column
+from tenfold.serving.asked import Asked
+
+
+class AskedMany:
+    """Checks rows of a spine together; decides as `Asked` does of each of them.
+
+    Parameters
+    ----------
+    one
+        What checks one row.
+    """
+
+    def __init__(self, spine: Source, one: Asked) -> None:
+        self._spine, self._fields, self._one = spine, spine.root.fields, one
+        names = list(self._fields)
+        self._values: Callable[[Any], Any] = (
+            itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        )
+
+    def __call__(self, rows: Sequence[Any]) -> dict[str, Column]:
+        """Return the fields of the rows as columns, and those that the spine derives.
+
+        Raises
+        ------
+        SchemaError
+            When a row does not fit the spine; says which row, which field and why.
+        """
+        frame = self._plain(rows) or self._careful(rows)
+        for condition in self._spine.root.valid.values():
+            holds = evaluate(condition, frame, len(rows))
+            if (holds.valid & ~holds.values).any():
+                self._careful(rows)
+        found, keep = apply(self._spine, frame, len(rows))
+        if keep is not None and not (keep.values & keep.valid).all():
+            self._careful(rows)
+        return found
+
+    def _plain(self, rows: Sequence[Any]) -> dict[str, Column] | None:
+        """Return the columns of rows that surely fit; None when they need a closer look."""
+        if not rows or set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(self._fields)}:
+            return None
+        try:
+            columns = zip(*map(self._values, rows), strict=True)
+        except KeyError:
+            return None
+        frame = {}
+        for (name, field), values in zip(self._fields.items(), columns, strict=True):
+            found = _PLAIN[field.type](values) if field.type in _PLAIN else None
+            if found is None:
+                return None
+            frame[name] = Column(field.type, found, np.ones(len(rows), dtype=np.bool_))
+        known = frame[self._spine.root.time].values
+        return {**frame, KNOWN: Column("int", known, np.ones(len(rows), dtype=np.bool_))}
+
+    def _careful(self, rows: Sequence[Any]) -> dict[str, Column]:
+        """Return the columns of rows that are checked one by one; raises for the first one that does not fit."""
+        each = [self._checked(place, row) for place, row in enumerate(rows)]
+        frame = {
+            name: column(field.type, [values[name] for values in each])
+            for name, field in self._fields.items()
+        }
+        return {**frame, KNOWN: column("int", [values[self._spine.root.time] for values in each])}
+
+    def _checked(self, place: int, row: Any) -> Mapping[str, Any]:
+        try:
+            return self._one(row)
+        except SchemaError as error:
+            raise SchemaError(f"rows[{place}]: {error}") from error
+
+
+def _whole(values: Sequence[Any]) -> np.ndarray | None:
+    if set(map(type, values)) != {int}:
+        return None
+    return np.array(values, dtype=np.int64) if max(values) < LARGEST and min(values) > -LARGEST else None
+
+
+def _real(values: Sequence[Any]) -> np.ndarray | None:
+    if set(map(type, values)) != {float}:
+        return None
+    found = np.array(values, dtype=np.float64)
+    return found if (np.abs(found) < LARGEST).all() else None
+
+
+def _flags(values: Sequence[Any]) -> np.ndarray | None:
+    return np.array(values, dtype=np.bool_) if set(map(type, values)) == {bool} else None
+
+
+def _texts(values: Sequence[Any]) -> np.ndarray | None:
+    if set(map(type, values)) != {str}:
+        return None
+    joined = "".join(values)
+    if not joined.isascii() or not joined.isprintable() or max(map(len, values)) > ID_BYTES:
+        return None
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _moments(values: Sequence[Any]) -> np.ndarray | None:
+    distinct = set(values) if set(map(type, values)) <= {str, datetime} else set()
+    try:
+        moments = {value: _moment(value) for value in distinct}
+        found = np.array([moments[value] for value in values], dtype=np.int64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if found.min() >= EARLIEST and found.max() < LATEST else None
+
+
+def _moment(value: Any) -> int:
+    """Return an instant; TypeError when it has no time zone."""
+    moment = datetime.fromisoformat(value) if type(value) is str else value
+    if moment.utcoffset() is None:
+        raise TypeError
+    return to_us(moment)
+
+
+_PLAIN: Mapping[str, Callable[[Sequence[Any]], np.ndarray | None]] = {
+    "int": _whole,
+    "float": _real,
+    "bool": _flags,
+    "str": _texts,
+    "time": _moments,
+}
+"""Per type what makes a column of values that surely fit, None when one may not."""
