@@ -27,10 +27,10 @@ class AskedMany:
 
     def __init__(self, spine: Source, one: Asked) -> None:
         self._spine, self._fields, self._one = spine, spine.root.fields, one
-        names = list(self._fields)
-        self._values: Callable[[Any], Any] = (
-            itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        )
+        self._plain_columns = [
+            (name, field.type, itemgetter(name), _PLAIN.get(field.type, _none))
+            for name, field in self._fields.items()
+        ]
 
     def __call__(self, rows: Sequence[Any]) -> dict[str, Column]:
         """Return the fields of the rows as columns, and those that the spine derives.
@@ -54,18 +54,16 @@ class AskedMany:
         """Return the columns of rows that surely fit; None when they need a closer look."""
         if not rows or set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(self._fields)}:
             return None
+        frame, valid = {}, np.ones(len(rows), dtype=np.bool_)
         try:
-            columns = zip(*map(self._values, rows), strict=True)
-        except KeyError:
+            for name, kind, get, array in self._plain_columns:
+                found = array(list(map(get, rows)))
+                if found is None:
+                    return None
+                frame[name] = Column(kind, found, valid)
+        except KeyError:  # another field, or one left out
             return None
-        frame = {}
-        for (name, field), values in zip(self._fields.items(), columns, strict=True):
-            found = _PLAIN[field.type](values) if field.type in _PLAIN else None
-            if found is None:
-                return None
-            frame[name] = Column(field.type, found, np.ones(len(rows), dtype=np.bool_))
-        known = frame[self._spine.root.time].values
-        return {**frame, KNOWN: Column("int", known, np.ones(len(rows), dtype=np.bool_))}
+        return {**frame, KNOWN: Column("int", frame[self._spine.root.time].values, valid)}
 
     def _careful(self, rows: Sequence[Any]) -> dict[str, Column]:
         """Return the columns of rows that are checked one by one; raises for the first one that does not fit."""
@@ -81,6 +79,10 @@ class AskedMany:
             return self._one(row)
         except SchemaError as error:
             raise SchemaError(f"rows[{place}]: {error}") from error
+
+
+def _none(_: Sequence[Any]) -> None:
+    """Return None: of this type no value surely fits."""
 
 
 def _whole(values: Sequence[Any]) -> np.ndarray | None:
@@ -112,13 +114,15 @@ def _texts(values: Sequence[Any]) -> np.ndarray | None:
 
 
 def _moments(values: Sequence[Any]) -> np.ndarray | None:
-    distinct = set(values) if set(map(type, values)) <= {str, datetime} else set()
-    try:
-        moments = {value: _moment(value) for value in distinct}
-        found = np.array([moments[value] for value in values], dtype=np.int64)
-    except (KeyError, TypeError, ValueError):
+    if not set(map(type, values)) <= {str, datetime}:
         return None
-    return found if found.min() >= EARLIEST and found.max() < LATEST else None
+    try:
+        moments = {value: _moment(value) for value in set(values)}
+    except (TypeError, ValueError):
+        return None
+    if min(moments.values()) < EARLIEST or max(moments.values()) >= LATEST:
+        return None
+    return np.array([moments[value] for value in values], dtype=np.int64)
 
 
 def _moment(value: Any) -> int:

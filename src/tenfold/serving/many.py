@@ -1,7 +1,9 @@
 """What a model reads and computes for many rows at once: as columns, and as the matrix that an estimator takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,15 @@ from tenfold.training.model import Model
 from tenfold.training.vector import Categories, encode
 
 
+class _Target(NamedTuple):
+    """Features that lie in one block, and their places in the model's order."""
+
+    view: int
+    block: int
+    rows: Any
+    places: Any
+
+
 @dataclass(frozen=True, slots=True)
 class KnownMany:
     """The features of rows, each as of its moment.
@@ -23,66 +34,83 @@ class KnownMany:
     ----------
     at : (n,) int64
         The moment of each row in microseconds UTC.
-    names
-        The features in the model's order, each with the place of its view in `stored`, -1 when it is in `computed`.
     ages : (n, n_views) float64
         Per view how many microseconds old its newest record is, NaN where nothing is known of a key.
     """
 
     at: np.ndarray
-    names: Mapping[str, int]
     ages: np.ndarray
-    stored: Sequence[Columns]
-    computed: Frame
+    _plan: "ManyPlan"
+    _stored: Sequence[Columns]
+    _computed: Frame
 
     def columns(self) -> dict[str, Column]:
-        """Return the features by name."""
-        return {
-            name: self.computed[name] if which < 0 else self.stored[which][_short(name)]
-            for name, which in self.names.items()
-        }
+        """Return the features by name, in the model's order."""
+        return {name: self._column(name, *where) for name, where in self._plan.names.items()}
 
     def matrix(self, categories: Categories) -> np.ndarray:
         """Return what `encode` returns for the features: shape (n_rows, n_columns) float64."""
-        out = np.empty((len(self.names), len(self.at)), dtype=np.float64)
-        wanted: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
-        for place, (name, which) in enumerate(self.names.items()):
-            if which < 0:
-                out[place] = encode({name: self.computed[name]}, categories)[:, 0]
-                continue
-            block, row = self.stored[which].places[_short(name)]
-            if self.stored[which].blocks[block].type == "str":
-                out[place] = encode({name: self.stored[which][_short(name)]}, categories)[:, 0]
-                continue
-            rows, places = wanted.setdefault((which, block), ([], []))
-            rows.append(row)
-            places.append(place)
-        for (which, block), (rows, places) in wanted.items():
-            found = self.stored[which].blocks[block]
-            out[places] = found.values[rows]
-            if not found.valid.all():
-                out[places] = np.where(found.valid[rows], out[places], np.nan)
+        plan = self._plan
+        out = np.empty((len(plan.names), len(self.at)), dtype=np.float64)
+        for view, which, rows, places in plan.targets:
+            block = self._stored[view].blocks[which]
+            values, valid = block.values[rows], block.valid[rows]
+            out[places] = values if valid.all() else np.where(valid, values, np.nan)
+        for name, place in plan.single.items():
+            item = self._column(name, *plan.names[name])
+            if item.type == "str":
+                out[place] = encode({name: item}, categories)[:, 0]
+            elif item.valid.all():
+                out[place] = item.values
+            else:
+                out[place] = np.where(item.valid, item.values, np.nan)
         return np.ascontiguousarray(out.T)
 
-
-def _short(name: str) -> str:
-    """Return the name of a feature within its view."""
-    return name.partition(".")[2]
+    def _column(self, name: str, view: int, feature: str) -> Column:
+        return self._computed[name] if view < 0 else self._stored[view][feature]
 
 
 class ManyPlan:
     """Computes the features of many rows of a model: one snapshot of the store, and every step over all rows.
 
     The values are those of `ServingPlan` and of `assemble`, bit by bit.
+
+    Attributes
+    ----------
+    names
+        The features in the model's order: the place of the view, -1 for a computed one, and the name there.
+    targets, single
+        What goes into the matrix block by block, and what column by column.
     """
 
     def __init__(self, model: Model) -> None:
         self._lookup = LookupMany(model.stored)
         self._computed = model.computed
-        views = {f"{view.name}.{name}": at for at, view in enumerate(model.stored) for name in view.features}
-        self._names = {name: views.get(name, -1) for name in model.columns}
+        stored = {
+            f"{view.name}.{name}": (at, name)
+            for at, view in enumerate(model.stored)
+            for name in view.features
+        }
+        self.names = {name: stored.get(name, (-1, name)) for name in model.columns}
         used = set().union(*(expr.columns() for expr in model.computed.values()))
-        self._read = [(name, which, _short(name)) for name, which in views.items() if name in used]
+        self._read = [(name, *where) for name, where in stored.items() if name in used]
+        self._order(model)
+
+    def _order(self, model: Model) -> None:
+        """Work out which features go into the matrix together: those of one block that are no text."""
+        self.single: dict[str, int] = {}
+        found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+        for place, (name, (view, feature)) in enumerate(self.names.items()):
+            if view < 0 or model.columns[name] == "str":
+                self.single[name] = place
+                continue
+            which, row = self._lookup.places[view][feature]
+            rows, places = found.setdefault((view, which), ([], []))
+            rows.append(row)
+            places.append(place)
+        self.targets = [
+            _Target(*where, _evenly(rows), _evenly(places)) for where, (rows, places) in found.items()
+        ]
 
     def __call__(
         self, store: OnlineStore, rows: Frame, at: np.ndarray, asked: Frame | None = None
@@ -108,4 +136,11 @@ class ManyPlan:
         for place, one in enumerate(found):
             np.copyto(ages[:, place], at - one.newest, where=one.newest != 0)
         computed = {name: frame[name] for name in self._computed}
-        return KnownMany(at, self._names, ages, [one.features for one in found], computed)
+        return KnownMany(at, ages, self, [one.features for one in found], computed)
+
+
+def _evenly(places: list[int]) -> list[int] | slice:
+    """Return places as a slice where they are as far from each other: numpy copies less then."""
+    steps = {two - one for one, two in pairwise(places)} or {1}
+    step = steps.pop()
+    return places if steps or step < 1 else slice(places[0], places[-1] + 1, step)

@@ -14,11 +14,18 @@ from tenfold.store.online import pack, prefix
 
 
 class LookupMany:
-    """What is read of the online store for many rows: prepared once for a set of views; the values are those of `Lookup`."""
+    """What is read of the online store for many rows: prepared once for a set of views; the values are those of `Lookup`.
+
+    Attributes
+    ----------
+    places
+        Per view, of each feature its block and its row there.
+    """
 
     def __init__(self, views: Sequence[FeatureView]) -> None:
         self.views = tuple(views)
         self._readers = [many_reader_of(view) for view in self.views]
+        self.places = [read.places for read in self._readers]
         self._heads = [prefix(view) for view in self.views]
         self._names = list(dict.fromkeys(view.keys for view in self.views))
 
@@ -64,12 +71,11 @@ class LookupMany:
 
 def _distinct(columns: Sequence[Column]) -> tuple[list[bytes], np.ndarray]:
     """Return the distinct keys of rows as the store has them, and which of them each row has."""
-    places: dict[Any, int] = {}
-    plain = [item.plain() for item in columns]
-    if len(plain) == 1:
-        of = [places.setdefault(value, len(places)) for value in plain[0]]
-        packed = [pack([value]) for value in places]
-    else:
-        of = [places.setdefault(values, len(places)) for values in zip(*plain, strict=True)]
-        packed = [pack(list(values)) for values in places]
-    return packed, np.array(of, dtype=np.int64)
+    plain = [item.values.tolist() if item.valid.all() else item.plain() for item in columns]
+    each = plain[0] if len(plain) == 1 else list(zip(*plain, strict=True))
+    distinct = list(dict.fromkeys(each))
+    packed = [pack([key]) for key in distinct] if len(plain) == 1 else [pack(list(key)) for key in distinct]
+    if len(distinct) == len(each):
+        return packed, np.arange(len(each))
+    places = {key: place for place, key in enumerate(distinct)}
+    return packed, np.array([places[key] for key in each], dtype=np.int64)

@@ -77,8 +77,8 @@ def leading(first: np.ndarray, size: np.ndarray, holds: Callable[[np.ndarray], n
     found, left = before + np.zeros_like(size), size.copy()
     for _ in range((int(size.max(initial=1)) - 1).bit_length()):
         half = left >> 1
-        met = holds(found + half)
-        found += half * met
+        probe = found + half
+        np.copyto(found, probe, where=holds(probe))
         left -= half
     found += left * holds(found + left)  # one is left, or none
     return found - before

@@ -107,10 +107,10 @@ class ManyReader:
             return FoundMany(of_frame(frame), _newest(found))
         held = [_NOTHING if state is None else state for state in states]
         size = np.fromiter(map(len, held), np.int64, len(held))
-        large = np.flatnonzero(size > LARGE)
-        for place in large.tolist():
-            held[place] = _NOTHING
-        size[large] = len(_NOTHING)
+        large = size > LARGE
+        if large.any():
+            held = [_NOTHING if much else state for much, state in zip(large.tolist(), held, strict=True)]
+            size[large] = len(_NOTHING)
         joined = Joined(held, size, of)
         alone = _alone(joined, of, at, large)
         if not len(alone):
@@ -158,8 +158,7 @@ def _alone(joined: Joined, of: np.ndarray, at: np.ndarray, large: np.ndarray) ->
     flags, version = joined.header[layout.FLAGS], joined.header[0]
     fits = (flags == _IN_ORDER) | ((flags == layout.SAFE) & (at >= joined.header[layout.SETTLED]))
     fits &= version == layout.VERSION
-    if len(large):
-        fits &= ~np.isin(of, large)
+    fits &= ~large[of]
     return np.flatnonzero(~fits)
 
 

@@ -46,7 +46,7 @@ class Planned:
 
     def ranges(self, joined: Joined, visible: np.ndarray, at: np.ndarray) -> Ranges:
         """Return what each window of each query holds of the visible records."""
-        units = self._units_of(joined.header[layout.KIND])
+        units = self._units_of(joined.header[layout.KIND], joined.count)
         ends = {
             offset: joined.before(visible, at - offset) if offset else visible
             for offset in dict.fromkeys(window.offset for window, _ in self._windows)
@@ -73,13 +73,14 @@ class Planned:
             found = np.where(unit < 0, (hi - lo)[window], found)
         return found * (lo < hi)[window]
 
-    def _units_of(self, kinds: np.ndarray) -> np.ndarray:
+    def _units_of(self, kinds: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Return where the columns of states lie: shape (columns + 2, n), or (columns + 2, 1) where all are alike."""
-        if len(kinds) and (kinds == kinds[0]).all():
-            return self._unit(int(kinds[0]))[:, None]
-        distinct, place = np.unique(kinds, return_inverse=True)
-        units = [self._unit(kind) for kind in distinct.tolist()]
-        return np.stack(units or [self._unit(0)], axis=1)[:, place]
+        distinct = set(kinds[count > 0].tolist()) or {0}  # of what is empty nothing is read
+        if len(distinct) == 1:
+            return self._unit(distinct.pop())[:, None]
+        listed = sorted(distinct)
+        place = np.searchsorted(listed, kinds)
+        return np.stack([self._unit(kind) for kind in [*listed, listed[0]]], axis=1)[:, place]
 
     def _unit(self, kind: int) -> np.ndarray:
         if kind not in self._units:
