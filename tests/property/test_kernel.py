@@ -66,6 +66,12 @@ def test_states_answer_as_the_history_does_in_any_batching(world, seed):
     assert differs("states", generate.unmoved(world), seed) == []
 
 
+@settings(max_examples=40, deadline=None)
+@given(worlds(**checks.LOOK_UPS) | worlds(), st.integers(0, 99))
+def test_many_keys_are_read_at_once_as_one_by_one(world, seed):
+    assert differs("many at once", generate.unmoved(world), seed) == []
+
+
 @settings(max_examples=10, deadline=None)
 @given(worlds(), st.integers(0, 99), st.sampled_from(["lake", "divided"]))
 def test_the_lake_answers_alike_from_memory_and_from_disk(world, seed, check):

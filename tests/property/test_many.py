@@ -6,21 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold import Entity, FeatureView, col, count
-from tenfold.features.state import many
+from tenfold.features.state import families, joined, many, planned
 from tenfold.features.state.many import many_reader_of
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
+from tenfold.serving import service
+from tenfold.serving.plan import vector
 from tenfold.store import offline
 from tenfold.store.many import LookupMany
 from tenfold.store.online import Lookup
+from tests.property import shop
 from tests.property.shop import folded
 from tests.property.test_state import ALL, HOUR, OVERS, features, filled, good, named, sales, steps
+from tests.prove import checks, generate
+from tests.prove.choose import Seeded
 
 price, units, paid, word, total = (col(name) for name in ("price", "units", "paid", "word", "total"))
 LOOK_UPS = [
     FeatureView(
         f"many_{name}",
-        entity=Entity("shop", key=keys),
+        entity=Entity("shop", key="shop"),
         source=good,
         features={"count": count(**over)}
         | named("price", features(price, **over))
@@ -36,7 +41,6 @@ LOOK_UPS = [
         | {"age": col("at").last(**over).age("h"), "ratio": total.sum(**over) / count(**over)},
     )
     for name, over in OVERS.items()
-    for keys in ("shop",)
 ]
 
 
@@ -51,7 +55,7 @@ asked = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     steps,
     st.lists(st.integers(1, 3), max_size=6),
@@ -75,3 +79,87 @@ def test_many_keys_have_the_values_of_each(history, sizes, view, asked, large):
         assert mine.type == item.type
         assert list(map(repr, mine.plain())) == [repr(each.values[place]) for each in one], name
         assert list(map(repr, mine.plain())) == list(map(repr, item.plain())), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(shop.histories, st.lists(shop.order, min_size=1, max_size=12))
+def test_rows_of_a_model_have_the_features_of_each(history, raws):
+    world = shop.World().play(history)
+    at = world.service.mark().at
+    world.fold()
+    rows = [row for raw in raws if (row := shop.order_row(raw, at))["units"] > 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "FEW", 0)
+        found = world.service.features_many(rows, at)
+    world.asked = [(row, moment) for row, moment in zip(rows, found.at.tolist(), strict=True)]
+    each = [world.service.features(row, at) for row in rows]
+    assert found.at.tolist() == [one.at for one in each]
+    for name, item in found.columns().items():
+        assert list(map(repr, item.plain())) == [repr(one.values[name]) for one in each], name
+    X = found.matrix(shop.CATEGORIES)
+    if rows:
+        alone = np.concatenate([vector(one, shop.CATEGORIES) for one in each])
+        assert shop.mismatches(X, alone) == []
+        assert shop.mismatches(X, world.by_lake()) == []
+
+
+# The test of the tests: each of these faults is found -------------------------------------------------
+
+
+def closed_end(patch):
+    plain = joined.Joined.before
+    patch.setattr(joined.Joined, "before", lambda self, size, moment: plain(self, size, moment + 1))
+
+
+def nothing_behind(patch):
+    patch.setattr(joined.Joined, "behind", lambda self, column, hi: 0)
+
+
+def all_visible(patch):
+    patch.setattr(joined.Joined, "visible", lambda self, at: self.count)
+
+
+def everyone_takes_part(patch):
+    patch.setattr(families.Picks, "_member", lambda self, ranges, _, *way: self._plain(ranges, *way))
+
+
+def last_rows_of_all(patch):
+    patch.setattr(planned, "_last_rows", lambda _, member, hi, size: np.maximum(hi - size, 0))
+
+
+def nulls_compared(patch):
+    patch.setattr(families, "_blank", lambda dtype, fn: dtype.type(0))
+
+
+def unsafe_states(patch):
+    patch.setattr(many, "_alone", lambda *_: np.zeros(0, dtype=np.int64))
+
+
+def kinds_mixed_up(patch):
+    plain = planned.Planned._units_of
+    patch.setattr(planned.Planned, "_units_of", lambda self, kinds, count: plain(self, kinds[:1], count[:1]))
+
+
+FAULTS = [
+    closed_end,
+    nothing_behind,
+    all_visible,
+    everyone_takes_part,
+    last_rows_of_all,
+    nulls_compared,
+    unsafe_states,
+    kinds_mixed_up,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_is_found(fault, monkeypatch):
+    fault(monkeypatch)
+    for seed in range(400):
+        world = generate.unmoved(generate.world(Seeded(seed), **checks.SMALL | checks.LOOK_UPS))
+        try:
+            if checks.failing("many at once", world, seed)[0]:
+                return
+        except (IndexError, ValueError):
+            return
+    pytest.fail("not found")

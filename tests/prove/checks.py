@@ -9,6 +9,12 @@ from tests.prove.oracle import Frames
 
 ALL = declare.ANY + declare.ORDERED + declare.SKETCHES
 SMALL = {"most_keys": 4, "most_rows": 40, "queries": 40, "fns": ALL}
+LOOK_UPS = {
+    "fns": ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "lag"),
+    "kinds": ("time", "time", "all", "rows"),
+    "own": False,
+}
+"""What is read of the states of many keys as columns."""
 MANY_KEYS = {"most_keys": 1000, "most_rows": 100}
 HOT_KEYS = {"most_keys": 4, "most_rows": 20_000}
 LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
@@ -56,6 +62,12 @@ def states(world, seed):
     return world, drivers.by_offline(world), found
 
 
+def together(world, seed):
+    """Offline = the states of many keys, read at once."""
+    world, found = drivers.together(world, Seeded(seed))
+    return world, drivers.by_offline(world), found
+
+
 def lake(world, seed):
     """Offline = the tables of the lake."""
     return world, drivers.by_offline(world), drivers.by_lake(world, Seeded(seed))
@@ -79,6 +91,7 @@ CHECKS = {
     "any order": shuffled,
     "one call each": alone,
     "states": states,
+    "many at once": together,
     "rebalanced": rebalanced,
     "lake": lake,
     "divided": divided,
@@ -125,6 +138,9 @@ def worlds(seed):
         yield ("lake", "divided")[seed % 2], world
         stays = generate.unmoved(world)  # states do not follow a record to another key
         yield from [("states", stays), ("rebalanced", part(stays, 10))]
+        if choose.often(0.7):
+            stays = generate.unmoved(generate.world(choose, **SMALL | LOOK_UPS))
+        yield "many at once", stays
     else:
         world = generate.world(choose, **LARGE)
         yield from [("SQL", world), ("any order", world), ("reference", part(world, 50))]

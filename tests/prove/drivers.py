@@ -11,6 +11,7 @@ from tenfold.processing.frame import concat, to_arrow
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import spill
+from tenfold.store.many import LookupMany
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History, features
@@ -129,6 +130,14 @@ class Live:
         asked = (generate.frame([own]),) if self.world.view.plan.includes_self else ()
         return lookup(self.store, [self.world.view], row, at, *asked).features[self.world.view.name]
 
+    def ask_many(self, queries):
+        """Return the features of several keys, each at its moment."""
+        view = self.world.view
+        keys = dict(zip(view.keys, generate.keys(view, [key for key, _, _ in queries]), strict=True))
+        at = np.array([at for _, at, _ in queries], dtype=np.int64)
+        asked = (generate.frame([own for _, _, own in queries]),) if view.plan.includes_self else ()
+        return LookupMany([view])(self.store, keys, at, *asked)[0].features.frame()
+
 
 def play(world, choose):
     """Return the questions a running project was asked in the order of time, and its answers from the states.
@@ -141,6 +150,21 @@ def play(world, choose):
         live.until(at)
         answers.append(live.ask(key, at, own))
         asked.append((key, at, own))
+    return replace(world, queries=asked), joined(answers)
+
+
+def together(world, choose):
+    """Return the same from questions that are asked many at once, of one moment."""
+    live, asked, answers = Live(world, choose), [], []
+    rest = sorted(world.queries, key=lambda query: query[1])
+    while rest:
+        size = choose.of((2, 5, 50))
+        part, rest = rest[:size], rest[size:]
+        at = max(part[-1][1], live.clock.now())
+        live.until(at)
+        part = [(key, at, own) for key, _, own in part]
+        answers.append(live.ask_many(part))
+        asked += part
     return replace(world, queries=asked), joined(answers)
 
 

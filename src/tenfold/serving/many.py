@@ -1,6 +1,6 @@
 """What a model reads and computes for many rows at once: as columns, and as the matrix that an estimator takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -9,12 +9,18 @@ import numpy as np
 
 from tenfold.core.expr import AS_OF
 from tenfold.features.state.blocks import Columns
-from tenfold.processing.evaluate import evaluate
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.evaluate import Made, evaluate
+from tenfold.processing.frame import Column, Frame, column
+from tenfold.serving.plan import Known, vector
 from tenfold.store.base import OnlineStore
 from tenfold.store.many import LookupMany
 from tenfold.training.model import Model
 from tenfold.training.vector import Categories, encode
+
+FEW = 25
+"""Up to so many rows one after the other is faster."""
+_AS_THEY_ARE = ("int", "float", "bool", "time")
+"""Types whose values are the numbers that an estimator gets."""
 
 
 class _Target(NamedTuple):
@@ -58,16 +64,41 @@ class KnownMany:
             out[places] = values if valid.all() else np.where(valid, values, np.nan)
         for name, place in plan.single.items():
             item = self._column(name, *plan.names[name])
-            if item.type == "str":
-                out[place] = encode({name: item}, categories)[:, 0]
-            elif item.valid.all():
-                out[place] = item.values
-            else:
-                out[place] = np.where(item.valid, item.values, np.nan)
+            text = item.type == "str"
+            out[place] = encode({name: item}, categories)[:, 0] if text else item.numbers()
         return np.ascontiguousarray(out.T)
 
     def _column(self, name: str, view: int, feature: str) -> Column:
         return self._computed[name] if view < 0 else self._stored[view][feature]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The same of few rows, which are read one after the other."""
+
+    at: np.ndarray
+    ages: np.ndarray
+    _types: Mapping[str, str]
+    _rows: Sequence[Known]
+
+    def columns(self) -> dict[str, Column]:
+        """Return the features by name, in the model's order."""
+        return {
+            name: column(kind, [known.row[place] for known in self._rows])
+            for place, (name, kind) in enumerate(self._types.items())
+        }
+
+    def matrix(self, categories: Categories) -> np.ndarray:
+        """Return what `encode` returns for the features: shape (n_rows, n_columns) float64."""
+        rows = [vector(known, categories) for known in self._rows]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self._types)))
+
+
+def of_rows(model: Model, rows: Sequence[Known]) -> KnownRows:
+    """Return the features of rows that were read one after the other."""
+    at = np.array([known.at for known in rows], dtype=np.int64)
+    ages = [[np.nan if age is None else float(age) for age in known.ages.values()] for known in rows]
+    return KnownRows(at, np.array(ages).reshape(len(rows), len(model.stored)), model.columns, rows)
 
 
 class ManyPlan:
@@ -97,11 +128,11 @@ class ManyPlan:
         self._order(model)
 
     def _order(self, model: Model) -> None:
-        """Work out which features go into the matrix together: those of one block that are no text."""
+        """Work out which features go into the matrix together: those of one block that are numbers."""
         self.single: dict[str, int] = {}
         found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
         for place, (name, (view, feature)) in enumerate(self.names.items()):
-            if view < 0 or model.columns[name] == "str":
+            if view < 0 or model.columns[name] not in _AS_THEY_ARE:
                 self.single[name] = place
                 continue
             which, row = self._lookup.places[view][feature]
@@ -130,8 +161,9 @@ class ManyPlan:
         frame = {**rows, AS_OF: Column("time", at, np.ones(len(at), dtype=np.bool_))}
         for name, which, short in self._read:
             frame[name] = found[which].features[short]
+        made: Made = {}
         for name, expr in self._computed.items():
-            frame[name] = evaluate(expr, frame, len(at))
+            frame[name] = evaluate(expr, frame, len(at), made)
         ages = np.full((len(at), len(found)), np.nan)
         for place, one in enumerate(found):
             np.copyto(ages[:, place], at - one.newest, where=one.newest != 0)

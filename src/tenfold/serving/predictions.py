@@ -95,17 +95,36 @@ class PredictionLog:
         """Store one prediction and what the client gets, durably, and return what is stored under the key."""
         data = one_row(prediction, _encode(answer).decode())
         batch = self._log.append(TOPIC, data, 1, key=key)
-        return Answered(prediction.request[0], answer) if batch.data == data else _answered(batch)
+        if batch.data == data:
+            return Answered(prediction.request[0], answer)
+        return _answered(batch, prediction.id[0])
 
-    def find(self, key: str) -> Answered | None:
-        """Return the answer stored under a key."""
+    def answer_many(
+        self, predictions: Predictions, answers: Sequence[dict[str, Any]], *, keys: Sequence[str]
+    ) -> dict[str, Answered]:
+        """Store predictions under a key each and what the clients get, durably and all at once, and return them by id.
+
+        Nothing is stored or returned when an answer is stored under one of the keys.
+        """
+        told = [_encode(answer).decode() for answer in answers]
+        data = to_bytes(to_rows(predictions, told))
+        if self._log.append(TOPIC, data, len(answers), key=keys).data != data:
+            return {}
+        each = zip(predictions.id, predictions.request, answers, strict=True)
+        return {name: Answered(request, answer) for name, request, answer in each}
+
+    def find(self, key: str, prediction_id: str | None = None) -> Answered | None:
+        """Return the answer stored under a key; of predictions that were stored together, the one with this id."""
         batch = self._log.find(TOPIC, key)
-        return None if batch is None else _answered(batch)
+        return None if batch is None else _answered(batch, prediction_id)
 
 
-def _answered(batch: Batch) -> Answered:
+def _answered(batch: Batch, prediction_id: str | None = None) -> Answered:
     table = to_table(batch)
-    return Answered(table.column("request")[0].as_py(), _decode(table.column("answer")[0].as_py()))
+    row = 0
+    if batch.count > 1 and prediction_id is not None:
+        row = table.column("prediction_id").to_pylist().index(prediction_id)
+    return Answered(table.column("request")[row].as_py(), _decode(table.column("answer")[row].as_py()))
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:

@@ -1,14 +1,14 @@
-"""Answers one row at a time: state of the row's keys, the kernel, the Production version, the prediction log."""
+"""Answers rows, one or many at once: state of the row's keys, the kernel, the Production version, the prediction log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError
-from tenfold.core.times import iso
+from tenfold.core.times import FOREVER, iso
 from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
 from tenfold.processing.bring import shown
@@ -16,9 +16,9 @@ from tenfold.processing.frame import Frame, column
 from tenfold.registry.versions import Registry
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
-from tenfold.serving.many import KnownMany, ManyPlan
+from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.plan import Known, ServingPlan, vector
-from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions, as_dict
+from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions, as_dict
 from tenfold.sources.base import Blobs, Ends, Log
 from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
@@ -109,6 +109,15 @@ def _check_columns(model: Model, package: Package, number: int) -> None:
     )
 
 
+class _Ask(NamedTuple):
+    """What is stored of a row beside its answer: the prediction's id, the row's, how it meets its label, the row as JSON."""
+
+    id: str
+    row: str
+    on: str
+    request: str
+
+
 class Service:
     """Predicts rows of one model online.
 
@@ -131,6 +140,7 @@ class Service:
         self._plan, self._checked = ServingPlan(model), Asked(model.spine)
         self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
+        self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
     def mark(self) -> Ends:
@@ -191,12 +201,44 @@ class Service:
             0
         ].decode()
         prediction_id = key or f"{self.model.name}/{row_id}/{at}"
-        place = f"{self.model.name}/{ONLINE}/{prediction_id}"
-        told = None if key is None else self._predictions.find(place)
+        place = self._place(prediction_id)
+        told = None if key is None else self._predictions.find(place, prediction_id)
         if told is None:
             on = str(values[self.model.label.on])
             prediction, answer = self._answer(values, at, (prediction_id, row_id, on, request))
             told = self._predictions.answer(prediction, answer, key=place)
+        return self._same(told, prediction_id, request)
+
+    def predict_many(self, rows: Sequence[Any], *, at: int, key: str | None = None) -> list[dict[str, Any]]:
+        """Return the answer for each row, as `predict` gives them, all of one moment; they are logged together.
+
+        Parameters
+        ----------
+        key
+            The rows have this key, "/" and their place as their keys.
+
+        Raises
+        ------
+        SchemaError
+            When a row does not fit the spine; says which row, which field and why, and nothing is answered.
+        Conflict
+            When a key was used for another row; the first answer counts.
+        """
+        if not rows:
+            return []
+        frame = self._checked_many(rows)
+        moments = self._asked_at_many(frame, at)
+        asks = self._asks(frame, moments, key)
+        told: dict[str, Answered] = {} if key is None else self._stored(asks)
+        while missing := [place for place, ask in enumerate(asks) if ask.id not in told]:
+            once = {asks[place].id: place for place in reversed(missing)}
+            told |= self._answer_many(frame, moments, asks, np.sort(list(once.values()))) or self._stored(
+                asks
+            )
+        return [self._same(told[ask.id], ask.id, ask.request) for ask in asks]
+
+    def _same(self, told: Answered, prediction_id: str, request: str) -> dict[str, Any]:
+        """Return what was answered; Conflict when it was for another row."""
         if told.request != request:
             raise Conflict(
                 f'key "{prediction_id}" was already used for another row of model "{self.model.name}". The first answer '
@@ -204,24 +246,82 @@ class Service:
             )
         return told.answer
 
+    def _place(self, prediction_id: str) -> str:
+        """Return the key of an answer in the log."""
+        return f"{self.model.name}/{ONLINE}/{prediction_id}"
+
+    def _stored(self, asks: Sequence["_Ask"]) -> dict[str, Answered]:
+        """Return the answers that are stored, by id."""
+        found = {ask.id: self._predictions.find(self._place(ask.id), ask.id) for ask in asks}
+        return {name: told for name, told in found.items() if told is not None}
+
+    def _asks(self, frame: Frame, at: np.ndarray, key: str | None) -> list["_Ask"]:
+        spine = self.model.spine.root
+        columns = {name: frame[name].plain() for name in spine.fields}
+        each = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        ids = [name.decode() for name in identities([frame[name] for name in spine.ids]).tolist()]
+        asks = []
+        for place, (row_id, moment, values) in enumerate(zip(ids, at.tolist(), each, strict=True)):
+            name = f"{self.model.name}/{row_id}/{moment}" if key is None else f"{key}/{place}"
+            asks.append(_Ask(name, row_id, str(values[self.model.label.on]), _request(spine.fields, values)))
+        return asks
+
+    def _answer_many(
+        self, frame: Frame, at: np.ndarray, asks: Sequence["_Ask"], rows: np.ndarray
+    ) -> dict[str, Answered]:
+        """Answer some rows and store the answers; nothing when one of them has been answered meanwhile."""
+        version = self._versions.production(self.model)
+        found = self._known_many({name: item.take(rows) for name, item in frame.items()}, at[rows])
+        manifest = version.package.manifest
+        X = found.matrix(manifest.categories)
+        score = version.package.predictor.predict(X)
+        mine = [asks[row] for row in rows.tolist()]
+        predictions = Predictions(
+            self.model.name,
+            ONLINE,
+            [ask.id for ask in mine],
+            [ask.row for ask in mine],
+            [ask.on for ask in mine],
+            np.full(len(rows), version.number, dtype=np.int64),
+            at[rows],
+            score,
+            score >= manifest.threshold,
+            X,
+            found.ages,
+            [ask.request for ask in mine],
+        )
+        views = [view.name for view in self.model.stored]
+        answers = [as_dict(predictions, place, manifest.threshold, views) for place in range(len(rows))]
+        keys = [self._place(ask.id) for ask in mine]
+        return self._predictions.answer_many(predictions, answers, keys=keys)
+
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
         values = self._checked(row)
         return self._known(values, self._asked_at(values, at))
 
-    def features_many(self, rows: Sequence[Any], at: int) -> KnownMany:
+    def features_many(self, rows: Sequence[Any], at: int) -> KnownMany | KnownRows:
         """Return the features of rows as `predict_many` would read them at that moment; nothing is logged."""
         frame = self._checked_many(rows)
         return self._known_many(frame, self._asked_at_many(frame, at))
 
-    def _known_many(self, frame: Frame, at: np.ndarray) -> KnownMany:
-        return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
+    def _known_many(self, frame: Frame, at: np.ndarray) -> KnownMany | KnownRows:
+        if len(at) > FEW:
+            return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
+        fields = self.model.spine.root.fields
+        each = zip(*(frame[name].plain() for name in fields), at.tolist(), strict=True)
+        rows = [self._known(dict(zip(fields, values, strict=False)), values[-1]) for values in each]
+        return of_rows(self.model, rows)
 
     def _asked_at_many(self, frame: Frame, at: int) -> np.ndarray:
         """Return the moment each row is answered for."""
         happened = frame[self.model.spine.root.time].values
         if self.model.lead is not None:
             return np.full(len(happened), at)
+        early = int(happened.min(initial=at))
+        if at - early > self._reach:
+            place = int(np.flatnonzero(happened == early)[0])
+            raise SchemaError(f"rows[{place}]: {self._too_early(early)}")
         return np.minimum(happened, at)
 
     def _known(self, values: Mapping[str, Any], at: int) -> Known:
@@ -236,14 +336,16 @@ class Service:
         happened: int = values[self.model.spine.root.time]
         if self.model.lead is not None or happened >= at:
             return at
-        reach = min((view.source.root.look_back_us for view in self.model.stored), default=at)
-        if at - happened > reach:
-            raise SchemaError(
-                f"the row happened at {iso(happened)}, longer ago than states reach back ({reach // 1_000_000} s, the "
-                "shortest lateness of the sources, an hour where none is declared). Score it in batch, or declare a "
-                "longer lateness."
-            )
+        if at - happened > self._reach:
+            raise SchemaError(self._too_early(happened))
         return happened
+
+    def _too_early(self, happened: int) -> str:
+        return (
+            f"the row happened at {iso(happened)}, longer ago than states reach back ({self._reach // 1_000_000} s, the "
+            "shortest lateness of the sources, an hour where none is declared). Score it in batch, or declare a "
+            "longer lateness."
+        )
 
     def _answer(
         self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str]

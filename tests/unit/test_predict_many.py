@@ -1,0 +1,167 @@
+"""Many rows are checked, answered and stored together, and each gets what it would get alone."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from tenfold import Platform
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, SchemaError
+from tenfold.core.times import to_datetime
+from tenfold.processing.batches import to_table
+from tenfold.serving import many, service
+from tenfold.serving.predictions import TOPIC
+from tenfold.training.vector import encode
+from tests.examples import tiny
+
+ROWS = [
+    tiny.order(
+        place,
+        shop="abc"[place % 3],
+        amount=1.5 + place,
+        gift=[None, True, False][place % 3],
+        items=None if place % 4 == 0 else place,
+    )
+    for place in range(30)
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    return folder
+
+
+@pytest.fixture(params=[0, 10_000], ids=["as columns", "one by one"])
+def app(home, request, monkeypatch):
+    monkeypatch.setattr(service, "FEW", request.param)
+    with tiny.project.open(Platform(home=home, clock=VirtualClock(tiny.ASK_AT))) as opened:
+        opened.ingest("visits", [tiny.visit(place, shop="ab"[place % 2]) for place in range(9)], key="seen")
+        opened.process()
+        yield opened
+
+
+@pytest.fixture
+def asked(app):
+    return app.service(tiny.late_order)
+
+
+def logged(app):
+    return [row for batch in app.log.read(TOPIC, 0) for row in to_table(batch).to_pylist()]
+
+
+def test_features_are_those_of_each_row(asked):
+    found = asked.features_many(ROWS, tiny.ASK_AT)
+    each = [asked.features(row, tiny.ASK_AT) for row in ROWS]
+    assert {name: item.type for name, item in found.columns().items()} == tiny.late_order.columns
+    for name, item in found.columns().items():
+        assert list(map(repr, item.plain())) == [repr(one.values[name]) for one in each]
+    assert found.at.tolist() == [one.at for one in each]
+    ages = [[np.nan if age is None else age for age in one.ages.values()] for one in each]
+    assert np.array_equal(found.ages, ages, equal_nan=True)
+    assert np.array_equal(found.matrix({}), encode(found.columns(), {}), equal_nan=True)
+
+
+def test_no_rows_have_no_features_and_no_answers(app, asked):
+    before = len(logged(app))
+    found = asked.features_many([], tiny.ASK_AT)
+    assert found.matrix({}).shape == (0, len(tiny.late_order.columns))
+    assert found.ages.shape == (0, 1)
+    assert {name: len(item) for name, item in found.columns().items()} == dict.fromkeys(
+        tiny.late_order.columns, 0
+    )
+    assert asked.predict_many([], at=tiny.ASK_AT) == []
+    assert len(logged(app)) == before
+
+
+def test_answers_are_those_of_each_row_and_are_stored_with_them(app, asked):
+    at = tiny.ASK_AT + 1 + service.FEW
+    before = len(logged(app))
+    answers = asked.predict_many(ROWS, at=at)
+    rows = logged(app)[before:]
+    assert [row["prediction_id"] for row in rows] == [answer["prediction_id"] for answer in answers]
+    assert [row["row_id"] for row in rows] == [row["order_id"] for row in ROWS]
+    assert [row["label_key"] for row in rows] == [row["order_id"] for row in ROWS]
+    alone = [asked.predict(row, at=at, key=f"alone {at} {place}") for place, row in enumerate(ROWS)]
+    for one, many_, row in zip(alone, answers, rows, strict=True):
+        assert {**one, "prediction_id": many_["prediction_id"]} == many_
+        stored = next(item for item in logged(app) if item["prediction_id"] == one["prediction_id"])
+        assert repr(stored["features"]) == repr(row["features"])
+        assert (stored["request"], stored["score"]) == (row["request"], row["score"])
+    # The same rows again, alone or together with others, have been answered.
+    assert asked.predict(ROWS[3], at=at) == answers[3]
+    more = [*ROWS[:2], tiny.order(f"more-{at}")]
+    assert asked.predict_many(more, at=at)[:2] == answers[:2]
+    assert len(logged(app)) == before + 2 * len(ROWS) + 1
+
+
+def test_a_key_answers_the_same_rows_once(app, asked):
+    key = f"once {service.FEW}"
+    first = asked.predict_many(ROWS[:3], at=tiny.ASK_AT, key=key)
+    assert [answer["prediction_id"] for answer in first] == [f"{key}/{place}" for place in range(3)]
+    before = len(logged(app))
+    assert asked.predict_many(ROWS[:3], at=tiny.ASK_AT + 5, key=key) == first
+    assert len(logged(app)) == before
+    with pytest.raises(Conflict) as error:
+        asked.predict_many([ROWS[0], ROWS[5]], at=tiny.ASK_AT, key=key)
+    assert str(error.value).startswith(f'key "{key}/1" was already used for another row')
+
+
+def test_a_row_that_is_asked_twice_is_stored_once(app, asked):
+    at = tiny.ASK_AT + 77 + service.FEW
+    before = len(logged(app))
+    answers = asked.predict_many([ROWS[0], ROWS[1], ROWS[0]], at=at)
+    assert answers[0] == answers[2]
+    assert len(logged(app)) == before + 2
+    with pytest.raises(Conflict):
+        asked.predict_many([ROWS[0], ROWS[0] | {"amount": 3.0}], at=at)
+
+
+BAD = [
+    {"amont": 1.0},
+    {"amount": "12"},
+    {"amount": float("nan")},
+    {"amount": 1e14},
+    {"amount": -1.0},
+    {"shop": None},
+    {"shop": 5},
+    {"items": 1.5},
+    {"items": 2**60},
+    {"gift": 1},
+    {"due": "tomorrow"},
+    {"due": "2024-05-21"},
+    {"due": to_datetime(-5)},
+    {"order_id": "a\x1fb"},
+    {"order_id": "x" * 2_000},
+]
+
+
+@pytest.mark.parametrize("changed", BAD, ids=str)
+def test_one_bad_row_among_good_ones_is_named(app, asked, changed):
+    before = len(logged(app))
+    rows = [*ROWS[:27], ROWS[27] | changed, ROWS[28]]
+    with pytest.raises(SchemaError) as alone:
+        asked.features(rows[27], tiny.ASK_AT)
+    with pytest.raises(SchemaError) as together:
+        asked.predict_many(rows, at=tiny.ASK_AT)
+    assert str(together.value) == f"rows[27]: {alone.value}"
+    with pytest.raises(SchemaError, match=r"rows\[1\]: .* a row is "):
+        asked.features_many([ROWS[0], 5], tiny.ASK_AT)
+    assert len(logged(app)) == before
+
+
+def test_rows_as_clients_write_them(asked):
+    due = tiny.NOW + timedelta(hours=2)
+    rows = [
+        ROWS[0] | {"amount": 12, "due": due},
+        ROWS[1] | {"items": 3.0, "due": due.isoformat()},
+        {name: value for name, value in ROWS[2].items() if name != "gift"},
+        ROWS[3] | {"items": np.int64(3), "shop": "Übung", "amount": np.float64(2)},
+    ]
+    found = asked.features_many(rows, tiny.ASK_AT).columns()
+    for place, row in enumerate(rows):
+        one = asked.features(row, tiny.ASK_AT).values
+        assert {name: item.plain()[place] for name, item in found.items()} == one
+    assert many.FEW > 1
