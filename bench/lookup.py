@@ -117,7 +117,7 @@ def ours(rows: int, asked: int, folder: str) -> dict[str, Any]:
         given = {"at": iso(project.NOW)}
         one = measure(
             lambda row: service.features(row | given, project.NOW),
-            lambda many: [service.features(row | given, project.NOW) for row in many],
+            lambda many: service.features_many([row | given for row in many], project.NOW).matrix({}),
             rows,
             asked,
         )
@@ -127,8 +127,12 @@ def ours(rows: int, asked: int, folder: str) -> dict[str, Any]:
 
 def _check(service: Any, project: Any, given: dict[str, Any], rows: int) -> None:
     """Compare some cards with what was loaded."""
-    for row in rows_asked(rows, 10):
+    asked = rows_asked(rows, 100)
+    together = service.features_many([row | given for row in asked], project.NOW).columns()
+    for place, row in enumerate(asked):
         found = service.features(row | given, project.NOW).values
+        if found != {name: item.plain()[place] for name, item in together.items()}:
+            raise ValueError(f"card {row['card']}: alone {found}, and with others another value.")
         told = [found[f"stored.{name}"] for name in project.STORED]
         if told != project.profile(row["card"]):
             raise ValueError(f"card {row['card']}: {told} is not its profile.")

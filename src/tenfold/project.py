@@ -307,6 +307,15 @@ class App:
         self.process()
         return service.predict(row, at=mark.at, key=key)
 
+    def predict_many(
+        self, model: Model | str, rows: Sequence[Any], *, key: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Answer rows together as of now, as `predict` does each; all answers are durable when it returns."""
+        service = self.service(model)
+        mark = service.mark()
+        self.process()
+        return service.predict_many(rows, at=mark.at, key=key)
+
     def features(self, model: Model | str, row: Any, *, at: Any = None) -> dict[str, Any]:
         """Return the features of one row as `predict` reads them now, or at a moment; nothing is logged.
 

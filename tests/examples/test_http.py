@@ -170,9 +170,21 @@ def test_a_row_that_does_not_fit_says_which_field_and_why(client, changed, reaso
         (b'{"shop": "\\ud800"}', "the body is not JSON: "),
         (
             b'{"modle": "x", "row": {}}',
-            'the body has an unknown field "modle". Did you mean "model"? Known: model, row.',
+            'the body has an unknown field "modle". Did you mean "model"? Known: model, row, rows.',
         ),
-        (b'{"model": "late_order"}', 'the body has no "row". Send {"model": "late_order", "row": {...}}.'),
+        (
+            b'{"model": "late_order"}',
+            'the body has no "row" or "rows". Send {"model": "late_order", "row": {...}}, or "rows": [{...}, ...].',
+        ),
+        (
+            b'{"row": {}, "rows": []}',
+            'the body has both "row" and "rows". Send {"model": "late_order", "row": {...}}, or "rows": [{...}, ...].',
+        ),
+        (
+            b'{"rows": {}}',
+            '"rows" is not a list. Send "rows": [{...}, ...], or one row as "row": {...}.',
+        ),
+        (b'{"rows": [null]}', "rows[0]: " + ROW + "a row is null, not an object with named fields."),
         (b'{"row": null}', ROW + "a row is null, not an object with named fields."),
     ],
     ids=lambda item: repr(item[:12]) if isinstance(item, bytes) else "",
@@ -352,3 +364,20 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
     assert (status, answer["error"]["kind"]) == (500, "InternalError")
     assert "secret" not in str(answer)
     assert "secret" in caplog.text
+
+
+def test_many_rows_get_a_list_of_answers(client):
+    rows = [tiny.order(f"of many {place}", amount=1.0 + place) for place in range(40)]
+    status, answers = client.post("/predict", {"rows": rows}, idempotency_key="many")
+    assert status == 200
+    assert [answer["prediction_id"] for answer in answers] == [f"many/{place}" for place in range(40)]
+    assert client.post("/predict", {"model": "late_order", "rows": rows}, idempotency_key="many") == (
+        200,
+        answers,
+    )
+    assert client.post("/predict", {"rows": []}) == (200, [])
+    status, answer = client.post("/predict", {"rows": [rows[0]] * 1_001})
+    assert (status, answer["error"]["kind"]) == (413, "TooLarge")
+    assert (
+        answer["error"]["message"] == "the body has 1,001 rows, more than 1,000. Send fewer rows at a time."
+    )

@@ -140,22 +140,23 @@ def kinds_mixed_up(patch):
     patch.setattr(planned.Planned, "_units_of", lambda self, kinds, count: plain(self, kinds[:1], count[:1]))
 
 
-FAULTS = [
-    closed_end,
-    nothing_behind,
-    all_visible,
-    everyone_takes_part,
-    last_rows_of_all,
-    nulls_compared,
-    unsafe_states,
-    kinds_mixed_up,
-]
+FAULTS = {
+    closed_end: 12,
+    nothing_behind: 2,
+    all_visible: 4,
+    everyone_takes_part: 0,
+    last_rows_of_all: 0,
+    nulls_compared: 121,
+    unsafe_states: 11,
+    kinds_mixed_up: 0,
+}
+"""Each with the first seed that may find it."""
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_found(fault, monkeypatch):
     fault(monkeypatch)
-    for seed in range(400):
+    for seed in range(FAULTS[fault], 400):
         world = generate.unmoved(generate.world(Seeded(seed), **checks.SMALL | checks.LOOK_UPS))
         try:
             if checks.failing("many at once", world, seed)[0]:

@@ -1,6 +1,7 @@
 """HTTP: rows in, predictions out, events in. The only place that is asynchronous.
 
-    POST /predict                 {"model": ..., "row": {...}}, or the row itself when there is one model
+    POST /predict                 {"model": ..., "row": {...}}, or the row itself when there is one model; with "rows" and a
+                                  list, the answers are a list too
     POST /events/{source}         one event or a list of them
     GET  /health
 
@@ -39,7 +40,10 @@ MAX_BODY = 1_000_000
 """Bytes of a /predict body; events may be ten times as large."""
 MAX_EVENTS = 10_000_000
 MAX_ROWS = 100_000
+MAX_ASKED = 1_000
+"""Rows of a /predict body: other requests wait for their answers."""
 MAX_KEY = 200
+_FIELDS = ("model", "row", "rows")
 DRAIN = 20_000_000
 """Bytes read and dropped of a body that is too large: a client hears the answer only when it may finish sending."""
 POLL = 0.0005
@@ -86,10 +90,12 @@ def application(
     """
 
     async def predict(request: Request) -> Response:
-        service, row = _chosen(services, await _content(request, MAX_BODY))
+        service, asked = _chosen(services, await _content(request, MAX_BODY))
         key, mark = _key(request), service.mark()
         await _caught_up(service, mark, wait)
-        return _json(200, service.predict(row, key=key, at=mark.at))
+        if "rows" in asked:
+            return _json(200, service.predict_many(asked["rows"], key=key, at=mark.at))
+        return _json(200, service.predict(asked["row"], key=key, at=mark.at))
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -125,22 +131,32 @@ def application(
     return app
 
 
-def _chosen(services: Mapping[str, Service], body: Any) -> tuple[Service, Any]:
+def _chosen(services: Mapping[str, Service], body: Any) -> tuple[Service, dict[str, Any]]:
+    """Return the service that is asked, and the row or the rows."""
     if not isinstance(body, dict):
         raise SchemaError('the body is not an object. Send the row as {"field": value, ...}.')
-    if "row" not in body and "model" not in body and len(services) == 1:
-        return next(iter(services.values())), body
+    if len(services) == 1 and not body.keys() & set(_FIELDS):
+        return next(iter(services.values())), {"row": body}
     for name in body:
-        if name not in ("model", "row"):
-            raise SchemaError(
-                f'the body has an unknown field "{name[:100]}".{suggest(name, ("model", "row"))}'
-            )
+        if name not in _FIELDS:
+            raise SchemaError(f'the body has an unknown field "{name[:100]}".{suggest(name, _FIELDS)}')
     model = body.get("model", next(iter(services)) if len(services) == 1 else "")
     if not isinstance(model, str) or model not in services:
         raise NotFound("model", str(model)[:100], services)
-    if "row" not in body:
-        raise SchemaError('the body has no "row". Send {"model": "' + model + '", "row": {...}}.')
-    return services[model], body["row"]
+    asked = {name: body[name] for name in ("row", "rows") if name in body}
+    if len(asked) != 1:
+        raise SchemaError(
+            f'the body has {"both" if asked else "no"} "row"{" and " if asked else " or "}"rows". '
+            'Send {"model": "' + model + '", "row": {...}}, or "rows": [{...}, ...].'
+        )
+    rows = asked.get("rows", [])
+    if not isinstance(rows, list):
+        raise SchemaError('"rows" is not a list. Send "rows": [{...}, ...], or one row as "row": {...}.')
+    if len(rows) > MAX_ASKED:
+        raise _TooLarge(
+            f"the body has {len(rows):,} rows, more than {MAX_ASKED:,}. Send fewer rows at a time."
+        )
+    return services[model], asked
 
 
 async def _caught_up(service: Service, mark: Ends, wait: float) -> None:
