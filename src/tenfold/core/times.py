@@ -20,6 +20,7 @@ FOREVER = 2**62
 """Later than any instant: the end of what has not ended."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 _FORM = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d|w)")
 
 
@@ -70,7 +71,7 @@ def to_us(moment: Any) -> int:
         raise DefinitionError(
             f"{moment.isoformat()} has no time zone. Write for example {moment.isoformat()}+00:00."
         )
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // MICROSECOND
 
 
 def _parse(text: str) -> datetime:

@@ -5,7 +5,7 @@ functions of `meaning` row by row. `compiled` is the same meaning for a single r
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def _with_constants(expr: Expr, item: Column) -> Column:
 
 
 def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:
-    valid = np.logical_and.reduce([item.valid for item in inputs])
+    valid = reduce(np.logical_and, [item.valid for item in inputs])
     if fn in _ARITHMETIC:
         values, fits = _compute(_ARITHMETIC[fn], [item.values for item in inputs], result)
         valid = valid & fits
@@ -92,7 +92,8 @@ def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:
         return _maths(fn, [item.values.astype(np.float64) for item in inputs], valid)
     else:
         return _by_row(fn, result, inputs, valid)
-    values[~valid] = 0
+    if not valid.all():
+        values[~valid] = 0
     return Column(result, values, valid)
 
 
@@ -101,7 +102,7 @@ def _compute(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of an arithmetic function and which of them can be represented."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        values = function(*(array.astype(np.float64) for array in arrays))
+        values = function(*(array.astype(np.float64, copy=False) for array in arrays))
     if result == "float":
         return values, np.isfinite(values)
     # Floats are exact below the limit and round to at least the limit above it, so they say which integers fit.

@@ -8,8 +8,18 @@ from typing import Any
 from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
+from tenfold.core.times import EPOCH, MICROSECOND
 from tenfold.processing.compiled import compile_row
-from tenfold.processing.conform import ID_BYTES, KNOWN, LARGEST, Misfit, checked, converted
+from tenfold.processing.conform import (
+    EARLIEST,
+    ID_BYTES,
+    KNOWN,
+    LARGEST,
+    LATEST,
+    Misfit,
+    checked,
+    converted,
+)
 from tenfold.processing.derive import Derived, Source
 from tenfold.processing.frame import Column, column, types_of
 
@@ -60,10 +70,11 @@ class Asked:
         for name, (kind, fits) in self._fits.items():
             value = row.get(name)
             if type(value) is not kind or not fits(value):
-                if kind is str:
+                moment = instant(value) if kind is datetime else None
+                if moment is None and kind is str:
                     return None
                 try:
-                    value = converted(name, self._root.fields[name], value)
+                    value = converted(name, self._root.fields[name], value) if moment is None else moment
                 except Misfit:
                     return None
             values[name] = value
@@ -82,6 +93,22 @@ class Asked:
 
     def _misfit(self, reason: str) -> SchemaError:
         return SchemaError(f'the row does not fit source "{self._root.name}": {reason.rstrip(".")}.')
+
+
+def instant(value: Any) -> int | None:
+    """Return the microseconds of a time, or of its text, that surely fits; None when it needs a closer look.
+
+    Examples
+    --------
+    >>> instant("1970-01-01T00:00:01+00:00"), instant("1970-01-01T00:00:01"), instant(None)
+    (1000000, None, None)
+    """
+    try:
+        moment = datetime.fromisoformat(value) if type(value) is str else value
+        found = (moment - EPOCH) // MICROSECOND if type(moment) is datetime else LATEST
+    except (TypeError, ValueError):  # no time, or one without a zone
+        return None
+    return found if EARLIEST <= found < LATEST else None
 
 
 def _conditions(spine: Source, types: Mapping[str, str]) -> Callable[[Mapping[str, Any]], list[Any]]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import SchemaError
-from tenfold.core.times import to_us
-from tenfold.processing.conform import EARLIEST, ID_BYTES, KNOWN, LARGEST, LATEST
+from tenfold.processing.conform import ID_BYTES, KNOWN, LARGEST
 from tenfold.processing.derive import Source, apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
-from tenfold.serving.asked import Asked
+from tenfold.serving.asked import Asked, instant
 
 
 class AskedMany:
@@ -116,21 +115,10 @@ def _texts(values: Sequence[Any]) -> np.ndarray | None:
 def _moments(values: Sequence[Any]) -> np.ndarray | None:
     if not set(map(type, values)) <= {str, datetime}:
         return None
-    try:
-        moments = {value: _moment(value) for value in set(values)}
-    except (TypeError, ValueError):
-        return None
-    if min(moments.values()) < EARLIEST or max(moments.values()) >= LATEST:
+    moments = {value: instant(value) for value in set(values)}
+    if None in moments.values():
         return None
     return np.array([moments[value] for value in values], dtype=np.int64)
-
-
-def _moment(value: Any) -> int:
-    """Return an instant; TypeError when it has no time zone."""
-    moment = datetime.fromisoformat(value) if type(value) is str else value
-    if moment.utcoffset() is None:
-        raise TypeError
-    return to_us(moment)
 
 
 _PLAIN: Mapping[str, Callable[[Sequence[Any]], np.ndarray | None]] = {

@@ -140,6 +140,7 @@ class Service:
         self._plan, self._checked = ServingPlan(model), Asked(model.spine)
         self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
+        self._time = model.spine.root.time
         self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
@@ -315,7 +316,7 @@ class Service:
 
     def _asked_at_many(self, frame: Frame, at: int) -> np.ndarray:
         """Return the moment each row is answered for."""
-        happened = frame[self.model.spine.root.time].values
+        happened = frame[self._time].values
         if self.model.lead is not None:
             return np.full(len(happened), at)
         early = int(happened.min(initial=at))
@@ -333,7 +334,7 @@ class Service:
 
         So a row is never part of its own history, and a request reads what its training row would.
         """
-        happened: int = values[self.model.spine.root.time]
+        happened: int = values[self._time]
         if self.model.lead is not None or happened >= at:
             return at
         if at - happened > self._reach:

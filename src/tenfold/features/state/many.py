@@ -23,7 +23,7 @@ from tenfold.features.view import FeatureView, slot
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
 
-LARGE = 1 << 16
+LARGE = 1 << 17
 """Bytes from which on a state is read where it lies: to copy it costs more than what is saved."""
 TYPES = ("int", "float", "bool", "time", "str")
 """Types of inputs whose columns are read here."""

@@ -64,6 +64,8 @@ class Planned:
 
     def _totals(self, joined: Joined, lo: np.ndarray, hi: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Return the totals of all reads: what is counted from the first record of a range on, less what is behind it."""
+        if not len(self._window):
+            return lo
         unit, window = units[self._column], self._window
         column = joined.column(unit)
         found = joined.words.take(column + np.minimum(lo, joined.count - 1)[window])
