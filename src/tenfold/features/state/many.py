@@ -116,7 +116,7 @@ class ManyReader:
         if not len(alone):
             return self._together(joined, at)
         joined.header[:, alone] = _BLANK[:, None]
-        rest, mine = self._together(joined, at), self._one_by_one(states, of[alone], at[alone], own)
+        rest, mine = self._together(joined, at), self._one_by_one(states, of[alone], at[alone], None)
         rest.newest[alone] = _newest(mine)
         values = [dict(zip(self.view.features, one.values, strict=True)) for one in mine]
         return FoundMany(rest.features.put(alone.tolist(), values), rest.newest)
