@@ -71,7 +71,7 @@ class ManyReader:
         outputs = self.view.plan.outputs
         self._slots = {slot(place): at for place, at in rows.items()}
         self._computed = {
-            name: expr for name, expr in outputs.items() if str(expr.args[0]) not in self._slots
+            name: expr for name, expr in outputs.items() if expr.fn != "col" or expr.args[0] == AS_OF
         }
         more = {name: (len(families) + place, 0) for place, name in enumerate(self._computed)}
         self.places = {
