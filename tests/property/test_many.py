@@ -9,6 +9,7 @@ from tenfold import Entity, FeatureView, col, count
 from tenfold.features.state import families, joined, many, planned
 from tenfold.features.state.many import many_reader_of
 from tenfold.processing.batches import read_frame
+from tenfold.processing.bring import as_decimal
 from tenfold.processing.frame import column
 from tenfold.serving import service
 from tenfold.serving.plan import vector
@@ -95,7 +96,9 @@ def test_rows_of_a_model_have_the_features_of_each(history, raws):
     each = [world.service.features(row, at) for row in rows]
     assert found.at.tolist() == [one.at for one in each]
     for name, item in found.columns().items():
-        assert list(map(repr, item.plain())) == [repr(one.values[name]) for one in each], name
+        assert [repr(as_decimal(value, item.type)) for value in item.plain()] == [
+            repr(one.values[name]) for one in each
+        ], name
     X = found.matrix(shop.CATEGORIES)
     if rows:
         alone = np.concatenate([vector(one, shop.CATEGORIES) for one in each])

@@ -10,6 +10,7 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, SchemaError
 from tenfold.core.times import to_datetime
 from tenfold.processing.batches import to_table
+from tenfold.processing.bring import as_decimal
 from tenfold.serving import many, service
 from tenfold.serving.predictions import TOPIC
 from tenfold.training.vector import encode
@@ -57,7 +58,9 @@ def test_features_are_those_of_each_row(asked):
     each = [asked.features(row, tiny.ASK_AT) for row in ROWS]
     assert {name: item.type for name, item in found.columns().items()} == tiny.late_order.columns
     for name, item in found.columns().items():
-        assert list(map(repr, item.plain())) == [repr(one.values[name]) for one in each]
+        assert [repr(as_decimal(value, item.type)) for value in item.plain()] == [
+            repr(one.values[name]) for one in each
+        ]
     assert found.at.tolist() == [one.at for one in each]
     ages = [[np.nan if age is None else age for age in one.ages.values()] for one in each]
     assert np.array_equal(found.ages, ages, equal_nan=True)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tenfold.core.decimals import PLACES, units_of
 from tenfold.core.expr import AS_OF
 from tenfold.features.state.blocks import Columns
 from tenfold.processing.evaluate import Made, evaluate
@@ -84,7 +85,7 @@ class KnownRows:
     def columns(self) -> dict[str, Column]:
         """Return the features by name, in the model's order."""
         return {
-            name: column(kind, [known.row[place] for known in self._rows])
+            name: column(kind, [_units(known.row[place], kind) for known in self._rows])
             for place, (name, kind) in enumerate(self._types.items())
         }
 
@@ -92,6 +93,11 @@ class KnownRows:
         """Return what `encode` returns for the features: shape (n_rows, n_columns) float64."""
         rows = [vector(known, categories) for known in self._rows]
         return np.concatenate(rows) if rows else np.zeros((0, len(self._types)))
+
+
+def _units(value: Any, kind: str) -> Any:
+    """Return a value as columns hold it: a decimal as its units."""
+    return value if value is None or kind not in PLACES else units_of(value, PLACES[kind])
 
 
 def of_rows(model: Model, rows: Sequence[Known]) -> KnownRows:
