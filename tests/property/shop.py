@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import FOREVER, UNITS, to_datetime, to_us
+from tenfold.features.state.chunks import SIZES
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
@@ -410,10 +411,10 @@ def mismatches(one, two):
     return [name for name, some in zip(model.columns, differ.any(axis=0), strict=True) if some]
 
 
-def folded(views, log, sizes, store=None):
+def folded(views, log, sizes, store=None, divided=SIZES):
     """Return a store with the states of views after a log was folded, a few batches at a time and then the rest."""
     store = store or MemoryOnlineStore()
-    sink = StateSink(log, store, views)
+    sink = StateSink(log, store, views, sizes=divided)
     with pytest.MonkeyPatch.context() as patch:
         for size in sizes:
             patch.setattr(materialize, "BATCHES", size)

@@ -1,7 +1,7 @@
 """From rows of a source to sorted records of a view: keys, order, versions. The same steps offline and online."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,10 @@ class Rows:
         return Rows(
             self.event[rows], self.known[rows], self.until[rows], self.offset[rows], self.ids[rows], inputs
         )
+
+    def lasting(self) -> "Rows":
+        """Return the rows as if no later version of them were known."""
+        return replace(self, until=np.full(len(self.event), FOREVER, dtype=np.int64))
 
     def records(self, group: np.ndarray) -> Records:
         """Return the kernel's form; rows must be sorted by (group, event, id)."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 Used = TypeVar("Used")
+Get = Callable[[bytes], Any]
+"""Gives the state of a key, None where there is none."""
 SINK = "log"
 """The name under which the lake remembers how much of a topic it holds."""
 
@@ -15,10 +17,11 @@ class OnlineStore(Protocol):
     time (a second one waits), any number of readers in any process, who see a committed whole.
     """
 
-    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
         """Return what a function makes of the state of each key, None where there is none, all from one snapshot.
 
-        It gets bytes or views of the store's own memory, which are valid only until it returns.
+        It gets bytes or views of the store's own memory, which are valid only until it returns; and a function that gives the
+        state of one more key from the same snapshot, until then.
         """
         ...
 
@@ -51,4 +54,4 @@ class OnlineStore(Protocol):
 
 def read(store: OnlineStore, keys: Sequence[bytes]) -> list[bytes | None]:
     """Return the state of each key as bytes, None where there is none, all from one snapshot."""
-    return store.use(keys, lambda states: [None if state is None else bytes(state) for state in states])
+    return store.use(keys, lambda states, _: [None if state is None else bytes(state) for state in states])

@@ -7,10 +7,10 @@ Each check takes `make`, which opens the implementation at one place: the first 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenfold.core.errors import SchemaError
-from tenfold.store.base import OnlineStore, read
+from tenfold.store.base import Get, OnlineStore, read
 
 Make = Callable[[], OnlineStore]
 Key = TypeVar("Key")
@@ -28,6 +28,7 @@ def checks() -> list[Callable[[Make], None]]:
         none_removes_a_state,
         none_removes_an_offset,
         uses_what_it_reads,
+        gives_more_from_the_same_snapshot,
         offset_never_moves_back,
         a_late_writer_writes_nothing,
         states_and_offsets_are_independent,
@@ -97,9 +98,41 @@ def uses_what_it_reads(make: Make) -> None:
     store = make()
     keys = [b"a", b"none", b"card:" + b"k" * 600]
     store.write({keys[0]: b"12345678", keys[2]: b"3"}, {})
-    found = store.use(keys, lambda states: [None if state is None else bytes(state) for state in states])
+    found = store.use(keys, lambda states, _: [None if state is None else bytes(state) for state in states])
     assert found == [b"12345678", None, b"3"]
-    assert store.use([], len) == 0
+    assert store.use([], lambda states, _: len(states)) == 0
+
+
+def gives_more_from_the_same_snapshot(make: Make) -> None:
+    store = make()
+    long = b"card:" + b"k" * 600
+    store.write({b"a": b"a1", b"b": b"b1", long: b"c1"}, {})
+
+    def both() -> list[bytes | None]:
+        def work(states: list[Any], get: Get) -> list[bytes | None]:
+            return [bytes(states[0]), *(None if item is None else bytes(item) for item in map(get, more))]
+
+        return store.use([b"a"], work)
+
+    more = [b"b", b"none", long]
+    assert both() == [b"a1", b"b1", None, b"c1"]
+    done = threading.Event()
+
+    def look() -> int:
+        torn = 0
+        while not done.is_set():
+            first, second, _, third = both()
+            torn += len({item[1:] for item in (first, second, third) if item is not None}) != 1
+        return torn
+
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(look)
+        try:
+            for number in range(50):
+                store.write({key: key[:1] + b"%d" % number for key in (b"a", b"b", long)}, {})
+        finally:
+            done.set()
+        assert found.result() == 0
 
 
 def offset_never_moves_back(make: Make) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import lmdb
 
 from tenfold.core.errors import Unavailable
-from tenfold.store.base import Used
+from tenfold.store.base import Get, Used
 from tenfold.store.memory import check_keys
 
 LONGEST = 511  # LMDB's limit for a key, in bytes
@@ -42,7 +42,7 @@ class LMDBOnlineStore:
     >>> store = LMDBOnlineStore(Path(mkdtemp()))
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
     True
-    >>> store.use([b"card:1", b"card:2"], lambda states: [state and bytes(state) for state in states])
+    >>> store.use([b"card:1", b"card:2"], lambda states, _: [state and bytes(state) for state in states])
     [b'state', None]
     >>> store.offsets()
     {'payments': 5}
@@ -62,12 +62,16 @@ class LMDBOnlineStore:
         self._states = self._env.open_db(b"states")
         self._offsets = self._env.open_db(b"offsets")
 
-    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
         check_keys(keys)
         with self._env.begin(db=self._states, buffers=True) as transaction:
+
+            def get(key: bytes) -> Any:
+                return _state(key, transaction.get(_stored(key)))
+
             if max(map(len, keys), default=0) < LONGEST:
-                return work(list(map(transaction.get, keys)))
-            return work([_state(key, transaction.get(_stored(key))) for key in keys])
+                return work(list(map(transaction.get, keys)), get)
+            return work(list(map(get, keys)), get)
 
     def write(
         self,

@@ -1,6 +1,7 @@
 """Online features of many rows: the states of all their keys from one snapshot, read as columns."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.many import FoundMany, many_reader_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame
-from tenfold.store.base import OnlineStore
-from tenfold.store.online import pack, prefix
+from tenfold.store.base import Get, OnlineStore
+from tenfold.store.online import pack, parts_of, prefix
 
 
 class LookupMany:
@@ -51,11 +52,13 @@ class LookupMany:
         ]
         own = [self._own(view, asked, len(at)) for view in self.views]
 
-        def work(states: list[Any]) -> list[FoundMany]:
+        def work(states: list[Any], get: Get) -> list[FoundMany]:
             found, begin = [], 0
             for view, read, mine in zip(self.views, self._readers, own, strict=True):
                 packed, of = distinct[view.keys]
-                found.append(read(states[begin : begin + len(packed)], of, at, mine))
+                keys = wanted[begin : begin + len(packed)]
+                parts = partial(_parts, get, keys)
+                found.append(read(states[begin : begin + len(packed)], of, at, mine, parts))
                 begin += len(packed)
             return found
 
@@ -67,6 +70,10 @@ class LookupMany:
             return None
         zero = Column("int", np.zeros(rows, dtype=np.int64), np.ones(rows, dtype=np.bool_))
         return rows_of(view, {**asked, OFFSET: zero}, rows)[1]
+
+
+def _parts(get: Get, keys: Sequence[bytes], place: int) -> Get:
+    return parts_of(get, keys[place])
 
 
 def _distinct(columns: Sequence[Column]) -> tuple[list[bytes], np.ndarray]:

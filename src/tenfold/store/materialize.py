@@ -2,20 +2,23 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.features.records import ARRIVAL, OFFSET, rows_of
+from tenfold.features.state.chunks import SIZES, Sizes, is_divided
+from tenfold.features.state.divided import divide, fold_divided, is_large
 from tenfold.features.state.fold import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
-from tenfold.store.base import SINK, OnlineStore, read
+from tenfold.store.base import SINK, Get, OnlineStore
 from tenfold.store.groups import Keys
 from tenfold.store.moved import Keyed, may_move, with_moved
-from tenfold.store.online import group_name, state_key
+from tenfold.store.online import group_name, parts_of, state_key
 from tenfold.store.upstream import Upstream
 
 BATCHES, ROWS = 20_000, 100_000
@@ -32,10 +35,17 @@ class StateSink:
     """Folds the log into the states of all views; states and offsets commit in one transaction.
 
     Views that are behind, as a new one is, catch up on their own and hold no other view back.
+
+    Parameters
+    ----------
+    sizes
+        From how many records on a key's state is divided, so that an event rewrites a part of it only.
     """
 
-    def __init__(self, log: Log, store: OnlineStore, views: Sequence[FeatureView]) -> None:
-        self._log, self._store = log, store
+    def __init__(
+        self, log: Log, store: OnlineStore, views: Sequence[FeatureView], *, sizes: Sizes = SIZES
+    ) -> None:
+        self._log, self._store, self._sizes = log, store, sizes
         self._upstream = Upstream(log)
         self._views: dict[str, list[FeatureView]] = {}
         for view in views:
@@ -94,7 +104,7 @@ class StateSink:
     def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], mark: int) -> bool:
         """Write the states of views at a mark after some batches; return False when another worker was first."""
         frame = read_frame(views[0].source.root, batches)
-        states: dict[bytes, bytes] = {}
+        states: dict[bytes, bytes | None] = {}
         for view in views:
             states.update(self._states(view, frame))
         groups = [group_name(view) for view in views]
@@ -102,7 +112,7 @@ class StateSink:
             states, dict.fromkeys(groups, batches[-1].end), after=dict.fromkeys(groups, mark)
         )
 
-    def _states(self, view: FeatureView, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
+    def _states(self, view: FeatureView, frame: Frame) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the new states of the keys that a frame has records of."""
         if view.source.upstream:
             frame = self._upstream.added(view.source, frame)
@@ -118,20 +128,49 @@ class StateSink:
             mine = order[some[0] : some[-1]]
             group = np.repeat(np.arange(len(some) - 1), np.diff(some))
             newest = np.maximum.reduceat(arrival[mine], some[:-1] - some[0])
-            wanted = names[first : first + KEYS]
-            new = rows.take(mine)
-            states = read(self._store, wanted)
-            for places in _apart(states):
-                few = len(places) < len(wanted)
-                part = np.flatnonzero(np.isin(group, places)) if few else np.arange(len(group))
-                made = fold(
-                    view,
-                    [states[place] for place in places.tolist()],
-                    np.searchsorted(places, group[part]),
-                    new.take(part) if few else new,
-                    newest[places],
-                )
-                yield from zip([wanted[place] for place in places.tolist()], made, strict=True)
+            yield from self._folded(view, Keyed(names[first : first + KEYS], group, rows.take(mine), newest))
+
+    def _folded(self, view: FeatureView, new: Keyed) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield the new states of keys from their records, sorted by key, and the newest arrival of each."""
+        states, parts = self._store.use(new.names, lambda states, get: self._use(view, new, states, get))
+        yield from parts.items()
+        for places in _apart(states):
+            few = len(places) < len(states)
+            part = np.flatnonzero(np.isin(new.group, places)) if few else np.arange(len(new.group))
+            made = fold(
+                view,
+                [states[place] for place in places.tolist()],
+                np.searchsorted(places, new.group[part]),
+                new.rows.take(part) if few else new.rows,
+                new.arrival[places],
+            )
+            for place, state in zip(places.tolist(), made, strict=True):
+                name = new.names[place]
+                if is_large(state, self._sizes):
+                    yield from ((name + part, value) for part, value in divide(view, state, self._sizes))
+                else:
+                    yield name, state
+
+    def _use(
+        self, view: FeatureView, new: Keyed, states: Sequence[Any], get: Get
+    ) -> tuple[list[bytes | None], dict[bytes, bytes | None]]:
+        """Return the states that are in one piece, and what changes of those that are divided, which are blank in the first."""
+        whole: list[bytes | None] = []
+        parts: dict[bytes, bytes | None] = {}
+        for place, state in enumerate(states):
+            if state is None or not is_divided(state):
+                whole.append(None if state is None else bytes(state))
+                continue
+            name, rows = new.names[place], new.rows.take(np.flatnonzero(new.group == place))
+            whole.append(DIVIDED)
+            parts_get = parts_of(get, name)
+            found = fold_divided(view, bytes(state), parts_get, rows, int(new.arrival[place]), self._sizes)
+            parts |= {name + part: value for part, value in found}
+        return whole, parts
+
+
+DIVIDED = b""
+"""Stands for a divided state among those in one piece."""
 
 
 def _keyed(view: FeatureView, frame: Frame) -> Keyed:
@@ -147,8 +186,9 @@ def _keyed(view: FeatureView, frame: Frame) -> Keyed:
 def _apart(states: Sequence[bytes | None]) -> Iterator[np.ndarray]:
     """Yield the places of states to fold together: large ones one by one, which spares them from being gathered."""
     large = np.array([state is not None and len(state) > LARGE for state in states], dtype=np.bool_)
-    if not large.all():
-        yield np.flatnonzero(~large)
+    small = np.array([state != DIVIDED for state in states], dtype=np.bool_) & ~large
+    if small.any():
+        yield np.flatnonzero(small)
     for place in np.flatnonzero(large).tolist():
         yield np.array([place])
 

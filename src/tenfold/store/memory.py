@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from tenfold.core.errors import SchemaError
-from tenfold.store.base import Used
+from tenfold.store.base import Get, Used
 
 
 class MemoryOnlineStore:
@@ -16,22 +16,21 @@ class MemoryOnlineStore:
     >>> store = MemoryOnlineStore()
     >>> store.write({b"card:1": b"state"}, {"payments": 5})
     True
-    >>> store.use([b"card:1", b"card:2"], list)
+    >>> store.use([b"card:1", b"card:2"], lambda states, _: states)
     [b'state', None]
     >>> store.offsets()
     {'payments': 5}
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._states: dict[bytes, bytes] = {}
         self._offsets: dict[str, int] = {}
 
-    def use(self, keys: Sequence[bytes], work: Callable[[list[Any]], Used]) -> Used:
+    def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
         check_keys(keys)
         with self._lock:
-            states = [self._states.get(key) for key in keys]
-        return work(states)
+            return work([self._states.get(key) for key in keys], self._states.get)
 
     def write(
         self,

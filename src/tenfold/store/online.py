@@ -12,7 +12,7 @@ from tenfold.features.state.layout import VERSION
 from tenfold.features.state.reading import Found, reader_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame, column
-from tenfold.store.base import OnlineStore
+from tenfold.store.base import Get, OnlineStore
 
 pack: Callable[[list[Any]], bytes] = msgspec.msgpack.Encoder().encode
 """Returns the values of a key's fields as they stand in the key of a state."""
@@ -44,6 +44,14 @@ def state_key(view: FeatureView, values: Sequence[Any]) -> bytes:
     return prefix(view) + pack(values if type(values) is list else list(values))
 
 
+def parts_of(get: Get, key: bytes) -> Get:
+    """Return what gives the parts of a divided state by their names, which stand behind its key.
+
+    No state's key goes on behind that of another one: as MessagePack it says itself where it ends.
+    """
+    return lambda name: get(key + name)
+
+
 class Lookup:
     """What is read of the online store for a row: prepared once for a set of views."""
 
@@ -70,12 +78,15 @@ class Lookup:
         asked
             The row that is asked for, as columns of the source; needed by a view that counts it too.
         """
-        readers, own = self._readers, self._own(asked)
+        keys, readers, own = self._keys(row), self._readers, self._own(asked)
 
-        def work(states: list[Any]) -> list[Found]:
-            return [read(state, at, mine) for read, state, mine in zip(readers, states, own, strict=True)]
+        def work(states: list[Any], get: Get) -> list[Found]:
+            return [
+                read(state, at, mine, parts_of(get, key))
+                for read, state, mine, key in zip(readers, states, own, keys, strict=True)
+            ]
 
-        return store.use(self._keys(row), work)
+        return store.use(keys, work)
 
     def _keys(self, row: Mapping[str, Any]) -> list[bytes]:
         """Return the key of the row in each view; views of one entity share its bytes."""

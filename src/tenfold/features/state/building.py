@@ -13,6 +13,7 @@ from tenfold.features.records import Rows
 from tenfold.features.state import layout
 from tenfold.features.state.layout import HEADER, WORD, Needs
 from tenfold.features.state.shapes import Shapes, Spread, States
+from tenfold.features.state.stored import id_words
 
 
 class Group:
@@ -145,7 +146,7 @@ class Build:
         most = np.ones(len(self._arrival), dtype=np.int64)
         for rows, group in ((self._rows, self._here), (self._gone_rows, self._gone)):
             if len(rows.event):
-                words = _id_words(rows.ids) != 0
+                words = id_words(rows.ids) != 0
                 longest = words.shape[1] - np.argmax(words[:, ::-1], axis=1)
                 most = np.maximum(most, group.most(longest))
         return most
@@ -212,12 +213,8 @@ def _words(values: np.ndarray, need: Needs, group: Group) -> np.ndarray:
     return ends[1:] - np.repeat(ends[group.begin], group.size)
 
 
-def _id_words(ids: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(ids).view(np.int64).reshape(len(ids), ids.dtype.itemsize // WORD)
-
-
 def _put_ids(out: np.ndarray, spread: Spread, width: np.ndarray, unit: int, ids: np.ndarray) -> None:
-    words = _id_words(ids)
+    words = id_words(ids)
     for place in range(words.shape[1]):
         wide = width > place
         if wide.all():

@@ -5,30 +5,22 @@ alone; how they were batched, or in which order they arrived, leaves no trace. S
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.features.kernel.compute import Input, aggregate
-from tenfold.features.records import Rows, in_order, outputs, sort_ties
+from tenfold.features.kernel.compute import Input
+from tenfold.features.records import Rows, in_order, sort_ties
 from tenfold.features.state.building import Build
 from tenfold.features.state.layout import WORD
-from tenfold.features.state.shapes import states_of
-from tenfold.features.state.stored import as_stored, empty, gather, join
+from tenfold.features.state.shapes import States, states_of
+from tenfold.features.state.stored import as_stored, gather, join
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
 
 TILES = 16
 """A state drops records in steps of a sixteenth of what it reaches back, so that it is seldom cut."""
-
-
-def advance(view: FeatureView, state: bytes | None, new: Rows, arrival: int) -> bytes:
-    """Return the state after more records of its key, the newest of which arrived at `arrival`.
-
-    Adding the same records again changes nothing.
-    """
-    group = np.zeros(len(new.event), dtype=np.int64)
-    return fold(view, [state], group, new, np.array([arrival], dtype=np.int64))[0]
 
 
 def fold(
@@ -38,7 +30,7 @@ def fold(
     new: Rows,
     arrival: np.ndarray,
 ) -> list[bytes]:
-    """Return the states of several keys after more records of each.
+    """Return the states of several keys after more records of each; adding the same records again changes nothing.
 
     Parameters
     ----------
@@ -54,18 +46,38 @@ def fold(
     arrival, past = np.maximum(arrival, stored[0]), stored[1]
     rows = join(old, as_stored(new))
     group = np.concatenate([before, group])
-    until, keep = _versions(group, rows, len(new.event))
-    if made.reach is not None:
-        step = max(made.reach // TILES, 1)
-        horizon = (arrival - made.reach) // step * step
-        # By known time too: a version that came lately still ends older ones that arrive again.
-        gone = np.flatnonzero(np.maximum(rows.event, rows.known) < horizon[group])
-        keep[gone] = False
-        np.maximum.at(past, group[gone], rows.event[gone])
-    rows = Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs)
+    rows, keep = survivors(made, group, rows, len(new.event), arrival, past)
     if not keep.all():
         group, rows = group[keep], rows.take(keep)
-    return Build(made, *_sorted(group, rows), arrival, past).states()
+    return Build(made, *in_groups(group, rows), arrival, past).states()
+
+
+def survivors(
+    made: States, group: np.ndarray, rows: Rows, new: int, arrival: np.ndarray, past: np.ndarray
+) -> tuple[Rows, np.ndarray]:
+    """Return records with until when each counts, and which of them a state holds; `past` is brought up to date.
+
+    Parameters
+    ----------
+    new
+        How many of the last rows are new.
+    arrival, past : (groups,) int64
+        The newest arrival of each key, and when the newest of the records happened that it no longer holds.
+    """
+    until, keep = _versions(group, rows, new)
+    if made.reach is not None:
+        # By known time too: a version that came lately still ends older ones that arrive again.
+        oldest = horizon(made.reach, arrival)
+        gone = np.flatnonzero(np.maximum(rows.event, rows.known) < oldest[group])
+        keep[gone] = False
+        np.maximum.at(past, group[gone], rows.event[gone])
+    return Rows(rows.event, rows.known, until, rows.offset, rows.ids, rows.inputs), keep
+
+
+def horizon(reach: int, arrival: Any) -> Any:
+    """Return before when a record must have happened and been known to be dropped, from the newest arrival."""
+    step = max(reach // TILES, 1)
+    return (arrival - reach) // step * step
 
 
 def _versions(group: np.ndarray, rows: Rows, new: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +124,7 @@ def _hash(group: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return code
 
 
-def _sorted(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, Rows]:
+def in_groups(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, Rows]:
     """Return rows by (group, event, id, known)."""
     if len(group) < 2:
         return group, rows
@@ -133,8 +145,14 @@ def _sorted(group: np.ndarray, rows: Rows) -> tuple[np.ndarray, Rows]:
 
 def unpack(view: FeatureView, state: bytes) -> tuple[Rows, int]:
     """Return the records of a state, sorted, and the newest arrival."""
-    group, rows, before = gather(states_of(view), [state])
-    _, rows = _sorted(group, rows)
+    rows, before = unpack_all(view, [state])
+    return rows, int(before[0, 0])
+
+
+def unpack_all(view: FeatureView, states: Sequence[bytes]) -> tuple[Rows, np.ndarray]:
+    """Return the records of several pieces of a key's state, sorted together, and what `gather` says of each piece."""
+    group, rows, before = gather(states_of(view), states)
+    _, rows = in_groups(np.zeros_like(group), rows)
     inputs = []
     for item in rows.inputs:
         column = item.column
@@ -146,14 +164,4 @@ def unpack(view: FeatureView, state: bytes) -> tuple[Rows, int]:
             ]
             column = Column("str", texts, column.valid)
         inputs.append(Input(item.name, column, item.member))
-    return Rows(rows.event, rows.known, rows.until, rows.offset, rows.ids, tuple(inputs)), int(before[0, 0])
-
-
-def read(view: FeatureView, state: bytes | None, at: int) -> tuple[dict[str, Column], int | None]:
-    """Return the features of one key as of `at`, one row each, and the event time of its newest visible record."""
-    rows = empty(view) if state is None else unpack(view, state)[0]
-    records = rows.records(np.zeros(len(rows.event), dtype=np.int64))
-    moment = np.array([at], dtype=np.int64)
-    results = aggregate(records, np.zeros(1, dtype=np.int64), moment, view.plan.aggregates)
-    seen = rows.event[(rows.known < at) & (rows.event < at) & (rows.until >= at)]
-    return outputs(view, results, moment), int(seen[-1]) if len(seen) else None
+    return Rows(rows.event, rows.known, rows.until, rows.offset, rows.ids, tuple(inputs)), before

@@ -21,8 +21,9 @@ HEADER = 8
 COUNT, GONE, KIND, ARRIVAL, SETTLED, FLAGS, PAST = range(1, 8)
 """Places in the header: records, replaced records, what columns there are, newest arrival, the moment from which on all
 records are visible and no replaced one is, marks, and when the newest of the records happened that are no longer here."""
-ORDERED, SAFE = 1, 2
-"""Marks: records became known in their order and none was replaced; no sum of them can overflow."""
+ORDERED, SAFE, DIVIDED = 1, 2, 4
+"""Marks: records became known in their order and none was replaced; no sum of them can overflow; the records are in chunks,
+and this is their directory."""
 WORD = 8
 SUMS, SPREADS = ("sum", "mean", "var", "std"), ("var", "std")
 SQUARES = tuple(f"square{place}" for place in range(len(UNITS)))

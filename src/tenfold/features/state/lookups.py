@@ -37,18 +37,24 @@ class Words(NamedTuple):
 def look_up(item: Aggregate, needs: Sequence[Needs], shape: Shape) -> Read:
     """Return the look-up of an aggregate in states of a shape."""
     places, need = shape.inputs[item.input], needs[item.input]
-    if item.fn == "count":
-        return _total(places.member)
     if item.fn in ("first", "last", "lag"):
-        value = _value(places, need, _text_before(item.input, needs, shape))
+        value = value_of(item.input, needs, shape)
         return _first(places.member, value) if item.fn == "first" else _nth(places.member, item.n or 0, value)
-    count = _total(places.used)
     if item.fn in ("min", "max"):
-        return _extreme(places, need, item.fn, count)
-    if item.fn in layout.SPREADS:
-        return _spread(places, need, item.fn, count)
-    total = _float_sum(places) if need.type == "float" else _total(places.totals["whole"])
-    if item.fn == "mean":
+        return _extreme(places, need, item.fn, _total(places.used))
+    units = {"member": places.member, "used": places.used} | places.totals
+    return from_totals(item.fn, need, lambda name: _total(units[name]))
+
+
+def from_totals(fn: str, need: Needs, total_of: Callable[[str], Any]) -> Any:
+    """Return the look-up of what is made of totals: "member" and "used" count, the others are those of a state."""
+    if fn == "count":
+        return total_of("member")
+    count = total_of("used")
+    if fn in layout.SPREADS:
+        return _spread(need, fn, count, total_of)
+    total = _float_sum(total_of) if need.type == "float" else total_of("whole")
+    if fn == "mean":
         return _mean(total, count, PLACES.get(need.type))
     return _sum(total, count)
 
@@ -69,8 +75,8 @@ def _total(unit: int) -> Read:
     return total
 
 
-def _float_sum(places: Places) -> Read:
-    high, low = _total(places.totals["high"]), _total(places.totals["low"])
+def _float_sum(total_of: Callable[[str], Any]) -> Read:
+    high, low = total_of("high"), total_of("low")
 
     def total(given: Words, lo: int, hi: int) -> float:
         rest = low(given, lo, hi)
@@ -96,11 +102,11 @@ def _mean(total: Read, count: Read, places: int | None) -> Read:
     return mean
 
 
-def _spread(places: Places, need: Needs, fn: str, count: Read) -> Read:
+def _spread(need: Needs, fn: str, count: Read, total_of: Callable[[str], Any]) -> Read:
     whole, scale = SHRUNK if need.type in PLACES else 1.0, unit_squared(need.type)
     units = (("high", 2.0**-20), ("low", 2.0**-63)) if need.type == "float" else (("whole", whole),)
-    sums = [(_total(places.totals[name]), unit) for name, unit in units]
-    squares = [_total(places.totals[name]) for name in layout.SQUARES]
+    sums = [(total_of(name), unit) for name, unit in units]
+    squares = [total_of(name) for name in layout.SQUARES]
 
     def spread(given: Words, lo: int, hi: int) -> float | None:
         values = count(given, lo, hi)
@@ -219,21 +225,22 @@ def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
     return nth
 
 
-def _value(places: Places, need: Needs, before: Callable[[Words], int]) -> Callable[[Words, int], Any]:
-    """Return the look-up of a value, None for null."""
-    unit, valid, kind = places.values, _is_counted(places.used), need.type
+def value_of(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words, int], Any]:
+    """Return the look-up of the value of an input in one record, None for null."""
+    places, before = shape.inputs[place], _text_before(place, needs, shape)
+    unit, valid, kind = places.values, _is_counted(places.used), needs[place].type
     always = places.used < 0
 
-    def value(given: Words, place: int) -> Any:
-        if not (always or valid(given, place)):
+    def value(given: Words, row: int) -> Any:
+        if not (always or valid(given, row)):
             return None
-        at = HEADER + unit * given.rows + place
+        at = HEADER + unit * given.rows + row
         if kind == "float":
             return given.floats[at]
         found = given.words[at]
         if kind != "str":
             return bool(found) if kind == "bool" else found
-        begin, text = given.words[at - 1] if place else 0, before(given)
+        begin, text = given.words[at - 1] if row else 0, before(given)
         return str(given.raw[text + begin : text + found], "utf-8")
 
     return value

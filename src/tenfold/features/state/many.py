@@ -5,7 +5,7 @@ differences and picks of whole matrices, a row per aggregate and a column per qu
 that are look-ups in `reading`; the rest is read key by key.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ from tenfold.core.expr import AS_OF
 from tenfold.features.records import Rows
 from tenfold.features.state import layout
 from tenfold.features.state.blocks import Block, Columns, of_frame
+from tenfold.features.state.chunks import Get
 from tenfold.features.state.joined import Joined
 from tenfold.features.state.layout import HEADER
 from tenfold.features.state.planned import Planned
-from tenfold.features.state.reading import Found, is_fast, reader_of
+from tenfold.features.state.reading import Found, is_fast, no_parts, reader_of
 from tenfold.features.view import FeatureView, slot
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
@@ -27,6 +28,7 @@ LARGE = 1 << 17
 """Bytes from which on a state is read where it lies: to copy it costs more than what is saved."""
 TYPES = ("int", "float", "bool", "time", "str")
 """Types of inputs whose columns are read here."""
+Parts = Callable[[int], Get]
 _IN_ORDER = layout.SAFE | layout.ORDERED
 _BLANK = np.zeros(HEADER, dtype=np.int64)
 _BLANK[0], _BLANK[layout.FLAGS] = layout.VERSION, _IN_ORDER
@@ -83,7 +85,12 @@ class ManyReader:
         return Planned(self.view)
 
     def __call__(
-        self, states: Sequence[Any], of: np.ndarray, at: np.ndarray, own: Rows | None = None
+        self,
+        states: Sequence[Any],
+        of: np.ndarray,
+        at: np.ndarray,
+        own: Rows | None = None,
+        parts: Parts = lambda _: no_parts,
     ) -> FoundMany:
         """Return the features of each query.
 
@@ -97,9 +104,11 @@ class ManyReader:
             The moment of each query.
         own
             The rows that are asked for, one per query, when the view counts them too.
+        parts
+            Gives what gives the parts of a state that is divided, by the place of the state.
         """
         if not self.together:
-            found = self._one_by_one(states, of, at, own)
+            found = self._one_by_one(states, of, at, own, parts)
             frame = {
                 name: column(self.view.plan.types[name], [one.values[place] for one in found])
                 for place, name in enumerate(self.view.features)
@@ -116,20 +125,20 @@ class ManyReader:
         if not len(alone):
             return self._together(joined, at)
         joined.header[:, alone] = _BLANK[:, None]
-        rest, mine = self._together(joined, at), self._one_by_one(states, of[alone], at[alone], None)
+        rest, mine = self._together(joined, at), self._one_by_one(states, of[alone], at[alone], None, parts)
         rest.newest[alone] = _newest(mine)
         values = [dict(zip(self.view.features, one.values, strict=True)) for one in mine]
         return FoundMany(rest.features.put(alone.tolist(), values), rest.newest)
 
     def _one_by_one(
-        self, states: Sequence[Any], of: np.ndarray, at: np.ndarray, own: Rows | None
+        self, states: Sequence[Any], of: np.ndarray, at: np.ndarray, own: Rows | None, parts: Parts
     ) -> list[Found]:
         """Return the features of queries as the reader of one key gives them."""
         mine: Iterable[Rows | None] = (
             [None] * len(of) if own is None else (own.take(np.array([row])) for row in range(len(of)))
         )
         each = zip(of.tolist(), at.tolist(), mine, strict=True)
-        return [self._read(states[place], moment, row) for place, moment, row in each]
+        return [self._read(states[place], moment, row, parts(place)) for place, moment, row in each]
 
     def _together(self, joined: Joined, at: np.ndarray) -> FoundMany:
         planned, visible = self._planned, joined.visible(at)

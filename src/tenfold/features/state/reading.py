@@ -18,6 +18,8 @@ from tenfold.core.windows import Window
 from tenfold.features.kernel.compute import Aggregate, Own, aggregate
 from tenfold.features.records import Rows
 from tenfold.features.state import layout
+from tenfold.features.state.across import Chunks, look_of, reach_of
+from tenfold.features.state.chunks import Get
 from tenfold.features.state.fold import unpack
 from tenfold.features.state.layout import HEADER, Places
 from tenfold.features.state.lookups import Read, Words, look_up
@@ -42,6 +44,11 @@ class Found(NamedTuple):
         return None if self.newest is None else at - self.newest
 
 
+def no_parts(name: bytes) -> Any:
+    """Stand for what gives the parts of a divided state, where there is no such state."""
+    raise ValueError(f"a divided state was read without its parts, such as {name!r}.")
+
+
 class Reader:
     """Reads the features of one view from states of its keys."""
 
@@ -52,6 +59,10 @@ class Reader:
         self._all = range(len(plan.aggregates))
         self._slow = [place for place, item in enumerate(plan.aggregates) if not is_fast(item)]
         self._windows = list(dict.fromkeys(_bounds_key(plan.aggregates[place]) for place in self._fast))
+        self._looks = [
+            (place, self._windows.index(_bounds_key(item)), look_of(item, self._made))
+            for place, item in ((place, plan.aggregates[place]) for place in self._fast)
+        ]
         self._shapes: dict[int, _Compiled] = {}
         self._direct = {
             name: int(expr.args[0][1:])
@@ -65,7 +76,7 @@ class Reader:
         self._order = list(self._direct.values()) if self._simple else list(self._all)
         self._quick = self._simple and not self._slow
 
-    def __call__(self, state: Any, at: int, own: Rows | None = None) -> Found:
+    def __call__(self, state: Any, at: int, own: Rows | None = None, get: Get = no_parts) -> Found:
         """Return the features as of `at`.
 
         Parameters
@@ -74,6 +85,8 @@ class Reader:
             The bytes of the state, or a view of them; None where nothing is known of the key.
         own
             The row that is asked for, when the view counts it too.
+        get
+            Gives the parts of a state that is divided.
         """
         if state is not None and self._quick:
             raw = memoryview(state)
@@ -83,18 +96,20 @@ class Reader:
                 plan = self._shapes.get(kind) or self._compile(kind)
                 newest = words[HEADER - 1 + count] if count else words[layout.PAST] or None
                 return Found(plan.ordered(words, raw.cast("d"), raw, count, at), newest)
-        results, newest = self._aggregates(state, at, own)
+        results, newest = self._aggregates(state, at, own, get)
         if self._simple:
             return Found([results[place] for place in self._order], newest)
         return Found(self._outputs(results, at), newest)
 
-    def _aggregates(self, state: Any, at: int, own: Rows | None) -> tuple[list[Any], int | None]:
+    def _aggregates(self, state: Any, at: int, own: Rows | None, get: Get) -> tuple[list[Any], int | None]:
         """Return the value of each aggregate, and the event time of the newest visible record."""
         if state is None:
             return (self._nothing, None) if own is None else self._listed(None, at, self._all, own)
         raw = memoryview(state)
         words = raw.cast("q")
         count, flags = words[layout.COUNT], words[layout.FLAGS]
+        if flags & layout.DIVIDED:
+            return self._across(Chunks(self._made, state, at, get), own)
         visible = count
         if at < words[layout.SETTLED]:
             visible = _visible(words, count, at) if flags & layout.ORDERED else -1
@@ -118,11 +133,37 @@ class Reader:
         """The value of each aggregate for a key that nothing is known of: the same at any moment."""
         return self._listed(None, 0, self._all, None)[0]
 
+    def _across(self, chunks: Chunks, own: Rows | None) -> tuple[list[Any], int | None]:
+        """Return the same from a state that is divided."""
+        found: list[Any] = [None] * len(self._all)
+        slow = list(self._slow)
+        bounds = [chunks.bounds(*key) for key in self._windows]
+        for place, which, look in self._looks:
+            item = self.view.plan.aggregates[place]
+            if chunks.fits(item, *bounds[which]):
+                found[place] = look(chunks, *bounds[which])
+            else:
+                slow.append(place)
+        if slow:
+            rows = chunks.rows(reach_of([self.view.plan.aggregates[place] for place in slow]))
+            for place, value in zip(slow, self._kernel(rows, chunks.at, slow, own)[0], strict=True):
+                found[place] = value
+        return found, chunks.newest
+
     def _listed(
         self, state: Any, at: int, places: Sequence[int], own: Rows | None
     ) -> tuple[list[Any], int | None]:
         """Return aggregates as the kernel gives them for the unpacked records."""
         rows = empty(self.view) if state is None else unpack(self.view, bytes(state))[0]
+        values, newest = self._kernel(rows, at, places, own)
+        if newest is None and state is not None:
+            newest = memoryview(state).cast("q")[layout.PAST] or None
+        return values, newest
+
+    def _kernel(
+        self, rows: Rows, at: int, places: Sequence[int], own: Rows | None
+    ) -> tuple[list[Any], int | None]:
+        """Return aggregates of sorted records, and the event time of the newest visible one."""
         records = rows.records(np.zeros(len(rows.event), dtype=np.int64))
         wanted = [self.view.plan.aggregates[place] for place in places]
         visible = np.flatnonzero((rows.known < at) & (rows.event < at) & (rows.until >= at))
@@ -132,9 +173,8 @@ class Reader:
             asked = Own(own.inputs, np.array([mine[-1] if len(mine) else -1], dtype=np.int64))
         one, moment = np.zeros(1, dtype=np.int64), np.array([at], dtype=np.int64)
         results = aggregate(records, one, moment, wanted, asked)
-        newest = 0 if state is None else memoryview(state).cast("q")[layout.PAST]
-        newest = int(rows.event[visible[-1]]) if len(visible) else newest
-        return [item.plain()[0] for item in results], newest or None
+        newest = int(rows.event[visible[-1]]) if len(visible) else None
+        return [item.plain()[0] for item in results], newest
 
     def _outputs(self, results: Sequence[Any], at: int) -> list[Any]:
         row = {slot(place): value for place, value in enumerate(results)}

@@ -174,3 +174,8 @@ def empty(view: FeatureView) -> Rows:
         for spec in view.plan.inputs
     )
     return Rows(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, dtype="S1"), inputs)
+
+
+def id_words(ids: np.ndarray) -> np.ndarray:
+    """Return ids as whole words, one row per id."""
+    return np.ascontiguousarray(ids).view(np.int64).reshape(len(ids), ids.dtype.itemsize // WORD)

@@ -1,0 +1,158 @@
+"""Folds records into a divided state: only the chunks they fall into, and where their other versions are, are made again.
+
+A chunk that loses its first record, because it is too old, is one with the chunk before it from then on. So the chunks are
+those that the records which are left would have been divided into.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tenfold.features.records import Rows
+from tenfold.features.state import chunks, layout
+from tenfold.features.state.building import Build
+from tenfold.features.state.chunks import Directory, Get, Sizes, begins, hashed, joined, sums_of
+from tenfold.features.state.fold import horizon, in_groups, survivors
+from tenfold.features.state.index import Index, Part
+from tenfold.features.state.layout import IDS, WORD
+from tenfold.features.state.shapes import States, states_of
+from tenfold.features.state.stored import as_stored, gather, join
+from tenfold.features.view import FeatureView
+
+HEAD = b""
+"""The name of the part that is at the key itself."""
+
+
+def is_large(state: bytes, sizes: Sizes) -> bool:
+    """Return whether a state in one piece has so many records that it is to be divided."""
+    if len(state) < sizes.most * (IDS + 1) * WORD:
+        return False
+    words = memoryview(state).cast("q")
+    return words[layout.COUNT] + words[layout.GONE] >= sizes.most
+
+
+def divide(view: FeatureView, state: bytes, sizes: Sizes) -> Iterator[Part]:
+    """Yield the parts of a state that is in one piece."""
+    made = states_of(view)
+    group, rows, before = gather(made, [state])
+    _, rows = in_groups(group, rows)
+    folding = _Folding(made, Directory.read(made, None), lambda _: None, sizes)
+    yield from folding.parts(np.zeros_like(group), rows, _entries(rows), int(before[0, 0]), int(before[1, 0]))
+
+
+def fold_divided(
+    view: FeatureView, state: bytes, get: Get, new: Rows, arrival: int, sizes: Sizes
+) -> Iterator[Part]:
+    """Yield the parts of a divided state that change with more records; adding the same records again changes none.
+
+    Parameters
+    ----------
+    state
+        The directory.
+    arrival
+        The newest arrival among the new records.
+    """
+    made = states_of(view)
+    folding = _Folding(made, Directory.read(made, state), get, sizes)
+    yield from folding.add(as_stored(new), arrival)
+
+
+class _Folding:
+    def __init__(self, made: States, held: Directory, get: Get, sizes: Sizes) -> None:
+        self._made, self._held, self._get, self._sizes = made, held, get, sizes
+        self._index = Index(get, held.total, sizes)
+        self._dirty = np.zeros(len(held.ids), dtype=np.bool_)
+        self._oldest: int | None = None
+
+    def add(self, new: Rows, arrival: int) -> Iterator[Part]:
+        """Yield what changes with more records."""
+        held = self._held
+        newest = np.maximum(np.array([held.arrival]), arrival)
+        past = np.array([held.past])
+        found = held.locate(new.event, new.ids)
+        hashes = hashed(new.ids)
+        events, which = self._index.find(hashes)
+        self._dirty[found] = True
+        self._dirty[held.locate(events, new.ids[which])] = True
+        self._expire(int(newest[0]))
+        places = np.flatnonzero(self._dirty)
+        before, old, _ = gather(self._made, self._chunks(places))
+        rows = join(old, new)
+        chunk = np.concatenate([places[before], found])
+        rows, keep = survivors(
+            self._made, np.zeros(len(rows.event), dtype=np.int64), rows, len(new.event), newest, past
+        )
+        entries = _entries(rows, hashes)[:, keep[len(before) :]]
+        if not keep.all():
+            chunk, rows = chunk[keep], rows.take(keep)
+        # Records of neighbouring chunks are sorted and divided together.
+        starts = self._dirty & ~np.concatenate([[False], self._dirty[:-1]])
+        run = np.cumsum(starts)[chunk] if len(starts) else chunk
+        yield from self.parts(*in_groups(run, rows), entries, int(newest[0]), int(past[0]))
+
+    def _expire(self, arrival: int) -> None:
+        """Mark chunks with records that are too old, and those before them, which they may become one with."""
+        reach = self._made.reach
+        if reach is None:
+            return
+        oldest = horizon(reach, arrival)
+        gone = self._held.cells[chunks.START] <= oldest
+        if gone.any():
+            self._oldest = oldest
+            self._dirty |= gone
+            self._dirty[:-1] |= gone[1:]
+
+    def _chunks(self, places: np.ndarray) -> list[bytes]:
+        return [bytes(self._get(name)) for name in self._held.names(places)]
+
+    def parts(
+        self, run: np.ndarray, rows: Rows, entries: np.ndarray, arrival: int, past: int
+    ) -> Iterator[Part]:
+        """Yield what changes when the marked chunks hold these sorted records instead; `run` says which marked ones."""
+        kept = np.flatnonzero(~self._dirty)
+        stay = Directory(self._held.cells[:, kept], self._held.ids[kept], arrival, past)
+        total = stay.total + len(rows.event)
+        if total < self._sizes.most:
+            yield from self._in_one_piece(kept, rows, arrival, past)
+            return
+        changed: dict[bytes, bytes | None] = dict.fromkeys(self._held.names(self._dirty))
+        fresh, made, first = self._divided(run, rows)
+        changed |= dict(zip(fresh.names(), made, strict=True))
+        base = np.flatnonzero(self._dirty & ~np.concatenate([[False], self._dirty[:-1]]))
+        place = base[run[first] - 1] if len(base) else first
+        yield from changed.items()
+        yield from self._index.changed(entries, total, self._oldest)
+        yield HEAD, joined([(kept, stay), (place, fresh)], arrival, past).state()
+
+    def _divided(self, run: np.ndarray, rows: Rows) -> tuple[Directory, list[bytes], np.ndarray]:
+        """Return the chunks of sorted records: their directory, their bytes, and the first record of each."""
+        begin = begins(rows.event, rows.ids, self._sizes.mean)
+        begin[:1] = True
+        begin[1:] |= run[1:] != run[:-1]
+        first = np.flatnonzero(begin)
+        none = np.zeros(len(first), dtype=np.int64)
+        made = Build(self._made, np.cumsum(begin) - 1, rows, none, none).states() if len(first) else []
+        cells = np.array([sums_of(self._made, chunk) for chunk in made], dtype=np.int64)
+        cells = cells.reshape(len(first), len(self._held.cells)).T.copy()
+        if len(first):
+            cells[chunks.FIRST] = rows.event[first]
+            cells[chunks.START] = np.minimum.reduceat(np.maximum(rows.event, rows.known), first) + 1
+        return Directory(cells, rows.ids[first], 0, 0), made, first
+
+    def _in_one_piece(self, kept: np.ndarray, rows: Rows, arrival: int, past: int) -> Iterator[Part]:
+        """Yield the state of few records as one piece, and that all others go."""
+        _, old, _ = gather(self._made, self._chunks(kept))
+        rows = join(old, rows)
+        group, rows = in_groups(np.zeros(len(rows.event), dtype=np.int64), rows)
+        for name in self._held.names():
+            yield name, None
+        yield from self._index.removed()
+        yield HEAD, Build(self._made, group, rows, np.array([arrival]), np.array([past])).states()[0]
+
+
+def _entries(rows: Rows, hashes: np.ndarray | None = None) -> np.ndarray:
+    """Return the entries of the last rows, all without `hashes`."""
+    code = hashed(rows.ids) if hashes is None else hashes
+    first = len(rows.event) - len(code)
+    event, known = rows.event[first:], rows.known[first:]
+    return np.stack([code.view(np.int64), event, np.maximum(event, known)])
