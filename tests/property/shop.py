@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import FOREVER, UNITS, to_datetime, to_us
-from tenfold.features.state.chunks import SIZES
+from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
@@ -274,10 +274,11 @@ class World:
     lake: MemoryLake = field(default_factory=MemoryLake)
     asked: list = field(default_factory=list)
     looked_up: list = field(default_factory=list)
+    divided: Sizes = SIZES
 
     def __post_init__(self):
         self.log = self.log or MemoryLog(self.clock)
-        self.states = StateSink(self.log, self.store, model.stored)
+        self.states = StateSink(self.log, self.store, model.stored, sizes=self.divided)
         self.sink = LakeSink(self.log, self.lake, [*SOURCES, TOPIC])
         self.service = Service(
             model,
