@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.harness import ROOT, Bench, Entry, keep
 from bench.table import show
 
-NAMES = ("windows", "spine", "asof", "worker", "lookup", "fresh", "steps", "scale")
+NAMES = ("windows", "spine", "asof", "worker", "hot", "lookup", "fresh", "steps", "scale")
 EVERYTHING = 10**12
 
 

@@ -98,14 +98,21 @@ def _united(held: np.ndarray, new: np.ndarray, oldest: int | None) -> np.ndarray
     """Return entries and new ones in their order, each once; the same array when nothing changes."""
     found = held
     if new.shape[1]:
-        both = np.concatenate([held, new], axis=1)
-        both = both[:, np.lexsort((both[LAST], both[EVENT], both[HASH].view(np.uint64)))]
-        distinct = np.ones(both.shape[1], dtype=np.bool_)
-        distinct[1:] = (both[:, 1:] != both[:, :-1]).any(axis=0)
-        found = both[:, distinct]
+        found = np.concatenate([held, new], axis=1)
+        found = found[:, np.argsort(found[HASH].view(np.uint64), kind="stable")]
+        if (found[HASH, 1:] == found[HASH, :-1]).any():
+            found = _distinct(found)
     if oldest is not None and (found[LAST] < oldest).any():
         found = found[:, found[LAST] >= oldest]
     return found
+
+
+def _distinct(entries: np.ndarray) -> np.ndarray:
+    """Return entries in their order, each once."""
+    entries = entries[:, np.lexsort((entries[LAST], entries[EVENT], entries[HASH].view(np.uint64)))]
+    first = np.ones(entries.shape[1], dtype=np.bool_)
+    first[1:] = (entries[:, 1:] != entries[:, :-1]).any(axis=0)
+    return entries[:, first]
 
 
 def _name(level: int, bucket: int) -> bytes:
