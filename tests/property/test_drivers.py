@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.core.clock import VirtualClock
+from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.monitoring.skew import skew
 from tenfold.sources.log import SQLiteLog
 from tenfold.sources.memory import MemoryLake, MemoryLog
@@ -85,8 +86,12 @@ def table_of(lake):
 
 
 LOG = filled(MemoryLog)
-DONE = World(log=LOG).play([])
-TRUTH = state_of(DONE.store), table_of(DONE.lake)
+TINY = Sizes(most=3, mean=2)
+TRUTH = {}
+for sizes in (SIZES, TINY):
+    done = World(log=LOG, divided=sizes).play([])
+    TRUTH[sizes] = state_of(done.store), table_of(done.lake)
+in_chunks_or_not = pytest.mark.parametrize("sizes", TRUTH, ids=["in one piece", "in chunks"])
 
 
 class Died(Exception):
@@ -115,28 +120,29 @@ class Dying:
         return call
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before a call", "after a call"])
-def test_a_record_counts_once_however_a_worker_dies(after, monkeypatch):
+@pytest.mark.parametrize(
+    ("after", "sizes"), [(False, TINY), (True, SIZES)], ids=["before a call, in chunks", "after a call"]
+)
+def test_a_record_counts_once_however_a_worker_dies(after, sizes, monkeypatch):
     monkeypatch.setattr(materialize, "BATCHES", 8)
     deaths = 0
     for at in itertools.count(1):
         store, lake, calls = MemoryOnlineStore(), MemoryLake(), []
         log, first_store, first_lake = (Dying(item, calls, at, after) for item in (LOG, store, lake))
         try:
-            worker(log, first_store, first_lake).drain()
+            worker(log, first_store, first_lake, sizes).drain()
         except Died:
             deaths += 1
         else:
             break
-        worker(LOG, store, lake).drain()
-        assert (state_of(store), table_of(lake)) == TRUTH, (at, calls[-1])
+        worker(LOG, store, lake, sizes).drain()
+        assert (state_of(store), table_of(lake)) == TRUTH[sizes], (at, calls[-1])
     assert deaths > 30, "the worker did not die often enough to say anything"
 
 
-def worker(log, store, lake):
-    return Worker(
-        StateSink(log, store, model.stored), LakeSink(log, lake, ["orders", "logins"]), VirtualClock(START)
-    )
+def worker(log, store, lake, sizes):
+    states = StateSink(log, store, model.stored, sizes=sizes)
+    return Worker(states, LakeSink(log, lake, ["orders", "logins"]), VirtualClock(START))
 
 
 class Interrupted:
@@ -159,18 +165,20 @@ class Interrupted:
         return call
 
 
+@in_chunks_or_not
 @pytest.mark.parametrize("moment", ["offsets", "use"])
-def test_a_slow_worker_does_not_undo_what_a_fast_one_did(moment, monkeypatch):
+def test_a_slow_worker_does_not_undo_what_a_fast_one_did(moment, sizes, monkeypatch):
     store = MemoryOnlineStore()
     clock = VirtualClock(START)
     part = MemoryLog(clock)
     for batch in LOG.read("orders", 0, limit=5):
         clock.set(batch.arrival)
         part.append("orders", batch.data, batch.count)
-    fast = StateSink(LOG, store, model.stored)
-    slow = StateSink(part, Interrupted(store, moment, lambda: drained(fast)), model.stored)
+    fast = StateSink(LOG, store, model.stored, sizes=sizes)
+    interrupted = Interrupted(store, moment, lambda: drained(fast))
+    slow = StateSink(part, interrupted, model.stored, sizes=sizes)
     assert slow.advance() == [], "the slow worker made nothing visible"
-    assert state_of(store) == TRUTH[0]
+    assert state_of(store) == TRUTH[sizes][0]
 
 
 def drained(sink):
@@ -184,16 +192,17 @@ def test_two_workers_do_not_store_a_record_twice(monkeypatch):
     monkeypatch.setattr(materialize, "BATCHES", 1)
     slow = LakeSink(LOG, Interrupted(lake, "position", other.flush), ["orders", "logins"])
     assert slow.flush() == 0
-    assert table_of(lake) == TRUTH[1]
+    assert table_of(lake) == TRUTH[SIZES][1]
 
 
-def test_the_same_batches_again_change_nothing():
+@in_chunks_or_not
+def test_the_same_batches_again_change_nothing(sizes):
     store = MemoryOnlineStore()
-    drained(StateSink(LOG, store, model.stored))
+    drained(StateSink(LOG, store, model.stored, sizes=sizes))
     again = MemoryOnlineStore()
     again.write(dict(store.items()), {})  # the states, as if no offset had been committed
-    drained(StateSink(LOG, again, model.stored))
-    assert state_of(again) == TRUTH[0]
+    drained(StateSink(LOG, again, model.stored, sizes=sizes))
+    assert state_of(again) == TRUTH[sizes][0]
 
 
 DRAIN = """
@@ -203,11 +212,11 @@ from tenfold.core.clock import VirtualClock
 from tenfold.sources.log import SQLiteLog
 from tenfold.store.lmdb import LMDBOnlineStore
 from tenfold.store import materialize
-from tests.property.shop import StateSink, model
+from tests.property.test_drivers import TINY, StateSink, model
 materialize.BATCHES = 1
 home = Path(sys.argv[1])
 log, store = SQLiteLog(home / "log.db", VirtualClock(0)), LMDBOnlineStore(home / "online")
-sink = StateSink(log, store, model.stored)
+sink = StateSink(log, store, model.stored, sizes=TINY)
 print(sum(len(sink.advance()) for _ in iter(sink.behind, False)))
 """
 
@@ -218,6 +227,6 @@ def test_two_processes_share_the_work(tmp_path):
     both = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     done = [int(process.communicate(timeout=60)[0]) for process in both]
     store = LMDBOnlineStore(tmp_path / "online")
-    assert state_of(store) == TRUTH[0]
+    assert state_of(store) == TRUTH[TINY][0]
     assert sum(done) == 60, "each batch was made visible by exactly one of them"
     store.close()

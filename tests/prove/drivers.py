@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 
 from tenfold.core.clock import VirtualClock
+from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.processing.frame import concat, to_arrow
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
@@ -20,6 +21,9 @@ from tests.property import reference
 from tests.prove import generate
 from tests.prove.compare import columns
 from tests.prove.oracle import Frames, Oracle
+
+DIVIDED = (SIZES, Sizes(most=1, mean=1), Sizes(most=8, mean=4))
+"""How states are divided: as they are, into the smallest chunks, and into small ones where there are some records."""
 
 
 def moments(world):
@@ -95,11 +99,12 @@ class Live:
         self.loaded = len({record["arrival"] for record in world.records}) == 1
         self.clock = VirtualClock(min((record["arrival"] for record in world.records), default=0))
         self.log, self.store = MemoryLog(self.clock), MemoryOnlineStore()
+        self.divided = DIVIDED[len(world.view.features) % len(DIVIDED)]
         self.sink = self.worker()
 
     def worker(self):
         """Return a worker that goes on where the last one died."""
-        return StateSink(self.log, self.store, self.views)
+        return StateSink(self.log, self.store, self.views, sizes=self.divided)
 
     def until(self, at):
         """Let everything arrive that does so up to a moment, and fold it."""
