@@ -117,11 +117,17 @@ class LMDBOnlineStore:
         states: Mapping[bytes, bytes | None],
         offsets: Mapping[str, int | None],
     ) -> None:
+        short: list[tuple[bytes, bytes]] = []
         for key, state in states.items():
             if state is None:
                 transaction.delete(_stored(key), db=self._states)
+            elif len(key) < LONGEST:
+                short.append((key, state))
             else:
                 transaction.put(_stored(key), _value(key, state), db=self._states)
+        short.sort()  # neighbours share pages
+        with transaction.cursor(db=self._states) as cursor:
+            cursor.putmulti(short)
         for name, end in offsets.items():
             if end is None:
                 transaction.delete(name.encode(), db=self._offsets)

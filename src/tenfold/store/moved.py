@@ -21,7 +21,7 @@ from tenfold.store.online import prefix
 INDEX = b"#"
 """What stands between a view's prefix and the id of a record; no state's key begins so."""
 Version = tuple[bytes, int, int, int]
-"""The key of the state it belongs to, b"" for none; event, known and offset."""
+"""The key it belongs to, without the view's prefix, b"" for none; event, known and offset."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[bytes, int, int, int]]).decode
 
@@ -44,21 +44,35 @@ def may_move(view: FeatureView) -> bool:
 
 def with_moved(view: FeatureView, store: OnlineStore, new: Keyed) -> tuple[Keyed, dict[bytes, bytes]]:
     """Return records with, at each key, the versions of its records that lie at others; and what to store of where they are."""
-    rows = new.rows
-    places = [b"" if place < 0 else new.names[place] for place in new.group.tolist()]
-    versions: dict[bytes, set[Version]] = {}
-    cells = (rows.ids.tolist(), places, rows.event.tolist(), rows.known.tolist(), rows.offset.tolist())
-    for name, *version in zip(*cells, strict=True):
-        versions.setdefault(name, set()).add(tuple(version))
-    index = [prefix(view) + INDEX + name for name in versions]
+    rows, head = new.rows, prefix(view) + INDEX
+    keys = [name[len(head) - len(INDEX) :] for name in new.names]
+    places = [b"" if place < 0 else keys[place] for place in new.group.tolist()]
+    names = rows.ids.tolist()
+    versions = zip(places, rows.event.tolist(), rows.known.tolist(), rows.offset.tolist(), strict=True)
+    held = read(store, [head + name for name in names])
     found: dict[bytes, bytes] = {}
+    often: dict[bytes, set[Version]] = {}
+    for name, version, before in zip(names, versions, held, strict=True):
+        key = head + name
+        if before is None and key not in found:
+            found[key] = _encode([version])
+        else:
+            often.setdefault(name, set(() if before is None else _decode(before))).add(version)
+    return _followed(new, head, found, often), found
+
+
+def _followed(
+    new: Keyed, head: bytes, found: dict[bytes, bytes], often: dict[bytes, set[Version]]
+) -> Keyed:
+    """Return records with the versions, at other keys, of those that have several; complete what is stored of these."""
     ghosts: list[tuple[bytes, bytes, Version]] = []
-    for key, name, held in zip(index, versions, read(store, index), strict=True):
-        every = versions[name] | set(() if held is None else _decode(held))
-        found[key] = _encode(sorted(every, key=lambda version: version[3]))
+    for name, some in often.items():
+        first = found.get(head + name)
+        every = some if first is None else some | set(_decode(first))
+        found[head + name] = _encode(sorted(every, key=lambda version: version[3]))
         for at in {version[0] for version in every} - {b""}:
-            ghosts += [(at, name, version) for version in every if version[0] != at]
-    return (_joined(new, ghosts) if ghosts else new), found
+            ghosts += [(head[: -len(INDEX)] + at, name, version) for version in every if version[0] != at]
+    return _joined(new, ghosts) if ghosts else new
 
 
 def _joined(new: Keyed, ghosts: Sequence[tuple[bytes, bytes, Version]]) -> Keyed:
