@@ -104,6 +104,9 @@ class LMDBOnlineStore:
             for stored, value in cursor:
                 if not stored.startswith(start):
                     return
+                if len(stored) < LONGEST and len(prefix) <= HEAD:
+                    yield stored, value
+                    continue
                 key = _key(stored, value)
                 if key.startswith(prefix):
                     yield key, value[_extra(key) :]
@@ -118,9 +121,10 @@ class LMDBOnlineStore:
         offsets: Mapping[str, int | None],
     ) -> None:
         short: list[tuple[bytes, bytes]] = []
+        delete = transaction.delete
         for key, state in states.items():
             if state is None:
-                transaction.delete(_stored(key), db=self._states)
+                delete(_stored(key), b"", self._states)
             elif len(key) < LONGEST:
                 short.append((key, state))
             else:

@@ -21,6 +21,8 @@ from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, parts_of, state_key
 from tenfold.store.upstream import Upstream
 
+Changes = dict[bytes, bytes | None]
+"""What keys of the store hold from now on, None where nothing."""
 BATCHES, ROWS = 20_000, 100_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
 LARGE = 500_000
@@ -104,22 +106,23 @@ class StateSink:
     def _fold(self, batches: Sequence[Batch], views: Sequence[FeatureView], mark: int) -> bool:
         """Write the states of views at a mark after some batches; return False when another worker was first."""
         frame = read_frame(views[0].source.root, batches)
-        states: dict[bytes, bytes | None] = {}
+        states: Changes = {}
         for view in views:
-            states.update(self._states(view, frame))
+            for some in self._states(view, frame):
+                states.update(some)
         groups = [group_name(view) for view in views]
         return self._store.write(
             states, dict.fromkeys(groups, batches[-1].end), after=dict.fromkeys(groups, mark)
         )
 
-    def _states(self, view: FeatureView, frame: Frame) -> Iterator[tuple[bytes, bytes | None]]:
+    def _states(self, view: FeatureView, frame: Frame) -> Iterator[Changes]:
         """Yield the new states of the keys that a frame has records of."""
         if view.source.upstream:
             frame = self._upstream.added(view.source, frame)
         keyed = _keyed(view, frame)
         if may_move(view):
             keyed, where = with_moved(view, self._store, keyed)
-            yield from where.items()
+            yield where
         names, rows, arrival = keyed.names, keyed.rows, keyed.arrival
         order = np.argsort(keyed.group, kind="stable")[np.count_nonzero(keyed.group < 0) :]
         edges = np.searchsorted(keyed.group[order], np.arange(len(names) + 1))
@@ -128,7 +131,7 @@ class StateSink:
             mine = order[some[0] : some[-1]]
             group = np.repeat(np.arange(len(some) - 1), np.diff(some))
             newest = np.maximum.reduceat(arrival[mine], some[:-1] - some[0])
-            yield from self._folded(view, Keyed(names[first : first + KEYS], group, rows.take(mine), newest))
+            yield dict(self._folded(view, Keyed(names[first : first + KEYS], group, rows.take(mine), newest)))
 
     def _folded(self, view: FeatureView, new: Keyed) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the new states of keys from their records, sorted by key, and the newest arrival of each."""
@@ -153,10 +156,10 @@ class StateSink:
 
     def _use(
         self, view: FeatureView, new: Keyed, states: Sequence[Any], get: Get
-    ) -> tuple[list[bytes | None], dict[bytes, bytes | None]]:
+    ) -> tuple[list[bytes | None], Changes]:
         """Return the states that are in one piece, and what changes of those that are divided, which are blank in the first."""
         whole: list[bytes | None] = []
-        parts: dict[bytes, bytes | None] = {}
+        parts: Changes = {}
         for place, state in enumerate(states):
             if state is None or not is_divided(state):
                 whole.append(None if state is None else bytes(state))

@@ -4,26 +4,30 @@ For a source with `moves=True` the online store holds, beside the states, where 
 holds the versions that lie at other keys too, as records that take no part: they end those that lie here.
 """
 
-from collections.abc import Sequence
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import msgspec
 import numpy as np
 
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel.compute import Input
 from tenfold.features.records import Rows
+from tenfold.features.state.shapes import states_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
-from tenfold.store.base import OnlineStore, read
+from tenfold.store.base import Get, OnlineStore
 from tenfold.store.online import prefix
 
 INDEX = b"#"
 """What stands between a view's prefix and the id of a record; no state's key begins so."""
+FAR = 1 << 46
+"""The slice of versions from times that lie far ahead of their arrival; it is never old."""
 Version = tuple[bytes, int, int, int]
 """The key it belongs to, without the view's prefix, b"" for none; event, known and offset."""
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[bytes, int, int, int]]).decode
+ENTRY = struct.Struct("<4q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +46,141 @@ def may_move(view: FeatureView) -> bool:
     return root.moves and not set(view.keys) <= set(root.ids)
 
 
-def with_moved(view: FeatureView, store: OnlineStore, new: Keyed) -> tuple[Keyed, dict[bytes, bytes]]:
+def with_moved(view: FeatureView, store: OnlineStore, new: Keyed) -> tuple[Keyed, dict[bytes, bytes | None]]:
     """Return records with, at each key, the versions of its records that lie at others; and what to store of where they are."""
-    rows, head = new.rows, prefix(view) + INDEX
-    keys = [name[len(head) - len(INDEX) :] for name in new.names]
-    places = [b"" if place < 0 else keys[place] for place in new.group.tolist()]
-    names = rows.ids.tolist()
-    versions = zip(places, rows.event.tolist(), rows.known.tolist(), rows.offset.tolist(), strict=True)
-    held = read(store, [head + name for name in names])
-    found: dict[bytes, bytes] = {}
-    often: dict[bytes, set[Version]] = {}
-    for name, version, before in zip(names, versions, held, strict=True):
-        key = head + name
-        if before is None and key not in found:
-            found[key] = _encode([version])
-        else:
-            often.setdefault(name, set(() if before is None else _decode(before))).add(version)
-    return _followed(new, head, found, often), found
+    if not len(new.rows.event):
+        return new, {}
+    index = _Index(view, store, new)
+    return (_joined(new, index.ghosts) if index.ghosts else new), index.found
 
 
-def _followed(
-    new: Keyed, head: bytes, found: dict[bytes, bytes], often: dict[bytes, set[Version]]
-) -> Keyed:
-    """Return records with the versions, at other keys, of those that have several; complete what is stored of these."""
-    ghosts: list[tuple[bytes, bytes, Version]] = []
-    for name, some in often.items():
-        first = found.get(head + name)
-        every = some if first is None else some | set(_decode(first))
-        found[head + name] = _encode(sorted(every, key=lambda version: version[3]))
-        for at in {version[0] for version in every} - {b""}:
-            ghosts += [(head[: -len(INDEX)] + at, name, version) for version in every if version[0] != at]
-    return _joined(new, ghosts) if ghosts else new
+class _Index:
+    """Where versions lie, by slices of time as long as the view reaches back, so that old ones are dropped slice by slice.
+
+    A version belongs to the slice in which it had happened and was known. Of two versions the later one finds the earlier one
+    if that is in one of the last slices as of its own arrival, however the log is read: an older one counts nowhere by then.
+    """
+
+    def __init__(self, view: FeatureView, store: OnlineStore, new: Keyed) -> None:
+        rows, self._prefix = new.rows, prefix(view)
+        self._head, reach = self._prefix + INDEX, states_of(view).reach
+        last = np.maximum(rows.event, rows.known)
+        none = np.zeros_like(last)
+        self._slices = none if reach is None else np.where(last > new.arrival + reach, FAR, last // reach)
+        self._floors = none if reach is None else new.arrival // reach - 1
+        oldest = int(self._floors.max())
+        self.ghosts: list[tuple[bytes, bytes, Version]] = []
+        self.found: dict[bytes, bytes | None] = dict.fromkeys(self._before(store, oldest))
+        self._add(store, new, oldest)
+
+    def _before(self, store: OnlineStore, oldest: int) -> Iterator[bytes]:
+        """Yield the keys of all slices before one."""
+        end = self._head + _packed(oldest)
+        for key, _ in store.items(self._head):
+            if key >= end:
+                return
+            yield key
+
+    def _heads(self, store: OnlineStore) -> dict[int, bytes]:
+        """Return what the keys of the slices begin with that new versions may find others in."""
+        reached = range(int(self._floors.min()), int(self._floors.max()) + 3)
+        heads = {place: self._head + _packed(place) for place in (*reached, FAR)}
+        return {place: head for place, head in heads.items() if next(iter(store.items(head)), None)}
+
+    def _add(self, store: OnlineStore, new: Keyed, oldest: int) -> None:
+        names = new.rows.ids.tolist()
+        keys = [name[len(self._prefix) :] for name in new.names]
+        places = [b"" if place < 0 else keys[place] for place in new.group.tolist()]
+        entries, slices = _entries(new.rows, places), self._slices.tolist()
+        held = {place: _held(store, head, names) for place, head in self._heads(store).items()}
+        several = {names[row] for states in held.values() for row in states}
+        if len(set(names)) < len(names):
+            several.update(name for name, times in Counter(names).items() if times > 1)
+        heads = {place: self._head + _packed(place) for place in set(slices)}
+        if not several and min(heads) >= oldest:
+            self.found.update(
+                zip(
+                    [heads[place] + name for place, name in zip(slices, names, strict=True)],
+                    entries,
+                    strict=True,
+                )
+            )
+            return
+        for name, entry, place in zip(names, entries, slices, strict=True):
+            if place >= oldest and name not in several:
+                self.found[heads[place] + name] = entry
+        known: dict[bytes, dict[bytes, int]] = {name: {} for name in several}
+        for place, states in held.items():
+            for row, state in states.items():
+                known[names[row]] |= dict.fromkeys(_apart(state), place)
+        self._follow(known, names, entries, oldest)
+
+    def _follow(
+        self,
+        known: dict[bytes, dict[bytes, int]],
+        names: Sequence[bytes],
+        entries: Sequence[bytes],
+        oldest: int,
+    ) -> None:
+        """Let the versions of records that have several find each other; `known` has those of each, with their slices."""
+        floors, slices = self._floors.tolist(), self._slices.tolist()
+        rows = [row for row, name in enumerate(names) if name in known]
+        for row in sorted(rows, key=lambda row: _version(entries[row])[3]):
+            name, entry, every = names[row], entries[row], known[names[row]]
+            version = _version(entry)
+            for other, place in every.items():
+                earlier = _version(other)
+                if earlier[3] < version[3] and place >= floors[row] and earlier[0] != version[0]:
+                    self._ghost(earlier[0], name, version)
+                    self._ghost(version[0], name, earlier)
+            every[entry] = slices[row]
+        for name, every in known.items():
+            for place in set(every.values()):
+                if place >= oldest:
+                    mine = sorted(
+                        (entry for entry in every if every[entry] == place), key=lambda one: _version(one)[3]
+                    )
+                    self.found[self._head + _packed(place) + name] = b"".join(mine)
+
+    def _ghost(self, key: bytes, name: bytes, version: Version) -> None:
+        if key:
+            self.ghosts.append((self._prefix + key, name, version))
+
+
+def _held(store: OnlineStore, head: bytes, names: Sequence[bytes]) -> dict[int, bytes]:
+    """Return what is stored of ids in a slice, by their place; of nearly all nothing is."""
+
+    def work(states: list[Any], _: Get) -> dict[int, bytes]:
+        return {row: bytes(state) for row, state in enumerate(states) if state is not None}
+
+    return store.use([head + name for name in names], work)
+
+
+def _entries(rows: Rows, places: Sequence[bytes]) -> list[bytes]:
+    """Return versions as bytes: how long the key is, the numbers, and the key."""
+    cells = np.zeros(len(places), dtype=[("size", "<i8"), ("numbers", "<i8", 3)])
+    cells["size"] = list(map(len, places))
+    cells["numbers"] = np.stack([rows.event, rows.known, rows.offset], axis=1)
+    data, size = cells.tobytes(), ENTRY.size
+    return [data[at : at + size] + place for at, place in zip(range(0, len(data), size), places, strict=True)]
+
+
+def _version(entry: bytes) -> Version:
+    _, event, known, offset = ENTRY.unpack_from(entry)
+    return entry[ENTRY.size :], event, known, offset
+
+
+def _apart(state: bytes) -> Iterator[bytes]:
+    """Yield the versions of a record one by one."""
+    at = 0
+    while at < len(state):
+        end = at + ENTRY.size + ENTRY.unpack_from(state, at)[0]
+        yield state[at:end]
+        at = end
+
+
+def _packed(place: int) -> bytes:
+    return (place + (1 << 47)).to_bytes(6, "big")
 
 
 def _joined(new: Keyed, ghosts: Sequence[tuple[bytes, bytes, Version]]) -> Keyed:
