@@ -304,9 +304,8 @@ class World:
         return self
 
     def arrive(self, source, rows):
-        ingest(
-            SOURCES[source], rows, log=self.log, quarantine=None, clock=self.clock
-        )  # nothing is rejected here
+        # Nothing is rejected here.
+        ingest(SOURCES[source], rows, log=self.log, quarantine=None, clock=self.clock)
 
     def ask(self, row):
         if row["units"] <= 0:
@@ -314,8 +313,7 @@ class World:
         mark = self.service.mark().at
         self.fold()
         answer = self.service.predict(row, at=mark, key=f"p{len(self.asked)}")
-        moment = to_us(answer["as_of"])
-        self.asked.append((row, moment))
+        self.asked.append((row, moment := to_us(answer["as_of"])))
         keys = {name: item.plain()[-1] for name, item in keys_of(model, self.spine).items()}
         self.looked_up.append(lookup(self.store, model.stored, keys, moment).features)
 
