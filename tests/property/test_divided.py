@@ -47,8 +47,9 @@ class Sale:
     gone: bool
 
 
-sales = Events("sales", Sale, time="at", id="sale_id", known="seen", deleted="gone", lateness="30h")
-moved = Events("sales", Sale, time="at", id="sale_id", known="seen", deleted="gone", moves=True)
+given_ = {"time": "at", "id": "sale_id", "known": "seen", "deleted": "gone"}
+sales = Events("sales", Sale, **given_, lateness="30h", moves=False)
+moved = Events("sales", Sale, **given_)
 price, units, paid, word = (col(name) for name in ("price", "units", "paid", "word"))
 
 

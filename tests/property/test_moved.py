@@ -1,4 +1,4 @@
-"""A later version of a record may lie at another key: with `moves=True` states follow it."""
+"""A later version of a record may lie at another key: states follow it."""
 
 from datetime import datetime
 
@@ -32,7 +32,7 @@ class Sale:
     at: datetime
 
 
-sales = Events("sales", Sale, time="at", id="sale_id", moves=True)
+sales = Events("sales", Sale, time="at", id="sale_id")
 some = Derived("some", source=sales, where=col("amount") > 0)
 VIEWS = [
     FeatureView(

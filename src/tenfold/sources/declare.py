@@ -118,8 +118,8 @@ class Events:
     deleted
         A bool field: a version in which it is true removes the record, as a change feed does.
     moves
-        A later version of a record may have other values in the fields that are keys of views. States then follow it, for
-        a write more per record.
+        Whether a later version of a record may have other values in the fields that are keys of views. States follow it, for
+        a write more per record and view; False spares that where a record never changes its keys.
     valid
         Conditions every row must meet, by the reason to give when it does not; other rows go to quarantine.
 
@@ -154,7 +154,7 @@ class Events:
     delay: str | None = field(default=None, kw_only=True)
     lateness: str | None = field(default=None, kw_only=True)
     deleted: str | None = field(default=None, kw_only=True)
-    moves: bool = field(default=False, kw_only=True)
+    moves: bool = field(default=True, kw_only=True)
     valid: Mapping[str, Expr] = field(default_factory=dict, kw_only=True)
     fields: Mapping[str, Field] = field(init=False, repr=False)
 

@@ -1,6 +1,6 @@
 """Records that move to another key: a version of a record ends the older ones wherever they are.
 
-For a source with `moves=True` the online store holds, beside the states, where each version of a record is. A state then
+Unless a source says `moves=False`, the online store holds, beside the states, where each version of a record is. A state then
 holds the versions that lie at other keys too, as records that take no part: they end those that lie here.
 """
 
@@ -83,7 +83,7 @@ class _Index:
 
     def _heads(self, store: OnlineStore) -> dict[int, bytes]:
         """Return what the keys of the slices begin with that new versions may find others in."""
-        reached = range(int(self._floors.min()), int(self._floors.max()) + 3)
+        reached = np.unique(np.unique(self._floors)[:, None] + np.arange(3)).tolist()
         heads = {place: self._head + _packed(place) for place in (*reached, FAR)}
         return {place: head for place, head in heads.items() if next(iter(store.items(head)), None)}
 
