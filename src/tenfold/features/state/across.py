@@ -13,8 +13,8 @@ import numpy as np
 
 from tenfold.core.windows import Window
 from tenfold.features.kernel.compute import Aggregate
-from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS
-from tenfold.features.kernel.moments import LARGEST as LARGEST_SQUARED
+from tenfold.features.kernel.decimals import most_coarse, most_squared
+from tenfold.features.kernel.limbs import MAX_ROWS
 from tenfold.features.kernel.moments import MAX_ROWS as MAX_SQUARES
 from tenfold.features.records import Rows
 from tenfold.features.state import chunks, layout
@@ -166,12 +166,12 @@ class Chunks:
         """Return whether the sums of a window are small enough to be exact."""
         if item.fn not in SUMS:
             return True
-        spread = item.fn in SPREADS
+        spread, type_ = item.fn in SPREADS, self.made.needs[item.input].type
         count = self.behind(item.input, "used", lo) - self.behind(item.input, "used", hi)
         coarse = self._cells[self._sheet.place[item.input, "coarse"], lo[0] : hi[0] + 1].sum()
-        if count >= (MAX_SQUARES if spread else MAX_ROWS) or coarse >= MAX_COARSE:
+        if count >= (MAX_SQUARES if spread else MAX_ROWS) or coarse >= most_coarse(type_):
             return False
-        return not spread or self._peak(item.input) < LARGEST_SQUARED
+        return not spread or self._peak(item.input) < most_squared(type_)
 
     def _peak(self, place: int) -> float:
         return float(self._cells[self._sheet.place[place, "peak"]].view(np.float64).max())

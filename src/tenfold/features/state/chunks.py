@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.features.kernel.limbs import MAX_COARSE, coarse
+from tenfold.features.kernel.limbs import coarse
 from tenfold.features.state import layout
 from tenfold.features.state.layout import HEADER, SQUARES, WORD, Needs
 from tenfold.features.state.shapes import States
@@ -28,7 +28,8 @@ when on all are visible, from when on one may be visible, and when the newest on
 FIXED = 6
 NEVER = np.iinfo(np.int64).min
 _SIGN = 1 << 63
-_BIG = 1 << 34
+_BIG = 1 << 44
+"""More than the coarse sum of any window that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,7 @@ def blank(kind: str, name: str) -> int:
 
 def _bound(values: np.ndarray, name: str) -> int:
     if name == "coarse":
-        most = np.minimum(np.abs(coarse(values)), MAX_COARSE).sum()
-        return int(min(int(most) + len(values), _BIG))
+        return int(min(float(np.abs(coarse(values)).astype(np.float64).sum()) + len(values), _BIG))
     return int(np.abs(values.astype(np.float64)).max(initial=0.0).view(np.int64))
 
 
