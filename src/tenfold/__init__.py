@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenfold.project import App, Project
     from tenfold.sources.declare import Events, Table
     from tenfold.training.model import Label, Model
+    from tenfold.training.space import Tune
 
 __all__ = [
     "App",
@@ -31,6 +32,7 @@ __all__ = [
     "Project",
     "Release",
     "Table",
+    "Tune",
     "VirtualClock",
     "checks",
     "col",
@@ -51,6 +53,7 @@ _PLACES = {
     "Project": "tenfold.project:Project",
     "Release": "tenfold.automation.release:Release",
     "Table": "tenfold.sources.declare:Table",
+    "Tune": "tenfold.training.space:Tune",
     "VirtualClock": "tenfold.core.clock:VirtualClock",
     "checks": "tenfold.monitoring.checks:",
     "col": "tenfold.core.expr:col",

@@ -12,6 +12,7 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
+from tenfold.automation.training import train
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
@@ -42,7 +43,7 @@ from tenfold.store.worker import Worker
 from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, first_row, newest_split
+from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
@@ -226,13 +227,19 @@ class App:
         schemas = [source.schema for source in self.project.sources.values()]
         return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
-    def train(self, model: Model | str, split: Split | None = None) -> Version:
-        """Train on the newest mature history, or on a given split; returns the registered version, not yet promoted."""
+    def train(self, model: Model | str, split: Split | None = None, *, as_of: Any = None) -> Version:
+        """Train on the newest mature history, as of now or of a moment, or on a given split; returns the version, registered.
+
+        Every step is durable: when a process dies, the next that asks for the same goes on at the first unfinished step.
+        """
         model = self._model(model)
-        dataset = self.dataset(model)
-        return self.trainer.train(
-            model, dataset, split or newest_split(model, self.clock.now(), first_row(dataset))
-        )
+        now = self.clock.now() if as_of is None else to_us(as_of)
+        asked = [as_of and now, split and [*split.train, *split.test, split.now]]
+
+        def chosen() -> Split:
+            return split or newest_split(model, now, first_row(self.dataset(model)))
+
+        return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen)
 
     def rebuild(self, model: Model | str, run_id: str) -> bool:
         """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""

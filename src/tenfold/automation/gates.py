@@ -7,7 +7,8 @@ import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
-from tenfold.training.fit import Split, scores
+from tenfold.training.fit import scores
+from tenfold.training.folds import Split
 from tenfold.training.metrics import METRICS, evaluate, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package

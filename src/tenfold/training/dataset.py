@@ -1,5 +1,6 @@
 """Training sets: the rows of a spine with their features as of the prediction, and labels as known by now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,7 @@ class Dataset:
     def __init__(self, model: Model, history: History, rows: Any = None) -> None:
         self.model, self.history = model, history
         self._given = None if rows is None else _asked(model.spine.root, rows)
+        self._outcomes: tuple[int, Outcomes] | None = None
         history.version(model.spine.root)  # fixed from here on, whenever it is read
 
     @cached_property
@@ -114,8 +116,24 @@ class Dataset:
         return ages
 
     def outcomes(self, now: int) -> Outcomes:
-        """Return the labels of all rows as known before `now`."""
-        return outcomes(self.model.label, self.history, self.spine[self.model.label.on], self.at, now)
+        """Return the labels of all rows as known before `now`; those of the last moment asked for are kept."""
+        if self._outcomes is None or self._outcomes[0] != now:
+            on = self.spine[self.model.label.on]
+            self._outcomes = now, outcomes(self.model.label, self.history, on, self.at, now)
+        return self._outcomes[1]
+
+    def codes(self, names: Sequence[str]) -> np.ndarray:
+        """Return a number for each combination of values of fields of the spine: (n_rows,) int64, -1 where one is null.
+
+        Equal numbers are equal values; without names, all rows have one number.
+        """
+        found, known = np.zeros(len(self.at), dtype=np.int64), np.ones(len(self.at), dtype=np.bool_)
+        frame, _ = apply(self.model.spine, self.spine, len(self.at))
+        for name in names:
+            own, values = frame[name].coded
+            _, found = np.unique(found * len(values) + own, return_inverse=True)
+            known &= frame[name].valid
+        return np.where(known, found, -1)
 
     def training_set(self, now: int, *, start: int | None = None, end: int | None = None) -> TrainingSet:
         """Return the rows that are mature at `now` with their labels, within [start, end) when given.
@@ -151,6 +169,8 @@ class Dataset:
             dict(self.history.versions),
             views,
             lambda: self.ages(np.flatnonzero(rows)),
+            np.flatnonzero(rows),
+            None if self.model.groups is None else self.codes([self.model.groups])[rows],
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, need
@@ -13,9 +13,11 @@ from tenfold.core.times import duration
 from tenfold.core.vector import Vector
 from tenfold.core.windows import Window
 from tenfold.features.view import Entity, FeatureView
-from tenfold.processing.derive import Derived, Source
+from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
+from tenfold.training.checking import check_keys, check_pipeline, check_sources
 from tenfold.training.metrics import METRICS
+from tenfold.training.space import Tune
 
 
 class Estimator(Protocol):
@@ -144,6 +146,16 @@ class Model:
         How much history to learn from; everything when not given.
     test_window
         How much of the newest mature history to keep aside for evaluation.
+    tune
+        Parameters of the estimator to search, judged on `folds`; none when not given.
+    folds
+        How many times to learn and test before the test period, each on a `test_window`: see `training/folds.py`.
+    calibrate
+        "isotonic" or "sigmoid": scores are corrected on a `test_window` of rows held out before the test period.
+    slices
+        Features by whose values the evaluation is broken down.
+    groups
+        A field of the spine; rows of one value never lie on both sides of a split.
 
     Raises
     ------
@@ -161,6 +173,11 @@ class Model:
     metrics: Sequence[str] = field(default=("roc_auc",), kw_only=True)
     train_window: str | None = field(default=None, kw_only=True)
     test_window: str = field(default="14d", kw_only=True)
+    tune: Tune | None = field(default=None, kw_only=True)
+    folds: int = field(default=0, kw_only=True)
+    calibrate: Literal["isotonic", "sigmoid"] | None = field(default=None, kw_only=True)
+    slices: Sequence[str] = field(default=(), kw_only=True)
+    groups: str | None = field(default=None, kw_only=True)
     columns: Mapping[str, str] = field(init=False, repr=False)
     views: Sequence[FeatureView] = field(init=False, repr=False)
 
@@ -170,11 +187,17 @@ class Model:
         self._check_learning()
         references = list(_references(self.name, self.features))
         object.__setattr__(self, "views", _views(references))
-        self._check_keys()
-        self._check_sources()
+        check_keys(self)
+        check_sources(self)
         types = self._types()
         names = [f"{view.name}.{name}" for view, name in references]
         object.__setattr__(self, "columns", {name: types[name] for name in names})
+        check_pipeline(self)
+
+    @property
+    def kind(self) -> str:
+        """What is predicted: "binary" for a condition, "regression" for a number."""
+        return "binary" if self.label.view.plan.types["value"] == "bool" else "regression"
 
     @property
     def lead_us(self) -> int:
@@ -214,6 +237,8 @@ class Model:
         views = {view.name: view.fingerprint for view in self.views}
         estimator = [type(self.estimator).__qualname__, _parameters(self.estimator)]
         times = [self.lead, self.train_window, self.test_window]
+        tune = None if self.tune is None else self.tune.text
+        pipeline = [tune, self.folds, self.calibrate, list(self.slices), self.groups, list(self.metrics)]
         return fingerprint(
             self.name,
             self.spine.fingerprint,
@@ -222,6 +247,7 @@ class Model:
             self.label.fingerprint,
             estimator,
             times,
+            pipeline,
         )
 
     def _check_times(self) -> None:
@@ -250,56 +276,6 @@ class Model:
             )
         if not hasattr(self.estimator, "fit"):
             raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
-
-    def _check_keys(self) -> None:
-        """Compare the keys of the spine with those of the views and of the label: they meet by value."""
-        wanted = [
-            (key, view.source, f'key of view "{view.name}"') for view in self.stored for key in view.keys
-        ]
-        if self.label.on not in self.spine.root.fields:
-            raise NotFound(
-                "field",
-                self.label.on,
-                self.spine.root.fields,
-                within=f'spine "{self.spine.root.name}", on of the label',
-            )
-        for key, source, role in [*wanted, (self.label.on, self.label.source, "on of the label")]:
-            if key not in self.spine.fields:
-                raise NotFound("field", key, self.spine.fields, within=f'spine "{self.spine.name}", {role}')
-            if key == self.label.on and self.spine.fields[key].nullable:
-                raise DefinitionError(
-                    f'model "{self.name}": "{key}", by which rows meet their labels, may be missing in spine '
-                    f'"{self.spine.name}". Remove `| None` from the field.'
-                )
-            mine, other = self.spine.fields[key].type, source.fields[key].type
-            if mine != other:
-                raise DefinitionError(
-                    f'model "{self.name}": "{key}" is {mine} in spine "{self.spine.name}" and {other} in source '
-                    f'"{source.name}", {role}; they would never meet. Declare one type.'
-                )
-
-    def _check_sources(self) -> None:
-        if self.spine.upstream:
-            raise DefinitionError(
-                f'model "{self.name}": spine "{self.spine.name}" reads features of view "{self.spine.upstream[0].name}". Use its '
-                f'source "{self.spine.root.name}" as spine, and read the features in a view without an entity.'
-            )
-        chain = [self.spine]
-        while isinstance(chain[-1], Derived):
-            chain.append(chain[-1].source)
-        for view in self.views:
-            if view.entity is None and view.source not in chain:
-                raise DefinitionError(
-                    f'model "{self.name}": view "{view.name}" has no entity, so it reads the row that is predicted, but its '
-                    f'source is "{view.source.name}" and the spine is "{self.spine.name}". Declare it over the spine.'
-                )
-
-        for view in self.stored:
-            if view.plan.includes_self and (view.source.root is not self.spine.root or self.lead is not None):
-                raise DefinitionError(
-                    f'model "{self.name}": view "{view.name}" counts the row that is asked for (include_self), so the rows to '
-                    f'predict must be those of its source "{view.source.root.name}", without a lead.'
-                )
 
     def _types(self) -> dict[str, str]:
         types = {

@@ -2,27 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from tenfold.core.errors import DefinitionError, MissingExtra, SchemaError
+from tenfold.training.calibrate import calibrated
+from tenfold.training.predictor import Predictor
 
 GOLDEN_ROWS = 32
 _MODEL, _MANIFEST = "model.txt", "manifest.json"
-
-
-class Predictor(Protocol):
-    """Scores rows; the same bits for one row and for many."""
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return shape (n_rows,) float64 for X (n_rows, n_features) float64."""
-        ...
-
-    def importance(self) -> np.ndarray:
-        """Return each feature's share of the total gain, shape (n_features,) float64, summing to 1."""
-        ...
 
 
 class LightGBMPredictor:
@@ -71,6 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     golden_rows: bytes
     golden_scores: bytes
+    evaluation: dict[str, Any] = {}
+    calibration: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +74,23 @@ class Package:
 
     def files(self) -> dict[str, bytes]:
         """Return the files to store."""
-        text = getattr(self.predictor, "text", None)
-        if text is None:
-            raise DefinitionError(f"{type(self.predictor).__name__} has no native format to store.")
-        return {_MODEL: text.encode(), _MANIFEST: msgspec.json.encode(self.manifest)}
+        return {
+            **stored(getattr(self.predictor, "inner", self.predictor)),
+            _MANIFEST: msgspec.json.encode(self.manifest),
+        }
+
+
+def stored(predictor: Predictor) -> dict[str, bytes]:
+    """Return the native files of a predictor, without a manifest; its calibration is not part of them."""
+    text = getattr(predictor, "text", None)
+    if text is None:
+        raise DefinitionError(f"{type(predictor).__name__} has no native format to store.")
+    return {_MODEL: text.encode()}
+
+
+def restored(files: Mapping[str, bytes]) -> Predictor:
+    """Return the predictor that `stored` gave the files of."""
+    return LightGBMPredictor(files[_MODEL].decode())
 
 
 def predictor_of(estimator: Any) -> Predictor:
@@ -114,7 +119,7 @@ def load(files: Mapping[str, bytes]) -> Package:
         When they did not: the library or the machine computes something else than where the version was tested.
     """
     manifest = msgspec.json.decode(files[_MANIFEST], type=Manifest)
-    predictor = LightGBMPredictor(files[_MODEL].decode())
+    predictor = calibrated(restored(files), manifest.calibration)
     rows = np.frombuffer(manifest.golden_rows, dtype=np.float64).reshape(-1, len(manifest.columns))
     stored = np.frombuffer(manifest.golden_scores, dtype=np.float64)
     differing = int((predictor.predict(rows) != stored).sum())

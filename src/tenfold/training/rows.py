@@ -54,6 +54,10 @@ class TrainingSet:
     views: Sequence[str] = field(default=(), repr=False)
     ages: Callable[[], np.ndarray] = field(default=_nothing, repr=False)
     """Gives how old the newest known record behind each of `views` is, in microseconds: (n_rows, n_views)."""
+    places: np.ndarray | None = field(default=None, repr=False)
+    """Where each row is among all rows of its dataset: (n_rows,) int64; None for rows of no dataset."""
+    groups: np.ndarray | None = field(default=None, repr=False)
+    """A number for each value of the model's `groups`, -1 for null: (n_rows,) int64; None without groups."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -81,6 +85,8 @@ class TrainingSet:
             self.tables,
             self.views,
             lambda: ages()[rows],
+            None if self.places is None else self.places[rows],
+            None if self.groups is None else self.groups[rows],
         )
 
     @property
@@ -94,6 +100,8 @@ class TrainingSet:
             found.update(_encode([name, item.type]))
             found.update(_encode(item.values.tolist()) if item.type == "str" else item.values.tobytes())
             found.update(item.valid.tobytes())
+        if self.groups is not None:
+            found.update(self.groups.tobytes())
         return found.hexdigest()[:16]
 
     @cached_property

@@ -80,4 +80,6 @@ def _numbers(item: Column, categories: Sequence[str] | None) -> np.ndarray:
     if item.type != "str":
         return item.numbers()
     places = {text: float(place) for place, text in enumerate(categories or ())}
-    return np.array([places.get(text, np.nan) for text in item.values.tolist()], dtype=np.float64)
+    codes, values = item.coded  # a value is looked up once, however many rows have it
+    known = np.array([places.get(text, np.nan) for text in values.to_pylist()], dtype=np.float64)
+    return known[codes]

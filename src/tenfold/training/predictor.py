@@ -1,0 +1,17 @@
+"""What predicts: the protocol of a fitted model, in whatever format it is stored."""
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Predictor(Protocol):
+    """Scores rows; the same bits for one row and for many."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return shape (n_rows,) float64 for X (n_rows, n_features) float64."""
+        ...
+
+    def importance(self) -> np.ndarray:
+        """Return each feature's share of the total gain, shape (n_features,) float64, summing to 1."""
+        ...
