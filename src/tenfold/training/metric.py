@@ -107,6 +107,11 @@ def scored(y: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
     return y, score
 
 
+def columns_of(prediction: Floats) -> Floats:
+    """Return one probability per class; a score is that of the second of two classes."""
+    return np.stack([1 - prediction, prediction], axis=1) if prediction.ndim == 1 else prediction
+
+
 def tied(y: Floats, score: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
     """Return a function from weights to the weight of positives and negatives of each distinct score, ascending."""
     order = np.argsort(score, kind="stable")

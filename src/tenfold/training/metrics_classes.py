@@ -4,7 +4,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tenfold.core.errors import SchemaError
-from tenfold.training.metric import Floats, Metric, Weighted, area, dot, of_mean, paired, plain, ratio
+from tenfold.training.metric import (
+    Floats,
+    Metric,
+    Weighted,
+    area,
+    columns_of,
+    dot,
+    of_mean,
+    paired,
+    plain,
+    ratio,
+)
 
 
 def accuracy(y: ArrayLike, prediction: ArrayLike) -> float:
@@ -60,11 +71,6 @@ def _classed(y: ArrayLike, prediction: ArrayLike) -> tuple[Floats, Floats]:
             "the predictions."
         )
     return y, prediction
-
-
-def columns_of(prediction: Floats) -> Floats:
-    """Return one probability per class; a score is that of the second of two classes."""
-    return np.stack([1 - prediction, prediction], axis=1) if prediction.ndim == 1 else prediction
 
 
 def most_probable(prediction: Floats) -> Floats:

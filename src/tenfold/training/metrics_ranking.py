@@ -67,7 +67,8 @@ def _ndcg(y: Floats, score: Floats, place: np.ndarray, groups: int, k: int) -> F
     def total(by: Floats, gains: Floats) -> Floats:
         order, rank = _ranked(place, -by)
         discount = np.where(rank < k, 1 / np.log2(rank + 2), 0.0)
-        return np.bincount(place[order], gains[order] * discount, minlength=groups)
+        sums = np.bincount(place[order], gains[order] * discount, minlength=groups)
+        return sums.astype(np.float64)
 
     shared = _shared(gain, place, score)
     best = total(y, gain)
