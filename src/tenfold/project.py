@@ -227,10 +227,13 @@ class App:
         schemas = [source.schema for source in self.project.sources.values()]
         return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
-    def train(self, model: Model | str, split: Split | None = None, *, as_of: Any = None) -> Version:
+    def train(
+        self, model: Model | str, split: Split | None = None, *, as_of: Any = None, **how: Any
+    ) -> Version:
         """Train on the newest mature history, as of now or of a moment, or on a given split; returns the version, registered.
 
         Every step is durable: when a process dies, the next that asks for the same goes on at the first unfinished step.
+        `watch` is told of each step, as a `Progress` is; `processes` fit the trials of a search, one per core unless given.
         """
         model = self._model(model)
         now = self.clock.now() if as_of is None else to_us(as_of)
@@ -239,7 +242,7 @@ class App:
         def chosen() -> Split:
             return split or newest_split(model, now, first_row(self.dataset(model)))
 
-        return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen)
+        return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen, **how)
 
     def rebuild(self, model: Model | str, run_id: str) -> bool:
         """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""

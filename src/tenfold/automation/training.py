@@ -11,6 +11,7 @@ from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split
 from tenfold.training.model import Model
 from tenfold.training.train import Trainer
+from tenfold.training.watch import Watch
 
 KIND = "train"
 
@@ -22,6 +23,9 @@ def train(
     dataset: Callable[[], Dataset],
     asked: Any,
     split: Callable[[], Split],
+    *,
+    watch: Watch | None = None,
+    processes: int | None = None,
 ) -> Version:
     """Finish the same training that a crash interrupted, or begin one; return its version.
 
@@ -38,7 +42,8 @@ def train(
     owner = f"train {uuid.uuid4().hex}"
 
     def finished(run_id: str) -> Version:
-        results = journal.run(run_id, trainer.steps(model, dataset, run_id), owner=owner)
+        steps = trainer.steps(model, dataset, run_id, watch=watch, processes=processes)
+        results = journal.run(run_id, steps, owner=owner)
         return trainer.registry.get(model.name, results["register"])
 
     for run in journal.unfinished():

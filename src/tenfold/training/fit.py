@@ -15,7 +15,14 @@ from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import encode
 
 
-def fit(model: Model, dataset: Dataset, split: Split, *, champion: Champion | None = None) -> Package:
+def fit(
+    model: Model,
+    dataset: Dataset,
+    split: Split,
+    *,
+    champion: Champion | None = None,
+    processes: int | None = None,
+) -> Package:
     """Learn from the training period and evaluate on the test period.
 
     The same declaration, table versions, split, champion and library versions give the same bytes.
@@ -25,9 +32,12 @@ def fit(model: Model, dataset: Dataset, split: Split, *, champion: Champion | No
     DefinitionError
         When a period holds no row with a mature label; says when the newest such row is.
     """
-    training = Training(model, dataset, split, champion=champion)
-    execute(pipeline_steps(lambda _: training))
-    return training.package()
+    training = Training(model, dataset, split, champion=champion, processes=processes)
+    try:
+        execute(pipeline_steps(model, lambda _: training))
+        return training.package()
+    finally:
+        training.close()
 
 
 def scores(package: Package, rows: TrainingSet | Mapping[str, Any]) -> np.ndarray:

@@ -19,6 +19,7 @@ from tenfold.training.model import Model
 from tenfold.training.package import load
 from tenfold.training.parts import Parts
 from tenfold.training.pipeline import Results, Step, Training, execute, pipeline_steps
+from tenfold.training.watch import Unwatched, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,15 @@ class Trainer:
     blobs: Blobs
     code: Mapping[str, str]
 
-    def steps(self, model: Model, dataset: Callable[[], Dataset], cause: str) -> list[Step]:
+    def steps(
+        self,
+        model: Model,
+        dataset: Callable[[], Dataset],
+        cause: str,
+        *,
+        watch: Watch | None = None,
+        processes: int | None = None,
+    ) -> list[Step]:
         """Return the durable steps of one training, from load to register.
 
         They read the split from `results["input"]`: "train", "test" and "now". Each may be executed again after a crash;
@@ -42,8 +51,12 @@ class Trainer:
             Gives the rows over the newest tables; a training that was begun goes on with those it began with.
         cause
             Tells this training from every other one: the id of its durable run.
+        watch
+            Told of each step as it begins, with the trials and folds of a search.
+        processes
+            How many fit the trials of a search; one per core unless given. The result does not depend on it.
         """
-        return _Steps(self, model, dataset, cause).all()
+        return _Steps(self, model, dataset, cause, watch or Unwatched(), processes).all()
 
     def train(self, model: Model, dataset: Dataset, split: Split) -> Version:
         """Execute all steps in this process, without a journal; a training that fails is recorded as failed."""
@@ -88,11 +101,13 @@ class _Steps:
     model: Model
     dataset: Callable[[], Dataset]
     cause: str
+    watch: Watch
+    processes: int | None
     _training: Training | None = field(default=None, init=False)
 
     def all(self) -> list[Step]:
         steps: Sequence[Step] = [
-            *pipeline_steps(self.training),
+            *pipeline_steps(self.model, self.training),
             ("save", self.save),
             ("register", self.register),
         ]
@@ -100,6 +115,7 @@ class _Steps:
 
     def load(self, results: Results) -> Any:
         """Fix the versions of all tables and begin the run."""
+        self.watch.step(f"load {self.model.name}")
         dataset, split = self.dataset(), _split(results)
         for source in {view.source.root.name: view.source.root for view in _views(self.model)}.values():
             dataset.history.frame(source)  # so that the run names the version of every table it reads
@@ -138,7 +154,15 @@ class _Steps:
                 dataset = Dataset(self.model, dataset.history.at(loaded["tables"]))
             parts = Parts(self.trainer.blobs, f"parts/{self.model.name}/{loaded['run']}")
             champion = self.trainer.champion(self.model, loaded["champion"])
-            self._training = Training(self.model, dataset, _split(results), parts=parts, champion=champion)
+            self._training = Training(
+                self.model,
+                dataset,
+                _split(results),
+                parts=parts,
+                champion=champion,
+                watch=self.watch,
+                processes=self.processes,
+            )
         return self._training
 
     def save(self, results: Results) -> Any:
@@ -174,13 +198,19 @@ class _Steps:
         """Return a step that closes the run as failed when it raises."""
 
         def run(results: Results) -> Any:
+            done = False
             try:
-                return step(results)
+                found = step(results)
+                done = True
             except Conflict:
                 raise  # somebody else goes on with it
             except Exception as error:
                 self.trainer.runs.fail(results["load"]["run"], f"{type(error).__name__}: {error}")
                 raise
+            finally:
+                if not done and self._training is not None:
+                    self._training.close()
+            return found
 
         return run
 
