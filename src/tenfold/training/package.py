@@ -31,6 +31,20 @@ class LightGBMPredictor:
         threads = 1 if len(X) < 1000 else 2  # waiting for a second thread costs more than a few rows
         return np.asarray(self._booster.predict(X, num_threads=threads))
 
+    @property
+    def trees(self) -> int:
+        """How many trees there are for each class."""
+        return int(self._booster.current_iteration())
+
+    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
+        """Return what the first trees alone predict."""
+        return np.asarray(self._booster.predict(X, num_iteration=trees, num_threads=1))
+
+    def contributions(self, X: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to each score before the link: (n_rows, n_features) float64 (SHAP)."""
+        found = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
+        return found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1].sum(axis=1)
+
     def importance(self) -> np.ndarray:
         gain = self._booster.feature_importance("gain")
         return gain / max(gain.sum(), 1e-300)

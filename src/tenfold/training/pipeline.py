@@ -242,7 +242,7 @@ class Training:
         return {"seed": self.model.tune.seed, "metric": metric, "trials": shown, "best": best}
 
     def _explanation(self) -> dict[str, Any]:
-        material = self.material
+        material, evaluated = self.material, _unpacked(self.parts.get("evaluate"))
         fitted = material.X[material.fit()]
         names = [name for name, kind in self.model.columns.items() if kind == "str"]
         reference = profile(fitted, list(self.model.columns), categorical=names)
@@ -251,7 +251,7 @@ class Training:
         return {
             "reference": reference.to_dict(),
             "limits": thresholds(reference, chunks),
-            "evaluation": explanation(self.model, material, self.predictor),
+            "evaluation": explanation(self.model, material, self.predictor, evaluated),
         }
 
 

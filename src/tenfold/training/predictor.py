@@ -12,6 +12,6 @@ class Predictor(Protocol):
         """Return shape (n_rows,) float64 for X (n_rows, n_features) float64."""
         ...
 
-    def importance(self) -> np.ndarray:
-        """Return each feature's share of the total gain, shape (n_features,) float64, summing to 1."""
+    def importance(self) -> np.ndarray | None:
+        """Return each feature's share, shape (n_features,) float64 summing to 1; None when the model does not say."""
         ...
