@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tenfold.processing.from_sql import sql
     from tenfold.project import App, Project
     from tenfold.sources.declare import Events, Table
-    from tenfold.training.model import Label, Model
+    from tenfold.training.label import Label
+    from tenfold.training.model import Model
     from tenfold.training.space import Tune
 
 __all__ = [
@@ -47,7 +48,7 @@ _PLACES = {
     "Entity": "tenfold.features.view:Entity",
     "Events": "tenfold.sources.declare:Events",
     "FeatureView": "tenfold.features.view:FeatureView",
-    "Label": "tenfold.training.model:Label",
+    "Label": "tenfold.training.label:Label",
     "Model": "tenfold.training.model:Model",
     "Platform": "tenfold.platform:Platform",
     "Project": "tenfold.project:Project",

@@ -58,7 +58,7 @@ class DirectoryBlobs:
             raise Conflict(
                 f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
             )
-        return hashlib.sha256(manifest).hexdigest()
+        return digest(files)
 
     def get(self, name: str) -> dict[str, bytes]:
         target = self._root / encode(name, "blob")
@@ -120,6 +120,17 @@ def make_manifest(files: Mapping[str, bytes]) -> bytes:
     """
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     return msgspec.json.encode(hashes, order="sorted")
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Return what `put` returns: the sha256 of the manifest, so of every file's name and bytes.
+
+    Examples
+    --------
+    >>> digest({"a": b"1"})[:8]
+    'a8bd5d83'
+    """
+    return hashlib.sha256(make_manifest(files)).hexdigest()
 
 
 def flush(path: Path) -> None:

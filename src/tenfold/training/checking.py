@@ -4,6 +4,8 @@ from typing import Any
 
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.processing.derive import Derived
+from tenfold.training.kinds import check_kind, check_metric
+from tenfold.training.metrics import METRICS
 
 Model = Any
 """A model that is being declared; its own module imports this one."""
@@ -60,6 +62,30 @@ def check_sources(model: Model) -> None:
                 f'model "{model.name}": view "{view.name}" counts the row that is asked for (include_self), so the rows to '
                 f'predict must be those of its source "{view.source.root.name}", without a lead.'
             )
+
+
+def check_learning(model: Model) -> None:
+    """Refuse an estimator, metrics or a threshold that cannot be, or that do not fit what is predicted."""
+    where = f'model "{model.name}"'
+    for name in ("metrics", "trusted"):
+        if isinstance(getattr(model, name), str):
+            raise DefinitionError(f"{where}: {name}={getattr(model, name)!r} is not a list of names.")
+    for metric in model.metrics:
+        if metric not in METRICS:
+            raise NotFound("metric", metric, METRICS, within=where)
+    if isinstance(model.estimator, type):
+        raise DefinitionError(
+            f"{where}: estimator {model.estimator.__name__} is a class. Write estimator={model.estimator.__name__}()."
+        )
+    if model.estimator is not None and not hasattr(model.estimator, "fit"):
+        raise DefinitionError(f"{where}: estimator {model.estimator!r} has no fit(X, y).")
+    check_kind(where, model.kind, model.estimator, model.label.type, model.groups)
+    for metric in model.metrics:
+        check_metric(where, model.kind, metric)
+    if model.threshold is not None and model.kind != "binary":
+        raise DefinitionError(
+            f"{where}: threshold={model.threshold} decides between true and false, but the model is {model.kind}. Remove it."
+        )
 
 
 def check_pipeline(model: Model) -> None:

@@ -18,17 +18,22 @@ from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past, Piece
-from tenfold.training.model import Label, Model
+from tenfold.training.label import Label
+from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
-from tenfold.training.vector import assemble, keys_of
+from tenfold.training.vector import assemble, encode, keys_of, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Labels as known at a moment: values with NaN where there is none, and from when each was known."""
+    """Labels as known at a moment: values with NaN where there is none, and from when each was known.
+
+    Where labels are texts, the values are places in `classes`, which are sorted.
+    """
 
     values: np.ndarray
     known: np.ndarray
+    classes: tuple[str, ...] = ()
 
 
 class Dataset:
@@ -171,6 +176,7 @@ class Dataset:
             lambda: self.ages(np.flatnonzero(rows)),
             np.flatnonzero(rows),
             None if self.model.groups is None else self.codes([self.model.groups])[rows],
+            found.classes,
         )
 
 
@@ -256,4 +262,8 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
 
     found = history.ask(label.view, [on], at, compute)
     value, since = found["value"], found["known"]
-    return Outcomes(value.numbers(), np.where(value.valid & since.valid, since.values, FOREVER))
+    known = np.where(value.valid & since.valid, since.values, FOREVER)
+    if value.type != "str":
+        return Outcomes(value.numbers(), known)
+    classes = vocabulary({"value": value})
+    return Outcomes(encode({"value": value}, classes)[:, 0], known, tuple(classes["value"]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from tenfold.training.baselines import simple_answers
 from tenfold.training.calibrate import Calibration, corrected
+from tenfold.training.estimators import spread
 from tenfold.training.intervals import LEVEL, Blocks, blocks_of, interval
 from tenfold.training.material import Material, count
 from tenfold.training.metrics import calibration_curve, evaluate
@@ -122,10 +123,15 @@ def _scores(package: Package, material: Material) -> np.ndarray:
     """Return the scores of another version for the test rows, whose texts it has codes of its own for."""
     categories = package.manifest.categories
     if categories == material.categories:
-        return package.predictor.predict(material.X[material.test()])
+        return _wide(package, package.predictor.predict(material.X[material.test()]), material)
     rows = np.arange(len(material.rows))[material.test()]
     columns = {name: item.take(rows) for name, item in material.rows.columns.items()}
-    return package.predictor.predict(encode(columns, categories))
+    return _wide(package, package.predictor.predict(encode(columns, categories)), material)
+
+
+def _wide(package: Package, found: np.ndarray, material: Material) -> np.ndarray:
+    """Return probabilities of all classes that occur, of those that a version knows."""
+    return spread(found, package.manifest.classes, material.classes)
 
 
 def _slices(model: Model, material: Material, tested: Tested) -> list[Document]:

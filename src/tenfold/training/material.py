@@ -9,6 +9,7 @@ import numpy as np
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import DAY, iso
 from tenfold.training.dataset import Dataset
+from tenfold.training.estimators import classes_of, targets
 from tenfold.training.folds import Period, Plan, Split, between, first_row, plan
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
@@ -49,10 +50,15 @@ class Material:
         """All rows as the estimator takes them: (n_rows, n_columns) float64."""
         return encode(self.rows.columns, self.categories)
 
-    @property
+    @cached_property
+    def classes(self) -> list[str | int]:
+        """All classes that occur, for a model of several."""
+        return classes_of(self.model.kind, self.rows)
+
+    @cached_property
     def y(self) -> np.ndarray:
-        """All labels."""
-        return self.rows.y
+        """All labels, as places in `classes` where there are any."""
+        return targets(self.rows, self.classes)
 
     def fit(self) -> Rows:
         """Return the rows the version learns from."""

@@ -1,23 +1,27 @@
 """Models and labels: what is predicted, for which rows, when, and from what."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, need
+from tenfold.core.errors import DefinitionError
+from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
 from tenfold.core.vector import Vector
-from tenfold.core.windows import Window
-from tenfold.features.view import Entity, FeatureView
+from tenfold.features.view import FeatureView
 from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
-from tenfold.training.checking import check_keys, check_pipeline, check_sources
-from tenfold.training.metrics import METRICS
+from tenfold.training.checking import check_keys, check_learning, check_pipeline, check_sources
+from tenfold.training.kinds import DEFAULT_METRICS, Kind, kind_of
+from tenfold.training.label import Label
 from tenfold.training.space import Tune
+
+ADDRESS = re.compile(" at 0x[0-9a-f]+")
+"""What a repr says of a function beside its name, another one in every process."""
 
 
 class Estimator(Protocol):
@@ -26,102 +30,6 @@ class Estimator(Protocol):
     def fit(self, X: Any, y: Any) -> Any:
         """Learn from X (n_rows, n_features) float64 and y (n_rows,) float64."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Label:
-    """The outcome of a row, looking ahead: an event that happens within `horizon` of the prediction.
-
-    Parameters
-    ----------
-    source
-        The events that hold the outcome.
-    on
-        The field, in the spine and in `source`, by which they meet.
-    value
-        The outcome: an expression over the last event within the horizon, aggregates over all of them such as
-        `col("units").sum().fill_null(0)`, or `exists()`: whether there is one.
-    horizon
-        How long after the prediction the outcome may come. A row is mature, and may be learned from, when its
-        horizon has passed; before that, early outcomes would bias it.
-
-    Examples
-    --------
-    >>> from datetime import datetime
-    >>> from tenfold import Events, Label, col
-    >>> class Departure:
-    ...     flight_id: str
-    ...     delay: float
-    ...     at: datetime
-    >>> departures = Events("departures", Departure, time="at", id="flight_id")
-    >>> Label(departures, on="flight_id", value=col("delay") > 15, horizon="1d").horizon
-    '1d'
-    """
-
-    source: Source
-    on: str = field(kw_only=True)
-    value: Expr = field(kw_only=True)
-    horizon: str = field(kw_only=True)
-    view: FeatureView = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        duration(self.horizon, name="horizon")
-        if self.on not in self.source.fields:
-            raise NotFound(
-                "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
-            )
-        if self.source.upstream:
-            raise DefinitionError(
-                f'{self._where} reads features of view "{self.source.upstream[0].name}". A label is made of its own events.'
-            )
-        entity = Entity("label", key=self.on)
-        view = FeatureView("label", entity=entity, source=self.source, features={"value": self._outcome()})
-        if view.plan.types["value"] not in NUMERIC:
-            raise DefinitionError(
-                f"{self._where}: value={self.value.text} is a {view.plan.types['value']}, not a number or a condition."
-            )
-        object.__setattr__(self, "view", view)
-
-    def _outcome(self) -> Expr:
-        """Return the value as aggregates over the events within the horizon."""
-        need(self.value, self._where)
-        value = _counted(self.value)
-        if not value.aggregates():
-            infer(value, {name: item.type for name, item in self.source.fields.items()}, self._where)
-            return value.last()
-        for node in value.aggregates():
-            if node.window != Window():
-                raise DefinitionError(
-                    f"{self._where}: {node.text} names a window, but the aggregates of a label are over its horizon. "
-                    "Leave the window out."
-                )
-        return value
-
-    @property
-    def _where(self) -> str:
-        return f'label of source "{self.source.name}"'
-
-    @property
-    def horizon_us(self) -> int:
-        """The horizon in microseconds."""
-        return duration(self.horizon)
-
-    @property
-    def takes_us(self) -> int:
-        """How long after the prediction its outcome is known for sure: the horizon and the source's delay."""
-        return self.horizon_us + self.source.root.delay_us
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of everything that changes a label."""
-        return fingerprint(self.view.fingerprint, self.value.text, self.horizon)
-
-
-def _counted(value: Expr) -> Expr:
-    """Return an expression with each `exists()` as a count of events."""
-    if value.fn == "exists":
-        return count() > 0
-    return replace(value, args=tuple(_counted(arg) if isinstance(arg, Expr) else arg for arg in value.args))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +45,11 @@ class Model:
     features
         Feature views, or single features `view["name"]`, in the order the estimator gets them.
     estimator
-        An object with scikit-learn's `fit`; it is copied, never changed.
+        An object with scikit-learn's `fit`; it is copied, never changed. Without one, versions come from `App.register`.
     threshold
-        Scores from here on are decided as true.
+        Scores from here on are decided as true; 0.5 when not given. Only where the label is true or false.
     metrics
-        Names of metrics to report; the first is the one models are compared by.
+        Names of metrics to report; the first is the one models are compared by. One for the kind when not given.
     train_window
         How much history to learn from; everything when not given.
     test_window
@@ -155,7 +63,11 @@ class Model:
     slices
         Features by whose values the evaluation is broken down.
     groups
-        A field of the spine; rows of one value never lie on both sides of a split.
+        A field of the spine; rows of one value never lie on both sides of a split; an estimator that ranks orders the rows
+        of one value among each other.
+    trusted
+        What may be loaded from this model's files beside the types that are known to be harmless: names of types, such as
+        "shop.features.Clip"; "pickle" allows a pickle, which can run any code.
 
     Raises
     ------
@@ -167,10 +79,10 @@ class Model:
     spine: Source = field(kw_only=True)
     features: Sequence[FeatureView | Expr] = field(kw_only=True)
     label: Label = field(kw_only=True)
-    estimator: Estimator = field(kw_only=True)
+    estimator: Estimator | None = field(default=None, kw_only=True)
     lead: str | None = field(default=None, kw_only=True)
-    threshold: float = field(default=0.5, kw_only=True)
-    metrics: Sequence[str] = field(default=("roc_auc",), kw_only=True)
+    threshold: float | None = field(default=None, kw_only=True)
+    metrics: Sequence[str] = field(default=(), kw_only=True)
     train_window: str | None = field(default=None, kw_only=True)
     test_window: str = field(default="14d", kw_only=True)
     tune: Tune | None = field(default=None, kw_only=True)
@@ -178,13 +90,15 @@ class Model:
     calibrate: Literal["isotonic", "sigmoid"] | None = field(default=None, kw_only=True)
     slices: Sequence[str] = field(default=(), kw_only=True)
     groups: str | None = field(default=None, kw_only=True)
+    trusted: Sequence[str] = field(default=(), kw_only=True)
     columns: Mapping[str, str] = field(init=False, repr=False)
     views: Sequence[FeatureView] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
         self._check_times()
-        self._check_learning()
+        check_learning(self)
+        self._settle()
         references = list(_references(self.name, self.features))
         object.__setattr__(self, "views", _views(references))
         check_keys(self)
@@ -194,10 +108,10 @@ class Model:
         object.__setattr__(self, "columns", {name: types[name] for name in names})
         check_pipeline(self)
 
-    @property
-    def kind(self) -> str:
-        """What is predicted: "binary" for a condition, "regression" for a number."""
-        return "binary" if self.label.view.plan.types["value"] == "bool" else "regression"
+    @cached_property
+    def kind(self) -> Kind:
+        """What is predicted: "binary", "multiclass", "regression" or "ranking"."""
+        return kind_of(self.estimator, self.label.type, self.metrics)
 
     @property
     def lead_us(self) -> int:
@@ -261,21 +175,11 @@ class Model:
                 f'train_window="{self.train_window}". Make test_window shorter.'
             )
 
-    def _check_learning(self) -> None:
-        for metric in self.metrics:
-            if metric not in METRICS:
-                raise NotFound("metric", metric, METRICS, within=f'model "{self.name}"')
-        if not self.metrics or isinstance(self.metrics, str):
-            raise DefinitionError(
-                f'model "{self.name}": metrics={self.metrics!r} is not a list of at least one name.'
-            )
-        if isinstance(self.estimator, type):
-            raise DefinitionError(
-                f'model "{self.name}": estimator {self.estimator.__name__} is a class. '
-                f"Write estimator={self.estimator.__name__}()."
-            )
-        if not hasattr(self.estimator, "fit"):
-            raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
+    def _settle(self) -> None:
+        """Give the metrics and the threshold that go without saying."""
+        object.__setattr__(self, "metrics", tuple(self.metrics) or DEFAULT_METRICS[self.kind])
+        if self.threshold is None and self.kind == "binary":
+            object.__setattr__(self, "threshold", 0.5)
 
     def _types(self) -> dict[str, str]:
         types = {
@@ -326,6 +230,8 @@ def _views(references: Sequence[tuple[FeatureView, str]]) -> list[FeatureView]:
     return list(found.values())
 
 
-def _parameters(estimator: Estimator) -> dict[str, str]:
+def _parameters(estimator: Estimator | None) -> dict[str, str]:
+    if estimator is None:
+        return {}
     given = estimator.get_params() if hasattr(estimator, "get_params") else vars(estimator)
-    return {name: repr(value) for name, value in sorted(given.items())}
+    return {name: ADDRESS.sub("", repr(value)) for name, value in sorted(given.items())}

@@ -12,7 +12,7 @@ from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS
 from tenfold.training.calibrate import Calibration, calibrated, fit_calibration
 from tenfold.training.dataset import Dataset
-from tenfold.training.estimators import learn, unfitted
+from tenfold.training.estimators import Fitted, learn, unfitted, wide
 from tenfold.training.evaluate import Champion, evaluation
 from tenfold.training.explain import explanation
 from tenfold.training.folds import Fold, Split
@@ -135,9 +135,9 @@ class Training:
         return {name: item["value"] for name, item in found.items()}
 
     @cached_property
-    def predictor(self) -> Predictor:
+    def predictor(self) -> Fitted:
         """What predicts, without calibration."""
-        return restored(self.parts.get("fit"))
+        return restored(self.parts.get("fit"), self.model)
 
     @property
     def calibration(self) -> dict[str, Any] | None:
@@ -147,7 +147,12 @@ class Training:
     @cached_property
     def raw(self) -> np.ndarray:
         """The predictions for the test period before calibration."""
-        return self.predictor.predict(self.material.X[self.material.test()])
+        return self.shown.predict(self.material.X[self.material.test()])
+
+    @property
+    def shown(self) -> Predictor:
+        """The same for all classes that occur, also one that only the test period has."""
+        return wide(self.predictor, self.material.classes)
 
     def package(self) -> Package:
         """Return the version with its manifest; every step must have been executed."""
@@ -156,12 +161,15 @@ class Training:
         explained = _unpacked(self.parts.get("explain"))
         evaluated = _unpacked(self.parts.get("evaluate"))
         X_test = material.X[material.test()]
-        rows, scores = golden(X_test, calibrated_scores(self))
+        rows, scores = golden(X_test, predictor.predict(X_test))
         manifest = Manifest(
             model=model.name,
+            kind=model.kind,
+            format=self.predictor.engine.format,
             declaration=model.fingerprint,
             columns=dict(model.columns),
             categories=material.categories,
+            classes=list(self.predictor.classes),
             views={view.name: view.fingerprint for view in model.views},
             threshold=model.threshold,
             metrics=self.metrics,
@@ -172,7 +180,7 @@ class Training:
             training_set=material.learned.digest,
             rows=count(material.fit()),
             period=self.split.train,
-            libraries=libraries(["lightgbm", "numpy"]),
+            libraries=libraries([*self.predictor.engine.libraries, "numpy"]),
             golden_rows=rows,
             golden_scores=scores,
             evaluation={**evaluated, **explained["evaluation"]},
@@ -195,14 +203,15 @@ class Training:
                 estimator=model.estimator,
                 metrics=list(model.metrics),
                 groups=model.groups,
-                trusted=(),
+                trusted=tuple(model.trusted),
+                classes=len(material.classes),
                 categories=material.categories,
                 folds=[(within(fold.train, [fold.test]), within(fold.test)) for fold in material.plan.folds],
             )
             self._judges = judges(subject, material.X, material.y, material.rows.groups, self._processes)
         return self._judges
 
-    def _learned(self, results: Results) -> Predictor:
+    def _learned(self, results: Results) -> Fitted:
         material, picked = self.material, self.material.fit()
         rows = take(material.rows, picked)
         return learn(self.model, rows, material.categories, self.estimator(results), X=material.X[picked])
@@ -251,18 +260,8 @@ class Training:
         return {
             "reference": reference.to_dict(),
             "limits": thresholds(reference, chunks),
-            "evaluation": explanation(self.model, material, self.predictor, evaluated),
+            "evaluation": explanation(self.model, material, self.shown, evaluated),
         }
-
-
-def calibrated_scores(training: Training) -> np.ndarray:
-    """Return the predictions for the test period as they will be served."""
-    found = calibrated(training.predictor, training.calibration)
-    return (
-        training.raw
-        if training.calibration is None
-        else found.predict(training.material.X[training.material.test()])
-    )
 
 
 def pipeline_steps(model: Model, training: Callable[[Results], Training]) -> list[Step]:

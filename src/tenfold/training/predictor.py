@@ -9,9 +9,13 @@ class Predictor(Protocol):
     """Scores rows; the same bits for one row and for many."""
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return shape (n_rows,) float64 for X (n_rows, n_features) float64."""
+        """Return (n_rows,) float64, or (n_rows, n_classes) for several classes, for X (n_rows, n_features) float64."""
         ...
 
     def importance(self) -> np.ndarray | None:
-        """Return each feature's share, shape (n_features,) float64 summing to 1; None when the model does not say."""
+        """Return each feature's share, shape (n_features,) float64 summing to 1; None when the estimator does not say."""
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files to store, without a manifest."""
         ...

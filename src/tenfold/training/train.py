@@ -88,8 +88,9 @@ class Trainer:
         """Return a version to compare with, None when it takes other features than the model has now."""
         if number is None:
             return None
-        package = load(self.blobs.get(self.registry.get(model.name, number).artefact))
-        same = package.manifest.columns == dict(model.columns)
+        package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+        manifest = package.manifest
+        same = manifest.columns == dict(model.columns) and manifest.kind == model.kind
         return Champion(number, package) if same else None
 
 
@@ -227,6 +228,6 @@ def _views(model: Model) -> list[Any]:
 def _settings(model: Model) -> dict[str, Any]:
     """Return the estimator's name and those of its parameters that are plain."""
     estimator = model.estimator
-    found = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    found: dict[str, Any] = getattr(estimator, "get_params", dict)()
     plain = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
     return {"estimator": type(estimator).__name__, **plain}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.training.estimators import learn, unfitted
+from tenfold.training.estimators import learn, spread, unfitted
 from tenfold.training.evaluate import finites
 from tenfold.training.metrics import evaluate
 from tenfold.training.rows import TrainingSet
@@ -31,6 +31,8 @@ class Subject:
     trusted: Sequence[str]
     categories: Mapping[str, Sequence[str]]
     folds: Sequence[tuple[Rows, Rows]]
+    classes: int = 0
+    """How many classes there are; labels are places among them."""
 
     @property
     def has_classes(self) -> bool:
@@ -70,6 +72,7 @@ def judge(
             warnings.simplefilter("ignore")  # of forty fits each would say the same
             predictor = learn(subject, rows, subject.categories, estimator, X=X[learned])  # type: ignore[arg-type]
             prediction = predictor.predict(X[tested])
+            prediction = spread(prediction, predictor.classes, range(subject.classes))
         found = evaluate(subject.metrics, y[tested], prediction, _of(groups, tested))
     except Exception as error:  # noqa: BLE001 - whatever an estimator raises makes the trial failed, not the search
         return Judged(nothing, note, f"{type(error).__name__}: {error}")
