@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
+from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
@@ -243,6 +245,14 @@ class App:
             return split or newest_split(model, now, first_row(self.dataset(model)))
 
         return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen, **how)
+
+    def register(self, model: Model | str, path: str | Path, **told: Any) -> Version:
+        """Register an ONNX file that was trained elsewhere, measured on the newest mature rows; returns the version.
+
+        `trained_until` says up to when it learned, `classes` what its probabilities stand for, in its order.
+        """
+        model = self._model(model)
+        return register(self.trainer, model, self.dataset(model), self.clock.now(), path, **told)
 
     def rebuild(self, model: Model | str, run_id: str) -> bool:
         """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""

@@ -21,9 +21,9 @@ DTYPES: Mapping[str, Any] = {
 
 
 class Onnx:
-    """A graph with one input of shape (n, n_columns), or one input (n, 1) for each column, by its name.
+    """A graph with one input of shape (n, n_columns), or one input (n, 1) for each column.
 
-    It gives scores, or probabilities of classes; what else it gives, such as labels, is left alone. ONNX computes in 32
+    Inputs have the names of the columns, which may have "_" for ".". It gives scores, or probabilities of classes; what else it gives, such as labels, is left alone. ONNX computes in 32
     bits where the graph says so, so do its scores.
     """
 
@@ -37,12 +37,14 @@ class Onnx:
         self._output = _output(self._session.get_outputs(), context.kind)
 
     @classmethod
-    def of(cls, fitted: Any, context: Context) -> Self | None:
-        """Return the engine of the bytes of a file that is registered; estimators have formats of their own."""
-        if not isinstance(fitted, bytes):
-            return None
-        _check(fitted)
-        return cls(fitted, context)
+    def of(cls, fitted: Any, context: Context) -> Self | None:  # noqa: ARG003 - estimators have formats of their own
+        return None
+
+    @classmethod
+    def checked(cls, data: bytes, context: Context) -> Self:
+        """Return the engine of a file from elsewhere; DefinitionError when it is not a valid graph that fits the model."""
+        _check(data)
+        return cls(data, context)
 
     @classmethod
     def load(cls, files: Mapping[str, bytes], context: Context) -> Self:
@@ -128,35 +130,48 @@ def _session(data: bytes) -> Any:
 def _feed(inputs: Sequence[Any], context: Context) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Return what makes a graph's inputs of rows."""
     names = list(context.columns)
-    kinds = {item.name: _dtype(item) for item in inputs}
-    if len(inputs) == 1 and inputs[0].name not in names:
-        (only,) = inputs
-        width = only.shape[1] if len(only.shape) == 2 else None
-        if width not in (len(names), None) and not isinstance(width, str):
-            raise DefinitionError(
-                f'{FILE}: input "{only.name}" has {width} columns, and the model has {len(names)}: {", ".join(names)}.'
-            )
-        return lambda rows: {only.name: rows.astype(kinds[only.name])}
-    if sorted(kinds) != sorted(names):
+    plain = {name.replace(".", "_"): name for name in names}
+    asked = {plain.get(item.name, item.name): item for item in inputs}
+    if len(inputs) == 1 and not set(asked) <= set(names):
+        return _matrix(inputs[0], context)
+    if sorted(asked) != sorted(names):
         raise DefinitionError(
-            f"{FILE} takes {', '.join(sorted(kinds))}, and the model has the columns {', '.join(sorted(names))}. Name its inputs "
+            f"{FILE} takes {', '.join(sorted(asked))}, and the model has the columns {', '.join(sorted(names))}. Name its inputs "
             "after the columns, or give it one input of all of them in order."
         )
-    texts = {
-        name: np.array([*context.categories.get(name, ()), ""], dtype=object)
-        for name, kind in context.columns.items()
-        if kind == "str" and kinds[name] is object
-    }
-    return lambda rows: {
-        name: _input(rows[:, place : place + 1], kinds[name], texts.get(name))
-        for place, name in enumerate(names)
-    }
+    columns = [_column(place, asked[name], context) for place, name in enumerate(names)]
+    return lambda rows: {name: make(rows) for name, make in columns}
 
 
-def _input(values: np.ndarray, dtype: Any, texts: np.ndarray | None) -> np.ndarray:
-    if texts is None:
-        return values.astype(dtype)
-    return texts[np.where(np.isnan(values), len(texts) - 1, values).astype(np.int64)]
+def _matrix(item: Any, context: Context) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return what makes the one input of all columns in order."""
+    names, name, dtype = list(context.columns), item.name, _dtype(item)
+    width = item.shape[1] if len(item.shape) == 2 else 0
+    if width != len(names) and isinstance(width, int):
+        raise DefinitionError(
+            f'{FILE}: input "{name}" has shape {item.shape}, and the model has {len(names)} columns: {", ".join(names)}.'
+        )
+    if texts := [column for column, kind in context.columns.items() if kind == "str"]:
+        raise DefinitionError(
+            f'{FILE}: input "{name}" takes numbers, and {", ".join(texts)} is text. Give it one input for each column.'
+        )
+    return lambda rows: {name: rows.astype(dtype)}
+
+
+def _column(place: int, item: Any, context: Context) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return the name of an input and what makes it: (n, 1) of one column; text that is null is empty."""
+    (name, kind), dtype = list(context.columns.items())[place], _dtype(item)
+    if (kind == "str") != (dtype is object):
+        raise DefinitionError(f'{FILE}: input "{item.name}" is a {item.type}, and column {name} is a {kind}.')
+    if kind != "str":
+        return item.name, lambda rows: rows[:, place : place + 1].astype(dtype)
+    texts = np.array([*context.categories.get(name, ()), ""], dtype=object)
+
+    def make(rows: np.ndarray) -> np.ndarray:
+        codes = rows[:, place : place + 1]
+        return texts[np.where(np.isnan(codes), len(texts) - 1, codes).astype(np.int64)]
+
+    return item.name, make
 
 
 def _dtype(item: Any) -> Any:
