@@ -3,10 +3,12 @@
 import numpy as np
 
 from tenfold.core.times import UNITS
-from tenfold.training.material import Material
+from tenfold.training.material import Material, spaced
 from tenfold.training.model import Model
 
 HOUR, WEEK = UNITS["h"], UNITS["w"]
+AFTER_ROWS = 20_000
+"""How often an outcome follows the last one is counted on this many rows of the training period, evenly spaced."""
 
 
 def simple_answers(model: Model, material: Material, columns: int = 1) -> dict[str, np.ndarray]:
@@ -37,13 +39,16 @@ def simple_answers(model: Model, material: Material, columns: int = 1) -> dict[s
     }
     for name, by in (("persistence", series), ("seasonal naive", series * (WEEK // HOUR) + hour)):
         by = np.where(series < 0, -1, by)
-        last = newest_known(by, rows.at, rows.y, model.label.takes_us)
-        answers[name] = _told(last, material, usual, columns, is_value=is_value)
+        asked = np.r_[spaced(material, fitted, AFTER_ROWS), np.arange(test.start, test.stop)]
+        last = newest_known(by, rows.at, rows.y, model.label.takes_us, asked)
+        answers[name] = _told(last, rows.y[asked], test.stop - test.start, usual, columns, is_value=is_value)
     return answers
 
 
-def newest_known(series: np.ndarray, at: np.ndarray, y: np.ndarray, takes: int) -> np.ndarray:
-    """Return for each row the label of the newest row of its series that was known by then, NaN where there is none.
+def newest_known(
+    series: np.ndarray, at: np.ndarray, y: np.ndarray, takes: int, asked: np.ndarray
+) -> np.ndarray:
+    """Return for each row asked about the label of the newest row of its series that was known by then, NaN for none.
 
     Parameters
     ----------
@@ -52,36 +57,39 @@ def newest_known(series: np.ndarray, at: np.ndarray, y: np.ndarray, takes: int) 
     at : (n_rows,) int64 microseconds UTC, ascending
     takes
         How long after a row its label is known, in microseconds.
+    asked : (m,) int64
+        Positions of rows.
 
     Examples
     --------
-    >>> newest_known(np.array([0, 1, 0, 0]), np.array([0, 1, 2, 9]), np.array([5.0, 6.0, 7.0, 8.0]), 1)
+    >>> at, y = np.array([0, 1, 2, 9]), np.array([5.0, 6.0, 7.0, 8.0])
+    >>> newest_known(np.array([0, 1, 0, 0]), at, y, 1, np.arange(4))
     array([nan, nan,  5.,  7.])
     """
-    order = np.argsort(series, kind="stable")  # by series, and by time within it
     size = len(at) + 1
-    place = series[order] * size + order
-    known = np.searchsorted(at, at - takes, side="left")  # rows before this one have a known label by then
-    newest = np.searchsorted(place, series * size + known, side="left") - 1
+    place = np.sort(series * size + np.arange(len(at)))  # by series, and by time within it
+    order = place % size
+    known = np.searchsorted(
+        at, at[asked] - takes, side="left"
+    )  # rows before this one have a known label by then
+    newest = np.searchsorted(place, series[asked] * size + known, side="left") - 1
     found = order[np.maximum(newest, 0)]
-    good = (newest >= 0) & (series[found] == series) & (series >= 0)
+    good = (newest >= 0) & (series[found] == series[asked]) & (series[asked] >= 0)
     return np.where(good, y[found], np.nan)
 
 
 def _told(
-    last: np.ndarray, material: Material, usual: np.ndarray, columns: int, *, is_value: bool
+    last: np.ndarray, y: np.ndarray, tested: int, usual: np.ndarray, columns: int, *, is_value: bool
 ) -> np.ndarray:
-    """Return what the last outcome says of the test rows; what is usual where there is none."""
-    test, fitted = material.test(), material.fit()
+    """Return what the last outcome says of the rows to test, which are the last ones; what is usual where there is none."""
+    before, now = last[:-tested], last[-tested:]
     if is_value:
-        return np.where(np.isnan(last[test]), usual, last[test])
-    before, y = last[fitted], material.y[fitted]
-    answer = np.broadcast_to(usual, (test.stop - test.start, *usual.shape)).copy()
-    for outcome in np.unique(last[test][~np.isnan(last[test])]):
-        after = y[before == outcome]
+        return np.where(np.isnan(now), usual, now)
+    answer = np.broadcast_to(usual, (tested, *usual.shape)).copy()
+    for outcome in np.unique(now[~np.isnan(now)]):
+        after = y[:-tested][before == outcome]
         if len(after):
-            share = _shares(after, columns) if columns > 1 else after.mean()
-            answer[last[test] == outcome] = share
+            answer[now == outcome] = _shares(after, columns) if columns > 1 else after.mean()
     return answer
 
 

@@ -1,7 +1,7 @@
 """What a training reads, prepared once: rows in the order of time, their matrix, and where each period lies in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -88,6 +88,17 @@ class Material:
 def take(rows: TrainingSet, picked: Rows) -> TrainingSet:
     """Return some rows as a training set."""
     return rows.take(np.arange(len(rows))[picked])
+
+
+def labels_of(rows: TrainingSet, picked: Rows) -> TrainingSet:
+    """Return some rows without their columns, for whoever has the matrix of them."""
+    return take(replace(rows, columns={}), picked)
+
+
+def spaced(material: Material, rows: Rows, most: int) -> np.ndarray:
+    """Return up to `most` positions, evenly spaced among some rows."""
+    places = np.arange(len(material.rows))[rows]
+    return places[np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(np.int64))]
 
 
 def count(picked: Rows) -> int:

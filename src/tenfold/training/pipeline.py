@@ -16,7 +16,7 @@ from tenfold.training.estimators import Fitted, learn, unfitted, wide
 from tenfold.training.evaluate import Champion, evaluation
 from tenfold.training.explain import explanation
 from tenfold.training.folds import Fold, Split
-from tenfold.training.material import Material, count, take
+from tenfold.training.material import Material, count, labels_of
 from tenfold.training.model import Model
 from tenfold.training.package import Manifest, Package, golden, libraries, restored, stored
 from tenfold.training.parts import Files, Parts
@@ -213,7 +213,7 @@ class Training:
 
     def _learned(self, results: Results) -> Fitted:
         material, picked = self.material, self.material.fit()
-        rows = take(material.rows, picked)
+        rows = labels_of(material.rows, picked)
         return learn(self.model, rows, material.categories, self.estimator(results), X=material.X[picked])
 
     def estimator(self, results: Results) -> Any:

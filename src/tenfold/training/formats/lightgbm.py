@@ -52,9 +52,9 @@ class LightGBM:
         return np.asarray(self._booster.predict(X, num_iteration=trees, num_threads=1))
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
-        """Return what each feature adds to each score before the link: (n_rows, n_features) float64 (SHAP)."""
+        """Return how much each feature moves each score before the link: (n_rows, n_features) float64 (SHAP)."""
         found = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        return found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1].sum(axis=1)
+        return np.abs(found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1]).sum(axis=1)
 
     def importance(self) -> np.ndarray:
         gain = self._booster.feature_importance("gain")
