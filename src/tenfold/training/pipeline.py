@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -256,7 +257,8 @@ class Training:
         names = [name for name, kind in self.model.columns.items() if kind == "str"]
         reference = profile(fitted, list(self.model.columns), categorical=names)
         weeks = material.rows.at[material.fit()] // WEEK
-        chunks = [counts(reference, fitted[weeks == week]) for week in np.unique(weeks)[1:-1]]
+        starts = np.flatnonzero(np.diff(weeks)) + 1
+        chunks = [counts(reference, fitted[a:b]) for a, b in pairwise(starts.tolist())]
         return {
             "reference": reference.to_dict(),
             "limits": thresholds(reference, chunks),

@@ -216,5 +216,6 @@ def _count(categorical: bool, values: tuple[float, ...], column: Floats) -> NDAr
         found[: len(values)] = upto - np.searchsorted(ordered[:known], edges, side="left")
         found[-2] = known - found[: len(values)].sum()
     else:
-        found[:-1] = np.diff(upto, prepend=0, append=known)
+        found[:-1] = np.r_[upto, known]
+        found[1:-1] -= upto
     return found

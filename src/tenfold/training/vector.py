@@ -13,6 +13,8 @@ from tenfold.processing.frame import Column, Frame, types_of
 from tenfold.training.model import Model
 
 Categories = Mapping[str, Sequence[str]]
+BLOCK = 4_096
+"""Rows that are put together at once, few enough to stay in the cache while every column is written to them."""
 
 
 def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.ndarray) -> dict[str, Column]:
@@ -73,7 +75,12 @@ def encode(columns: Mapping[str, Column], categories: Categories) -> np.ndarray:
 
     Text that is not among the categories is NaN too.
     """
-    return np.column_stack([_numbers(item, categories.get(name)) for name, item in columns.items()])
+    parts = [_numbers(item, categories.get(name)) for name, item in columns.items()]
+    out = np.empty((len(parts[0]), len(parts)))
+    for start in range(0, len(out), BLOCK):
+        for place, part in enumerate(parts):
+            out[start : start + BLOCK, place] = part[start : start + BLOCK]
+    return out
 
 
 def _numbers(item: Column, categories: Sequence[str] | None) -> np.ndarray:
