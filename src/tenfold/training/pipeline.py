@@ -17,9 +17,9 @@ from tenfold.training.estimators import Fitted, learn, unfitted, wide
 from tenfold.training.evaluate import Champion, evaluation
 from tenfold.training.explain import explanation
 from tenfold.training.folds import Fold, Split
-from tenfold.training.material import Material, count, labels_of
+from tenfold.training.material import Material, count, labels_of, spaced
 from tenfold.training.model import Model
-from tenfold.training.package import Manifest, Package, golden, libraries, restored, stored
+from tenfold.training.package import GOLDEN_ROWS, Manifest, Package, golden, libraries, restored, stored
 from tenfold.training.parts import Files, Parts
 from tenfold.training.pool import Judges, judges
 from tenfold.training.predictor import Predictor
@@ -161,8 +161,8 @@ class Training:
         predictor = calibrated(self.predictor, self.calibration)
         explained = _unpacked(self.parts.get("explain"))
         evaluated = _unpacked(self.parts.get("evaluate"))
-        X_test = material.X[material.test()]
-        rows, scores = golden(X_test, predictor.predict(X_test))
+        some = material.X[spaced(material, material.test(), GOLDEN_ROWS)]
+        rows, scores = golden(some, predictor.predict(some))
         manifest = Manifest(
             model=model.name,
             kind=model.kind,
