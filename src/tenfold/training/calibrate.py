@@ -10,7 +10,7 @@ from tenfold.training.predictor import Predictor
 Calibration = Mapping[str, Any]
 """`{"method": "isotonic", "score": [...], "value": [...]}` or `{"method": "sigmoid", "slope": a, "offset": b}`."""
 
-_EDGE = 1e-12
+_EDGE, _FAR = 1e-12, 700.0
 _STEPS = 100
 
 
@@ -86,18 +86,33 @@ def _platt(scores: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     positives, rows = float(y.sum()), len(y)
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (rows - positives + 2))
     x = np.stack([_log_odds(scores), np.ones(rows)])
-    weights = np.array([1.0, 0.0])
+    weights, loss = np.array([1.0, 0.0]), np.inf
+    step = np.zeros(2)
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-(weights[0] * x[0] + weights[1])))
-        slope = (x * (target - p)).sum(axis=1)
-        curve = p * (1 - p)
-        a, b, c = (float((x[i] * x[j] * curve).sum()) for i, j in ((0, 0), (0, 1), (1, 1)))
-        a, c = a + 1e-9, c + 1e-9  # one score only: no slope to find
-        step = np.array([c * slope[0] - b * slope[1], a * slope[1] - b * slope[0]]) / (a * c - b * b)
-        weights = weights + step
-        if np.abs(step).max() < 1e-10:
+        found = _deviance(weights + step, x, target)
+        if found > loss:
+            step = step / 2  # too far
+            continue
+        done = loss - found < 1e-12 * rows
+        weights, loss = weights + step, found
+        if done:
             break
+        step = _newton(weights, x, target)
     return {"method": "sigmoid", "slope": float(weights[0]), "offset": float(weights[1])}
+
+
+def _deviance(weights: np.ndarray, x: np.ndarray, target: np.ndarray) -> float:
+    odds = weights[0] * x[0] + weights[1]
+    return float((np.logaddexp(0, odds) - target * odds).sum())
+
+
+def _newton(weights: np.ndarray, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+    p = _logistic(weights[0] * x[0] + weights[1])
+    slope = (x * (target - p)).sum(axis=1)
+    curve = p * (1 - p)
+    a, b, c = (float((x[i] * x[j] * curve).sum()) for i, j in ((0, 0), (0, 1), (1, 1)))
+    a, c = a + 1e-9, c + 1e-9  # one score only: no slope to find
+    return np.array([c * slope[0] - b * slope[1], a * slope[1] - b * slope[0]]) / (a * c - b * b)
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
@@ -106,6 +121,9 @@ def _log_odds(scores: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(slope: float, offset: float, scores: np.ndarray) -> np.ndarray:
+    return _logistic(slope * _log_odds(scores) + offset)
+
+
+def _logistic(odds: np.ndarray) -> np.ndarray:
     # contiguous, so that numpy takes the same path for one row as for many
-    odds = np.ascontiguousarray(slope * _log_odds(scores) + offset)
-    return 1 / (1 + np.exp(-odds))
+    return 1 / (1 + np.exp(-np.clip(np.ascontiguousarray(odds), -_FAR, _FAR)))
