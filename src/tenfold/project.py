@@ -1,7 +1,6 @@
 """A project and the app: wiring only. What happens is in the components."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +17,7 @@ from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
-from tenfold.declared import collect, find_release, find_source
-from tenfold.features.view import FeatureView
+from tenfold.declared import Declared
 from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
@@ -35,7 +33,6 @@ from tenfold.serving.batch import score
 from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
 from tenfold.serving.service import Service, Versions
 from tenfold.sources.database import Database
-from tenfold.sources.declare import Events, check_name
 from tenfold.store.base import OnlineStore
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.materialize import LakeSink, StateSink
@@ -58,8 +55,7 @@ LAYOUT = 2
 """The number of this layout of the state database; it changes whenever a table does."""
 
 
-@dataclass(frozen=True, eq=False)
-class Project:
+class Project(Declared):
     """What exists: a name and the releases; sources, views and models follow from them.
 
     Raises
@@ -67,33 +63,6 @@ class Project:
     DefinitionError
         When two different things have one name.
     """
-
-    name: str
-    releases: Sequence[Release] = field(kw_only=True)
-    sources: dict[str, Events] = field(init=False, repr=False)
-    views: dict[str, FeatureView] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_name("project", self.name)
-        sources, views = collect(self.releases)
-        object.__setattr__(self, "sources", sources)
-        object.__setattr__(self, "views", views)
-
-    def source(self, source: Source | str) -> Events:
-        """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
-        return find_source(source, self.sources, self.releases)
-
-    def release(self, model: Model | str | None = None) -> Release:
-        """Return the release of a model; without one, the only release there is.
-
-        Raises
-        ------
-        NotFound
-            When there is no such model; names the nearest.
-        DefinitionError
-            When none is named and there is not exactly one.
-        """
-        return find_release(model, self.name, self.releases)
 
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from tenfold.training.worker import receive, send
 
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """One thread a process: the same bits however many there are, and no waiting for each other."""
+
+HERE = str(Path(__file__).parents[2])
 
 
 class Judges(Protocol):
@@ -107,12 +110,12 @@ class _Processes:
         return found
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        fd = self._file.fileno()
+        fd, before = self._file.fileno(), os.environ.get("PYTHONPATH")
         process = subprocess.Popen(
             [sys.executable, "-m", "tenfold.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **SINGLE, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **SINGLE, "PYTHONPATH": os.pathsep.join(filter(None, (HERE, before)))},
             pass_fds=[fd],
         )
         self._started.append(process)

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tenfold.training.trials import judge
+
 SIZE = struct.Struct("<Q")
 
 
@@ -45,9 +47,7 @@ def main() -> None:
     questions = sys.stdin.buffer
     try:
         path, fd, shape = receive(questions)
-        sys.path[:] = path
-        from tenfold.training.trials import judge
-
+        sys.path[:] = path  # only now: a project may have a file of the name of one of Python's own
         with os.fdopen(fd, "rb") as file:
             table = np.memmap(file, dtype=np.float64, mode="r", shape=shape)
         subject, groups = receive(questions)
