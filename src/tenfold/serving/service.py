@@ -73,8 +73,14 @@ class Versions:
         return Loaded(number, package)
 
     def comparable(self, model: Model, number: int) -> Package | None:
-        """Return a version when it can score the features as they are declared now, else None."""
-        package = self.package(model, number)
+        """Return a version when it can score the features as they are declared now, else None.
+
+        None too when its files are damaged or no longer trusted: a version that cannot be asked must not keep out its successor.
+        """
+        try:
+            package = self.package(model, number)
+        except SchemaError:
+            return None
         same = package.manifest.columns == dict(model.columns) and package.manifest.kind == model.kind
         return package if same else None
 

@@ -15,6 +15,8 @@ from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # "@" cannot occur in a name: it stands for "/" on disk, so all blobs are siblings and one rename shows or hides one.
 SLASH = "@"
+LONGEST = 200
+"""Characters of a name: file systems take 255."""
 MANIFEST = "@manifest.json"
 
 
@@ -102,10 +104,10 @@ def encode(name: str, kind: str) -> str:
     Traceback (most recent call last):
     tenfold.core.errors.DefinitionError: "../etc" cannot be the name of a blob. Use letters, digits, "_", "." and "-", ...
     """
-    if not NAME.fullmatch(name):
+    if len(name) > LONGEST or not NAME.fullmatch(name):
         raise DefinitionError(
-            f'"{name}" cannot be the name of a {kind}. Use letters, digits, "_", "." and "-", with "/" between parts, '
-            'for example "fraud/3".'
+            f'"{name[:LONGEST]}" cannot be the name of a {kind}. Use letters, digits, "_", "." and "-", with "/" between parts, '
+            f'at most {LONGEST} in all, for example "fraud/3".'
         )
     return name.replace("/", SLASH)
 
@@ -154,7 +156,10 @@ def _checked(directory: Path, name: str) -> Iterator[tuple[str, bytes]]:
     try:
         manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, str])
         for file, digest in manifest.items():
-            data = (directory / encode(file, "file")).read_bytes()
+            path = directory / encode(file, "file")
+            if path.is_symlink() or directory.is_symlink():
+                raise SchemaError(_changed(name, f"{file} is a link"))
+            data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != digest:
                 raise SchemaError(_changed(name, f"{file} has another sha256"))
             yield file, data

@@ -52,6 +52,8 @@ class Fitted:
             For several classes, the probability of each of `classes`.
         """
         X = rows if isinstance(rows, np.ndarray) else encode(rows, self.categories)
+        if not len(X):
+            return np.zeros((0, len(self.classes)) if self.kind == "multiclass" else 0)
         return self._shaped(self.engine.predict(X))
 
     def _shaped(self, found: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import DefinitionError, SchemaError
 from tenfold.training.calibrate import calibrated
 from tenfold.training.estimators import Fitted
 from tenfold.training.formats import engine_from
@@ -156,14 +156,36 @@ def _replay(predictor: Predictor, manifest: Manifest) -> None:
     """Score the golden rows together and one by one, and refuse a version that scores one differently."""
     rows = np.frombuffer(manifest.golden_rows, dtype=np.float64).reshape(-1, len(manifest.columns))
     stored = np.frombuffer(manifest.golden_scores, dtype=np.float64).reshape(len(rows), -1)
-    differs = _differ(predictor.predict(rows), stored)
-    for place, row in enumerate(rows):
-        differs[place] |= _differ(predictor.predict(row[None]), stored[place : place + 1])[0]
+    differs = _differ(predictor.predict(rows), stored) | _differ_alone(predictor, rows, stored)
     if differs.any():
         raise SchemaError(
             f"{differs.sum()} of {len(rows)} golden rows of model {manifest.model} score differently here than when it was "
             f"trained with {manifest.libraries}. Train it again on this machine, or install those versions."
         )
+
+
+def check_alone(model: str, predictor: Predictor, rows: np.ndarray, scores: np.ndarray) -> None:
+    """Refuse an estimator that scores a row differently alone and among others: what is served would not be what was tested.
+
+    Raises
+    ------
+    DefinitionError
+        When a bit differs.
+    """
+    differs = _differ_alone(predictor, rows, scores.reshape(len(rows), -1))
+    if differs.any():
+        raise DefinitionError(
+            f'model "{model}": {differs.sum()} of {len(rows)} rows have another score alone than among others, so its estimator '
+            "cannot be served. Does its predict look at other rows, or draw random numbers?"
+        )
+
+
+def _differ_alone(predictor: Predictor, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return which rows have other scores, (n_rows, n_scores), when each is predicted alone."""
+    found = [
+        _differ(predictor.predict(row[None]), one[None])[0] for row, one in zip(rows, scores, strict=True)
+    ]
+    return np.array(found, dtype=np.bool_)
 
 
 def _differ(scores: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -19,7 +19,16 @@ from tenfold.training.explain import explanation
 from tenfold.training.folds import Fold, Split
 from tenfold.training.material import Material, count, labels_of, spaced
 from tenfold.training.model import Model
-from tenfold.training.package import GOLDEN_ROWS, Manifest, Package, golden, libraries, restored, stored
+from tenfold.training.package import (
+    GOLDEN_ROWS,
+    Manifest,
+    Package,
+    check_alone,
+    golden,
+    libraries,
+    restored,
+    stored,
+)
 from tenfold.training.parts import Files, Parts
 from tenfold.training.pool import Judges, judges
 from tenfold.training.predictor import Predictor
@@ -162,7 +171,9 @@ class Training:
         explained = _unpacked(self.parts.get("explain"))
         evaluated = _unpacked(self.parts.get("evaluate"))
         some = material.X[spaced(material, material.test(), GOLDEN_ROWS)]
-        rows, scores = golden(some, predictor.predict(some))
+        predicted = predictor.predict(some)
+        check_alone(model.name, predictor, some, predicted)
+        rows, scores = golden(some, predicted)
         manifest = Manifest(
             model=model.name,
             kind=model.kind,

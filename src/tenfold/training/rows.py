@@ -114,7 +114,8 @@ class TrainingSet:
         """What to look at before learning from the rows: leaks, nulls, ages, what was left out."""
         ages = self.ages() if self.views else _nothing()
         by_view = {view: ages[:, place] for place, view in enumerate(self.views)}
-        return report(self.columns, self.y, self.at, self.dropped, self.tables, by_view)
+        y = np.full(len(self), np.nan) if self.classes else self.y  # places of classes are no numbers
+        return report(self.columns, y, self.at, self.dropped, self.tables, by_view)
 
     def to_arrow(self) -> "pa.Table":
         """Return `id`, `at`, the features and `label` as an Arrow table; a vector is one column of lists of fixed size."""

@@ -85,10 +85,13 @@ class Trainer:
         return package.files() == self.blobs.get(f"{model.name}/{run_id}")
 
     def champion(self, model: Model, number: int | None) -> Champion | None:
-        """Return a version to compare with, None when it takes other features than the model has now."""
+        """Return a version to compare with, None when it cannot score the features that the model has now."""
         if number is None:
             return None
-        package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+        try:
+            package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+        except SchemaError:
+            return None  # damaged, or no longer trusted: it must not keep out its successor
         manifest = package.manifest
         same = manifest.columns == dict(model.columns) and manifest.kind == model.kind
         return Champion(number, package) if same else None

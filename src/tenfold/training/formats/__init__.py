@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.errors import DefinitionError, NotFound, SchemaError, TenfoldError
 from tenfold.training.formats.base import Context, Engine
 from tenfold.training.formats.lightgbm import LightGBM
 from tenfold.training.formats.onnx import Onnx
@@ -38,7 +38,22 @@ def engine_of(fitted: Any, context: Context) -> Engine:
 
 
 def engine_from(format_: str, files: Mapping[str, bytes], context: Context) -> Engine:
-    """Return the engine that files were made of; NotFound when there is no such format."""
+    """Return the engine that files were made of.
+
+    Raises
+    ------
+    NotFound
+        When there is no such format.
+    SchemaError
+        When the files are not of their format, or hold what is not trusted.
+    """
     if format_ not in FORMATS:
         raise NotFound("format of model files", format_, FORMATS)
-    return FORMATS[format_].load(files, context)
+    try:
+        return FORMATS[format_].load(files, context)
+    except TenfoldError:
+        raise
+    except Exception as error:
+        raise SchemaError(
+            f"{', '.join(sorted(files))}: no {format_} model can be made of them: {type(error).__name__}: {str(error)[:300]}"
+        ) from error

@@ -158,6 +158,12 @@ def _standard(step: Any, texts: Sequence[Any], names: Sequence[str]) -> Step:
     return _scaler(shift, scale)(step, texts, names)
 
 
+def _identity(step: Any, _: Sequence[Any], __: Sequence[str]) -> Step:
+    if step.func is not None:
+        raise Unfit("a function")
+    return lambda part: part
+
+
 def _robust(step: Any, texts: Sequence[Any], names: Sequence[str]) -> Step:
     if not (step.with_centering and step.with_scaling):
         raise Unfit("RobustScaler")
@@ -225,6 +231,7 @@ def _need_numbers(part: Part) -> None:
 
 _KNOWN: Mapping[str, Callable[[Any, Sequence[Any], Sequence[str]], Step]] = {
     "ColumnTransformer": _column_transformer,
+    "FunctionTransformer": _identity,  # what "passthrough" becomes when it is fitted
     "MaxAbsScaler": _scaler(None, "scale_"),
     "MinMaxScaler": _min_max,
     "OneHotEncoder": _one_hot,

@@ -1,6 +1,6 @@
 """ONNX: graphs made elsewhere, checked when they are registered, scored by ONNX Runtime on one thread."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -86,9 +86,9 @@ def _check(data: bytes) -> None:
     try:
         graph = onnx.load_model_from_string(data)
         outside = [
-            tensor.name
-            for tensor in _tensors(graph.graph)
-            if tensor.data_location == onnx.TensorProto.EXTERNAL
+            item.name
+            for item in _messages(graph)
+            if isinstance(item, onnx.TensorProto) and item.data_location == onnx.TensorProto.EXTERNAL
         ]
         if outside:
             raise DefinitionError(
@@ -101,15 +101,14 @@ def _check(data: bytes) -> None:
         raise DefinitionError(f"{FILE} is not a valid ONNX file: {str(error)[:300]}.") from error
 
 
-def _tensors(graph: Any) -> list[Any]:
-    """Return every tensor that is stored in a graph and in the graphs inside it."""
-    found = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            found += [attribute.t, *attribute.tensors] if attribute.HasField("t") else attribute.tensors
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                found += _tensors(inner)
-    return found
+def _messages(message: Any) -> Iterator[Any]:
+    """Yield a message and every one inside it: tensors lie in graphs, in nodes, in functions, in sparse tensors."""
+    yield message
+    for _, value in message.ListFields():
+        items = value if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
+        for item in items:
+            if hasattr(item, "ListFields"):
+                yield from _messages(item)
 
 
 def _session(data: bytes) -> Any:

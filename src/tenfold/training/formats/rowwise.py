@@ -46,6 +46,7 @@ class Rowwise:
         alone(estimator)
         last = _last(estimator)
         apart = last is not estimator and all(map(_by_value, _before_last(estimator)))
+        self._apart = apart
         self._prepare = Prepare(
             estimator[:-1] if apart else None, context, names_columns(estimator, context.columns)
         )
@@ -62,18 +63,24 @@ class Rowwise:
         """
         try:
             with _threads(len(X)):
-                rows = self._prepare(X)
-                found = self._score(rows) if self._whole else self._blocks(rows, len(X))
+                found = self._score(self._prepare(X)) if self._whole else self._blocks(X)
         except ValueError as error:
             raise SchemaError(f"the estimator refuses a row: {error}") from error
         return np.ascontiguousarray(found, dtype=np.float64)
 
-    def _blocks(self, rows: Any, count: int) -> np.ndarray:
+    def _blocks(self, X: np.ndarray) -> np.ndarray:
+        """Score blocks of one size; also how a block lies in memory must not depend on how many rows there are."""
+        rows = self._prepare(X) if self._apart else None
         parts = []
-        for start in range(0, count, BLOCK):
-            places = np.minimum(np.arange(start, start + BLOCK), count - 1)
-            parts.append(self._score(rows.iloc[places] if hasattr(rows, "iloc") else rows[places]))
-        return np.concatenate(parts)[:count] if parts else np.zeros(0)
+        for start in range(0, len(X), BLOCK):
+            places = np.minimum(np.arange(start, start + BLOCK), len(X) - 1)
+            block = self._prepare(X[places]) if rows is None else _taken(rows, places)
+            parts.append(self._score(np.ascontiguousarray(block) if isinstance(block, np.ndarray) else block))
+        return np.concatenate(parts)[: len(X)]
+
+
+def _taken(rows: Any, places: np.ndarray) -> Any:
+    return rows.iloc[places] if hasattr(rows, "iloc") else rows[places]
 
 
 class Prepare:

@@ -17,12 +17,14 @@ MOST_BYTES = 4 * 2**30
 
 HARMLESS = frozenset(
     {
-        "collections.OrderedDict", "numpy.dtype",
+        "collections.OrderedDict", "numpy.dtype", "numpy.floating", "numpy.integer", "numpy.number",
         "sklearn._loss.loss.HalfBinomialLoss", "sklearn._loss.loss.HalfMultinomialLoss",
         "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
         "sklearn.compose._column_transformer.make_column_selector",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.neighbors._ball_tree.BallTree64", "sklearn.neighbors._kd_tree.KDTree64",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.metrics._dist_metrics.ManhattanDistance64",
+        "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+        "sklearn.neighbors._ball_tree.BallTree", "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
