@@ -23,7 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor
 
 from tenfold.core.errors import DefinitionError, SchemaError
@@ -423,6 +423,12 @@ def test_an_estimator_that_looks_at_other_rows_is_refused_when_it_is_trained(app
             app,
             parcels.model(Centred(), "minutes", features=[parcels.parcel["items"], parcels.parcel["gift"]]),
         )
+
+
+@pytest.mark.parametrize("label", ["late", "state"])
+def test_a_classifier_without_probabilities_says_what_to_do(app, label):
+    with pytest.raises(DefinitionError, match=r"LinearSVC gives no probabilities.*CalibratedClassifierCV"):
+        fitted(app, parcels.model(pipeline(LinearSVC()), label))
 
 
 # kinds ----------------------------------------------------------------------------------------------

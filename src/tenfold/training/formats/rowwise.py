@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import DefinitionError, SchemaError
 from tenfold.training.formats.base import Context
 from tenfold.training.formats.direct import Unfit, direct
+from tenfold.training.kinds import is_classifier
 from tenfold.training.table import Table, names_columns
 
 BLOCK = 64
@@ -128,14 +129,23 @@ def _same(found: np.ndarray, wanted: Any) -> bool:
 
 def _scorer(estimator: Any, last: Any, context: Context) -> Callable[[Any], np.ndarray]:
     """Return a function from what an estimator takes to scores."""
+    if context.kind not in ("binary", "multiclass") or not (is_classifier(last) or _has(estimator)):
+        return estimator.predict
+    if not _has(estimator):
+        raise DefinitionError(
+            f"{type(last).__name__} gives no probabilities, so it has no score for a class. Wrap it in scikit-learn's "
+            "CalibratedClassifierCV, or use a classifier with predict_proba."
+        )
     if context.kind == "multiclass":
         return estimator.predict_proba
-    if context.kind == "binary" and hasattr(estimator, "predict_proba"):
-        true = np.flatnonzero(last.classes_ == 1)
-        if not len(true):
-            return lambda rows: np.zeros(rows.shape[0])
-        return lambda rows: estimator.predict_proba(rows)[:, true[0]]
-    return estimator.predict
+    true = np.flatnonzero(np.asarray(getattr(last, "classes_", (0, 1))) == 1)
+    if not len(true):
+        return lambda rows: np.zeros(rows.shape[0])  # nothing was true where it learned
+    return lambda rows: estimator.predict_proba(rows)[:, true[0]]
+
+
+def _has(estimator: Any) -> bool:
+    return hasattr(estimator, "predict_proba")
 
 
 class Scored:
