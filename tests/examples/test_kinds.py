@@ -209,6 +209,22 @@ def test_a_champion_that_cannot_be_loaded_does_not_keep_out_its_successor(tmp_pa
         assert app.predict(second, parcels.row())["version"] == 2
 
 
+def test_a_row_that_an_encoder_refuses_is_the_askers_error_and_nothing_is_logged(tmp_path):
+    strict = make_column_transformer((OneHotEncoder(), ["parcel.items", "parcel.shop"]))
+    model = parcels.model(make_pipeline(strict, LogisticRegression()), features=[parcels.parcel])
+    with parcels.opened(tmp_path, model) as app:
+        app.promote(model, app.train(model).number)
+        null = ask(app, parcels.row(1, shop=None))
+        assert (
+            ask(app, parcels.row(2, shop="zoe"))["score"] == null["score"]
+        )  # text that was not seen is null
+        logged = app.log.ends().offsets["predictions"]
+        status, told = in_process(app.asgi(), "/predict", parcels.row(3, items=77))
+        assert (status, told["error"]["kind"]) == (422, "SchemaError")
+        assert "Found unknown categories" in told["error"]["message"]
+        assert app.log.ends().offsets["predictions"] == logged
+
+
 def test_a_gate_that_does_not_fit_the_kind_is_refused_where_it_is_written():
     model = parcels.model(LGBMClassifier(), "state")
     with pytest.raises(DefinitionError, match='release of "parcel": metric "roc_auc" does not fit'):
