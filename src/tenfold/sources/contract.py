@@ -308,21 +308,8 @@ def blobs_name_what_they_know(make: MakeBlobs) -> None:
 
 def blobs_refuse_paths_as_names(make: MakeBlobs) -> None:
     blobs = make()
-    for name in (
-        "../x",
-        "/x",
-        "a//b",
-        "a/",
-        "a/../b",
-        "",
-        ".x",
-        "a b",
-        "a\n",
-        "é",
-        "a\0b",
-        "a\\b",
-        "x" * 300,
-    ):
+    paths = ["../x", "/x", "a//b", "a/", "a/../b", "", ".x"]
+    for name in [*paths, "a b", "a\n", "é", "a\0b", "a\\b", "x" * 300]:
         refused(DefinitionError, blobs.put, name, {"a": b""})
         refused(DefinitionError, blobs.put, "fine", {name: b""})
         refused(DefinitionError, blobs.get, name)
