@@ -96,6 +96,9 @@ def test_a_row_is_answered_alike_over_http_and_in_batch_and_judged_when_its_outc
     answers = [ask(app, row) for row in rows]
     for answer in answers:
         check_shape(model, answer)
+    service = app.service(model)
+    many = service.predict_many(rows, at=service.mark().at, key="many")
+    assert [one | {"prediction_id": ""} for one in many] == [one | {"prediction_id": ""} for one in answers]
     features = app.features(model, rows[0])["features"]
     assert list(features) == list(model.columns)
     assert app.skew(model).mismatches == 0

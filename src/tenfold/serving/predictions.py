@@ -268,10 +268,11 @@ def _several(table: "pa.Table") -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the probabilities of all classes that versions in a table know, and those classes in their order."""
     if "classes" not in table.column_names:  # logged before there were any
         return NO_CLASSES, ()
-    known = table.column("classes").to_pylist()
-    classes = tuple(sorted({name for one in known for name in one or ()}))
+    lists = table.column("classes").combine_chunks()
+    classes = tuple(sorted(set(lists.flatten().to_pylist())))
     if not classes:
         return NO_CLASSES, ()
+    known = lists.to_pylist()
     places = {name: place for place, name in enumerate(classes)}
     out = np.zeros((len(known), len(classes)))
     for row, (names, found) in enumerate(zip(known, table.column("probabilities").to_pylist(), strict=True)):

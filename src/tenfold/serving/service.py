@@ -9,7 +9,6 @@ import numpy as np
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import FOREVER, iso
-from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
 from tenfold.processing.bring import shown
 from tenfold.processing.frame import Frame, column
@@ -17,6 +16,7 @@ from tenfold.registry.versions import Registry
 from tenfold.serving.answers import as_dict, said
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
+from tenfold.serving.fits import check_features
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
@@ -69,7 +69,7 @@ class Versions:
     def get(self, model: Model, number: int) -> Loaded:
         """Return a version by number; SchemaError when it was trained on other features than are declared now."""
         package = self.package(model, number)
-        _check_columns(model, package, number)
+        check_features(model, package, number)
         return Loaded(number, package)
 
     def comparable(self, model: Model, number: int) -> Package | None:
@@ -101,32 +101,6 @@ class Versions:
 
 def _how_to_promote(model: str) -> str:
     return f" Train one and promote it: tenfold train PROJECT.py, then tenfold promote PROJECT.py {model} 1."
-
-
-def _check_columns(model: Model, package: Package, number: int) -> None:
-    """Refuse a version whose features are not, to the letter, the ones declared now."""
-    trained, declared = package.manifest.columns, dict(model.columns)
-    if package.manifest.kind != model.kind:
-        raise SchemaError(
-            f"{model.name} version {number} answers as a model that is {package.manifest.kind}, and a model that is "
-            f"{model.kind} is declared now. Train again, or run the declaration it was trained with."
-        )
-    missing, extra = sorted(set(trained) - set(declared)), sorted(set(declared) - set(trained))
-    views = {view.name: view.fingerprint for view in model.views}
-    changed = sorted(
-        name for name, hash_ in package.manifest.views.items() if views.get(name, hash_) != hash_
-    )
-    if list(trained.items()) == list(declared.items()) and not changed:
-        return
-    told = [
-        f"{word} {', '.join(by_vector(names))}"
-        for word, names in (("missing", missing), ("new", extra), ("changed views", changed))
-        if names
-    ]
-    raise SchemaError(
-        f"{model.name} version {number} was trained on other features than are declared now: "
-        f"{'; '.join(told) or 'another order'}. Train again, or run the declaration it was trained with."
-    )
 
 
 class _Ask(NamedTuple):
