@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -475,6 +476,19 @@ def test_a_number_is_a_class_for_a_classifier_unless_a_metric_says_it_is_0_or_1(
     assert parcels.model(None, "minutes").kind == "regression"
     assert parcels.model(None, "stars", groups="route", metrics=["ndcg@5"]).kind == "ranking"
     assert parcels.model(None, "stars", groups="route", metrics=["ndcg@5"]).threshold is None
+
+
+def test_a_training_set_of_texts_holds_them_as_places_and_gives_them_as_texts(app):
+    rows = app.training_set(parcels.model(LGBMClassifier(**LIGHT), "state"))
+    assert rows.classes == ("broken", "fine", "lost")
+    texts = rows.to_arrow()["label"].to_pylist()
+    assert texts == [rows.classes[int(place)] for place in rows.y]
+    given = {row["parcel_id"]: row["state"] for row in parcels.history()["arrivals"]}
+    ids = rows.to_arrow()["id"].to_pylist()
+    assert texts == [given[name] for name in ids]
+    assert rows.take(rows.y == 1).to_arrow()["label"].unique().to_pylist() == ["fine"]
+    assert rows.digest != replace(rows, classes=("broken", "fine", "other")).digest
+    assert rows.report.leaks == []  # places of classes are no numbers that a feature could equal
 
 
 def test_classes_of_several_versions_meet_by_name():
