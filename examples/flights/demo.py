@@ -32,7 +32,8 @@ from tenfold.processing.frame import Column
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, first_row, fit, newest_split
+from tenfold.training.fit import fit
+from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.ui.terminal import Progress, console, table
 
 WALL = SystemClock()

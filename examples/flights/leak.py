@@ -38,7 +38,8 @@ from tenfold.sources.base import Lake
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, fit, scores
+from tenfold.training.fit import fit, scores
+from tenfold.training.folds import Split
 from tenfold.training.metrics import roc_auc
 from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tenfold.processing.from_sql import sql
     from tenfold.project import App, Project
     from tenfold.sources.declare import Events, Table
-    from tenfold.training.model import Label, Model
+    from tenfold.training.label import Label
+    from tenfold.training.model import Model
+    from tenfold.training.space import Tune
 
 __all__ = [
     "App",
@@ -31,6 +33,7 @@ __all__ = [
     "Project",
     "Release",
     "Table",
+    "Tune",
     "VirtualClock",
     "checks",
     "col",
@@ -45,12 +48,13 @@ _PLACES = {
     "Entity": "tenfold.features.view:Entity",
     "Events": "tenfold.sources.declare:Events",
     "FeatureView": "tenfold.features.view:FeatureView",
-    "Label": "tenfold.training.model:Label",
+    "Label": "tenfold.training.label:Label",
     "Model": "tenfold.training.model:Model",
     "Platform": "tenfold.platform:Platform",
     "Project": "tenfold.project:Project",
     "Release": "tenfold.automation.release:Release",
     "Table": "tenfold.sources.declare:Table",
+    "Tune": "tenfold.training.space:Tune",
     "VirtualClock": "tenfold.core.clock:VirtualClock",
     "checks": "tenfold.monitoring.checks:",
     "col": "tenfold.core.expr:col",

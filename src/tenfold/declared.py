@@ -1,6 +1,7 @@
 """What the releases of a project add up to: sources and views by name, and look-ups that name the nearest."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.automation.release import Release
@@ -8,8 +9,46 @@ from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
 from tenfold.serving.predictions import TOPIC
-from tenfold.sources.declare import Events
+from tenfold.sources.declare import Events, check_name
 from tenfold.training.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """A name and the releases of a project; sources, views and models follow from them.
+
+    Raises
+    ------
+    DefinitionError
+        When two different things have one name.
+    """
+
+    name: str
+    releases: Sequence[Release] = field(kw_only=True)
+    sources: dict[str, Events] = field(init=False, repr=False)
+    views: dict[str, FeatureView] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name("project", self.name)
+        sources, views = collect(self.releases)
+        object.__setattr__(self, "sources", sources)
+        object.__setattr__(self, "views", views)
+
+    def source(self, source: Source | str) -> Events:
+        """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
+        return find_source(source, self.sources, self.releases)
+
+    def release(self, model: Model | str | None = None) -> Release:
+        """Return the release of a model; without one, the only release there is.
+
+        Raises
+        ------
+        NotFound
+            When there is no such model; names the nearest.
+        DefinitionError
+            When none is named and there is not exactly one.
+        """
+        return find_release(model, self.name, self.releases)
 
 
 def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, FeatureView]]:

@@ -1,8 +1,8 @@
 """A project and the app: wiring only. What happens is in the components."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,12 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
+from tenfold.automation.training import train
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
-from tenfold.declared import collect, find_release, find_source
-from tenfold.features.view import FeatureView
+from tenfold.declared import Declared
 from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
@@ -33,7 +33,6 @@ from tenfold.serving.batch import score
 from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
 from tenfold.serving.service import Service, Versions
 from tenfold.sources.database import Database
-from tenfold.sources.declare import Events, check_name
 from tenfold.store.base import OnlineStore
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.materialize import LakeSink, StateSink
@@ -42,8 +41,9 @@ from tenfold.store.worker import Worker
 from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, first_row, newest_split
+from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
+from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
@@ -55,8 +55,7 @@ LAYOUT = 2
 """The number of this layout of the state database; it changes whenever a table does."""
 
 
-@dataclass(frozen=True, eq=False)
-class Project:
+class Project(Declared):
     """What exists: a name and the releases; sources, views and models follow from them.
 
     Raises
@@ -64,33 +63,6 @@ class Project:
     DefinitionError
         When two different things have one name.
     """
-
-    name: str
-    releases: Sequence[Release] = field(kw_only=True)
-    sources: dict[str, Events] = field(init=False, repr=False)
-    views: dict[str, FeatureView] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_name("project", self.name)
-        sources, views = collect(self.releases)
-        object.__setattr__(self, "sources", sources)
-        object.__setattr__(self, "views", views)
-
-    def source(self, source: Source | str) -> Events:
-        """Return a source by name; NotFound names the nearest, DefinitionError the source that a derived one reads."""
-        return find_source(source, self.sources, self.releases)
-
-    def release(self, model: Model | str | None = None) -> Release:
-        """Return the release of a model; without one, the only release there is.
-
-        Raises
-        ------
-        NotFound
-            When there is no such model; names the nearest.
-        DefinitionError
-            When none is named and there is not exactly one.
-        """
-        return find_release(model, self.name, self.releases)
 
     def open(self, platform: Platform | None = None) -> "App":
         """Return the project running; use it in a `with` statement."""
@@ -226,13 +198,30 @@ class App:
         schemas = [source.schema for source in self.project.sources.values()]
         return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
-    def train(self, model: Model | str, split: Split | None = None) -> Version:
-        """Train on the newest mature history, or on a given split; returns the registered version, not yet promoted."""
+    def train(
+        self, model: Model | str, split: Split | None = None, *, as_of: Any = None, **how: Any
+    ) -> Version:
+        """Train on the newest mature history, as of now or of a moment, or on a given split; returns the version, registered.
+
+        Every step is durable: when a process dies, the next that asks for the same goes on at the first unfinished step.
+        `watch` is told of each step, as a `Progress` is; `processes` fit the trials of a search, one per core unless given.
+        """
         model = self._model(model)
-        dataset = self.dataset(model)
-        return self.trainer.train(
-            model, dataset, split or newest_split(model, self.clock.now(), first_row(dataset))
-        )
+        now = self.clock.now() if as_of is None else to_us(as_of)
+        asked = [as_of and now, split and [*split.train, *split.test, split.now]]
+
+        def chosen() -> Split:
+            return split or newest_split(model, now, first_row(self.dataset(model)))
+
+        return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen, **how)
+
+    def register(self, model: Model | str, path: str | Path, **told: Any) -> Version:
+        """Register an ONNX file that was trained elsewhere, measured on the newest mature rows; returns the version.
+
+        `trained_until` says up to when it learned, `classes` what its probabilities stand for, in its order.
+        """
+        model = self._model(model)
+        return register(self.trainer, model, self.dataset(model), self.clock.now(), path, **told)
 
     def rebuild(self, model: Model | str, run_id: str) -> bool:
         """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""

@@ -16,7 +16,7 @@ from tenfold.core.errors import GateFailed
 from tenfold.core.times import DAY, UNITS, to_us
 from tenfold.registry.versions import Stage
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import first_row, newest_split
+from tenfold.training.folds import first_row, newest_split
 
 START = to_us("2013-04-01T20:00:00+00:00")  # the busy afternoon
 LIVE = 2 * UNITS["h"]

@@ -20,7 +20,7 @@ from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store.materialize import LakeSink
 from tenfold.store.offline import History
-from tenfold.training.fit import Split
+from tenfold.training.folds import Split
 
 PAGE = (Path(__file__).parents[2] / "docs" / "leak.md").read_text()
 DAY = datetime(2013, 7, 1, tzinfo=UTC)

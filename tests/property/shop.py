@@ -158,8 +158,8 @@ class Nothing:
     def predict(self, X):
         return np.zeros(len(X))
 
-    def importance(self):
-        return np.zeros(0)
+    def files(self):
+        return {}
 
 
 model = Model(
@@ -175,7 +175,11 @@ model = Model(
     estimator=Nothing(),
 )
 CATEGORIES = {name: sorted([*WORDS, "a", "b"]) for name, kind in model.columns.items() if kind == "str"}
-BLANK = {name: {} for name in Manifest.__struct_fields__} | {"categories": CATEGORIES, "threshold": 0.5}
+BLANK = {name: {} for name in Manifest.__struct_fields__} | {
+    "categories": CATEGORIES,
+    "threshold": 0.5,
+    "kind": "binary",
+}
 PACKAGE = Package(Nothing(), Manifest(**BLANK))
 SOURCES = {source.name: source for source in (orders, logins, outcomes)}
 

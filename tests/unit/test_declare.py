@@ -272,9 +272,9 @@ WRONG = {
         'label of source "frauds" reads column "frad", which is not there. Did you mean "fraud"? '
         "Known: at, fraud, payment_id, score.",
     ),
-    "a label that is text": (
-        lambda: Label(frauds, on="payment_id", value=col("payment_id"), horizon="7d"),
-        'label of source "frauds": value=payment_id is a str, not a number or a condition.',
+    "a label that is a time": (
+        lambda: Label(frauds, on="payment_id", value=col("at"), horizon="7d"),
+        'label of source "frauds": value=at is a time, not a number, a condition or a text.',
     ),
     "a label that is a value": (
         lambda: Label(frauds, on="payment_id", value=True, horizon="7d"),
@@ -301,8 +301,8 @@ WRONG = {
         'for example lead="10m" or lead="30d".',
     ),
     "metrics that are one text": (
-        lambda: model(metrics=[]),
-        'model "model": metrics=[] is not a list of at least one name.',
+        lambda: model(metrics="roc_auc"),
+        "model \"model\": metrics='roc_auc' is not a list of names.",
     ),
     "an estimator without fit": (
         lambda: model(estimator=3),
@@ -360,10 +360,6 @@ MISSING = {
     "a metric": (
         lambda: model(metrics=["roc_auk"]),
         'no metric "roc_auk" in model "model". Did you mean "roc_auc"? Known: ',
-    ),
-    "metrics that are one text": (
-        lambda: model(metrics="roc_auc"),
-        'no metric "r" in model "model". Known: ',
     ),
     "a feature": (
         lambda: by_card["count_2h"],

@@ -23,7 +23,7 @@ from tenfold import (
 from tenfold.core.errors import Conflict, DefinitionError, GateFailed, SchemaError
 from tenfold.core.times import DAY, to_us
 from tenfold.registry.versions import Stage
-from tenfold.training.fit import Split
+from tenfold.training.folds import Split
 from tests.examples import tiny
 
 NOW = tiny.ASK_AT

@@ -1,5 +1,6 @@
 """An answer is stored before it is given, once per key, and is the same whenever it is asked for again."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -9,13 +10,13 @@ from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.processing.batches import to_bytes, to_table
+from tenfold.serving.answers import as_dict, said
 from tenfold.serving.predictions import (
     BATCH,
     ONLINE,
     TOPIC,
     PredictionLog,
     Predictions,
-    as_dict,
     nothing,
     one_row,
     read,
@@ -23,7 +24,17 @@ from tenfold.serving.predictions import (
 )
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store.materialize import LakeSink
+from tenfold.training.package import Manifest
 from tests.examples import tiny
+
+
+def manifest(kind="binary", **given):
+    """Return a manifest that only says how answers are given."""
+    blank = {name: {} for name in Manifest.__struct_fields__}
+    return Manifest(**blank | {"kind": kind, "threshold": None} | given)
+
+
+SCORED = manifest(threshold=0.25)
 
 
 def predictions(*ids, mode=ONLINE, width=2, score=0.5):
@@ -76,7 +87,7 @@ def test_many_predictions_are_stored_once_per_key(kept, log):
 
 
 def test_one_answer_is_stored_once_per_key(kept, log):
-    told = as_dict(predictions("a"), 0, 0.25, ["view"])
+    told = as_dict(predictions("a"), 0, SCORED, ["view"])
     assert kept.find("k") is None
     stored = kept.answer(predictions("a"), told, key="k")
     again = kept.answer(predictions("a", score=0.9), {"score": 0.9}, key="k")
@@ -91,16 +102,64 @@ def test_one_row_is_written_as_many_are():
 
 
 def test_what_the_client_gets():
-    assert as_dict(predictions("a", "b"), 1, 0.25, ["view"]) == {
+    assert as_dict(predictions("a", "b"), 1, SCORED, ["view"]) == {
         "prediction_id": "b",
         "model": "m",
         "version": 3,
+        "prediction": True,
         "score": 0.5,
         "decision": True,
         "threshold": 0.25,
         "as_of": "1970-01-01T00:00:01+00:00",
         "ages_s": {"view": None},
     }
+
+
+def several(place, manifest, shares):
+    """Return a prediction of one of several classes."""
+    found = said(manifest, np.array([shares]))
+    one = predictions(place)
+    return replace(
+        one,
+        score=found.score,
+        decision=found.decision,
+        probabilities=found.probabilities,
+        classes=found.classes,
+    )
+
+
+STATES = manifest("multiclass", classes=["broken", "fine"])
+
+
+def test_what_the_client_gets_of_several_classes_and_of_numbers():
+    told = as_dict(several("a", STATES, [0.75, 0.25]), 0, STATES, ["view"])
+    assert told["prediction"] == "broken"
+    assert told["score"] == 0.75
+    assert told["probabilities"] == {"broken": 0.75, "fine": 0.25}
+    assert not {"decision", "threshold"} & told.keys()
+    stars = manifest("multiclass", classes=[3, 5])
+    assert as_dict(several("a", stars, [0.25, 0.75]), 0, stars, ["view"])["prediction"] == 5
+    for kind in ("regression", "ranking"):
+        number = as_dict(predictions("a", score=7.5), 0, manifest(kind), ["view"])
+        assert (number["prediction"], number["score"]) == (7.5, 7.5)
+        assert not {"decision", "threshold", "probabilities"} & number.keys()
+
+
+def test_one_row_of_several_classes_is_written_as_many_are():
+    answer = several("a", STATES, [0.75, 0.25])
+    assert one_row(answer, "told") == to_bytes(to_rows(answer, ["told"]))
+
+
+def test_the_log_holds_the_probabilities_of_versions_that_know_different_classes(kept, log):
+    other = manifest("multiclass", classes=["broken", "lost"])
+    kept.write(several("a", STATES, [0.75, 0.25]), key="1")
+    kept.write(several("b", other, [0.5, 0.5]), key="2")
+    kept.write(predictions("c"), key="3")
+    found = read(lake_of(log), "m", ONLINE, 0, 10)
+    assert found.classes == ("broken", "fine", "lost")
+    assert found.probabilities.tolist() == [[0.75, 0.25, 0], [0.5, 0, 0.5], [0, 0, 0]]
+    assert found.decision.tolist() == [None, None, True]
+    assert found.take(np.array([1])).probabilities.tolist() == [[0.5, 0, 0.5]]
 
 
 def test_the_lake_gives_back_one_mode_and_period_each_id_once(kept, log):

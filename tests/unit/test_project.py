@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,10 @@ def test_a_wrong_declaration_says_where(tmp_path):
     assert error.value.__notes__ == [f"       {path}, line 4"]
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path):
+def test_a_name_that_is_taken_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "sys.path", sys.path.copy()
+    )  # processes that are started later shall not find this json
     path = write(tmp_path, "json.py", f"{SMALL}it = Project('json', releases=[])\n")
     with pytest.raises(DefinitionError) as error:
         load(path)

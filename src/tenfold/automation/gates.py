@@ -7,7 +7,8 @@ import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
-from tenfold.training.fit import Split, scores
+from tenfold.training.compared import Compared, compared
+from tenfold.training.folds import Split
 from tenfold.training.metrics import METRICS, evaluate, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package
@@ -19,21 +20,23 @@ def judge_candidate(
 ) -> list[Verdict]:
     """Return one verdict per gate, on the same rows for both versions."""
     names = sorted({check.metric for check in gates})
-    both = [scores(package, rows) for package in (champion, candidate) if package is not None]
-    own = evaluate(names, rows.y, both[-1])
-    other = evaluate(names, rows.y, both[0]) if champion is not None else {}
+    both = compared(rows, [package for package in (champion, candidate) if package is not None])
+    own = evaluate(names, both.y, both.predictions[-1], both.groups)
+    other = evaluate(names, both.y, both.predictions[0], both.groups) if champion is not None else {}
     verdicts = []
     for check in gates:
         verdict = judge(check, own[check.metric], other.get(check.metric))
         if check.kind == "beats_champion" and champion is not None and verdict.passed is not None:
-            verdict = replace(verdict, why=f"{verdict.why}, {_interval(check, rows, both)}")
+            verdict = replace(verdict, why=f"{verdict.why}, {_interval(check, both)}")
         verdicts.append(verdict)
     return verdicts
 
 
-def _interval(check: Check, rows: TrainingSet, both: Sequence[np.ndarray]) -> str:
+def _interval(check: Check, both: Compared) -> str:
     """Return the 95 % interval of the gain over the champion, from resampling the rows with a fixed seed."""
-    _, low, high = paired_difference(check.metric, rows.y, *both, rng=np.random.default_rng(0))
+    _, low, high = paired_difference(
+        check.metric, both.y, *both.predictions, rng=np.random.default_rng(0), groups=both.groups
+    )
     if not METRICS[check.metric].greater_is_better:
         low, high = -high, -low
     return f"95 % {low:+.4f} to {high:+.4f}"

@@ -19,7 +19,7 @@ from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.service import Versions
 from tenfold.sources.database import Database
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, first_row, newest_split
+from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.train import Trainer
 
 WEEK = UNITS["w"]
@@ -133,27 +133,18 @@ class Loop:
             given = results["input"]
             return Split(tuple(given["train"]), tuple(given["test"]), given["now"])
 
-        def start(results: Mapping[str, Any]) -> Any:
-            return self.trainer.start(model, self.dataset(), split(results)).id
-
-        def train(results: Mapping[str, Any]) -> Any:
-            try:
-                return self.trainer.finish(model, self.dataset(), split(results), results["start"]).number
-            except TenfoldError as error:
-                self.trainer.runs.fail(results["start"], f"{type(error).__name__}: {error}")
-                raise
-
         def gate(results: Mapping[str, Any]) -> Any:
-            return self._judge(results["train"], split(results))
+            return self._judge(results["register"], split(results))
 
         def decide(results: Mapping[str, Any]) -> Any:
             verdict, given = results["gate"], results["input"]
             apply = self._decide(
-                results["train"], verdict, by=given["by"], cause=run_id, trigger=given["why"]
+                results["register"], verdict, by=given["by"], cause=run_id, trigger=given["why"]
             )
             return Effect("promoted" if verdict["passed"] else "refused", apply)
 
-        return [("start", start), ("train", train), ("gate", gate), ("decide", decide)]
+        training = self.trainer.steps(model, self.dataset, run_id)
+        return [*training, ("gate", gate), ("decide", decide)]
 
     def _judge(self, number: int, split: Split) -> dict[str, Any]:
         model = self.release.model

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import duration
 from tenfold.monitoring.checks import Check
+from tenfold.training.kinds import check_metric
 from tenfold.training.model import Model
 
 
@@ -41,6 +42,8 @@ class Release:
         for text, name in ((self.retrain_every, "retrain_every"), (self.cooldown, "cooldown")):
             if text is not None:
                 duration(text, name=name)
+        for check in (*self.gates, *self.monitors):
+            check_metric(f'release of "{self.model.name}"', self.model.kind, check.metric)
         for check in self.monitors:
             if check.kind == "beats_champion":
                 raise DefinitionError(

@@ -1,5 +1,8 @@
 """Answers: predict one row, score many."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from tenfold.cli.data import read_row
@@ -20,12 +23,31 @@ def predict(where: Where, model: str, row_json: str, *, key: str | None, as_json
     """
     with where.read() as app:
         found = app.predict(model_of(app, model), read_row(row_json), key=key)
-    decided = "yes" if found["decision"] else "no"
     text = (
-        f"{model} version {found['version']}: score {found['score']:.4f}, decision {decided} "
-        f"(from {found['threshold']:g} on), as of {found['as_of']}, prediction {found['prediction_id']}"
+        f"{model} version {found['version']}: {said(found)}, as of {found['as_of']}, "
+        f"prediction {found['prediction_id']}"
     )
     answer(found, line(text), as_json=as_json)
+
+
+def said(found: Mapping[str, Any]) -> str:
+    """Return what an answer says, by the kind of its model.
+
+    Examples
+    --------
+    >>> said({"score": 0.75, "decision": True, "threshold": 0.5})
+    'score 0.7500, decision yes (from 0.5 on)'
+    >>> said({"prediction": "lost", "score": 0.75, "probabilities": {"fine": 0.25, "lost": 0.75}})
+    'lost with probability 0.7500'
+    >>> said({"prediction": 12.5, "score": 12.5})
+    'value 12.5'
+    """
+    if "decision" in found:
+        decided = "yes" if found["decision"] else "no"
+        return f"score {found['score']:.4f}, decision {decided} (from {found['threshold']:g} on)"
+    if "probabilities" in found:
+        return f"{found['prediction']} with probability {found['score']:.4f}"
+    return f"value {found['prediction']:.6g}"
 
 
 @click.command()
@@ -44,10 +66,11 @@ def score(where: Where, model: str, *, start: str, end: str, as_json: bool) -> N
             raise wrong_usage(f"the period is not over: it ends at {iso(last)}, and now is {iso(now)}.")
         app.flush()
         found = app.score(chosen, first, last)
-    rows, positive = len(found), int(found.decision.sum())
+    rows = len(found)
+    positive = sum(found.decision.tolist()) if chosen.threshold is not None else None
     mean = float(found.score.mean()) if rows else None
     document = {"model": model, "rows": rows, "decided_true": positive, "mean_score": mean}
-    scored = f"{plural(rows, 'row')} scored, {positive:,} decided true"
+    scored = f"{plural(rows, 'row')} scored" + ("" if positive is None else f", {positive:,} decided true")
     answer(
         document,
         line(f"{model}: {scored if rows else 'nothing was served in this period'}"),

@@ -16,17 +16,29 @@ if TYPE_CHECKING:
 @click.command()
 @on_project
 @click.argument("model", required=False)
+@click.option(
+    "--as-of", metavar="TIME", help="Train as if it were this moment; needed when the data ended long ago."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="How many fit the trials of a search; one per core unless given.",
+)
 @as_json
-def train(where: Where, model: str | None, *, as_json: bool) -> None:
-    """Train a version of MODEL on everything in the log that is mature; it is registered, not yet promoted."""
+def train(
+    where: Where, model: str | None, *, as_of: str | None, processes: int | None, as_json: bool
+) -> None:
+    """Train a version of MODEL on everything in the log that is mature; it is registered, not yet promoted.
+
+    Interrupted, the same command goes on at the first unfinished step.
+    """
     from tenfold.ui.terminal import Progress
 
     with where.open() as app, Progress(app.clock) as progress:
         chosen = model_of(app, model)
         progress.step("read the log")
         app.flush()
-        progress.step(f"train {chosen.name}")
-        version = app.train(chosen)
+        version = app.train(chosen, as_of=as_of, watch=progress, processes=processes)
     metrics = version.info["metrics"]
     document = {
         "model": version.model,

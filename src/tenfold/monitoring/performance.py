@@ -1,16 +1,20 @@
 """How well served predictions did, once their outcomes are known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tenfold.core.times import UNITS
+from tenfold.processing.conform import convert
+from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, column
-from tenfold.serving.predictions import Predictions
+from tenfold.serving.predictions import ONLINE, Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
+from tenfold.training.estimators import places, spread, together
 from tenfold.training.metrics import evaluate
 from tenfold.training.model import Model
 
@@ -19,39 +23,80 @@ WEEK = UNITS["w"]
 
 @dataclass(frozen=True, slots=True)
 class Matured:
-    """Predictions whose horizon has passed and whose outcome is known, with the outcome."""
+    """Predictions whose horizon has passed and whose outcome is known, with the outcome.
+
+    Attributes
+    ----------
+    y : (n,) float64
+        For a model of several classes the place of the outcome among `predictions.classes`.
+    groups : (n,) texts
+        Which rows are ranked among each other; None where none are.
+    """
 
     predictions: Predictions
     y: np.ndarray
+    groups: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Matured":
+        """Return the rows at positions."""
+        groups = None if self.groups is None else self.groups[rows]
+        return Matured(self.predictions.take(rows), self.y[rows], groups)
 
     def between(self, start: int, end: int) -> "Matured":
         """Return those predicted in [start, end)."""
-        rows = np.flatnonzero((self.predictions.at >= start) & (self.predictions.at < end))
-        return Matured(self.predictions.take(rows), self.y[rows])
+        return self.take(np.flatnonzero((self.predictions.at >= start) & (self.predictions.at < end)))
 
     def join(self, other: "Matured") -> "Matured":
         """Return both, ordered by prediction time; ages are left out, as the two kinds know different ones."""
-        one, two = self.predictions, other.predictions
+        classes = together(self.predictions.classes, other.predictions.classes)
+        mine, their = self.among(classes), other.among(classes)
+        one, two = mine.predictions, their.predictions
         texts: dict[str, Any] = {
             name: [*getattr(one, name), *getattr(two, name)] for name in ("id", "row", "on", "request")
         }
-        names = ("version", "at", "score", "decision", "features")
+        names = ("version", "at", "score", "decision", "features", "probabilities")
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names
         }
         rows = len(arrays["at"])
-        both = Predictions(one.model, "all", **texts, **arrays, ages=np.full((rows, 0), np.nan))
+        ages = np.full((rows, 0), np.nan)
+        both = Predictions(one.model, "all", **texts, **arrays, ages=ages, classes=one.classes)
+        groups = (
+            None
+            if mine.groups is None or their.groups is None
+            else np.concatenate([mine.groups, their.groups])
+        )
         order = np.argsort(both.at, kind="stable")
-        return Matured(both.take(order), np.concatenate([self.y, other.y])[order])
+        return Matured(both, np.concatenate([mine.y, their.y]), groups).take(order)
+
+    def among(self, classes: Sequence[str | int]) -> "Matured":
+        """Return the same with more classes."""
+        own = self.predictions.classes
+        if list(own) == list(classes):
+            return self
+        wide = spread(self.predictions.probabilities, own, classes)
+        predictions = replace(self.predictions, probabilities=wide, classes=tuple(map(str, classes)))
+        return Matured(predictions, places(self.y, [str(name) for name in own], classes), self.groups)
 
     def metrics(self, names: Sequence[str]) -> dict[str, float]:
-        """Return metrics of the scores that were served."""
-        return evaluate(names, self.y, self.predictions.score)
+        """Return metrics of what was served."""
+        said = self.predictions.probabilities if self.predictions.classes else self.predictions.score
+        codes = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        return evaluate(names, self.y, said, codes)
+
+    def right(self) -> float:
+        """Return the share of true outcomes, the mean one, or for several classes the share that was predicted."""
+        if not self.predictions.classes:
+            return float(self.y.mean())
+        return float((self.predictions.probabilities.argmax(axis=1) == self.y).mean())
 
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """A week of matured predictions: its first instant, rows, mean score, share of true outcomes, metrics."""
+    """A week of matured predictions: its first instant, rows, mean score, share of true outcomes, metrics.
+
+    For numbers `happened` is their mean, for several classes the share of rows whose outcome was the one predicted.
+    """
 
     start: int
     rows: int
@@ -67,19 +112,45 @@ def mature(model: Model, history: History, predictions: Predictions, now: int) -
     on: Column = column(kind, values)
     found = outcomes(model.label, history, on, predictions.at, now)
     rows = np.flatnonzero(~np.isnan(found.values) & (predictions.at + model.label.takes_us < now))
-    return Matured(predictions.take(rows), found.values[rows])
+    predictions, y = predictions.take(rows), found.values[rows]
+    groups = _groups(model, history, predictions) if model.kind == "ranking" else None
+    if model.kind != "multiclass" or not len(rows):
+        return Matured(predictions, y, groups)
+    own = [str(int(value)) for value in np.unique(y)] if not found.classes else found.classes
+    codes = y if found.classes else np.unique(y, return_inverse=True)[1].astype(np.float64)
+    classes = together(own, predictions.classes)
+    wide = spread(predictions.probabilities, predictions.classes, classes)
+    return Matured(
+        replace(predictions, probabilities=wide, classes=tuple(map(str, classes))),
+        places(codes, own, classes),
+    )
+
+
+def _groups(model: Model, history: History, predictions: Predictions) -> np.ndarray:
+    """Return which group each row is ranked in: as it was asked for, or as the lake has it."""
+    root = model.spine.root
+    if predictions.mode == ONLINE:
+        asked = [convert(root.fields, msgspec.json.decode(request)) for request in predictions.request]
+        frame = {name: column(item.type, [row[name] for row in asked]) for name, item in root.fields.items()}
+    else:
+        known = history.past(root)
+        newest = {row: place for place, row in enumerate(known.ids.tolist())}
+        rows = np.array([newest[row.encode()] for row in predictions.row], dtype=np.int64)
+        frame = {name: known.frame[name].take(rows) for name in root.fields}
+    derived, _ = apply(model.spine, frame, len(predictions))
+    return np.array([str(value) for value in derived[str(model.groups)].plain()], dtype=object)
 
 
 def first_answers(online: Matured, batch: Matured) -> Matured:
     """Return each row's first answer: the first online one, or the batch answer when there is none."""
     _, first = np.unique(np.array(online.predictions.row, dtype=object), return_index=True)
     first = np.sort(first)
-    online = Matured(online.predictions.take(first), online.y[first])
+    online = online.take(first)
     answered = set(online.predictions.row)
     rows = np.array(
         [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64
     )
-    batch = Matured(batch.predictions.take(rows), batch.y[rows])
+    batch = batch.take(rows)
     if not len(online.y) or not len(batch.y):
         return online if len(online.y) else batch
     return online.join(batch)
@@ -92,6 +163,6 @@ def weekly(model: Model, matured: Matured, origin: int) -> list[Week]:
     for number in np.unique(numbers).tolist():
         start = origin + number * WEEK
         part = matured.between(start, start + WEEK)
-        predicted, happened = float(part.predictions.score.mean()), float(part.y.mean())
+        predicted, happened = float(part.predictions.score.mean()), part.right()
         weeks.append(Week(start, len(part.y), predicted, happened, part.metrics(model.metrics)))
     return weeks

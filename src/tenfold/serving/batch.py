@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tenfold.serving.answers import said
 from tenfold.serving.predictions import BATCH, PredictionLog, Predictions, nothing
 from tenfold.serving.service import Loaded
 from tenfold.training.dataset import Dataset
@@ -19,7 +20,7 @@ def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: 
         return nothing(model.name, BATCH)
     manifest = version.package.manifest
     X = encode({name: item.take(rows) for name, item in dataset.columns.items()}, manifest.categories)
-    scores = version.package.predictor.predict(X)
+    found = said(manifest, version.package.predictor.predict(X))
     ids = [row.decode() for row in dataset.ids[rows].tolist()]
     at = dataset.at[rows]
     answers = Predictions(
@@ -30,10 +31,12 @@ def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: 
         [str(value) for value in dataset.spine[model.label.on].values[rows].tolist()],
         np.full(len(rows), version.number, dtype=np.int64),
         at,
-        scores,
-        scores >= manifest.threshold,
+        found.score,
+        found.decision,
         X,
         dataset.ages(rows),
         [""] * len(rows),
+        found.probabilities,
+        found.classes,
     )
     return predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")

@@ -1,14 +1,13 @@
 """The prediction log: every answer with its features, ages, version and as-of time, durable before it is returned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from tenfold.core.times import iso
 from tenfold.processing.batches import to_bytes, to_table
 from tenfold.sources.base import Batch, Lake, Log
 
@@ -21,6 +20,10 @@ _encode = msgspec.json.Encoder().encode
 _END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
 """What ends an Arrow IPC stream."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+NO_CLASSES = np.zeros((0, 0))
+"""The probabilities of a model that has no several classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,15 @@ class Predictions:
     version : (n,) int64
     at : (n,) int64 microseconds UTC
     score : (n,) float64
+        For a model of several classes the largest of the probabilities.
+    decision : (n,) bool
+        Whether the score reaches the threshold; None where a version has none.
     features : (n, n_features) float64
     ages : (n, n_views) float64 microseconds, NaN where nothing was known of a key
     request : n texts
         The row as it was asked for, as JSON; empty for batch scoring, whose rows are in the lake.
+    probabilities : (n, n_classes) float64
+        Of each of `classes`, for a model of several; 0 for a class that a version has not learned.
     """
 
     model: str
@@ -54,6 +62,8 @@ class Predictions:
     features: np.ndarray
     ages: np.ndarray
     request: Sequence[str]
+    probabilities: np.ndarray = field(default_factory=lambda: NO_CLASSES)
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.at)
@@ -68,7 +78,10 @@ class Predictions:
             name: getattr(self, name)[rows]
             for name in ("version", "at", "score", "decision", "features", "ages")
         }
-        return Predictions(self.model, self.mode, **texts, **arrays)
+        several = self.probabilities[rows] if self.classes else NO_CLASSES
+        return Predictions(
+            self.model, self.mode, **texts, **arrays, probabilities=several, classes=self.classes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +174,13 @@ def to_rows(answers: Predictions, told: Sequence[str]) -> "pa.Table":
             "label_key": pa.array(answers.on, pa.string()),
             "at": pa.array(answers.at, pa.int64()).cast(pa.timestamp("us", "UTC")),
             "score": pa.array(answers.score, pa.float64()),
-            "decision": pa.array(answers.decision, pa.bool_()),
+            "decision": pa.array(answers.decision, pa.bool_(), from_pandas=True),
             "features": _lists(answers.features),
             "ages": _lists(answers.ages),
             "request": pa.array(answers.request, pa.string()),
             "answer": pa.array(told, pa.string()),
+            "classes": pa.array([list(answers.classes)] * count, pa.list_(pa.string())),
+            "probabilities": _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
         }
     )
 
@@ -193,11 +208,13 @@ def one_row(prediction: Predictions, told: str) -> bytes:
         prediction.on[0],
         int(prediction.at[0]),
         float(prediction.score[0]),
-        bool(prediction.decision[0]),
+        None if prediction.decision[0] is None else bool(prediction.decision[0]),
         prediction.features[0].tolist(),
         prediction.ages[0].tolist(),
         prediction.request[0],
         told,
+        list(prediction.classes),
+        prediction.probabilities[0].tolist() if prediction.classes else [],
     )
     row = pa.array([dict(zip(schema.names, values, strict=True))], kind)
     return head + pa.RecordBatch.from_struct_array(row).serialize().to_pybytes() + _END
@@ -243,21 +260,21 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         matrix("features"),
         matrix("ages"),
         texts["request"],
+        *_several(table),
     )
 
 
-def as_dict(answers: Predictions, place: int, threshold: float, views: Sequence[str]) -> dict[str, Any]:
-    """Return one prediction as what a client gets."""
-    ages = answers.ages[place]
-    return {
-        "prediction_id": answers.id[place],
-        "model": answers.model,
-        "version": int(answers.version[place]),
-        "score": float(answers.score[place]),
-        "decision": bool(answers.decision[place]),
-        "threshold": threshold,
-        "as_of": iso(int(answers.at[place])),
-        "ages_s": {
-            name: None if np.isnan(age) else age / 1e6 for name, age in zip(views, ages.tolist(), strict=True)
-        },
-    }
+def _several(table: "pa.Table") -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the probabilities of all classes that versions in a table know, and those classes in their order."""
+    if "classes" not in table.column_names:  # logged before there were any
+        return NO_CLASSES, ()
+    lists = table.column("classes").combine_chunks()
+    classes = tuple(sorted(set(lists.flatten().to_pylist())))
+    if not classes:
+        return NO_CLASSES, ()
+    known = lists.to_pylist()
+    places = {name: place for place, name in enumerate(classes)}
+    out = np.zeros((len(known), len(classes)))
+    for row, (names, found) in enumerate(zip(known, table.column("probabilities").to_pylist(), strict=True)):
+        out[row, [places[name] for name in names or ()]] = found or ()
+    return out, classes

@@ -9,17 +9,19 @@ import numpy as np
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.core.times import FOREVER, iso
-from tenfold.core.vector import by_vector
 from tenfold.features.records import identities
 from tenfold.processing.bring import shown
 from tenfold.processing.frame import Frame, column
 from tenfold.registry.versions import Registry
+from tenfold.serving.answers import as_dict, said
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
+from tenfold.serving.fits import check_features
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.plan import Known, ServingPlan, vector
-from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions, as_dict
+from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
 from tenfold.sources.base import Blobs, Ends, Log
+from tenfold.sources.blobs import digest
 from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
@@ -67,46 +69,38 @@ class Versions:
     def get(self, model: Model, number: int) -> Loaded:
         """Return a version by number; SchemaError when it was trained on other features than are declared now."""
         package = self.package(model, number)
-        _check_columns(model, package, number)
+        check_features(model, package, number)
         return Loaded(number, package)
 
     def comparable(self, model: Model, number: int) -> Package | None:
-        """Return a version when it can score the features as they are declared now, else None."""
-        package = self.package(model, number)
-        return package if package.manifest.columns == dict(model.columns) else None
+        """Return a version when it can score the features as they are declared now, else None.
+
+        None too when its files are damaged or no longer trusted: a version that cannot be asked must not keep out its successor.
+        """
+        try:
+            package = self.package(model, number)
+        except SchemaError:
+            return None
+        same = package.manifest.columns == dict(model.columns) and package.manifest.kind == model.kind
+        return package if same else None
 
     def package(self, model: Model, number: int) -> Package:
         """Return the files of a version, whatever it was trained on."""
         key = (model.name, number)
         if key not in self._loaded:
             version = self._registry.get(model.name, number)
-            self._loaded[key] = load(self._blobs.get(version.artefact))
+            files = self._blobs.get(version.artefact)
+            if digest(files) != version.digest:
+                raise SchemaError(
+                    f"the files of {model.name} version {number} are not those that were registered: all of them and their "
+                    "hashes were replaced. Roll back, or train it again."
+                )
+            self._loaded[key] = load(files, model)
         return self._loaded[key]
 
 
 def _how_to_promote(model: str) -> str:
     return f" Train one and promote it: tenfold train PROJECT.py, then tenfold promote PROJECT.py {model} 1."
-
-
-def _check_columns(model: Model, package: Package, number: int) -> None:
-    """Refuse a version whose features are not, to the letter, the ones declared now."""
-    trained, declared = package.manifest.columns, dict(model.columns)
-    missing, extra = sorted(set(trained) - set(declared)), sorted(set(declared) - set(trained))
-    views = {view.name: view.fingerprint for view in model.views}
-    changed = sorted(
-        name for name, hash_ in package.manifest.views.items() if views.get(name, hash_) != hash_
-    )
-    if list(trained.items()) == list(declared.items()) and not changed:
-        return
-    told = [
-        f"{word} {', '.join(by_vector(names))}"
-        for word, names in (("missing", missing), ("new", extra), ("changed views", changed))
-        if names
-    ]
-    raise SchemaError(
-        f"{model.name} version {number} was trained on other features than are declared now: "
-        f"{'; '.join(told) or 'another order'}. Train again, or run the declaration it was trained with."
-    )
 
 
 class _Ask(NamedTuple):
@@ -272,10 +266,10 @@ class Service:
     ) -> dict[str, Answered]:
         """Answer some rows and store the answers; nothing when one of them has been answered meanwhile."""
         version = self._versions.production(self.model)
-        found = self._known_many({name: item.take(rows) for name, item in frame.items()}, at[rows])
+        known = self._known_many({name: item.take(rows) for name, item in frame.items()}, at[rows])
         manifest = version.package.manifest
-        X = found.matrix(manifest.categories)
-        score = version.package.predictor.predict(X)
+        X = known.matrix(manifest.categories)
+        found = said(manifest, version.package.predictor.predict(X))
         mine = [asks[row] for row in rows.tolist()]
         predictions = Predictions(
             self.model.name,
@@ -285,14 +279,16 @@ class Service:
             [ask.on for ask in mine],
             np.full(len(rows), version.number, dtype=np.int64),
             at[rows],
-            score,
-            score >= manifest.threshold,
+            found.score,
+            found.decision,
             X,
-            found.ages,
+            known.ages,
             [ask.request for ask in mine],
+            found.probabilities,
+            found.classes,
         )
         views = [view.name for view in self.model.stored]
-        answers = [as_dict(predictions, place, manifest.threshold, views) for place in range(len(rows))]
+        answers = [as_dict(predictions, place, manifest, views) for place in range(len(rows))]
         keys = [self._place(ask.id) for ask in mine]
         return self._predictions.answer_many(predictions, answers, keys=keys)
 
@@ -352,11 +348,11 @@ class Service:
         self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str]
     ) -> tuple[Predictions, dict[str, Any]]:
         version = self._versions.production(self.model)
-        found = self._known(values, at)
+        known = self._known(values, at)
         manifest = version.package.manifest
-        X = vector(found, manifest.categories)
-        score = version.package.predictor.predict(X)
-        ages = [np.nan if age is None else float(age) for age in found.ages.values()]
+        X = vector(known, manifest.categories)
+        found = said(manifest, version.package.predictor.predict(X))
+        ages = [np.nan if age is None else float(age) for age in known.ages.values()]
         prediction_id, row_id, on, request = texts
         prediction = Predictions(
             self.model.name,
@@ -366,13 +362,15 @@ class Service:
             [on],
             np.array([version.number], dtype=np.int64),
             np.array([at], dtype=np.int64),
-            score,
-            score >= manifest.threshold,
+            found.score,
+            found.decision,
             X,
             np.array([ages], dtype=np.float64),
             [request],
+            found.probabilities,
+            found.classes,
         )
-        return prediction, as_dict(prediction, 0, manifest.threshold, list(found.ages))
+        return prediction, as_dict(prediction, 0, manifest, list(known.ages))
 
 
 def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ class Blobs(Protocol):
     """
 
     def put(self, name: str, files: Mapping[str, bytes]) -> str:
-        """Store a directory of files under a name and return its sha256 digest."""
+        """Store a directory of files under a name and return their digest: what `sources.blobs.digest` gives for them."""
         ...
 
     def get(self, name: str) -> dict[str, bytes]:

@@ -15,6 +15,8 @@ from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # "@" cannot occur in a name: it stands for "/" on disk, so all blobs are siblings and one rename shows or hides one.
 SLASH = "@"
+LONGEST = 200
+"""Characters of a name: file systems take 255."""
 MANIFEST = "@manifest.json"
 
 
@@ -58,7 +60,7 @@ class DirectoryBlobs:
             raise Conflict(
                 f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
             )
-        return hashlib.sha256(manifest).hexdigest()
+        return digest(files)
 
     def get(self, name: str) -> dict[str, bytes]:
         target = self._root / encode(name, "blob")
@@ -102,10 +104,10 @@ def encode(name: str, kind: str) -> str:
     Traceback (most recent call last):
     tenfold.core.errors.DefinitionError: "../etc" cannot be the name of a blob. Use letters, digits, "_", "." and "-", ...
     """
-    if not NAME.fullmatch(name):
+    if len(name) > LONGEST or not NAME.fullmatch(name):
         raise DefinitionError(
-            f'"{name}" cannot be the name of a {kind}. Use letters, digits, "_", "." and "-", with "/" between parts, '
-            'for example "fraud/3".'
+            f'"{name[:LONGEST]}" cannot be the name of a {kind}. Use letters, digits, "_", "." and "-", with "/" between parts, '
+            f'at most {LONGEST} in all, for example "fraud/3".'
         )
     return name.replace("/", SLASH)
 
@@ -120,6 +122,17 @@ def make_manifest(files: Mapping[str, bytes]) -> bytes:
     """
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     return msgspec.json.encode(hashes, order="sorted")
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Return what `put` returns: the sha256 of the manifest, so of every file's name and bytes.
+
+    Examples
+    --------
+    >>> digest({"a": b"1"})[:8]
+    'a8bd5d83'
+    """
+    return hashlib.sha256(make_manifest(files)).hexdigest()
 
 
 def flush(path: Path) -> None:
@@ -143,7 +156,10 @@ def _checked(directory: Path, name: str) -> Iterator[tuple[str, bytes]]:
     try:
         manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=dict[str, str])
         for file, digest in manifest.items():
-            data = (directory / encode(file, "file")).read_bytes()
+            path = directory / encode(file, "file")
+            if path.is_symlink() or directory.is_symlink():
+                raise SchemaError(_changed(name, f"{file} is a link"))
+            data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != digest:
                 raise SchemaError(_changed(name, f"{file} has another sha256"))
             yield file, data

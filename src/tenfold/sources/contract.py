@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from tenfold.core.clock import Clock, SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 from tenfold.sources.base import Batch, Blobs, Ends, Log
+from tenfold.sources.blobs import digest
 
 MakeLog = Callable[[Clock], Log]
 MakeBlobs = Callable[[], Blobs]
@@ -274,7 +275,7 @@ def blobs_digest_depends_on_names_and_bytes(make: MakeBlobs) -> None:
     blobs = make()
     contents: list[dict[str, bytes]] = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"1"}]
     assert len({blobs.put(f"m/{place}", files) for place, files in enumerate(contents)}) == 4
-    assert blobs.put("other", {"a": b"1"}) == blobs.put("m/0", {"a": b"1"})
+    assert blobs.put("other", {"a": b"1"}) == blobs.put("m/0", {"a": b"1"}) == digest({"a": b"1"})
 
 
 def blobs_list_by_prefix(make: MakeBlobs) -> None:
@@ -307,7 +308,8 @@ def blobs_name_what_they_know(make: MakeBlobs) -> None:
 
 def blobs_refuse_paths_as_names(make: MakeBlobs) -> None:
     blobs = make()
-    for name in ("../x", "/x", "a//b", "a/", "a/../b", "", ".x", "a b", "a\n", "é"):
+    paths = ["../x", "/x", "a//b", "a/", "a/../b", "", ".x"]
+    for name in [*paths, "a b", "a\n", "é", "a\0b", "a\\b", "x" * 300]:
         refused(DefinitionError, blobs.put, name, {"a": b""})
         refused(DefinitionError, blobs.put, "fine", {name: b""})
         refused(DefinitionError, blobs.get, name)

@@ -1,6 +1,5 @@
 """Storage that lives as long as its object: the same contracts, for tests and examples."""
 
-import hashlib
 import threading
 from bisect import bisect_left
 from collections import defaultdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.base import Batch, Ends
-from tenfold.sources.blobs import encode, make_manifest
+from tenfold.sources.blobs import digest, encode
 from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, select, storable
 from tenfold.sources.log import check_count, keys_of
 
@@ -179,7 +178,7 @@ class MemoryBlobs:
             raise Conflict(
                 f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
             )
-        return hashlib.sha256(make_manifest(files)).hexdigest()
+        return digest(files)
 
     def get(self, name: str) -> dict[str, bytes]:
         encode(name, "blob")

@@ -1,5 +1,6 @@
 """Training sets: the rows of a spine with their features as of the prediction, and labels as known by now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,17 +18,22 @@ from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past, Piece
-from tenfold.training.model import Label, Model
+from tenfold.training.label import Label
+from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
-from tenfold.training.vector import assemble, keys_of
+from tenfold.training.vector import assemble, encode, keys_of, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Labels as known at a moment: values with NaN where there is none, and from when each was known."""
+    """Labels as known at a moment: values with NaN where there is none, and from when each was known.
+
+    Where labels are texts, the values are places in `classes`, which are sorted.
+    """
 
     values: np.ndarray
     known: np.ndarray
+    classes: tuple[str, ...] = ()
 
 
 class Dataset:
@@ -47,6 +53,7 @@ class Dataset:
     def __init__(self, model: Model, history: History, rows: Any = None) -> None:
         self.model, self.history = model, history
         self._given = None if rows is None else _asked(model.spine.root, rows)
+        self._outcomes: tuple[int, Outcomes] | None = None
         history.version(model.spine.root)  # fixed from here on, whenever it is read
 
     @cached_property
@@ -114,8 +121,24 @@ class Dataset:
         return ages
 
     def outcomes(self, now: int) -> Outcomes:
-        """Return the labels of all rows as known before `now`."""
-        return outcomes(self.model.label, self.history, self.spine[self.model.label.on], self.at, now)
+        """Return the labels of all rows as known before `now`; those of the last moment asked for are kept."""
+        if self._outcomes is None or self._outcomes[0] != now:
+            on = self.spine[self.model.label.on]
+            self._outcomes = now, outcomes(self.model.label, self.history, on, self.at, now)
+        return self._outcomes[1]
+
+    def codes(self, names: Sequence[str]) -> np.ndarray:
+        """Return a number for each combination of values of fields of the spine: (n_rows,) int64, -1 where one is null.
+
+        Equal numbers are equal values; without names, all rows have one number.
+        """
+        found, known = np.zeros(len(self.at), dtype=np.int64), np.ones(len(self.at), dtype=np.bool_)
+        frame, _ = apply(self.model.spine, self.spine, len(self.at))
+        for name in names:
+            own, values = frame[name].coded
+            _, found = np.unique(found * len(values) + own, return_inverse=True)
+            known &= frame[name].valid
+        return np.where(known, found, -1)
 
     def training_set(self, now: int, *, start: int | None = None, end: int | None = None) -> TrainingSet:
         """Return the rows that are mature at `now` with their labels, within [start, end) when given.
@@ -151,6 +174,9 @@ class Dataset:
             dict(self.history.versions),
             views,
             lambda: self.ages(np.flatnonzero(rows)),
+            np.flatnonzero(rows),
+            None if self.model.groups is None else self.codes([self.model.groups])[rows],
+            found.classes,
         )
 
 
@@ -236,4 +262,8 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
 
     found = history.ask(label.view, [on], at, compute)
     value, since = found["value"], found["known"]
-    return Outcomes(value.numbers(), np.where(value.valid & since.valid, since.values, FOREVER))
+    known = np.where(value.valid & since.valid, since.values, FOREVER)
+    if value.type != "str":
+        return Outcomes(value.numbers(), known)
+    classes = vocabulary({"value": value})
+    return Outcomes(encode({"value": value}, classes)[:, 0], known, tuple(classes["value"]))

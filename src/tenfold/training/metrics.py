@@ -4,19 +4,32 @@ Labels and predictions are one-dimensional arrays of equal length. Each metric h
 the plain metric gives every row the weight 1 and the bootstrap gives it the number of times it was drawn.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tenfold.core.errors import NotFound, SchemaError
-
-Floats = NDArray[np.float64]
-Weighted = Callable[[Floats], float]
-"""A metric of fixed rows as a function of their weights, (n_rows,) float64."""
+from tenfold.core.errors import NotFound
+from tenfold.training.metric import (
+    Floats,
+    Losses,
+    Metric,
+    Weighted,
+    area,
+    dot,
+    mean_of,
+    of_mean,
+    paired,
+    plain,
+    ratio,
+    scored,
+    tied,
+)
+from tenfold.training.metrics_classes import CLASSES, OF_CLASSES
+from tenfold.training.metrics_ranking import RANKING
 
 
 class CalibrationBin(TypedDict):
@@ -27,36 +40,6 @@ class CalibrationBin(TypedDict):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A named metric.
-
-    `needs` is "score" when labels are 0 or 1 and predictions are scores, "value" when both are numbers.
-    `target` is the best value where that is neither the largest nor the smallest one (a signed gap: 0).
-    """
-
-    name: str
-    function: Callable[[ArrayLike, ArrayLike], float]
-    greater_is_better: bool
-    needs: Literal["score", "value"]
-    weighted: Callable[[Floats, Floats], Weighted]
-    target: float | None = None
-
-    def gain(self, before: float, after: float) -> float:
-        """Return by how much `after` is better than `before`; negative when it is worse.
-
-        Examples
-        --------
-        >>> METRICS["log_loss"].gain(0.5, 0.4)
-        0.1
-        >>> METRICS["calibration_gap"].gain(-0.05, 0.02)
-        0.03
-        """
-        if self.target is not None:
-            return abs(before - self.target) - abs(after - self.target)
-        return after - before if self.greater_is_better else before - after
-
-
 def roc_auc(y: ArrayLike, score: ArrayLike) -> float:
     """Return the area under the ROC curve; ties count one half, NaN when there is only one class.
 
@@ -65,7 +48,7 @@ def roc_auc(y: ArrayLike, score: ArrayLike) -> float:
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
     0.875
     """
-    return _plain(_roc_auc, *_scored(y, score))
+    return plain(area, *scored(y, score))
 
 
 def average_precision(y: ArrayLike, score: ArrayLike) -> float:
@@ -76,7 +59,7 @@ def average_precision(y: ArrayLike, score: ArrayLike) -> float:
     >>> average_precision([0, 1, 1], [0.2, 0.1, 0.9])
     0.833
     """
-    return _plain(_average_precision, *_scored(y, score))
+    return plain(_average_precision, *scored(y, score))
 
 
 def log_loss(y: ArrayLike, score: ArrayLike) -> float:
@@ -87,7 +70,7 @@ def log_loss(y: ArrayLike, score: ArrayLike) -> float:
     >>> log_loss([1, 0], [0.5, 0.5])
     0.693
     """
-    return _plain(_log_loss, *_scored(y, score))
+    return plain(_log_loss, *scored(y, score))
 
 
 def brier(y: ArrayLike, score: ArrayLike) -> float:
@@ -98,7 +81,7 @@ def brier(y: ArrayLike, score: ArrayLike) -> float:
     >>> brier([1, 0], [0.8, 0.4])
     0.1
     """
-    return _plain(_squared, *_scored(y, score))
+    return plain(_squared, *scored(y, score))
 
 
 def calibration_gap(y: ArrayLike, score: ArrayLike) -> float:
@@ -109,7 +92,7 @@ def calibration_gap(y: ArrayLike, score: ArrayLike) -> float:
     >>> calibration_gap([1, 0], [0.8, 0.4])
     0.1
     """
-    return _plain(_gap, *_scored(y, score))
+    return plain(_gap, *scored(y, score))
 
 
 def expected_calibration_error(y: ArrayLike, score: ArrayLike, bins: int = 10) -> float:
@@ -120,7 +103,7 @@ def expected_calibration_error(y: ArrayLike, score: ArrayLike, bins: int = 10) -
     >>> expected_calibration_error([0, 1, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2)
     0.25
     """
-    y, score = _scored(y, score)
+    y, score = scored(y, score)
     return _binned(y, score, bins)(np.ones(len(y)))
 
 
@@ -132,7 +115,7 @@ def mean_absolute_error(y: ArrayLike, value: ArrayLike) -> float:
     >>> mean_absolute_error([1.0, 2.0], [1.0, 4.0])
     1.0
     """
-    return _plain(_absolute, *_paired(y, value))
+    return plain(_absolute, *paired(y, value))
 
 
 def root_mean_squared_error(y: ArrayLike, value: ArrayLike) -> float:
@@ -143,7 +126,29 @@ def root_mean_squared_error(y: ArrayLike, value: ArrayLike) -> float:
     >>> root_mean_squared_error([0.0, 0.0], [3.0, 4.0])
     3.536
     """
-    return _plain(_root_squared, *_paired(y, value))
+    return plain(_root_squared, *paired(y, value))
+
+
+def median_absolute_error(y: ArrayLike, value: ArrayLike) -> float:
+    """Return the median distance, in the unit of y: what a few wild rows cannot move.
+
+    Examples
+    --------
+    >>> median_absolute_error([0.0, 0.0, 0.0], [1.0, 2.0, 90.0])
+    2.0
+    """
+    return plain(_middle, *paired(y, value))
+
+
+def pinball(y: ArrayLike, value: ArrayLike, level: float = 0.5) -> float:
+    """Return the mean pinball loss of a quantile: too low costs `level` per unit, too high 1 - `level`.
+
+    Examples
+    --------
+    >>> pinball([10.0, 10.0], [8.0, 12.0], level=0.9)
+    1.0
+    """
+    return plain(of_mean(_tilted(level)), *paired(y, value))
 
 
 def calibration_curve(y: ArrayLike, score: ArrayLike, bins: int = 10) -> list[CalibrationBin]:
@@ -154,7 +159,7 @@ def calibration_curve(y: ArrayLike, score: ArrayLike, bins: int = 10) -> list[Ca
     >>> calibration_curve([0, 1, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2)
     [{'predicted': 0.1, 'happened': 0.5, 'count': 2}, {'predicted': 0.9, 'happened': 1.0, 'count': 2}]
     """
-    y, score = _scored(y, score)
+    y, score = scored(y, score)
     place = _quantile_bins(score, bins)
     count = np.bincount(place)
     used = np.flatnonzero(count)
@@ -166,8 +171,17 @@ def calibration_curve(y: ArrayLike, score: ArrayLike, bins: int = 10) -> list[Ca
     ]
 
 
-def evaluate(names: Iterable[str], y: ArrayLike, score: ArrayLike) -> dict[str, float]:
+def evaluate(
+    names: Iterable[str], y: ArrayLike, score: ArrayLike, groups: ArrayLike | None = None
+) -> dict[str, float]:
     """Return each named metric, in the order asked for.
+
+    Parameters
+    ----------
+    score
+        Predictions (n_rows,), or probabilities of classes (n_rows, n_classes).
+    groups
+        The group of each row, for metrics of ranking.
 
     Raises
     ------
@@ -179,11 +193,23 @@ def evaluate(names: Iterable[str], y: ArrayLike, score: ArrayLike) -> dict[str, 
     >>> evaluate(["roc_auc", "brier"], [0, 1], [0.5, 0.5])
     {'roc_auc': 0.5, 'brier': 0.25}
     """
-    return {name: _metric(name).function(y, score) for name in names}
+    found = {}
+    for name in names:
+        metric = metric_of(name, np.ndim(score))
+        more = [one_group(y, groups)] if metric.per_group is not None else []
+        found[name] = metric.function(y, score, *more)
+    return found
 
 
 def paired_difference(
-    name: str, y: ArrayLike, a: ArrayLike, b: ArrayLike, *, rng: np.random.Generator, rounds: int = 200
+    name: str,
+    y: ArrayLike,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    rounds: int = 200,
+    groups: ArrayLike | None = None,
 ) -> tuple[float, float, float]:
     """Return metric(b) - metric(a) on the same rows, and the ends of its 95 % interval.
 
@@ -191,6 +217,7 @@ def paired_difference(
     Equal generators give equal results. Rounds in which the metric is undefined (one class drawn) are left out;
     all three are NaN when the difference itself is undefined. `expected_calibration_error` keeps the bins of the
     full data in every round. Rows must be independent: rows that share an outcome make the interval too narrow.
+    Metrics of ranking are of `groups`, which are drawn instead of rows.
 
     Raises
     ------
@@ -203,10 +230,16 @@ def paired_difference(
     >>> paired_difference("brier", y, [0.5, 0.5, 0.5, 0.5], [0.1, 0.9, 0.1, 0.9], rng=rng)
     (-0.24, -0.24, -0.24)
     """
-    metric = _metric(name)
-    check = _scored if metric.needs == "score" else _paired
-    of_a, of_b = metric.weighted(*check(y, a)), metric.weighted(*check(y, b))
-    n = np.size(y)
+    metric = metric_of(name, np.ndim(a))
+    if metric.per_group is not None:
+        both = [metric.per_group(y, scores, one_group(y, groups)) for scores in (a, b)]
+        kept = ~np.isnan(both[0])
+        of_a, of_b = (mean_of(values[kept]) for values in both)
+        n = int(kept.sum())
+    else:
+        check = scored if metric.needs == "score" else paired
+        of_a, of_b = metric.weighted(*check(y, a)), metric.weighted(*check(y, b))
+        n = np.size(y)
     difference = of_b(np.ones(n)) - of_a(np.ones(n))
     if np.isnan(difference):
         return float("nan"), float("nan"), float("nan")
@@ -219,59 +252,40 @@ def paired_difference(
     return float(difference), float(low), float(high)
 
 
-def _metric(name: str) -> Metric:
+def one_group(y: ArrayLike, groups: ArrayLike | None) -> ArrayLike:
+    """Return the groups that were given; without, all rows are one."""
+    return np.zeros(np.size(y)) if groups is None else groups
+
+
+def metric_of(name: str, dimensions: int = 1) -> Metric:
+    """Return a metric by name, for predictions of one or two dimensions; NotFound names the nearest."""
     if name not in METRICS:
         raise NotFound("metric", name, METRICS)
-    return METRICS[name]
+    return OF_CLASSES.get(name, METRICS[name]) if dimensions == 2 else METRICS[name]
 
 
-def _plain(weighted: Callable[[Floats, Floats], Weighted], y: Floats, prediction: Floats) -> float:
-    return weighted(y, prediction)(np.ones(len(y)))
-
-
-def _paired(y: ArrayLike, prediction: ArrayLike) -> tuple[Floats, Floats]:
-    y, prediction = np.asarray(y, np.float64), np.asarray(prediction, np.float64)
-    if y.ndim != 1 or y.shape != prediction.shape:
-        raise SchemaError(
-            f"labels have shape {y.shape} and predictions {prediction.shape}. Give two one-dimensional arrays of equal length."
-        )
-    for what, values in (("labels", y), ("predictions", prediction)):
-        if missing := int(np.isnan(values).sum()):
-            raise SchemaError(
-                f"{missing} of {len(values)} {what} are missing. Leave these rows out of both arrays."
-            )
-    return y, prediction
-
-
-def _scored(y: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
-    y, score = _paired(y, score)
-    if not np.all((y == 0) | (y == 1)):
-        raise SchemaError(
-            "labels of a score metric must be 0 or 1. Use mean_absolute_error or root_mean_squared_error for numbers."
-        )
-    return y, score
-
-
-def _mean(rows: Floats) -> Weighted:
-    return lambda weights: _ratio(_dot(weights, rows), float(weights.sum()))
-
-
-def _dot(a: Floats, b: Floats) -> float:
-    # not `@`: a threaded BLAS is slower on arrays of this size and its last bits depend on the number of threads
-    return float(np.sum(a * b))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
-
-
-def _log_loss(y: Floats, score: Floats) -> Weighted:
+def _log_losses(y: Floats, score: Floats) -> Floats:
     p = np.clip(score, 1e-15, 1 - 1e-15)
-    return _mean(-np.log(np.where(y == 1, p, 1 - p)))
+    return -np.log(np.where(y == 1, p, 1 - p))
 
 
-def _squared(y: Floats, prediction: Floats) -> Weighted:
-    return _mean((prediction - y) ** 2)
+def _squares(y: Floats, prediction: Floats) -> Floats:
+    return (prediction - y) ** 2
+
+
+def _distances(y: Floats, prediction: Floats) -> Floats:
+    return np.abs(prediction - y)
+
+
+def _gaps(y: Floats, score: Floats) -> Floats:
+    return score - y
+
+
+def _tilted(level: float) -> Losses:
+    return lambda y, value: np.maximum(level * (y - value), (level - 1) * (y - value))
+
+
+_log_loss, _squared, _absolute, _gap = map(of_mean, (_log_losses, _squares, _distances, _gaps))
 
 
 def _root_squared(y: Floats, prediction: Floats) -> Weighted:
@@ -279,48 +293,29 @@ def _root_squared(y: Floats, prediction: Floats) -> Weighted:
     return lambda weights: float(np.sqrt(mean(weights)))
 
 
-def _absolute(y: Floats, prediction: Floats) -> Weighted:
-    return _mean(np.abs(prediction - y))
+def _middle(y: Floats, prediction: Floats) -> Weighted:
+    distances = np.abs(prediction - y)
+    order = np.argsort(distances, kind="stable")
 
+    def median(weights: Floats) -> float:
+        upto = np.cumsum(weights[order])
+        if not len(upto) or not upto[-1]:
+            return float("nan")
+        places = [int(np.searchsorted(upto, upto[-1] / 2, side=side)) for side in ("left", "right")]
+        return float(np.mean([distances[order[min(place, len(order) - 1)]] for place in places]))
 
-def _gap(y: Floats, score: Floats) -> Weighted:
-    return _mean(score - y)
-
-
-def _tied(y: Floats, score: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """Return a function from weights to the weight of positives and negatives of each distinct score, ascending."""
-    order = np.argsort(score, kind="stable")
-    positive, sorted_score = y[order] == 1, score[order]
-    starts = np.flatnonzero(np.r_[True, sorted_score[1:] != sorted_score[:-1]][: len(y)])
-
-    def sums(weights: Floats) -> tuple[Floats, Floats]:
-        weights = weights[order]
-        positives = np.add.reduceat(np.where(positive, weights, 0.0), starts)
-        return positives, np.add.reduceat(weights, starts) - positives
-
-    return sums
-
-
-def _roc_auc(y: Floats, score: Floats) -> Weighted:
-    sums = _tied(y, score)
-
-    def auc(weights: Floats) -> float:
-        positives, negatives = sums(weights)
-        below = np.cumsum(negatives) - negatives / 2
-        return _ratio(_dot(positives, below), float(positives.sum() * negatives.sum()))
-
-    return auc
+    return median
 
 
 def _average_precision(y: Floats, score: Floats) -> Weighted:
-    sums = _tied(y, score)
+    sums = tied(y, score)
 
     def precision(weights: Floats) -> float:
         positives, negatives = (part[::-1] for part in sums(weights))
         found = np.cumsum(positives)
         taken = found + np.cumsum(negatives)
         at = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0)
-        return _ratio(_dot(positives, at), float(positives.sum()))
+        return ratio(dot(positives, at), float(positives.sum()))
 
     return precision
 
@@ -336,23 +331,37 @@ def _binned(y: Floats, score: Floats, bins: int = 10) -> Weighted:
     place, gap = _quantile_bins(score, bins), score - y
 
     def error(weights: Floats) -> float:
-        return _ratio(float(np.abs(np.bincount(place, weights * gap)).sum()), float(weights.sum()))
+        return ratio(float(np.abs(np.bincount(place, weights * gap)).sum()), float(weights.sum()))
 
     return error
+
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+def _pinball(level: float) -> Metric:
+    losses = _tilted(level)
+    return Metric(
+        f"pinball@{level}", partial(pinball, level=level), False, "value", of_mean(losses), losses=losses
+    )
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("roc_auc", roc_auc, True, "score", _roc_auc),
+            Metric("roc_auc", roc_auc, True, "score", area),
             Metric("average_precision", average_precision, True, "score", _average_precision),
-            Metric("log_loss", log_loss, False, "score", _log_loss),
-            Metric("brier", brier, False, "score", _squared),
-            Metric("calibration_gap", calibration_gap, False, "score", _gap, target=0.0),
+            Metric("log_loss", log_loss, False, "score", _log_loss, losses=_log_losses),
+            Metric("brier", brier, False, "score", _squared, losses=_squares),
+            Metric("calibration_gap", calibration_gap, False, "score", _gap, target=0.0, losses=_gaps),
             Metric("expected_calibration_error", expected_calibration_error, False, "score", _binned),
-            Metric("mean_absolute_error", mean_absolute_error, False, "value", _absolute),
+            Metric("mean_absolute_error", mean_absolute_error, False, "value", _absolute, losses=_distances),
             Metric("root_mean_squared_error", root_mean_squared_error, False, "value", _root_squared),
+            Metric("median_absolute_error", median_absolute_error, False, "value", _middle),
+            *map(_pinball, LEVELS),
+            *CLASSES,
+            *RANKING,
         )
     }
 )

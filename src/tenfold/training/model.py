@@ -1,21 +1,27 @@
 """Models and labels: what is predicted, for which rows, when, and from what."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, need
+from tenfold.core.errors import DefinitionError
+from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import duration
 from tenfold.core.vector import Vector
-from tenfold.core.windows import Window
-from tenfold.features.view import Entity, FeatureView
-from tenfold.processing.derive import Derived, Source
+from tenfold.features.view import FeatureView
+from tenfold.processing.derive import Source
 from tenfold.sources.declare import check_name
-from tenfold.training.metrics import METRICS
+from tenfold.training.checking import check_keys, check_learning, check_pipeline, check_sources
+from tenfold.training.kinds import DEFAULT_METRICS, Kind, kind_of
+from tenfold.training.label import Label
+from tenfold.training.space import Tune
+
+ADDRESS = re.compile(" at 0x[0-9a-f]+")
+"""What a repr says of a function beside its name, another one in every process."""
 
 
 class Estimator(Protocol):
@@ -24,102 +30,6 @@ class Estimator(Protocol):
     def fit(self, X: Any, y: Any) -> Any:
         """Learn from X (n_rows, n_features) float64 and y (n_rows,) float64."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Label:
-    """The outcome of a row, looking ahead: an event that happens within `horizon` of the prediction.
-
-    Parameters
-    ----------
-    source
-        The events that hold the outcome.
-    on
-        The field, in the spine and in `source`, by which they meet.
-    value
-        The outcome: an expression over the last event within the horizon, aggregates over all of them such as
-        `col("units").sum().fill_null(0)`, or `exists()`: whether there is one.
-    horizon
-        How long after the prediction the outcome may come. A row is mature, and may be learned from, when its
-        horizon has passed; before that, early outcomes would bias it.
-
-    Examples
-    --------
-    >>> from datetime import datetime
-    >>> from tenfold import Events, Label, col
-    >>> class Departure:
-    ...     flight_id: str
-    ...     delay: float
-    ...     at: datetime
-    >>> departures = Events("departures", Departure, time="at", id="flight_id")
-    >>> Label(departures, on="flight_id", value=col("delay") > 15, horizon="1d").horizon
-    '1d'
-    """
-
-    source: Source
-    on: str = field(kw_only=True)
-    value: Expr = field(kw_only=True)
-    horizon: str = field(kw_only=True)
-    view: FeatureView = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        duration(self.horizon, name="horizon")
-        if self.on not in self.source.fields:
-            raise NotFound(
-                "field", str(self.on), self.source.fields, within=f'label source "{self.source.name}"'
-            )
-        if self.source.upstream:
-            raise DefinitionError(
-                f'{self._where} reads features of view "{self.source.upstream[0].name}". A label is made of its own events.'
-            )
-        entity = Entity("label", key=self.on)
-        view = FeatureView("label", entity=entity, source=self.source, features={"value": self._outcome()})
-        if view.plan.types["value"] not in NUMERIC:
-            raise DefinitionError(
-                f"{self._where}: value={self.value.text} is a {view.plan.types['value']}, not a number or a condition."
-            )
-        object.__setattr__(self, "view", view)
-
-    def _outcome(self) -> Expr:
-        """Return the value as aggregates over the events within the horizon."""
-        need(self.value, self._where)
-        value = _counted(self.value)
-        if not value.aggregates():
-            infer(value, {name: item.type for name, item in self.source.fields.items()}, self._where)
-            return value.last()
-        for node in value.aggregates():
-            if node.window != Window():
-                raise DefinitionError(
-                    f"{self._where}: {node.text} names a window, but the aggregates of a label are over its horizon. "
-                    "Leave the window out."
-                )
-        return value
-
-    @property
-    def _where(self) -> str:
-        return f'label of source "{self.source.name}"'
-
-    @property
-    def horizon_us(self) -> int:
-        """The horizon in microseconds."""
-        return duration(self.horizon)
-
-    @property
-    def takes_us(self) -> int:
-        """How long after the prediction its outcome is known for sure: the horizon and the source's delay."""
-        return self.horizon_us + self.source.root.delay_us
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of everything that changes a label."""
-        return fingerprint(self.view.fingerprint, self.value.text, self.horizon)
-
-
-def _counted(value: Expr) -> Expr:
-    """Return an expression with each `exists()` as a count of events."""
-    if value.fn == "exists":
-        return count() > 0
-    return replace(value, args=tuple(_counted(arg) if isinstance(arg, Expr) else arg for arg in value.args))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,15 +45,29 @@ class Model:
     features
         Feature views, or single features `view["name"]`, in the order the estimator gets them.
     estimator
-        An object with scikit-learn's `fit`; it is copied, never changed.
+        An object with scikit-learn's `fit`; it is copied, never changed. Without one, versions come from `App.register`.
     threshold
-        Scores from here on are decided as true.
+        Scores from here on are decided as true; 0.5 when not given. Only where the label is true or false.
     metrics
-        Names of metrics to report; the first is the one models are compared by.
+        Names of metrics to report; the first is the one models are compared by. One for the kind when not given.
     train_window
         How much history to learn from; everything when not given.
     test_window
         How much of the newest mature history to keep aside for evaluation.
+    tune
+        Parameters of the estimator to search, judged on `folds`; none when not given.
+    folds
+        How many times to learn and test before the test period, each on a `test_window`: see `training/folds.py`.
+    calibrate
+        "isotonic" or "sigmoid": scores are corrected on a `test_window` of rows held out before the test period.
+    slices
+        Features by whose values the evaluation is broken down.
+    groups
+        A field of the spine; rows of one value never lie on both sides of a split; an estimator that ranks orders the rows
+        of one value among each other.
+    trusted
+        What may be loaded from this model's files beside the types that are known to be harmless: names of types, such as
+        "shop.features.Clip"; "pickle" allows a pickle, which can run any code.
 
     Raises
     ------
@@ -155,26 +79,39 @@ class Model:
     spine: Source = field(kw_only=True)
     features: Sequence[FeatureView | Expr] = field(kw_only=True)
     label: Label = field(kw_only=True)
-    estimator: Estimator = field(kw_only=True)
+    estimator: Estimator | None = field(default=None, kw_only=True)
     lead: str | None = field(default=None, kw_only=True)
-    threshold: float = field(default=0.5, kw_only=True)
-    metrics: Sequence[str] = field(default=("roc_auc",), kw_only=True)
+    threshold: float | None = field(default=None, kw_only=True)
+    metrics: Sequence[str] = field(default=(), kw_only=True)
     train_window: str | None = field(default=None, kw_only=True)
     test_window: str = field(default="14d", kw_only=True)
+    tune: Tune | None = field(default=None, kw_only=True)
+    folds: int = field(default=0, kw_only=True)
+    calibrate: Literal["isotonic", "sigmoid"] | None = field(default=None, kw_only=True)
+    slices: Sequence[str] = field(default=(), kw_only=True)
+    groups: str | None = field(default=None, kw_only=True)
+    trusted: Sequence[str] = field(default=(), kw_only=True)
     columns: Mapping[str, str] = field(init=False, repr=False)
     views: Sequence[FeatureView] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
         self._check_times()
-        self._check_learning()
+        check_learning(self)
+        self._settle()
         references = list(_references(self.name, self.features))
         object.__setattr__(self, "views", _views(references))
-        self._check_keys()
-        self._check_sources()
+        check_keys(self)
+        check_sources(self)
         types = self._types()
         names = [f"{view.name}.{name}" for view, name in references]
         object.__setattr__(self, "columns", {name: types[name] for name in names})
+        check_pipeline(self)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What is predicted: "binary", "multiclass", "regression" or "ranking"."""
+        return kind_of(self.estimator, self.label.type, self.metrics)
 
     @property
     def lead_us(self) -> int:
@@ -214,6 +151,8 @@ class Model:
         views = {view.name: view.fingerprint for view in self.views}
         estimator = [type(self.estimator).__qualname__, _parameters(self.estimator)]
         times = [self.lead, self.train_window, self.test_window]
+        tune = None if self.tune is None else self.tune.text
+        pipeline = [tune, self.folds, self.calibrate, list(self.slices), self.groups, list(self.metrics)]
         return fingerprint(
             self.name,
             self.spine.fingerprint,
@@ -222,6 +161,7 @@ class Model:
             self.label.fingerprint,
             estimator,
             times,
+            pipeline,
         )
 
     def _check_times(self) -> None:
@@ -235,71 +175,11 @@ class Model:
                 f'train_window="{self.train_window}". Make test_window shorter.'
             )
 
-    def _check_learning(self) -> None:
-        for metric in self.metrics:
-            if metric not in METRICS:
-                raise NotFound("metric", metric, METRICS, within=f'model "{self.name}"')
-        if not self.metrics or isinstance(self.metrics, str):
-            raise DefinitionError(
-                f'model "{self.name}": metrics={self.metrics!r} is not a list of at least one name.'
-            )
-        if isinstance(self.estimator, type):
-            raise DefinitionError(
-                f'model "{self.name}": estimator {self.estimator.__name__} is a class. '
-                f"Write estimator={self.estimator.__name__}()."
-            )
-        if not hasattr(self.estimator, "fit"):
-            raise DefinitionError(f'model "{self.name}": estimator {self.estimator!r} has no fit(X, y).')
-
-    def _check_keys(self) -> None:
-        """Compare the keys of the spine with those of the views and of the label: they meet by value."""
-        wanted = [
-            (key, view.source, f'key of view "{view.name}"') for view in self.stored for key in view.keys
-        ]
-        if self.label.on not in self.spine.root.fields:
-            raise NotFound(
-                "field",
-                self.label.on,
-                self.spine.root.fields,
-                within=f'spine "{self.spine.root.name}", on of the label',
-            )
-        for key, source, role in [*wanted, (self.label.on, self.label.source, "on of the label")]:
-            if key not in self.spine.fields:
-                raise NotFound("field", key, self.spine.fields, within=f'spine "{self.spine.name}", {role}')
-            if key == self.label.on and self.spine.fields[key].nullable:
-                raise DefinitionError(
-                    f'model "{self.name}": "{key}", by which rows meet their labels, may be missing in spine '
-                    f'"{self.spine.name}". Remove `| None` from the field.'
-                )
-            mine, other = self.spine.fields[key].type, source.fields[key].type
-            if mine != other:
-                raise DefinitionError(
-                    f'model "{self.name}": "{key}" is {mine} in spine "{self.spine.name}" and {other} in source '
-                    f'"{source.name}", {role}; they would never meet. Declare one type.'
-                )
-
-    def _check_sources(self) -> None:
-        if self.spine.upstream:
-            raise DefinitionError(
-                f'model "{self.name}": spine "{self.spine.name}" reads features of view "{self.spine.upstream[0].name}". Use its '
-                f'source "{self.spine.root.name}" as spine, and read the features in a view without an entity.'
-            )
-        chain = [self.spine]
-        while isinstance(chain[-1], Derived):
-            chain.append(chain[-1].source)
-        for view in self.views:
-            if view.entity is None and view.source not in chain:
-                raise DefinitionError(
-                    f'model "{self.name}": view "{view.name}" has no entity, so it reads the row that is predicted, but its '
-                    f'source is "{view.source.name}" and the spine is "{self.spine.name}". Declare it over the spine.'
-                )
-
-        for view in self.stored:
-            if view.plan.includes_self and (view.source.root is not self.spine.root or self.lead is not None):
-                raise DefinitionError(
-                    f'model "{self.name}": view "{view.name}" counts the row that is asked for (include_self), so the rows to '
-                    f'predict must be those of its source "{view.source.root.name}", without a lead.'
-                )
+    def _settle(self) -> None:
+        """Give the metrics and the threshold that go without saying."""
+        object.__setattr__(self, "metrics", tuple(self.metrics) or DEFAULT_METRICS[self.kind])
+        if self.threshold is None and self.kind == "binary":
+            object.__setattr__(self, "threshold", 0.5)
 
     def _types(self) -> dict[str, str]:
         types = {
@@ -350,6 +230,8 @@ def _views(references: Sequence[tuple[FeatureView, str]]) -> list[FeatureView]:
     return list(found.values())
 
 
-def _parameters(estimator: Estimator) -> dict[str, str]:
+def _parameters(estimator: Estimator | None) -> dict[str, str]:
+    if estimator is None:
+        return {}
     given = estimator.get_params() if hasattr(estimator, "get_params") else vars(estimator)
-    return {name: repr(value) for name, value in sorted(given.items())}
+    return {name: ADDRESS.sub("", repr(value)) for name, value in sorted(given.items())}

@@ -177,30 +177,45 @@ def _matrix(X: ArrayLike, names: Sequence[str]) -> Floats:
 
 
 def _bins(name: str, categorical: bool, column: Floats) -> Bins:
-    finite = column[np.isfinite(column)]
-    values = _codes(finite) if categorical else _edges(finite)
-    return Bins(name, categorical, values, tuple(_count(categorical, values, column).tolist()))
+    ordered = np.sort(column)  # NaN last
+    values = _codes(ordered) if categorical else _edges(ordered)
+    return Bins(name, categorical, values, tuple(_count(categorical, values, ordered).tolist()))
 
 
-def _codes(column: Floats) -> tuple[float, ...]:
-    codes, rows = np.unique(column, return_counts=True)
+def _codes(ordered: Floats) -> tuple[float, ...]:
+    codes, rows = np.unique(_finite(ordered), return_counts=True)
     often = np.argsort(-rows, kind="stable")[:CATEGORIES]
     return tuple(np.sort(codes[often]).tolist())
 
 
-def _edges(column: Floats) -> tuple[float, ...]:
-    if not len(column):
+def _edges(ordered: Floats) -> tuple[float, ...]:
+    finite = _finite(ordered)
+    n = len(finite)
+    if not n:
         return ()
-    levels = np.quantile(column, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    levels = finite[[(part * n + BINS - 1) // BINS - 1 for part in range(1, BINS)]]
     edges, times = np.unique(levels, return_counts=True)
     below = np.nextafter(edges[times > 1], -np.inf)
     return tuple(np.unique(np.r_[edges, below]).tolist())
 
 
+def _finite(ordered: Floats) -> Floats:
+    first = np.searchsorted(ordered, -np.inf, side="right")
+    return ordered[first : np.searchsorted(ordered, np.inf, side="left")]
+
+
 def _count(categorical: bool, values: tuple[float, ...], column: Floats) -> NDArray[np.int64]:
-    known = np.array(values)
-    place = np.searchsorted(known, column, side="left")
-    if categorical and values:
-        place = np.where(known[np.minimum(place, len(values) - 1)] == column, place, len(values))
-    place[np.isnan(column)] = len(values) + 1
-    return np.bincount(place, minlength=len(values) + 2).astype(np.int64)
+    """Return the rows per bin, by the places of the edges among the sorted values: faster than placing every value."""
+    ordered = np.sort(column)
+    known = int(np.searchsorted(ordered, np.nan, side="left"))
+    found = np.zeros(len(values) + 2, dtype=np.int64)
+    found[-1] = len(ordered) - known
+    edges = np.array(values)
+    upto = np.searchsorted(ordered[:known], edges, side="right")
+    if categorical:
+        found[: len(values)] = upto - np.searchsorted(ordered[:known], edges, side="left")
+        found[-2] = known - found[: len(values)].sum()
+    else:
+        found[:-1] = np.r_[upto, known]
+        found[1:-1] -= upto
+    return found

@@ -54,6 +54,12 @@ class TrainingSet:
     views: Sequence[str] = field(default=(), repr=False)
     ages: Callable[[], np.ndarray] = field(default=_nothing, repr=False)
     """Gives how old the newest known record behind each of `views` is, in microseconds: (n_rows, n_views)."""
+    places: np.ndarray | None = field(default=None, repr=False)
+    """Where each row is among all rows of its dataset: (n_rows,) int64; None for rows of no dataset."""
+    groups: np.ndarray | None = field(default=None, repr=False)
+    """A number for each value of the model's `groups`, -1 for null: (n_rows,) int64; None without groups."""
+    classes: Sequence[str] = ()
+    """What a label stands for where it is a text: its place in these; they are sorted."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -81,6 +87,9 @@ class TrainingSet:
             self.tables,
             self.views,
             lambda: ages()[rows],
+            None if self.places is None else self.places[rows],
+            None if self.groups is None else self.groups[rows],
+            self.classes,
         )
 
     @property
@@ -94,6 +103,10 @@ class TrainingSet:
             found.update(_encode([name, item.type]))
             found.update(_encode(item.values.tolist()) if item.type == "str" else item.values.tobytes())
             found.update(item.valid.tobytes())
+        if self.groups is not None:
+            found.update(self.groups.tobytes())
+        if self.classes:
+            found.update(_encode(list(self.classes)))
         return found.hexdigest()[:16]
 
     @cached_property
@@ -101,15 +114,17 @@ class TrainingSet:
         """What to look at before learning from the rows: leaks, nulls, ages, what was left out."""
         ages = self.ages() if self.views else _nothing()
         by_view = {view: ages[:, place] for place, view in enumerate(self.views)}
-        return report(self.columns, self.y, self.at, self.dropped, self.tables, by_view)
+        y = np.full(len(self), np.nan) if self.classes else self.y  # places of classes are no numbers
+        return report(self.columns, y, self.at, self.dropped, self.tables, by_view)
 
     def to_arrow(self) -> "pa.Table":
         """Return `id`, `at`, the features and `label` as an Arrow table; a vector is one column of lists of fixed size."""
         import pyarrow as pa
 
-        at = Column("time", self.at, np.ones(len(self), dtype=np.bool_))
+        every = np.ones(len(self), dtype=np.bool_)
+        ends = to_arrow({"at": Column("time", self.at, every), "label": self._labels(every)})
         ids = pa.array([name.decode() for name in self.ids.tolist()], pa.string())
-        columns = {"id": ids, "at": to_arrow({"at": at})["at"]}
+        columns = {"id": ids, "at": ends["at"]}
         for name, items in by_vector(self.columns).items():
             mine = {item: self.columns[item] for item in items}
             columns |= (
@@ -117,7 +132,12 @@ class TrainingSet:
                 if _whole(name, items)
                 else dict(zip(items, to_arrow(mine).columns, strict=True))
             )
-        return pa.table({**columns, "label": pa.array(self.y, pa.float64())})
+        return pa.table({**columns, "label": ends["label"]})
+
+    def _labels(self, every: np.ndarray) -> Column:
+        if not self.classes:
+            return Column("float", self.y, every)
+        return Column("str", np.array(self.classes, dtype=object)[self.y.astype(np.int64)], every)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the same as a pandas data frame: nulls are its own, decimals are Arrow's, vectors arrays.

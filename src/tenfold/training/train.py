@@ -1,19 +1,25 @@
 """A recorded training: run, version and artefact, reproducible from the table versions the run names."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import Conflict, SchemaError
 from tenfold.core.times import iso
 from tenfold.registry.versions import Registry, Version
 from tenfold.sources.base import Blobs, Lake
 from tenfold.store.offline import History
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.dataset import Dataset
-from tenfold.training.fit import Split, fit
+from tenfold.training.evaluate import Champion
+from tenfold.training.fit import fit
+from tenfold.training.folds import Split
 from tenfold.training.model import Model
+from tenfold.training.package import load
+from tenfold.training.parts import Parts
+from tenfold.training.pipeline import Results, Step, Training, execute, pipeline_steps
+from tenfold.training.watch import Unwatched, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,61 +31,38 @@ class Trainer:
     blobs: Blobs
     code: Mapping[str, str]
 
-    def start(self, model: Model, dataset: Dataset, split: Split) -> Run:
-        """Record that a training begins, with all that is needed to repeat it."""
-        estimator = model.estimator
-        settings = estimator.get_params() if hasattr(estimator, "get_params") else {}
-        params = {
-            "estimator": type(estimator).__name__,
-            **{name: value for name, value in settings.items() if isinstance(value, (bool, int, float, str))},
-            "train": list(split.train),
-            "test": list(split.test),
-            "now": split.now,
-            "period": split.text,
-        }
-        for source in {
-            view.source.root.name: view.source.root for view in (*model.stored, model.label.view)
-        }.values():
-            dataset.history.frame(source)  # so that the run names the version of every table it reads
-        return self.runs.start(
-            "train",
-            model.name,
-            params=params,
-            data=dict(dataset.history.versions),
-            code={"declaration": model.fingerprint, **self.code},
-        )
+    def steps(
+        self,
+        model: Model,
+        dataset: Callable[[], Dataset],
+        cause: str,
+        *,
+        watch: Watch | None = None,
+        processes: int | None = None,
+    ) -> list[Step]:
+        """Return the durable steps of one training, from load to register.
 
-    def finish(self, model: Model, dataset: Dataset, split: Split, run_id: str) -> Version:
-        """Fit on the tables the run names, store and register; repeating it after a crash changes nothing finished."""
-        run = self.runs.get(run_id)
-        if run.status == "done":
-            return next(version for version in self.registry.versions(model.name) if version.run_id == run_id)
-        if dataset.history.versions != run.data:  # the tables moved on after the run was started
-            dataset = Dataset(model, dataset.history.at(run.data))
-        package = fit(model, dataset, split)
-        name = f"{model.name}/{run_id}"
-        digest = self.blobs.put(name, package.files())
-        info = {
-            "metrics": package.manifest.metrics,
-            "rows": package.manifest.rows,
-            "period": split.text,
-            "training_set": package.manifest.training_set,
-        }
-        version = self.registry.register(model.name, run_id=run_id, digest=digest, artefact=name, info=info)
-        known = {
-            name: math.nan if value is None else value for name, value in package.manifest.metrics.items()
-        }
-        self.runs.finish(run_id, metrics=known, artefact=name)
-        return version
+        They read the split from `results["input"]`: "train", "test" and "now". Each may be executed again after a crash;
+        the last gives the number of the version.
+
+        Parameters
+        ----------
+        dataset
+            Gives the rows over the newest tables; a training that was begun goes on with those it began with.
+        cause
+            Tells this training from every other one: the id of its durable run.
+        watch
+            Told of each step as it begins, with the trials and folds of a search.
+        processes
+            How many fit the trials of a search; one per core unless given. The result does not depend on it.
+        """
+        return _Steps(self, model, dataset, cause, watch or Unwatched(), processes).all()
 
     def train(self, model: Model, dataset: Dataset, split: Split) -> Version:
-        """Start and finish; a training that fails is recorded as failed."""
-        run = self.start(model, dataset, split)
-        try:
-            return self.finish(model, dataset, split, run.id)
-        except Exception as error:
-            self.runs.fail(run.id, f"{type(error).__name__}: {error}")
-            raise
+        """Execute all steps in this process, without a journal; a training that fails is recorded as failed."""
+        given = {"train": list(split.train), "test": list(split.test), "now": split.now}
+        results = execute([("input", lambda _: given), *self.steps(model, lambda: dataset, "")])
+        return self.registry.get(model.name, results["register"])
 
     def rebuild(self, model: Model, lake: Lake, run_id: str) -> bool:
         """Train again from the table versions a run names and return whether the files are the same, byte for byte.
@@ -98,4 +81,156 @@ class Trainer:
         dataset = Dataset(model, History(lake, run.data))
         params: dict[str, Any] = run.params
         split = Split(tuple(params["train"]), tuple(params["test"]), params["now"])
-        return fit(model, dataset, split).files() == self.blobs.get(f"{model.name}/{run_id}")
+        package = fit(model, dataset, split, champion=self.champion(model, params.get("champion")))
+        return package.files() == self.blobs.get(f"{model.name}/{run_id}")
+
+    def champion(self, model: Model, number: int | None) -> Champion | None:
+        """Return a version to compare with, None when it cannot score the features that the model has now."""
+        if number is None:
+            return None
+        try:
+            package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+        except SchemaError:
+            return None  # damaged, or no longer trusted: it must not keep out its successor
+        manifest = package.manifest
+        same = manifest.columns == dict(model.columns) and manifest.kind == model.kind
+        return Champion(number, package) if same else None
+
+
+@dataclass
+class _Steps:
+    """The steps of one training as functions of the results so far."""
+
+    trainer: Trainer
+    model: Model
+    dataset: Callable[[], Dataset]
+    cause: str
+    watch: Watch
+    processes: int | None
+    _training: Training | None = field(default=None, init=False)
+
+    def all(self) -> list[Step]:
+        steps: Sequence[Step] = [
+            *pipeline_steps(self.model, self.training),
+            ("save", self.save),
+            ("register", self.register),
+        ]
+        return [("load", self.load), *((name, self.recorded(step)) for name, step in steps)]
+
+    def load(self, results: Results) -> Any:
+        """Fix the versions of all tables and begin the run."""
+        self.watch.step(f"load {self.model.name}")
+        dataset, split = self.dataset(), _split(results)
+        for source in {view.source.root.name: view.source.root for view in _views(self.model)}.values():
+            dataset.history.frame(source)  # so that the run names the version of every table it reads
+        production = self.trainer.registry.production(self.model.name)
+        run = self._begun() or self.trainer.runs.start(
+            "train",
+            self.model.name,
+            params={
+                **_settings(self.model),
+                "train": list(split.train),
+                "test": list(split.test),
+                "now": split.now,
+                "period": split.text,
+                "champion": None if production is None else production.number,
+                "journal": self.cause,
+            },
+            data=dict(dataset.history.versions),
+            code={"declaration": self.model.fingerprint, **self.trainer.code},
+        )
+        return {"run": run.id, "tables": run.data, "champion": run.params["champion"]}
+
+    def _begun(self) -> Run | None:
+        """Return the run that this training began before it was interrupted."""
+        mine = [
+            run
+            for run in self.trainer.runs.list(self.model.name, limit=20)
+            if self.cause and run.status == "running" and run.params.get("journal") == self.cause
+        ]
+        return mine[0] if mine else None
+
+    def training(self, results: Results) -> Training:
+        """Return the training under way, over the tables it began with."""
+        if self._training is None:
+            loaded, dataset = results["load"], self.dataset()
+            if dataset.history.versions != loaded["tables"]:  # the tables moved on after it began
+                dataset = Dataset(self.model, dataset.history.at(loaded["tables"]))
+            parts = Parts(self.trainer.blobs, f"parts/{self.model.name}/{loaded['run']}")
+            champion = self.trainer.champion(self.model, loaded["champion"])
+            self._training = Training(
+                self.model,
+                dataset,
+                _split(results),
+                parts=parts,
+                champion=champion,
+                watch=self.watch,
+                processes=self.processes,
+            )
+        return self._training
+
+    def save(self, results: Results) -> Any:
+        """Store the version's files; return their name, their digest and what the registry says of the version."""
+        package = self.training(results).package()
+        name = f"{self.model.name}/{results['load']['run']}"
+        info = {
+            "metrics": package.manifest.metrics,
+            "rows": package.manifest.rows,
+            "period": _split(results).text,
+            "training_set": package.manifest.training_set,
+        }
+        return {"artefact": name, "digest": self.trainer.blobs.put(name, package.files()), "info": info}
+
+    def register(self, results: Results) -> Any:
+        """Register the version, close the run, and remove what the steps left for each other; return its number."""
+        saved, run_id = results["save"], results["load"]["run"]
+        version = self.trainer.registry.register(
+            self.model.name,
+            run_id=run_id,
+            digest=saved["digest"],
+            artefact=saved["artefact"],
+            info=saved["info"],
+        )
+        if self.trainer.runs.get(run_id).status == "running":
+            metrics = saved["info"]["metrics"]
+            known = {name: math.nan if value is None else value for name, value in metrics.items()}
+            self.trainer.runs.finish(run_id, metrics=known, artefact=saved["artefact"])
+        Parts(self.trainer.blobs, f"parts/{self.model.name}/{run_id}").clear()
+        return version.number
+
+    def recorded(self, step: Callable[[Results], Any]) -> Callable[[Results], Any]:
+        """Return a step that closes the run as failed when it raises."""
+
+        def run(results: Results) -> Any:
+            done = False
+            try:
+                found = step(results)
+                done = True
+            except Conflict:
+                raise  # somebody else goes on with it
+            except Exception as error:
+                self.trainer.runs.fail(results["load"]["run"], f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                if not done and self._training is not None:
+                    self._training.close()
+            return found
+
+        return run
+
+
+def _split(results: Results) -> Split:
+    given = results["input"]
+    return Split(tuple(given["train"]), tuple(given["test"]), given["now"])
+
+
+def _views(model: Model) -> list[Any]:
+    return [*model.stored, model.label.view]
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    """Return the estimator's name and those of its parameters that are plain."""
+    estimator = model.estimator
+    found: dict[str, Any] = getattr(estimator, "get_params", dict)()
+    plain = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
+    return {"estimator": type(estimator).__name__, **plain}

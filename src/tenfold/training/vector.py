@@ -13,6 +13,8 @@ from tenfold.processing.frame import Column, Frame, types_of
 from tenfold.training.model import Model
 
 Categories = Mapping[str, Sequence[str]]
+BLOCK = 4_096
+"""Rows that are put together at once, few enough to stay in the cache while every column is written to them."""
 
 
 def assemble(model: Model, spine: Frame, stored: Mapping[str, Frame], at: np.ndarray) -> dict[str, Column]:
@@ -73,11 +75,18 @@ def encode(columns: Mapping[str, Column], categories: Categories) -> np.ndarray:
 
     Text that is not among the categories is NaN too.
     """
-    return np.column_stack([_numbers(item, categories.get(name)) for name, item in columns.items()])
+    parts = [_numbers(item, categories.get(name)) for name, item in columns.items()]
+    out = np.empty((len(parts[0]), len(parts)))
+    for start in range(0, len(out), BLOCK):
+        for place, part in enumerate(parts):
+            out[start : start + BLOCK, place] = part[start : start + BLOCK]
+    return out
 
 
 def _numbers(item: Column, categories: Sequence[str] | None) -> np.ndarray:
     if item.type != "str":
         return item.numbers()
     places = {text: float(place) for place, text in enumerate(categories or ())}
-    return np.array([places.get(text, np.nan) for text in item.values.tolist()], dtype=np.float64)
+    codes, values = item.coded  # a value is looked up once, however many rows have it
+    known = np.array([places.get(text, np.nan) for text in values.to_pylist()], dtype=np.float64)
+    return known[codes]

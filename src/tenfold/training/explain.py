@@ -1,0 +1,143 @@
+"""What a version goes by, and what to look at before it is trusted."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tenfold.training.evaluate import finite
+from tenfold.training.leaks import SUSPICIOUS, report
+from tenfold.training.material import Material, spaced, take
+from tenfold.training.metrics import evaluate, metric_of
+from tenfold.training.model import Model
+from tenfold.training.predictor import Predictor
+
+Document = dict[str, Any]
+
+SHAP_ROWS = 100
+"""A contribution of each feature costs about a millisecond a row, eighty times the prediction."""
+CURVE_ROWS, CURVE_POINTS = 500, 8
+SHUFFLED_ROWS = 2_000
+LEAK_ROWS = 5_000
+
+
+def explanation(model: Model, material: Material, predictor: Predictor, evaluated: Document) -> Document:
+    """Return the share of each feature, how it was learned, and warnings; costly parts on evenly spaced rows only."""
+    shares, kind = _importance(model, material, predictor)
+    return {
+        "importance": dict(zip(model.columns, shares.tolist(), strict=True)),
+        "importance_of": kind,
+        "shap": _contributions(model, material, predictor),
+        "learning_curve": _curve(model, material, predictor),
+        "warnings": list(_warnings(model, material, evaluated)),
+    }
+
+
+def _importance(model: Model, material: Material, predictor: Predictor) -> tuple[np.ndarray, str]:
+    """Return shares that sum to 1 and what they are of: what the model says itself, else what shuffling a feature costs."""
+    own = predictor.importance()
+    if own is not None:
+        return own, getattr(predictor, "importance_of", "gain")
+    picked = spaced(material, material.test(), SHUFFLED_ROWS)
+    X, rng = material.X[picked], np.random.default_rng(0)
+    metric = metric_of(model.metrics[0])
+    whole = _metric(model, material, predictor, picked, X)
+    costs = np.zeros(X.shape[1])
+    for place in range(X.shape[1]):
+        shuffled = X.copy()
+        shuffled[:, place] = rng.permutation(shuffled[:, place])
+        found = _metric(model, material, predictor, picked, shuffled)
+        costs[place] = max(0.0, np.nan_to_num(metric.gain(found, whole)))
+    return costs / max(costs.sum(), 1e-300), "permutation"
+
+
+def _metric(
+    model: Model, material: Material, predictor: Predictor, picked: np.ndarray, X: np.ndarray
+) -> float:
+    groups = None if material.rows.groups is None else material.rows.groups[picked]
+    name = model.metrics[0]
+    return evaluate([name], material.y[picked], predictor.predict(X), groups)[name]
+
+
+def _contributions(model: Model, material: Material, predictor: Predictor) -> dict[str, float] | None:
+    """Return the mean size of each feature's contribution (SHAP) over a sample, where the format gives them cheaply."""
+    contributions = getattr(predictor, "contributions", None)
+    if contributions is None:
+        return None
+    found = contributions(material.X[spaced(material, material.test(), SHAP_ROWS)]).mean(axis=0)
+    return dict(zip(model.columns, found.tolist(), strict=True))
+
+
+def _curve(model: Model, material: Material, predictor: Predictor) -> Document | None:
+    """Return the first metric after more and more trees, on samples of what was learned from and of the test rows."""
+    trees = getattr(predictor, "trees", 0)
+    if trees < CURVE_POINTS:
+        return None
+    name = model.metrics[0]
+    upto = np.unique(np.linspace(0, trees, CURVE_POINTS + 1).astype(np.int64))[1:].tolist()
+    curve: Document = {"metric": name, "of": "trees", "at": upto}
+    for part, rows in (("train", material.fit()), ("test", material.test())):
+        picked = spaced(material, rows, CURVE_ROWS)
+        X, y = material.X[picked], material.y[picked]
+        groups = None if material.rows.groups is None else material.rows.groups[picked]
+        # found after fewer trees, the prediction is that of a smaller model
+        steps = (predictor.predict_with(X, count) for count in upto)  # type: ignore[attr-defined]
+        curve[part] = [finite(evaluate([name], y, step, groups)[name]) for step in steps]
+    return curve
+
+
+def _warnings(model: Model, material: Material, evaluated: Document) -> Iterator[str]:
+    yield from _leaks(material)
+    yield from _constant(model, material)
+    yield from _labels(material)
+    yield from _metrics(model, evaluated)
+
+
+def _leaks(material: Material) -> Iterator[str]:
+    rows = take(material.rows, spaced(material, material.fit(), LEAK_ROWS))
+    found = report(rows.columns, rows.y, rows.at, {}, {}, {})
+    for name, item in found.features.items():
+        if f"{name} equals it" in found.leaks:
+            yield f"feature {name} equals the label: is it known only after the outcome?"
+        elif item.auc >= SUSPICIOUS:
+            yield f"feature {name} alone has AUC {item.auc:.4g}: is it known only after the outcome?"
+
+
+def _constant(model: Model, material: Material) -> Iterator[str]:
+    fitted = material.X[material.fit()]
+    for name, column in zip(model.columns, fitted.T, strict=True):
+        first = column[0]
+        if np.isnan(first):
+            if np.isnan(column).all():
+                yield f"feature {name} is null in every row to learn from"
+        elif (column == first).all():
+            yield f"feature {name} is {first:g} in every row to learn from"
+
+
+def _labels(material: Material) -> Iterator[str]:
+    missing = material.rows.dropped.get("no label event", 0)
+    share = missing / (missing + len(material.rows))
+    if share > 0.05:
+        yield f"{share:.0%} of the mature rows have no event for their label and were left out: is it missing for a reason?"
+
+
+def _metrics(model: Model, evaluated: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in evaluated["metrics"].items():
+        if item["value"] is None:
+            yield f"{name} could not be computed on the test period: {_why(model, evaluated)}"
+    name = model.metrics[0]
+    mine = evaluated["metrics"][name]["value"]
+    for baseline, found in evaluated["baselines"].items():
+        other = found[name]
+        if mine is not None and other is not None and metric_of(name).gain(mine, other) > 0:
+            yield f"{baseline} is better on the same rows: {name} {other:.4g}, the version {mine:.4g}"
+    for place, fold in enumerate(evaluated["folds"]):
+        if fold["note"] is not None:
+            yield f"fold {place}: {fold['note']}"
+
+
+def _why(model: Model, evaluated: Mapping[str, Any]) -> str:
+    positives = evaluated["positives"]
+    if positives is not None and positives["test"] in (0, evaluated["rows"]["test"]):
+        return f"all {evaluated['rows']['test']:,} outcomes are {'true' if positives['test'] else 'false'}"
+    return "it is not a finite number there" if model.kind != "ranking" else "no group has a relevant row"

@@ -1,0 +1,59 @@
+"""Files of fitted estimators: one module per format, tried in order; none runs code that is in a file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tenfold.core.errors import DefinitionError, NotFound, SchemaError, TenfoldError
+from tenfold.training.formats.base import Context, Engine
+from tenfold.training.formats.lightgbm import LightGBM
+from tenfold.training.formats.onnx import Onnx
+from tenfold.training.formats.pickled import Pickled
+from tenfold.training.formats.skops import Skops
+from tenfold.training.formats.state import State
+from tenfold.training.formats.xgboost import XGBoost
+
+FORMATS: dict[str, type[Engine]] = {
+    kind.format: kind for kind in (LightGBM, XGBoost, Onnx, State, Skops, Pickled)
+}
+"""Every format by name; an estimator is stored in the first that takes it."""
+
+
+def engine_of(fitted: Any, context: Context) -> Engine:
+    """Return what stores and scores a fitted estimator.
+
+    Raises
+    ------
+    DefinitionError
+        When no format takes it.
+    """
+    for kind in FORMATS.values():
+        engine = kind.of(fitted, context)
+        if engine is not None:
+            return engine
+    name = type(fitted).__name__
+    raise DefinitionError(
+        f"{name} cannot be stored in a file that is safe to load. Use an estimator of LightGBM, XGBoost or scikit-learn, give "
+        f"{name} get_state() and from_state(), or allow a pickle by name: Model(..., trusted=['pickle'])."
+    )
+
+
+def engine_from(format_: str, files: Mapping[str, bytes], context: Context) -> Engine:
+    """Return the engine that files were made of.
+
+    Raises
+    ------
+    NotFound
+        When there is no such format.
+    SchemaError
+        When the files are not of their format, or hold what is not trusted.
+    """
+    if format_ not in FORMATS:
+        raise NotFound("format of model files", format_, FORMATS)
+    try:
+        return FORMATS[format_].load(files, context)
+    except TenfoldError:
+        raise
+    except Exception as error:
+        raise SchemaError(
+            f"{', '.join(sorted(files))}: no {format_} model can be made of them: {type(error).__name__}: {str(error)[:300]}"
+        ) from error

@@ -1,0 +1,125 @@
+"""The search: seeded, pruned between folds, independent of the order in which processes answer."""
+
+import random
+import threading
+from concurrent.futures import Future
+
+import pytest
+from sklearn.base import BaseEstimator
+
+from tenfold import Tune
+from tenfold.core.errors import DefinitionError
+from tenfold.training.pool import judges
+from tenfold.training.trials import Judged, Subject, is_sendable, on_one_thread, with_params
+from tenfold.training.tune import ROUND, best_of, play_round, rounds
+from tests.unit.own_trials import Moody, subject_of
+
+TUNE = Tune({"width": (1, 60), "rate": (0.01, 1.0, "log"), "kind": ["a", "b"]}, trials=22, seed=4)
+FOLDS = 3
+
+
+class Formula:
+    """Judges by a formula, and answers in an order of its own."""
+
+    def __init__(self, seed, fails=()):
+        self._random, self._fails, self._waiting, self.asked = random.Random(seed), fails, [], 0
+
+    def ask(self, params, fold):
+        self.asked += 1
+        done = Future()
+        value = 1 - abs(params["width"] - 20) / 60 - abs(params["rate"] - 0.1) + 0.01 * fold
+        error = "it broke" if params["kind"] in self._fails else None
+        judged = Judged({"roc_auc": None if error else value}, None, error)
+        threading.Timer(self._random.uniform(0, 0.004), done.set_result, [judged]).start()
+        return done
+
+    def close(self):
+        return
+
+
+def search(judging, tune=TUNE):
+    done = []
+    for place in range(rounds(tune)):
+        done += play_round(tune, place, done, "roc_auc", FOLDS, judging, lambda _: None)
+    return done
+
+
+def test_the_trials_do_not_depend_on_who_answers_first():
+    assert search(Formula(1)) == search(Formula(2))
+
+
+def test_another_seed_tries_something_else():
+    other = Tune(TUNE.space, trials=4, seed=5)
+    assert [t["params"] for t in search(Formula(1), other)] != [t["params"] for t in search(Formula(1))[:4]]
+
+
+def test_what_is_worse_than_the_median_of_earlier_rounds_is_pruned():
+    trials = search(Formula(1))
+    assert [trial["number"] for trial in trials] == list(range(22))
+    assert all(trial["state"] == "done" for trial in trials[:ROUND])
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    assert 3 < len(pruned) < 18
+    for trial in pruned:
+        fold = len(trial["values"]) - 1
+        assert fold < FOLDS - 1
+        first = trial["number"] - trial["number"] % ROUND
+        earlier = sorted(
+            sum(other["values"][: fold + 1]) / (fold + 1)
+            for other in trials[:first]
+            if len(other["values"]) > fold
+        )
+        assert trial["value"] < earlier[len(earlier) // 2]
+    asked = Formula(1)
+    search(asked)
+    assert asked.asked == sum(len(trial["values"]) for trial in trials) < 22 * FOLDS
+
+
+def test_the_search_comes_near_the_best():
+    best = best_of(search(Formula(1)), "roc_auc")
+    assert best["value"] > 0.9
+    assert best["value"] == max(t["value"] for t in search(Formula(1)) if t["state"] == "done")
+
+
+def test_trials_that_fail_are_told_and_the_search_goes_on():
+    trials = search(Formula(1, fails=["a"]))
+    failed = [trial for trial in trials if trial["state"] == "failed"]
+    assert failed
+    assert all(trial["error"] == "it broke" and trial["value"] is None for trial in failed)
+    assert best_of(trials, "roc_auc")["params"]["kind"] == "b"
+    with pytest.raises(DefinitionError, match="none of 22 trials can be judged: it broke"):
+        best_of(search(Formula(1, fails=["a", "b"])), "roc_auc")
+
+
+def test_a_process_that_dies_fails_its_trial_and_another_takes_its_place():
+    found = judges(*subject_of(Moody()), 1)
+    try:
+        answers = [
+            found.ask({"mood": mood}, 0).result() for mood in ("fine", "raise", "die", "print", "fine")
+        ]
+    finally:
+        found.close()
+    assert answers[1].error == "ValueError: not today"
+    assert answers[2].error == "the process that fitted it ended with code -9"
+    assert answers[0] == answers[3] == answers[4]
+    assert answers[0].metrics["mean_absolute_error"] is not None
+    found.close()
+
+
+class Here(BaseEstimator):
+    """An estimator of the main module is fitted in this process."""
+
+    def __init__(self, n_jobs=4):
+        self.n_jobs = n_jobs
+
+
+def test_what_another_process_cannot_import_stays_here(monkeypatch):
+    assert is_sendable(Here())
+    monkeypatch.setattr(Here, "__module__", "__main__")
+    assert not is_sendable(Here())
+
+
+def test_every_fit_of_a_search_has_one_thread():
+    declared = Here()
+    assert on_one_thread(with_params(declared, {"n_jobs": 8})).n_jobs == 1
+    assert declared.n_jobs == 4
+    assert isinstance(subject_of(Moody())[0], Subject)
