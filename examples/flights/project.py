@@ -238,6 +238,7 @@ def declare(
         threshold=0.35,
         metrics=["roc_auc", "log_loss", "average_precision", "calibration_gap"],
         test_window="14d",
+        slices=["trip.carrier", "trip.origin"],
     )
 
 

@@ -6,6 +6,12 @@ import shutil
 import signal
 
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBClassifier
 
 from tenfold import Tune
 from tenfold.automation.journal import Journal
@@ -157,6 +163,33 @@ def test_every_part_of_the_evaluation_is_there(home):
     assert sum(found["importance"].values()) == pytest.approx(1)
     assert set(found["shap"]) == set(found["importance"])
     assert len(found["learning_curve"]["train"]) == len(found["learning_curve"]["at"])
+
+
+def linear():
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["this_order.item"]),
+        remainder=make_pipeline(SimpleImputer(), StandardScaler()),
+    )
+    return make_pipeline(columns, LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    ("estimator", "space", "of"),
+    [
+        (linear(), {"logisticregression__C": (0.01, 10.0, "log")}, "permutation"),
+        (XGBClassifier(n_estimators=10, n_jobs=1, random_state=1), {"max_depth": (2, 5)}, "gain"),
+    ],
+)
+def test_other_estimators_are_tuned_and_explained(home, estimator, space, of):
+    declared = piped.model(estimator=estimator, tune=Tune(space, trials=5))
+    with piped.project(declared).open(piped.platform(home)) as app:
+        version = app.train("late_delivery", processes=1)
+        found = app.versions.package(declared, version.number).manifest.evaluation
+    assert version.info["metrics"]["roc_auc"] > 0.7
+    assert {trial["state"] for trial in found["tuning"]["trials"]} <= {"done", "pruned"}
+    assert found["importance_of"] == of
+    assert sum(found["importance"].values()) == pytest.approx(1)
+    assert (found["shap"] is None) == (found["learning_curve"] is None) == (of == "permutation")
 
 
 def test_what_looks_wrong_is_warned_of(tmp_path):

@@ -98,11 +98,12 @@ class Training:
         done = trials_of(results)
         best = best_or_none(done, metric)
         said = "" if best is None else f", best {metric} {best['value']:.4f} by trial {best['number']}"
+        first, behind = place * ROUND, min((place + 1) * ROUND, tune.trials)
         step = self.watch.step(
-            f"tune {model.name}: trials {place * ROUND} to {min((place + 1) * ROUND, tune.trials) - 1} of {tune.trials}"
-            f" on {model.folds} folds{said}"
+            f"tune {model.name}: trials {first} to {behind - 1} of {tune.trials}, {model.folds} folds each{said}",
+            total=(behind - first) * model.folds,
         )
-        return play_round(tune, place, done, metric, model.folds, self.judges, lambda _: step.advance(1))
+        return play_round(tune, place, done, metric, model.folds, self.judges, step.advance)
 
     def test_folds(self, results: Results) -> Any:
         """Test the chosen parameters on every fold; the search has done so for the best of its trials."""

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -78,21 +80,14 @@ class _Processes:
         for _ in range(processes):
             self._idle.put(None)
         self._started: list[subprocess.Popen[bytes]] = []
+        # also when nobody closes it, because what used it was left by an error
+        self._end = weakref.finalize(self, _end, self._threads, self._started, self._file)
 
     def ask(self, params: Mapping[str, Any], fold: int) -> "Future[Judged]":
         return self._threads.submit(self._answer, params, fold)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in self._started:
-            process.kill()  # whatever it is fitting, nobody waits for it
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None  # noqa: S101 - both are pipes
-                pipe.close()
-        self._threads.shutdown()
-        self._started.clear()
-        self._file.close()
+        self._end()
 
     def _answer(self, params: Mapping[str, Any], fold: int) -> Judged:
         process = self._idle.get()
@@ -123,3 +118,23 @@ class _Processes:
         send(process.stdin, (sys.path, fd, self._shape))  # type: ignore[arg-type]
         send(process.stdin, (self._subject, self._groups))  # type: ignore[arg-type]
         return process
+
+
+def _end(threads: ThreadPoolExecutor, started: list["subprocess.Popen[bytes]"], file: IO[bytes]) -> None:
+    """End processes, whatever they are fitting: nobody waits for it."""
+    threads.shutdown(wait=False, cancel_futures=True)
+    _kill(started)
+    threads.shutdown()
+    _kill(started)  # one that was just being started
+    file.close()
+
+
+def _kill(started: list["subprocess.Popen[bytes]"]) -> None:
+    while started:
+        process = started.pop()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # what was not yet read by it
+                    pipe.close()

@@ -40,9 +40,9 @@ def play_round(
     metric: str,
     folds: int,
     judges: Judges,
-    tell: Callable[[Trial], None],
+    tell: Callable[[int], object],
 ) -> list[Trial]:
-    """Return the trials of one round, in order; `tell` hears of each fold as it is done."""
+    """Return the trials of one round, in order; `tell` hears how many more folds are done, or not worth it, as it happens."""
     numbers = range(place * ROUND, min((place + 1) * ROUND, tune.trials))
     found = metric_of(metric)
     params = _ask(tune, place, done, len(numbers), found)
@@ -54,9 +54,11 @@ def play_round(
         for future in ready:
             trial = waiting.pop(future)
             _take(trial, future.result(), metric)
-            tell(trial)
             if _goes_on(trial, limits, folds, found):
                 waiting[judges.ask(trial["params"], len(trial["values"]))] = trial
+                tell(1)
+            else:
+                tell(1 + folds - len(trial["values"]))
     return trials
 
 

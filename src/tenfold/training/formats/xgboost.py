@@ -50,6 +50,26 @@ class XGBoost:
         booster = self._one if len(rows) < ALONE else self._many
         return np.asarray(booster.inplace_predict(rows), dtype=np.float64)
 
+    @property
+    def trees(self) -> int:
+        """How many trees there are for each class."""
+        return int(self._one.num_boosted_rounds())
+
+    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
+        """Return what the first trees alone predict."""
+        return np.asarray(self._one.inplace_predict(X, iteration_range=(0, trees)), dtype=np.float64)
+
+    def contributions(self, X: np.ndarray) -> np.ndarray:
+        """Return how much each feature moves each score before the link: (n_rows, n_features) float64 (SHAP)."""
+        import xgboost
+
+        types = self._one.feature_types
+        rows = xgboost.DMatrix(X, feature_types=types, enable_categorical=bool(types), nthread=1)
+        found = np.asarray(
+            self._one.predict(rows, pred_contribs=True, validate_features=False), dtype=np.float64
+        )
+        return np.abs(found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1]).sum(axis=1)
+
     def importance(self) -> np.ndarray:
         gain = np.zeros(self._columns)
         names = self._one.feature_names or [f"f{place}" for place in range(self._columns)]
