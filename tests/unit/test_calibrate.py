@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -34,6 +34,7 @@ def test_scores_that_promise_too_much_are_corrected(method):
     assert roc_auc(y, after) == pytest.approx(roc_auc(y, scores), abs=0.005)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.9]), st.integers(0, 1)), min_size=1, max_size=40

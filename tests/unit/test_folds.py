@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.core.errors import DefinitionError
@@ -16,6 +16,7 @@ from tests.examples import piped
 DAYS = st.integers(1, 30)
 
 
+@settings(deadline=None)
 @given(
     test=st.integers(1, 12),
     folds=st.integers(0, 4),
@@ -55,6 +56,7 @@ def test_periods_follow_each_other_with_the_gap_of_a_label(test, folds, train, c
             assert fold.train[0] == max(0, fold.test[1] - train * DAY)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50)), st.integers(0, 50), st.integers(0, 50))
 def test_rows_of_a_period_are_those_in_it(times, start, length):
     at = np.sort(np.array(times, dtype=np.int64))

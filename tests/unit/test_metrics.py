@@ -20,6 +20,7 @@ def split(rows):
     return np.array(y), np.array(score)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_ranking_metrics_equal_scikit_learn_with_ties(rows):
     y, score = split(rows)
@@ -35,6 +36,7 @@ def test_ranking_metrics_equal_scikit_learn_with_ties(rows):
         assert np.isnan(metrics.average_precision(y, score))
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_probability_metrics_equal_scikit_learn(rows):
     y, score = split(rows)
@@ -44,6 +46,7 @@ def test_probability_metrics_equal_scikit_learn(rows):
     assert metrics.calibration_gap(y, score) == pytest.approx(score.mean() - y.mean(), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=40))
 def test_value_metrics_equal_scikit_learn(rows):
     y, value = split(rows)
@@ -54,6 +57,7 @@ def test_value_metrics_equal_scikit_learn(rows):
     assert metrics.root_mean_squared_error(y, value) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(ROWS, st.sampled_from(OF_ROWS), st.randoms(use_true_random=False))
 def test_a_weight_is_the_same_as_repeating_the_row(rows, name, random):
     y, score = split(rows)
@@ -133,7 +137,7 @@ def test_the_difference_is_that_of_the_metrics_inside_its_interval_and_repeats()
     assert swapped == pytest.approx((-first[0], -first[2], -first[1]), abs=1e-12)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.sampled_from(OF_ROWS))
 def test_a_model_against_itself_differs_by_nothing(name):
     y, a, _ = two_models(300)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -25,6 +25,7 @@ def classed(rows):
     return table[:, 0], table[:, 1:] / table[:, 1:].sum(axis=1, keepdims=True)
 
 
+@settings(deadline=None)
 @given(CLASSES)
 def test_metrics_of_classes_equal_scikit_learn(rows):
     y, prediction = classed(rows)
@@ -35,6 +36,7 @@ def test_metrics_of_classes_equal_scikit_learn(rows):
     assert found["log_loss"] == pytest.approx(sk.log_loss(y, prediction, labels=[0, 1, 2]))
 
 
+@settings(deadline=None)
 @given(CLASSES)
 def test_the_macro_auc_is_that_of_the_classes_that_occur(rows):
     y, prediction = classed(rows)
@@ -47,6 +49,7 @@ def test_the_macro_auc_is_that_of_the_classes_that_occur(rows):
     assert found == pytest.approx(np.mean(each)) if each else np.isnan(found)
 
 
+@settings(deadline=None)
 @given(QUERIES, st.sampled_from([1, 3, 10]))
 def test_ndcg_equals_scikit_learn_with_ties(rows, k):
     groups, y, score = (np.array(part, dtype=np.float64) for part in zip(*rows, strict=True))
@@ -66,6 +69,7 @@ def test_a_score_that_says_nothing_earns_nothing_in_average_precision():
     assert np.isnan(evaluate(["map@10"], [0, 0], [0.1, 0.2], [1, 1])["map@10"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=1, max_size=30))
 def test_metrics_of_quantiles_equal_scikit_learn(rows):
     y, value = (np.array(part) for part in zip(*rows, strict=True))

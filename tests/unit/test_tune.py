@@ -14,7 +14,7 @@ from tenfold.training.trials import Judged, Subject, is_sendable, on_one_thread,
 from tenfold.training.tune import ROUND, best_of, play_round, rounds
 from tests.unit.own_trials import Moody, subject_of
 
-TUNE = Tune({"width": (1, 60), "rate": (0.01, 1.0, "log"), "kind": ["a", "b"]}, trials=22, seed=4)
+TUNE = Tune({"width": (1, 60), "rate": (0.01, 1.0, "log"), "kind": ["a", "b"]}, trials=36, seed=4)
 FOLDS = 3
 
 
@@ -49,16 +49,18 @@ def test_the_trials_do_not_depend_on_who_answers_first():
 
 
 def test_another_seed_tries_something_else():
-    other = Tune(TUNE.space, trials=4, seed=5)
-    assert [t["params"] for t in search(Formula(1), other)] != [t["params"] for t in search(Formula(1))[:4]]
+    other = Tune(TUNE.space, trials=ROUND, seed=5)
+    assert [t["params"] for t in search(Formula(1), other)] != [
+        t["params"] for t in search(Formula(1))[:ROUND]
+    ]
 
 
 def test_what_is_worse_than_the_median_of_earlier_rounds_is_pruned():
     trials = search(Formula(1))
-    assert [trial["number"] for trial in trials] == list(range(22))
+    assert [trial["number"] for trial in trials] == list(range(36))
     assert all(trial["state"] == "done" for trial in trials[:ROUND])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
-    assert 3 < len(pruned) < 18
+    assert 3 < len(pruned) < 28
     for trial in pruned:
         fold = len(trial["values"]) - 1
         assert fold < FOLDS - 1
@@ -71,7 +73,7 @@ def test_what_is_worse_than_the_median_of_earlier_rounds_is_pruned():
         assert trial["value"] < earlier[len(earlier) // 2]
     asked = Formula(1)
     search(asked)
-    assert asked.asked == sum(len(trial["values"]) for trial in trials) < 22 * FOLDS
+    assert asked.asked == sum(len(trial["values"]) for trial in trials) < 36 * FOLDS
 
 
 def test_the_search_comes_near_the_best():
@@ -86,7 +88,7 @@ def test_trials_that_fail_are_told_and_the_search_goes_on():
     assert failed
     assert all(trial["error"] == "it broke" and trial["value"] is None for trial in failed)
     assert best_of(trials, "roc_auc")["params"]["kind"] == "b"
-    with pytest.raises(DefinitionError, match="none of 22 trials can be judged: it broke"):
+    with pytest.raises(DefinitionError, match="none of 36 trials can be judged: it broke"):
         best_of(search(Formula(1, fails=["a", "b"])), "roc_auc")
 
 

@@ -19,8 +19,8 @@ from tenfold.training.pool import Judges
 from tenfold.training.space import Range, Tune
 from tenfold.training.trials import Judged
 
-ROUND = 4
-"""Trials that are chosen together, before any of them is known."""
+ROUND = 8
+"""Trials that are chosen together, before any of them is known: enough for processes to wait little at a round's end."""
 ENOUGH = 4
 """Trials of earlier rounds that must have come as far before one is pruned."""
 
