@@ -217,6 +217,20 @@ def test_what_looks_wrong_is_warned_of(tmp_path):
     assert "fold 0: one class only to learn from" in found["warnings"]
 
 
+def test_a_champion_that_has_seen_the_test_rows_is_not_compared(home):
+    declared = piped.model(**PLAIN)
+    with piped.project(declared).open(piped.platform(home)) as app:
+        app.promote("late_delivery", app.train("late_delivery").number)
+        version = app.train("late_delivery", as_of="2024-03-01")
+        found = app.versions.package(declared, version.number).manifest.evaluation
+        assert app.trainer.rebuild(declared, app.lake, version.run_id)
+    assert "champion (version 1)" not in found["baselines"]
+    assert (
+        "version 1, in Production, learned from rows of the test period, so it is not compared"
+        in found["warnings"]
+    )
+
+
 def test_a_test_period_of_one_outcome_gives_no_metric_and_says_why(tmp_path):
     declared = piped.model(**PLAIN)
     placed, done = shop.history()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.training.evaluate import finite
+from tenfold.training.evaluate import Champion, finite, has_seen
 from tenfold.training.leaks import SUSPICIOUS, report
 from tenfold.training.material import Material, spaced, take
 from tenfold.training.metrics import evaluate, metric_of
@@ -21,7 +21,9 @@ SHUFFLED_ROWS = 2_000
 LEAK_ROWS = 5_000
 
 
-def explanation(model: Model, material: Material, predictor: Predictor, evaluated: Document) -> Document:
+def explanation(
+    model: Model, material: Material, predictor: Predictor, evaluated: Document, champion: Champion | None
+) -> Document:
     """Return the share of each feature, how it was learned, and warnings; costly parts on evenly spaced rows only."""
     shares, kind = _importance(model, material, predictor)
     return {
@@ -29,7 +31,7 @@ def explanation(model: Model, material: Material, predictor: Predictor, evaluate
         "importance_of": kind,
         "shap": _contributions(model, material, predictor),
         "learning_curve": _curve(model, material, predictor),
-        "warnings": list(_warnings(model, material, evaluated)),
+        "warnings": list(_warnings(model, material, evaluated, champion)),
     }
 
 
@@ -86,11 +88,15 @@ def _curve(model: Model, material: Material, predictor: Predictor) -> Document |
     return curve
 
 
-def _warnings(model: Model, material: Material, evaluated: Document) -> Iterator[str]:
+def _warnings(
+    model: Model, material: Material, evaluated: Document, champion: Champion | None
+) -> Iterator[str]:
     yield from _leaks(material)
     yield from _constant(model, material)
     yield from _labels(material)
     yield from _metrics(model, evaluated)
+    if champion is not None and has_seen(champion, material):
+        yield f"version {champion.number}, in Production, learned from rows of the test period, so it is not compared"
 
 
 def _leaks(material: Material) -> Iterator[str]:

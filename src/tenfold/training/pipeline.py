@@ -274,7 +274,7 @@ class Training:
         return {
             "reference": reference.to_dict(),
             "limits": thresholds(reference, chunks),
-            "evaluation": explanation(self.model, material, self.shown, evaluated),
+            "evaluation": explanation(self.model, material, self.shown, evaluated, self.champion),
         }
 
 
