@@ -57,8 +57,14 @@ class Platform:
         return self.online or LMDBOnlineStore(self.home / "online")
 
 
+LONGEST_DIFF = 500_000
+"""Most characters of uncommitted code that a run keeps."""
+
+
 def code(declared: Iterable[type] = ()) -> dict[str, str]:
-    """Return which code runs: the package's version and the commit of the git checkout that the project lies in.
+    """Return which code runs: the package's version, and the git checkout that the project lies in.
+
+    "git" is its commit and "diff" what was not committed: changes of tracked files, and new Python files.
 
     Parameters
     ----------
@@ -74,12 +80,41 @@ def code(declared: Iterable[type] = ()) -> dict[str, str]:
     from importlib.metadata import version
 
     found = {"tenfold": version("tenfold")}
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        out = subprocess.run(command, cwd=_folder(declared), capture_output=True, text=True, check=False)  # noqa: S603
-    except FileNotFoundError:
+    folder = _folder(declared)
+    commit, top = _git(folder, "rev-parse", "HEAD"), _git(folder, "rev-parse", "--show-toplevel")
+    if not commit or not top:
         return found
-    return found | {"git": out.stdout.strip()} if out.returncode == 0 else found
+    diff = _uncommitted(Path(top.strip()))
+    return found | {"git": commit.strip()} | ({"diff": diff} if diff else {})
+
+
+def _uncommitted(top: Path) -> str:
+    """Return the diff to the commit; a new file that is no Python may be data or a secret, and is only named."""
+    new = [
+        name
+        for name in (_git(top, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+        if name
+    ]
+    parts = [_git(top, "diff", "HEAD") or ""]
+    for name in new:
+        if name.endswith(".py"):
+            parts.append(_git(top, "diff", "--no-index", "--", "/dev/null", name) or "")
+        else:
+            parts.append(f"new file, not kept: {name}\n")
+    whole = "".join(parts)
+    cut = f"\n... {len(whole) - LONGEST_DIFF:,} more characters were not kept\n"
+    return whole if len(whole) <= LONGEST_DIFF else whole[:LONGEST_DIFF] + cut
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git says; None when it is not there or says no."""
+    command = ["git", *arguments]
+    try:
+        out = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603
+    except FileNotFoundError:
+        return None
+    # `diff --no-index` answers 1 when there is a difference, as there always is here
+    return out.stdout.decode(errors="replace") if out.returncode == 0 or "--no-index" in arguments else None
 
 
 def _folder(declared: Iterable[type]) -> Path:

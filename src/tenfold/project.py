@@ -1,6 +1,6 @@
 """A project and the app: wiring only. What happens is in the components."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
 from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
+from tenfold.training.tracked import Tracked
 from tenfold.training.train import Trainer
 
 if TYPE_CHECKING:
@@ -195,8 +196,32 @@ class App:
     @cached_property
     def trainer(self) -> Trainer:
         """What trains models and records it."""
-        schemas = [source.schema for source in self.project.sources.values()]
-        return Trainer(self.runs, self.registry, self.blobs, code(schemas))
+        return Trainer(self.runs, self.registry, self.blobs, self.code)
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """The code that runs, as it was when it was first asked for: the commit, and what was not committed."""
+        return code(source.schema for source in self.project.sources.values())
+
+    def track(
+        self, title: str, *, model: Model | str | None = None, params: Mapping[str, Any] | None = None
+    ) -> Tracked:
+        """Return a run of your own, for a `with` block: what is tried in it is recorded beside the trainings.
+
+        Parameters
+        ----------
+        title
+            What is tried, in words.
+        model
+            The model it is about, if it is about one; runs are listed by it.
+        params
+            Parameters; `run.fit` adds those of the estimator.
+        """
+        subject = self.project.name if model is None else self._model(model).name
+        newest = {name: self.lake.version(name) for name in self.project.sources}
+        data = {name: version for name, version in newest.items() if version >= 0}
+        run = self.runs.start("track", subject, title=title, params=params or {}, data=data, code=self.code)
+        return Tracked(self.runs, self.blobs, self.clock, run)
 
     def train(
         self, model: Model | str, split: Split | None = None, *, as_of: Any = None, **how: Any

@@ -1,12 +1,17 @@
 import math
+import platform
 import sqlite3
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, NotFound
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 from tenfold.sources.database import Database
-from tenfold.tracking.runs import SCHEMA, Run, Runs
+from tenfold.tracking.details import Note, details, note, tag
+from tenfold.tracking.runs import BEST, SCHEMA, Run, Runs
 
 
 @pytest.fixture
@@ -38,16 +43,21 @@ def test_a_run_reads_back_as_it_was_written(runs, clock, tmp_path):
         id="r0001",
         kind="train",
         subject="fraud",
+        title="",
         started=10,
         finished=25,
         status="done",
         params={"trees": 200},
         metrics={"auc": 0.1 + 0.2},
         data={"payments": 7},
+        samples={},
         code={"git": "1a2b3c"},
+        environment=done.environment,
         artefact="fraud/r0001",
         error=None,
     )
+    assert done.environment["python"] == platform.python_version()
+    assert done.environment["libraries"]["numpy"] == np.__version__
     reopened = Database(tmp_path / "state.db", SCHEMA)
     assert Runs(reopened, clock).get("r0001") == done
     reopened.close()
@@ -73,18 +83,203 @@ def test_a_finished_run_never_changes(runs, database, end, again):
     before = ends[end]()
     with pytest.raises(Conflict, match=r"run r0001 is already (done|failed)"):
         ends[again]()
-    with pytest.raises(sqlite3.IntegrityError, match="never changes"):
-        database.execute("UPDATE run SET metrics = '{}' WHERE id = ?", run.id)
-    with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
-        database.execute("DELETE FROM run")
+    for change in (
+        lambda: runs.log(run.id, {"loss": 1.0}),
+        lambda: runs.describe(run.id, params={"trees": 1}),
+        lambda: runs.attach(run.id, "a.txt", digest="d", size=1),
+    ):
+        with pytest.raises(Conflict, match=r"run r0001 is already (done|failed)"):
+            change()
     assert runs.get(run.id) == before
 
 
-def test_a_metric_that_is_not_a_number_reads_back_as_nan(runs):
-    run = runs.finish(start(runs).id, metrics={"auc": float("nan"), "rows": 3})
-    assert math.isnan(run.metrics["auc"])
-    assert math.isnan(runs.get(run.id).metrics["auc"])
-    assert run.metrics["rows"] == 3.0
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE run SET params = '{}'", "never changes"),
+        ("DELETE FROM run", "never deleted"),
+        ("INSERT INTO run_result VALUES (1, 'late', 9, 1.0)", "never changes"),
+        ("UPDATE run_result SET value = 1.0", "never changes"),
+        ("DELETE FROM run_result", "never deleted"),
+        ("INSERT INTO run_metric VALUES (1, 'late', 9, 1.0, 0)", "never changes"),
+        ("INSERT OR REPLACE INTO run_metric VALUES (1, 'loss', 0, 9.0, 0)", "never changes|never deleted"),
+        ("UPDATE run_metric SET value = 1.0", "never changes"),
+        ("DELETE FROM run_metric", "never deleted"),
+        ("UPDATE run_artefact SET digest = 'other'", "never changes"),
+        ("DELETE FROM run_artefact", "never deleted"),
+        ("UPDATE run_note SET text = 'other'", "never changes"),
+        ("DELETE FROM run_note", "never deleted"),
+    ],
+)
+def test_the_database_refuses_what_runs_never_do(runs, database, clock, statement, message):
+    run = start(runs)
+    runs.log(run.id, {"loss": 0.5})
+    runs.attach(run.id, "a.txt", digest="d", size=1)
+    runs.finish(run.id, metrics={"auc": 0.9})
+    note(database, clock, run.id, "good")
+    before = runs.get(run.id), details(database, run)
+    with pytest.raises(sqlite3.IntegrityError, match=message):
+        database.execute(statement)
+    assert (runs.get(run.id), details(database, run)) == before
+
+
+def test_what_is_not_a_finite_number_is_kept_as_it_was(runs, database):
+    run = start(runs)
+    runs.log(run.id, {"loss": math.inf}, step=0)
+    runs.log(run.id, {"loss": math.nan}, step=1)
+    run = runs.finish(run.id, metrics={"auc": math.nan, "lift": -math.inf, "rows": 3})
+    for found in (run, runs.get(run.id), runs.list()[0]):
+        assert math.isnan(found.metrics["auc"])
+        assert math.isnan(found.metrics["loss"])
+        assert (found.metrics["lift"], found.metrics["rows"]) == (-math.inf, 3.0)
+    points = details(database, run).curves["loss"]
+    assert points[0].value == math.inf
+    assert math.isnan(points[1].value)
+
+
+def test_a_metric_that_is_no_number_is_refused(runs):
+    with pytest.raises(DefinitionError, match="metric \"auc\" is 'good', not a number"):
+        runs.finish(start(runs).id, metrics={"auc": "good"})
+    assert runs.get("r0001").status == "running"
+
+
+def test_metrics_over_time_end_in_the_results(runs, database, clock):
+    run = start(runs)
+    assert [runs.log(run.id, {"loss": value, "auc": 1 - value}) for value in (0.5, 0.25)] == [0, 1]
+    clock.set(11)
+    assert runs.log(run.id, {"loss": 0.125}, step=7) == 7
+    runs.log(run.id, {"loss": 0.4}, step=1)  # done again after a crash
+    runs.log_curves(run.id, {"train": [3.0, 2.0, 1.0]})
+    done = runs.finish(run.id, metrics={"auc": 0.9})
+    assert list(done.metrics.items()) == [("auc", 0.9), ("loss", 0.125), ("train", 1.0)]
+    curves = details(database, done).curves
+    assert [(point.step, point.value, point.at) for point in curves["loss"]] == [
+        (0, 0.5, 10),
+        (1, 0.4, 11),
+        (7, 0.125, 11),
+    ]
+    assert [point.value for point in curves["train"]] == [3.0, 2.0, 1.0]
+
+
+def test_a_run_is_described_while_it_is_under_way(runs):
+    run = start(runs)
+    runs.describe(run.id, params={"depth": 3}, samples={"train": {"rows": 5}})
+    runs.describe(run.id, params={"trees": 300})
+    found = runs.get(run.id)
+    assert (found.params, found.samples) == ({"trees": 300, "depth": 3}, {"train": {"rows": 5}})
+
+
+def test_the_best_are_ordered_by_the_database(runs, database):
+    values = [0.5, math.nan, 0.9, math.inf, 0.7, -math.inf, 0.6]
+    for place, value in enumerate(values):
+        runs.finish(start(runs, ["fraud", "churn"][place % 2]).id, metrics={"other": 1.0, "auc": value})
+    runs.fail(start(runs).id, "lost")
+    start(runs)
+    assert [run.metrics["auc"] for run in runs.best("auc", 3)] == [0.9, 0.7, 0.6]
+    assert [run.metrics["auc"] for run in runs.best("auc", 9, lowest=True)] == [0.5, 0.6, 0.7, 0.9]
+    assert [run.id for run in runs.best("auc", 9, subject="fraud")] == ["r0003", "r0005", "r0007", "r0001"]
+    assert runs.best("acu", 9) == []
+    plan = database.query(f"EXPLAIN QUERY PLAN {BEST.format('DESC')}", "auc", -math.inf, math.inf, None, 3)
+    told = [row["detail"] for row in plan]
+    assert any("USING INDEX run_result_best" in line or "run_result_best" in line for line in told), told
+    assert not any("TEMP B-TREE" in line for line in told), told
+
+
+def test_code_that_was_not_committed_is_kept_once(runs, database):
+    code = {"git": "1a2b3c", "diff": "-a\n+b\n"}
+    made = [runs.start("train", "m", params={}, data={}, code=code) for _ in range(2)]
+    assert [sorted(run.code) for run in made] == [["dirty", "git"]] * 2
+    assert [details(database, run).diff for run in made] == ["-a\n+b\n"] * 2
+    assert database.query("SELECT count(*) AS n FROM code_diff")[0]["n"] == 1
+    assert details(database, start(runs)).diff == ""
+
+
+def test_notes_and_tags_may_come_later(runs, database, clock):
+    run = runs.finish(start(runs).id, metrics={})
+    note(database, clock, run.id, "<b>looks good</b>", by="ann")
+    clock.set(12)
+    note(database, clock, run.id, "shipped")
+    for value in ("a", "b"):
+        tag(database, run.id, "team", value)
+    found = details(database, run)
+    assert found.notes == [Note(10, "ann", "<b>looks good</b>"), Note(12, "user", "shipped")]
+    assert found.tags == {"team": "b"}
+    for add in (lambda: note(database, clock, "r9", "x"), lambda: tag(database, "r9", "a", "b")):
+        with pytest.raises(NotFound, match='no run "r9"'):
+            add()
+
+
+def test_which_runs_read_a_table(runs):
+    for version in (1, 2, 2):
+        runs.start("train", "m", params={}, data={"payments": version, "cards": 5}, code={})
+    assert [run.id for run in runs.readers("payments", 2)] == ["r0003", "r0002"]
+    assert [run.id for run in runs.readers("payments")] == ["r0003", "r0002", "r0001"]
+    assert runs.readers("orders") == []
+
+
+def test_a_home_of_an_earlier_layout_is_refused(tmp_path, clock):
+    database = Database(tmp_path / "state.db", "CREATE TABLE IF NOT EXISTS run (id TEXT, metrics TEXT)")
+    with pytest.raises(
+        SchemaError, match=rf'the home at "{tmp_path}" was made by an earlier version of tenfold'
+    ):
+        Runs(database, clock)
+    database.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tenfold.core.clock import SystemClock
+from tenfold.sources.database import Database
+from tenfold.tracking.runs import SCHEMA, Runs
+
+print("ready", flush=True)
+sys.stdin.readline()
+database = Database(Path(sys.argv[1]), SCHEMA)
+runs = Runs(database, SystemClock())
+for turn in range(int(sys.argv[3])):
+    run = runs.start("track", sys.argv[2], params={"turn": turn}, data={}, code={"diff": sys.argv[2]})
+    for step in range(3):
+        runs.log(run.id, {"loss": 1 / (step + 1)})
+    runs.finish(run.id, metrics={"turn": turn})
+database.close()
+"""
+
+
+def at_once(path, names, turns):
+    """Run writers that open the store at the same moment; return their exit codes and what they said."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([*command, name, str(turns)], **pipes) for name in names]
+    assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * len(names)
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    told = [writer.communicate(timeout=60)[1] for writer in writers]
+    return [writer.returncode for writer in writers], told
+
+
+def test_a_store_that_six_processes_open_first_at_once(tmp_path, clock):
+    for attempt in range(3):
+        path = tmp_path / str(attempt) / "state.db"
+        codes, told = at_once(path, "abcdef", 1)
+        assert codes == [0] * 6, told
+        database = Database(path, SCHEMA)
+        assert len(Runs(database, clock).list()) == 6
+        database.close()
+
+
+def test_two_people_write_at_once(tmp_path, clock):
+    path = tmp_path / "state.db"
+    codes, told = at_once(path, ["ann", "bob"], 50)
+    assert codes == [0, 0], told
+    database = Database(path, SCHEMA)
+    runs = Runs(database, clock)
+    assert [run.id for run in runs.list(limit=200)] == [f"r{n:04}" for n in range(100, 0, -1)]
+    for name in ("ann", "bob"):
+        mine = runs.list(name)
+        assert [run.metrics for run in mine] == [{"turn": n, "loss": 1 / 3} for n in range(49, -1, -1)]
+    database.close()
 
 
 def test_list_is_newest_first_and_filters_by_subject(runs):

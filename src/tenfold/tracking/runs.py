@@ -1,6 +1,9 @@
-"""The store of runs: parameters, metrics, data versions and code of everything that was trained."""
+"""The store of runs: parameters, metrics over time, data versions, code and environment of everything that was tried."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Row
 from typing import Any
@@ -8,75 +11,86 @@ from typing import Any
 import msgspec
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, NotFound
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 from tenfold.sources.database import Database
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS run (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    started INTEGER NOT NULL,
-    finished INTEGER,
-    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed')),
-    params TEXT NOT NULL,
-    metrics TEXT NOT NULL,
-    data TEXT NOT NULL,
-    code TEXT NOT NULL,
-    artefact TEXT,
-    error TEXT
-);
-CREATE INDEX IF NOT EXISTS run_subject ON run (subject, seq);
-CREATE TRIGGER IF NOT EXISTS run_finished BEFORE UPDATE ON run WHEN OLD.status <> 'running'
-BEGIN SELECT RAISE(ABORT, 'a finished run never changes'); END;
-CREATE TRIGGER IF NOT EXISTS run_kept BEFORE DELETE ON run
-BEGIN SELECT RAISE(ABORT, 'a run is never deleted'); END;
-"""
+from tenfold.tracking.environment import environment
+from tenfold.tracking.schema import IS_EARLIER
+from tenfold.tracking.schema import SCHEMA as SCHEMA
 
 # Runs are never deleted, so max(seq) + 1 is the seq SQLite is about to give.
 START = """
-INSERT INTO run (id, kind, subject, started, status, params, metrics, data, code)
-SELECT printf('r%04d', coalesce(max(seq), 0) + 1), ?, ?, ?, 'running', ?, '{}', ?, ? FROM run
+INSERT INTO run (id, kind, subject, title, started, status, params, data, samples, code, environment)
+SELECT printf('r%04d', coalesce(max(seq), 0) + 1), ?, ?, ?, ?, 'running', ?, ?, '{}', ?, ? FROM run
 RETURNING *
 """
-END = """
-UPDATE run SET status = ?, finished = ?, metrics = ?, artefact = ?, error = ? WHERE id = ? AND status = 'running'
-RETURNING *
+END = "UPDATE run SET status = ?, finished = ?, artefact = ?, error = ?, environment = ? WHERE seq = ? RETURNING *"
+DESCRIBE = "UPDATE run SET params = ?, samples = ? WHERE seq = ?"
+ADD_RESULT = "INSERT INTO run_result (run, name, place, value) VALUES (?, ?, ?, ?)"
+LAST_LOGGED = """
+SELECT name, value FROM run_metric AS m
+WHERE run = ?1 AND step = (SELECT max(step) FROM run_metric WHERE run = ?1 AND name = m.name) ORDER BY at, name
 """
+LOG = """
+INSERT INTO run_metric (run, name, step, value, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (run, name, step) DO UPDATE SET value = excluded.value, at = excluded.at
+"""
+NEXT_STEP = "SELECT coalesce(max(step), -1) + 1 FROM run_metric WHERE run = ? AND name = ?"
+ATTACH = """
+INSERT INTO run_artefact (run, name, digest, size, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, at = excluded.at
+"""
+KEEP_DIFF = "INSERT INTO code_diff (digest, diff) VALUES (?, ?) ON CONFLICT DO NOTHING"
 GET = "SELECT * FROM run WHERE id = ?"
 LIST = "SELECT * FROM run ORDER BY seq DESC LIMIT ?"
 LIST_SUBJECT = "SELECT * FROM run WHERE subject = ? ORDER BY seq DESC LIMIT ?"
 NEWEST_IDS = "SELECT id FROM run ORDER BY seq DESC LIMIT 200"
+# The bounds leave out what is not a finite number, and the index on (name, value) is read from one end.
+BEST = """
+SELECT run.* FROM run_result JOIN run ON run.seq = run_result.run
+WHERE run_result.name = ?1 AND run_result.value > ?2 AND run_result.value < ?3
+AND run.status = 'done' AND (?4 IS NULL OR run.subject = ?4)
+ORDER BY run_result.value {0}, run_result.run {0} LIMIT ?5
+"""
+RESULTS = "SELECT run, name, value FROM run_result WHERE run IN ({}) ORDER BY run, place"
+READERS = """
+SELECT run.* FROM run, json_each(run.data) AS item
+WHERE item.key = ?1 AND (?2 IS NULL OR item.value = ?2) ORDER BY run.seq DESC LIMIT ?3
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a training pipeline and everything its result depends on.
+    """One execution of a training, or of something that was tried, and everything its result depends on.
 
     `started` and `finished` are microseconds since 1970 UTC. `status` is running, done or failed. `data` maps each
-    table to the version that was read; `code` holds the commit or fingerprint and the library versions. `artefact`
-    is the name of a blob. A metric that was not a finite number reads back as NaN.
+    table to the version that was read, `samples` the rows ("train", "test") to their number and digest; `code` holds
+    the commit, the fingerprint of the declaration, and the digest of what was not committed; `environment` the
+    versions of Python and of the loaded packages. `artefact` is the name of a blob. `metrics` are final values, NaN
+    and infinite ones as they were.
     """
 
     id: str
     kind: str
     subject: str
+    title: str
     started: int
     finished: int | None
     status: str
     params: dict[str, Any]
     metrics: dict[str, float]
     data: dict[str, Any]
+    samples: dict[str, Any]
     code: dict[str, Any]
+    environment: dict[str, Any]
     artefact: str | None
     error: str | None
 
 
 class Runs:
-    """Every run of a project; durable when a method returns, usable from several processes.
+    """Every run of a project; durable when a method returns, usable from several processes and by several people.
 
-    A run that is done or failed never changes, and no run is ever deleted; the database refuses both.
+    A run that is done or failed never changes, and no run is ever deleted; the database refuses both. Notes and tags
+    (`tenfold.tracking.details`) may be added at any time.
 
     Examples
     --------
@@ -89,13 +103,20 @@ class Runs:
     ...     run = runs.start(
     ...         "train", "fraud", params={"trees": 200}, data={"payments": 7}, code={"git": "1a2b3c"}
     ...     )
+    ...     step = runs.log(run.id, {"loss": 0.4})
     ...     done = runs.finish(run.id, metrics={"auc": 0.91})
+    ...     best = runs.best("auc", 1)
     ...     database.close()
-    >>> done.id, done.status, done.metrics
-    ('r0001', 'done', {'auc': 0.91})
+    >>> done.id, done.status, done.metrics, best == [done]
+    ('r0001', 'done', {'auc': 0.91, 'loss': 0.4}, True)
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
+        if database.query(IS_EARLIER):
+            raise SchemaError(
+                f'the home at "{database.path.parent}" was made by an earlier version of tenfold. '
+                "Make a new home and load the history again."
+            )
         self._database = database
         self._clock = clock
 
@@ -107,15 +128,66 @@ class Runs:
         params: Mapping[str, Any],
         data: Mapping[str, Any],
         code: Mapping[str, Any],
+        title: str = "",
     ) -> Run:
-        """Record that a run has begun; `params`, `data` and `code` are made of JSON values."""
-        values = (kind, subject, self._clock.now(), _json(params), _json(data), _json(code))
+        """Record that a run has begun; `params`, `data` and `code` are made of JSON values.
+
+        A "diff" in `code` is kept once per content; the run names its digest as "dirty".
+        """
+        told = dict(code)
+        diff = str(told.pop("diff", ""))
         with self._database.transaction() as tx:
-            (row,) = tx.execute(START, values).fetchall()
-        return _run(row)
+            if diff:
+                told["dirty"] = hashlib.sha256(diff.encode()).hexdigest()[:16]
+                tx.execute(KEEP_DIFF, (told["dirty"], diff))
+            values = (kind, subject, title, self._clock.now(), _json(params), _json(data), _json(told))
+            (row,) = tx.execute(START, (*values, _json(environment()))).fetchall()
+        return _run(row, {})
+
+    def describe(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        samples: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add parameters, or what is known of the rows, to a run that is under way; a name again replaces its value."""
+        with self._database.transaction() as tx:
+            row = self._running(tx, run_id)
+            known = [msgspec.json.decode(row[column]) for column in ("params", "samples")]
+            added = [_json(old | dict(new or {})) for old, new in zip(known, (params, samples), strict=True)]
+            tx.execute(DESCRIBE, (*added, row["seq"]))
+
+    def log(self, run_id: str, values: Mapping[str, float], *, step: int | None = None) -> int:
+        """Record metrics of a running run at a step, by default the next one; return the step.
+
+        The same step again replaces the value, so that work that is done again after a crash leaves no trace.
+        """
+        with self._database.transaction() as tx:
+            seq = self._running(tx, run_id)["seq"]
+            if step is None:
+                step = max((tx.execute(NEXT_STEP, (seq, name)).fetchone()[0] for name in values), default=0)
+            now = self._clock.now()
+            rows = [(seq, name, step, _number(name, value), now) for name, value in values.items()]
+            tx.executemany(LOG, rows)
+        return step
+
+    def log_curves(self, run_id: str, curves: Mapping[str, Iterable[float]]) -> None:
+        """Record whole curves of a running run, from step 0 on, in one transaction."""
+        with self._database.transaction() as tx:
+            seq, now = self._running(tx, run_id)["seq"], self._clock.now()
+            for name, values in curves.items():
+                rows = ((seq, name, step, _number(name, value), now) for step, value in enumerate(values))
+                tx.executemany(LOG, rows)
+
+    def attach(self, run_id: str, name: str, *, digest: str, size: int) -> None:
+        """Record that a blob of this sha256 belongs to a running run under a name; the same name again replaces it."""
+        with self._database.transaction() as tx:
+            seq = self._running(tx, run_id)["seq"]
+            tx.execute(ATTACH, (seq, name, digest, size, self._clock.now()))
 
     def finish(self, run_id: str, *, metrics: Mapping[str, float], artefact: str | None = None) -> Run:
-        """Close a running run with its results.
+        """Close a running run with its results; metrics that were only logged end with their last value.
 
         Raises
         ------
@@ -124,59 +196,101 @@ class Runs:
         Conflict
             When it is already done or failed; nothing was changed.
         """
-        numbers = {name: float(value) for name, value in metrics.items()}
-        return self._end(run_id, "done", numbers, artefact, None)
+        return self._end(run_id, "done", metrics, artefact, None)
 
     def fail(self, run_id: str, error: str) -> Run:
         """Close a running run with the reason it failed; raises as `finish` does."""
         return self._end(run_id, "failed", {}, None, error)
 
     def _end(
-        self, run_id: str, status: str, metrics: dict[str, float], artefact: str | None, error: str | None
+        self, run_id: str, status: str, metrics: Mapping[str, float], artefact: str | None, error: str | None
     ) -> Run:
-        values = (status, self._clock.now(), _json(metrics), artefact, error, run_id)
         with self._database.transaction() as tx:
-            rows = tx.execute(END, values).fetchall()
-        if not rows:
-            run = self.get(run_id)
-            raise Conflict(
-                f"run {run_id} is already {run.status}; a finished run never changes. Start a new run."
-            )
-        return _run(rows[0])
+            seq = self._running(tx, run_id)["seq"]
+            logged = {row["name"]: row["value"] for row in tx.execute(LAST_LOGGED, (seq,))}
+            found = {name: _number(name, value) for name, value in metrics.items()}
+            results = found | {name: value for name, value in logged.items() if name not in found}
+            tx.executemany(ADD_RESULT, [(seq, name, i, v) for i, (name, v) in enumerate(results.items())])
+            values = (status, self._clock.now(), artefact, error, _json(environment()), seq)
+            (row,) = tx.execute(END, values).fetchall()
+        return _run(row, results)
 
     def get(self, run_id: str) -> Run:
         """Return a run; NotFound names the nearest id of the newest 200."""
         rows = self._database.query(GET, run_id)
         if not rows:
-            raise NotFound("run", run_id, (row["id"] for row in self._database.query(NEWEST_IDS)))
-        return _run(rows[0])
+            raise self._missing(run_id)
+        return self._runs(rows)[0]
 
     def list(self, subject: str | None = None, limit: int = 100) -> Sequence[Run]:
         """Return the newest `limit` runs, of one subject or of all, newest first."""
         if subject is None:
-            rows = self._database.query(LIST, limit)
-        else:
-            rows = self._database.query(LIST_SUBJECT, subject, limit)
-        return [_run(row) for row in rows]
+            return self._runs(self._database.query(LIST, limit))
+        return self._runs(self._database.query(LIST_SUBJECT, subject, limit))
+
+    def best(
+        self, metric: str, limit: int = 10, *, subject: str | None = None, lowest: bool = False
+    ) -> Sequence[Run]:
+        """Return the finished runs with the highest (or lowest) value of a metric, best first.
+
+        Runs without the metric, or in which it is not a finite number, are left out.
+        """
+        sql = BEST.format("ASC" if lowest else "DESC")
+        return self._runs(self._database.query(sql, metric, -math.inf, math.inf, subject, limit))
+
+    def readers(self, table: str, version: int | None = None, limit: int = 100) -> Sequence[Run]:
+        """Return the newest runs that read a table, in one version or in any: where a mistake in it has gone."""
+        return self._runs(self._database.query(READERS, table, version, limit))
+
+    def _runs(self, rows: Sequence[Row]) -> Sequence[Run]:
+        results: dict[int, dict[str, float | None]] = {row["seq"]: {} for row in rows}
+        marks = ",".join("?" * len(results))
+        for item in self._database.query(RESULTS.format(marks), *results):
+            results[item["run"]][item["name"]] = item["value"]
+        return [_run(row, results[row["seq"]]) for row in rows]
+
+    def _running(self, tx: sqlite3.Connection, run_id: str) -> Row:
+        row: Row | None = tx.execute(GET, (run_id,)).fetchone()
+        if row is None:
+            raise self._missing(run_id)
+        if row["status"] != "running":
+            raise Conflict(
+                f"run {run_id} is already {row['status']}; a finished run never changes. Start a new run."
+            )
+        return row
+
+    def _missing(self, run_id: str) -> NotFound:
+        return NotFound("run", run_id, (row["id"] for row in self._database.query(NEWEST_IDS)))
+
+
+def _number(name: str, value: Any) -> float | None:
+    """Return a metric as SQLite holds it: NULL stands for NaN, which it has not."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f'metric "{name}" is {value!r}, not a number.') from error
+    return None if math.isnan(found) else found
 
 
 def _json(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _run(row: Row) -> Run:
-    metrics = msgspec.json.decode(row["metrics"], type=dict[str, float | None])
+def _run(row: Row, metrics: Mapping[str, float | None]) -> Run:
     return Run(
         id=row["id"],
         kind=row["kind"],
         subject=row["subject"],
+        title=row["title"],
         started=row["started"],
         finished=row["finished"],
         status=row["status"],
         params=msgspec.json.decode(row["params"]),
-        metrics={name: float("nan") if value is None else value for name, value in metrics.items()},
+        metrics={name: math.nan if value is None else value for name, value in metrics.items()},
         data=msgspec.json.decode(row["data"]),
+        samples=msgspec.json.decode(row["samples"]),
         code=msgspec.json.decode(row["code"]),
+        environment=msgspec.json.decode(row["environment"]),
         artefact=row["artefact"],
         error=row["error"],
     )
