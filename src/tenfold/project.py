@@ -13,6 +13,7 @@ from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.training import train
+from tenfold.automation.rollback import roll_back
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
@@ -279,15 +280,13 @@ class App:
         return self.loop(model).promote(number, by=by)
 
     def rollback(self, model: Model | str, *, by: str = "user", why: str = "asked for") -> StageEvent:
-        """Make the previous Production version Production again, in one transaction with its audit row."""
-        name = self._model(model).name
-        with self.database.transaction() as tx:
-            event = self.registry.rollback(name, by=by, why=why, tx=tx)
-            subject = f"{name}/{event.version}"
-            self.audit.record(
-                "rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx
-            )
-        return event
+        """Make the previous Production version Production again, once it has been loaded and has replayed its golden rows.
+
+        GateFailed says why it cannot be served, and what to do; nothing was changed then.
+        """
+        return roll_back(
+            self._model(model), self.database, self.registry, self.blobs, self.audit, by=by, why=why
+        )
 
     def replay(self, start: Any, end: Any, model: Model | str | None = None) -> Iterator[Day]:
         """Run history through the loop, day by day, on a clock that can be set."""

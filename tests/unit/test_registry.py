@@ -45,6 +45,29 @@ database.close()
 """
 
 
+RACER = """
+import sys
+from pathlib import Path
+from tenfold.core.clock import SystemClock
+from tenfold.core.errors import Conflict
+from tenfold.registry.versions import SCHEMA, Registry, Stage
+from tenfold.sources.database import Database
+
+database = Database(Path(sys.argv[1]), SCHEMA)
+registry = Registry(database, SystemClock())
+print("ready", flush=True)
+for line in sys.stdin:
+    number, seen = map(int, line.split())
+    try:
+        why = {"by": "racer", "why": "race", "evidence": {}}
+        registry.move("m", number, Stage.PRODUCTION, expect=seen, **why)
+        print("won", flush=True)
+    except Conflict:
+        print("lost", flush=True)
+database.close()
+"""
+
+
 @pytest.fixture
 def clock():
     return VirtualClock(10)
@@ -195,6 +218,20 @@ def test_rollback_without_a_champion_brings_the_last_one_back(registry):
     assert [registry.rollback("m", by="ann", why="errors").version for _ in range(2)] == [2, 1]
 
 
+def test_a_rollback_is_refused_when_somebody_moved_meanwhile(registry):
+    promoted(registry, 2)
+    version, seen = registry.fallback("m")
+    assert (version.number, seen) == (1, registry.history("m")[-1].seq)
+    register(registry, "r0003")
+    move(registry, 3, STAGING, PRODUCTION)
+    history = registry.history("m")
+    with pytest.raises(Conflict, match="moved since you looked"):
+        registry.rollback("m", by="ann", why="errors", expect=seen)
+    assert registry.history("m") == history
+    version, seen = registry.fallback("m")
+    assert registry.rollback("m", by="ann", why="errors", expect=seen).version == version.number == 2
+
+
 NOT_YET = (
     'no version of model "frud". None exists yet; train one: tenfold train PROJECT.py frud. '
     "Models with versions: fraud."
@@ -264,3 +301,33 @@ def test_two_processes_promoting_never_leave_two_champions(registry, database, t
     assert [event.version for event in history if event.to_stage is ARCHIVED] == promotions[:-1]
     assert stages(registry) == dict.fromkeys(promotions[:-1], ARCHIVED) | {promotions[-1]: PRODUCTION}
     assert champions(history) == promotions
+
+
+def test_of_two_promoters_at_once_exactly_one_wins(registry, database, tmp_path):
+    races = 600
+    with (
+        database.transaction() as tx
+    ):  # the versions alone, in one commit: only the races are to be durable here
+        rows = [("m", n, f"r{n}", "d", "a", 0, "{}", "staging") for n in range(1, 2 * races + 1)]
+        tx.executemany("INSERT INTO model_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    command = [sys.executable, "-c", RACER, str(tmp_path / "state.db")]
+    racers = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
+    seen, winners = 0, set()
+    for race in range(races):
+        lines = [f"{number} {seen}\n" for number in (2 * race + 1, 2 * race + 2)]
+        for place in (race % 2, 1 - race % 2):
+            racers[place].stdin.write(lines[place])
+        told = [racer.stdout.readline().strip() for racer in racers]
+        assert sorted(told) == ["lost", "won"]
+        champion = database.query("SELECT number FROM model_version WHERE stage = 'production'")
+        assert [row["number"] for row in champion] == [2 * race + 1 + told.index("won")]
+        seen = database.query("SELECT max(seq) AS seq FROM stage_event")[0]["seq"]
+        winners.add(told.index("won"))
+    assert winners == {0, 1}, "one of the two was always first: that was no race"
+    for racer in racers:
+        racer.communicate(timeout=20)
+        assert racer.returncode == 0
+    history = registry.history("m")
+    assert len([event for event in history if event.to_stage is PRODUCTION]) == races

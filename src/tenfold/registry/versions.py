@@ -11,64 +11,20 @@ import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound
+from tenfold.registry.schema import (
+    ADD_EVENT,
+    BY_NUMBER,
+    BY_RUN,
+    EVENTS,
+    LAST_EVENT,
+    MODELS,
+    PRODUCTION,
+    REGISTER,
+    SET_STAGE,
+    VERSIONS,
+)
+from tenfold.registry.schema import SCHEMA as SCHEMA
 from tenfold.sources.database import Database
-
-# The unique index is what makes two Productions impossible, whatever the code above it does.
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS model_version (
-    model TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    run_id TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    artefact TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    info TEXT NOT NULL,
-    stage TEXT NOT NULL CHECK (stage IN ('none', 'staging', 'production', 'archived')),
-    PRIMARY KEY (model, number),
-    UNIQUE (model, run_id)
-);
-CREATE UNIQUE INDEX IF NOT EXISTS model_production ON model_version (model) WHERE stage = 'production';
-CREATE TRIGGER IF NOT EXISTS model_version_fixed
-BEFORE UPDATE OF model, number, run_id, digest, artefact, created, info ON model_version
-BEGIN SELECT RAISE(ABORT, 'a model version never changes, only its stage does'); END;
-CREATE TRIGGER IF NOT EXISTS model_version_kept BEFORE DELETE ON model_version
-BEGIN SELECT RAISE(ABORT, 'a model version is never deleted'); END;
-CREATE TABLE IF NOT EXISTS stage_event (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    model TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    from_stage TEXT NOT NULL,
-    to_stage TEXT NOT NULL,
-    at INTEGER NOT NULL,
-    "by" TEXT NOT NULL,
-    why TEXT NOT NULL,
-    evidence TEXT NOT NULL,
-    FOREIGN KEY (model, version) REFERENCES model_version (model, number)
-);
-CREATE INDEX IF NOT EXISTS stage_event_model ON stage_event (model, seq);
-CREATE TRIGGER IF NOT EXISTS stage_event_fixed BEFORE UPDATE ON stage_event
-BEGIN SELECT RAISE(ABORT, 'the history of stages is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS stage_event_kept BEFORE DELETE ON stage_event
-BEGIN SELECT RAISE(ABORT, 'the history of stages is append-only'); END;
-"""
-
-REGISTER = """
-INSERT INTO model_version (model, number, run_id, digest, artefact, created, info, stage)
-SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, 'none' FROM model_version WHERE model = ?1
-ON CONFLICT (model, run_id) DO NOTHING
-"""
-BY_RUN = "SELECT * FROM model_version WHERE model = ? AND run_id = ?"
-BY_NUMBER = "SELECT * FROM model_version WHERE model = ? AND number = ?"
-VERSIONS = "SELECT * FROM model_version WHERE model = ? ORDER BY number"
-PRODUCTION = "SELECT * FROM model_version WHERE model = ? AND stage = 'production'"
-MODELS = "SELECT DISTINCT model FROM model_version ORDER BY model"
-SET_STAGE = "UPDATE model_version SET stage = ? WHERE model = ? AND number = ?"
-ADD_EVENT = """
-INSERT INTO stage_event (model, version, from_stage, to_stage, at, "by", why, evidence)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
-"""
-EVENTS = "SELECT * FROM stage_event WHERE model = ? ORDER BY seq"
-LAST_EVENT = "SELECT coalesce(max(seq), 0) AS seq FROM stage_event WHERE model = ?"
 
 
 class Stage(StrEnum):
@@ -257,6 +213,18 @@ class Registry:
                 self._archive_champion(tx, version, by=by, why=why)
             return self._set(tx, version, to, by=by, why=why, evidence=evidence)
 
+    def fallback(self, model: str) -> tuple[Version, int]:
+        """Return the version that `rollback` would make champion, and the seq of the model's last event, to expect.
+
+        Raises
+        ------
+        NotFound
+            When there is no earlier champion.
+        """
+        with self._database.transaction() as tx:
+            last = tx.execute(LAST_EVENT, (model,)).fetchone()["seq"]
+            return self._fallback(tx, model), last
+
     def rollback(
         self,
         model: str,
@@ -264,27 +232,35 @@ class Registry:
         by: str,
         why: str,
         evidence: Mapping[str, Any] | None = None,
+        expect: int | None = None,
         tx: sqlite3.Connection | None = None,
     ) -> StageEvent:
         """Make the champion before the present one champion again, and archive the present one.
 
         The order is that of the promotions, not of the numbers. Each call goes one further back. When the champion
-        was archived by hand and none is in production, that last champion returns.
+        was archived by hand and none is in production, that last champion returns. `expect` is as in `move`.
 
         Raises
         ------
         NotFound
             When there is no earlier champion. Nothing changed.
+        Conflict
+            When the model moved since `expect`. Nothing changed.
         """
         with self._transaction(tx) as tx:
-            found = champions(_event(row) for row in tx.execute(EVENTS, (model,)))
-            if tx.execute(PRODUCTION, (model,)).fetchone():
-                found.pop()
-            if not found:
-                raise self._no_champion(model)
-            version = _version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
+            if expect is not None:
+                _check_last(tx, model, expect)
+            version = self._fallback(tx, model)
             self._archive_champion(tx, version, by=by, why=why)
             return self._set(tx, version, Stage.PRODUCTION, by=by, why=why, evidence=evidence or {})
+
+    def _fallback(self, tx: sqlite3.Connection, model: str) -> Version:
+        found = champions(_event(row) for row in tx.execute(EVENTS, (model,)))
+        if tx.execute(PRODUCTION, (model,)).fetchone():
+            found.pop()
+        if not found:
+            raise self._no_champion(model)
+        return _version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
 
     def _transaction(self, tx: sqlite3.Connection | None) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction() if tx is None else nullcontext(tx)

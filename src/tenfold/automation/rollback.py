@@ -1,0 +1,52 @@
+"""One step back, verified: the version to return to is loaded and replays its golden rows before anything moves."""
+
+from tenfold.automation.audit import Audit
+from tenfold.core.errors import GateFailed, TenfoldError
+from tenfold.registry.versions import Registry, StageEvent, Version
+from tenfold.serving.service import Versions
+from tenfold.sources.base import Blobs
+from tenfold.sources.database import Database
+from tenfold.training.model import Model
+
+
+def roll_back(
+    model: Model, database: Database, registry: Registry, blobs: Blobs, audit: Audit, *, by: str, why: str
+) -> StageEvent:
+    """Make the previous champion champion again: one transaction with its audit row.
+
+    The files are read from the store, not from memory: their checksums, golden rows and features are checked as when
+    a server loads them. Only the version that was checked can become champion, also when somebody moves another one
+    meanwhile.
+
+    Raises
+    ------
+    NotFound
+        When there is no earlier champion.
+    GateFailed
+        When it cannot be served. Nothing changed, and the refusal is in the audit log.
+    Conflict
+        When the model moved meanwhile. Nothing changed.
+    """
+    version, seen = registry.fallback(model.name)
+    subject = f"{model.name}/{version.number}"
+    try:
+        Versions(registry, blobs).get(model, version.number)
+    except TenfoldError as error:
+        told = _refusal(version, registry.production(model.name), error)
+        evidence = {"error": type(error).__name__}
+        audit.record("rollback", subject, "refused", told, by=by, evidence=evidence)
+        raise GateFailed(told) from error
+    with database.transaction() as tx:
+        event = registry.rollback(model.name, by=by, why=why, expect=seen, tx=tx)
+        audit.record("rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx)
+    return event
+
+
+def _refusal(version: Version, champion: Version | None, error: TenfoldError) -> str:
+    stays = f"version {champion.number} is still in production" if champion else "none is in production"
+    place = f"PROJECT.py {version.model}"
+    return (
+        f"{version.model} version {version.number} cannot be served, so nothing was changed: {stays}. Why: {error} "
+        f"What to do: make its files again (tenfold models rebuild {place} {version.number} --restore), "
+        f"or promote another version (tenfold promote {place} NUMBER)."
+    )

@@ -1,0 +1,107 @@
+"""A rollback is verified: what cannot be served is not returned to, nothing changes, and the message says what to do."""
+
+import base64
+import shutil
+
+import msgspec
+import pytest
+
+from tenfold import Platform, Project, Release
+from tenfold.core.clock import SharedClock
+from tenfold.core.errors import GateFailed, NotFound
+from tenfold.registry.versions import Stage
+from tests.examples import tiny
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Return a home in which version 2 follows version 1 in production."""
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    tiny.build(home)
+    with tiny.project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
+        app.promote(tiny.late_order, app.train(tiny.late_order).number)
+    return home
+
+
+@pytest.fixture
+def home(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "home")
+
+
+def opened(home, project=tiny.project):
+    return project.open(Platform(home=home, clock=SharedClock(home / "clock")))
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def one_byte(folder):
+    flip(folder / "model.txt")
+
+
+def no_folder(folder):
+    shutil.rmtree(folder)
+
+
+def other_scores(folder):
+    """Store the same version with golden scores that it does not give, under checksums that fit."""
+    from tenfold.sources.blobs import MANIFEST, make_manifest
+
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+    manifest = msgspec.json.decode(files["manifest.json"])
+    scores = bytearray(base64.b64decode(manifest["golden_scores"]))
+    scores[0] ^= 1
+    manifest["golden_scores"] = base64.b64encode(scores).decode()
+    files["manifest.json"] = msgspec.json.encode(manifest)
+    (folder / "manifest.json").write_bytes(files["manifest.json"])
+    (folder / MANIFEST).write_bytes(make_manifest(files))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (one_byte, "model.txt has another sha256"),
+        (no_folder, 'no blob "late_order/r0001"'),
+        (other_scores, "golden rows of model late_order score differently"),
+    ],
+)
+def test_a_version_that_cannot_be_loaded_is_not_returned_to(home, damage, why):
+    with opened(home) as app:
+        app.versions.production(tiny.late_order)
+        damage(home / "blobs" / "late_order@r0001")
+        before = app.registry.history("late_order")
+        with pytest.raises(GateFailed) as caught:
+            app.rollback("late_order", by="ann", why="errors rose")
+        assert app.registry.history("late_order") == before
+        assert app.registry.production("late_order").number == 2
+        decision = app.audit.list("late_order/1", "rollback")[-1]
+    told = str(caught.value)
+    assert told.startswith(
+        "late_order version 1 cannot be served, so nothing was changed: version 2 is still in production. Why: "
+    )
+    assert why in told
+    assert "tenfold models rebuild PROJECT.py late_order 1 --restore" in told
+    assert "tenfold promote PROJECT.py late_order NUMBER" in told
+    assert (decision.decision, decision.by, decision.why) == ("refused", "ann", told)
+
+
+def test_a_version_of_other_features_is_not_returned_to(home):
+    fewer = Project("tiny", releases=[Release(tiny.model([tiny.this_order]))])
+    with (
+        opened(home, fewer) as app,
+        pytest.raises(GateFailed, match="trained on other features than are declared now"),
+    ):
+        app.rollback("late_order")
+
+
+def test_a_version_that_can_be_served_is_returned_to_with_its_audit_row(home):
+    with opened(home) as app:
+        event = app.rollback("late_order", by="ann", why="errors rose")
+        assert (event.version, event.to_stage, event.by) == (1, Stage.PRODUCTION, "ann")
+        decision = app.audit.list("late_order/1", "rollback")[-1]
+        assert (decision.decision, decision.evidence) == ("rolled back", {"seq": event.seq})
+        with pytest.raises(NotFound, match="no earlier production version"):
+            app.rollback("late_order")
