@@ -45,9 +45,12 @@ from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
 from tenfold.training.register import register
+from tenfold.training.rebuild import rebuild
 from tenfold.training.rows import TrainingSet
 from tenfold.training.tracked import Tracked
 from tenfold.training.train import Trainer
+from tenfold.ui.documents import Kept
+from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -92,6 +95,7 @@ class App:
         self.registry = Registry(self.database, self.clock)
         self.journal = Journal(self.database, self.clock)
         self.audit = Audit(self.database, self.clock)
+        self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
         self.quarantine = Quarantine(self.database, self.clock)
         self.telemetry = Telemetry(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
@@ -249,9 +253,18 @@ class App:
         model = self._model(model)
         return register(self.trainer, model, self.dataset(model), self.clock.now(), path, **told)
 
-    def rebuild(self, model: Model | str, run_id: str) -> bool:
-        """Repeat a training from the table versions it recorded; return whether the files are the same bytes."""
-        return self.trainer.rebuild(self._model(model), self.lake, run_id)
+    def show(self, *what: Any) -> Shown:
+        """Return a run, a version, or two of them compared, to look at: a notebook draws it, `save` writes a page.
+
+        Each is an id such as "r0012", a version such as "fraud/3", or the object itself.
+        """
+        return show(self.kept, *what)
+
+    def rebuild(self, model: Model | str, number: int, *, restore: bool = False) -> dict[str, Any]:
+        """Train a version again from the table versions it recorded: `same` bytes, or `why` not; see `training.rebuild`."""
+        model = self._model(model)
+        version = self.registry.get(model.name, number)
+        return rebuild(self.trainer, model, self.lake, version, restore=restore)
 
     # releases --------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def folder_with_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(place: Path, verb: str, *args: str, text: str | None = None) -> Result:
     options = ["--home", str(place / "home"), "--clock", str(place / "clock")]
-    return CliRunner().invoke(cli, [verb, SHOP, *args, *options], input=text)
+    return CliRunner().invoke(cli, [*verb.split(), SHOP, *args, *options], input=text)
 
 
 def ask(place: Path, verb: str, *args: str) -> dict:

@@ -41,6 +41,9 @@ def test_runs_and_models(place):
         (2, "production"),
     ]
     assert "history" not in ask(place, "models", "late_delivery")
+    assert ask(place, "models list", "late_delivery") == ask(place, "models", "late_delivery")
+    best = ask(place, "runs", "--best", "log_loss", "--limit", "1")["runs"]
+    assert [run["metrics"]["log_loss"] for run in best] == [min(run["metrics"]["log_loss"] for run in runs)]
     assert "staging to production" in run(place, "models", "--history").stdout
 
 
@@ -91,7 +94,9 @@ def test_drift_without_predictions_has_no_verdict(place):
 
 
 def test_rebuild_gives_the_same_bytes(place):
-    assert ask(place, "rebuild", "r0001") == {"run": "r0001", "model": "late_delivery", "same": True}
+    found = ask(place, "models rebuild", "late_delivery", "1")
+    assert (found["run"], found["model"], found["version"]) == ("r0001", "late_delivery", 1)
+    assert (found["same"], found["stored"], found["why"]) == (True, "whole", [])
 
 
 def test_rejects_count_reasons_and_show_rows(tmp_path):
@@ -144,13 +149,13 @@ def test_a_version_with_a_metric_that_could_not_be_computed_is_listed(tmp_path):
     assert "roc_auc \N{EN DASH}, log_loss 0.5000" in run(tmp_path, "models").stdout
 
 
-def test_metrics_that_could_not_be_computed_are_a_dash():
-    found = numbers({"roc_auc": None, "log_loss": float("nan"), "rmse": 0.5})
-    assert found == "roc_auc \N{EN DASH}, log_loss \N{EN DASH}, rmse 0.5000"
+def test_metrics_that_could_not_be_computed_are_a_dash_and_others_what_they_are():
+    found = numbers({"roc_auc": None, "log_loss": float("nan"), "lift": float("inf"), "rmse": 0.5})
+    assert found == "roc_auc \N{EN DASH}, log_loss NaN, lift +inf, rmse 0.5000"
 
 
 def test_json_is_all_that_is_on_stdout(place):
-    result = run(place, "rebuild", "r0002", "--json")
+    result = run(place, "models rebuild", "late_delivery", "2", "--json")
     assert json.loads(result.stdout)["same"] is True
     assert "train late_delivery again" in result.stderr
 
@@ -172,3 +177,50 @@ def test_explain_shows_the_records_behind_a_value(place):
 def test_retire_leaves_the_states_of_what_is_declared(place):
     assert ask(place, "retire") == {"states": 0}
     assert run(place, "retire").stdout == "0 states removed\n"
+
+
+def test_a_run_is_shown_as_text_as_json_and_as_a_page(place, tmp_path):
+    page = tmp_path / "run.html"
+    found = ask(place, "runs show", "r0002", "--html", str(page))
+    assert (found["run"], found["model"], found["status"]) == ("r0002", "late_delivery", "done")
+    assert [item["version"] for item in found["versions"]] == [2]
+    assert found["data"]["orders"] >= 0
+    assert found["environment"]["libraries"]["lightgbm"]
+    assert [item["name"] for item in found["features"]] == list(shop.late_delivery.columns)
+    assert ask(place, "runs show", "late_delivery/2") == found
+    assert page.read_text().startswith("<!doctype html>")
+    result = run(place, "runs show", "r0002", "--html", str(page))
+    assert result.stderr == f"wrote {page}\n"
+    assert "Run r0002 of late_delivery" in result.stdout
+    assert f"roc_auc {found['metrics']['roc_auc']:.4g}" in " ".join(result.stdout.split())
+
+
+def test_two_runs_are_compared_rows_first(place, tmp_path):
+    page = tmp_path / "both.html"
+    found = ask(place, "runs compare", "r0001", "late_delivery/2", "--html", str(page))
+    assert list(found)[:4] == ["a", "b", "rows", "metrics"]
+    assert found["rows"]["same"] is True
+    assert (found["metrics"], found["params"], found["code"]) == ([], [], [])
+    text = run(place, "runs compare", "r0001", "r0002").stdout
+    assert text.startswith("r0001 and r0002: same rows and labels\n")
+    assert "not changed: metrics, slices that moved, params, data, code, environment, features" in text
+    assert "same rows and labels" in page.read_text()
+
+
+def test_a_version_is_shown_as_a_card(place, tmp_path):
+    page = tmp_path / "card.html"
+    found = ask(place, "models show", "late_delivery", "2", "--html", str(page))
+    assert (found["model"], found["version"], found["stage"], found["run"]) == (
+        "late_delivery",
+        2,
+        "production",
+        "r0002",
+    )
+    assert found["rebuild"] == "tenfold models rebuild PROJECT.py late_delivery 2"
+    assert [move["to"] for move in found["history"]] == ["staging", "production"]
+    assert found["gates"][-1]["evidence"]["results"][0]["check"] == "roc_auc at least 0.6"
+    assert found["run_of"]["run"] == "r0002"
+    text = run(place, "models show", "late_delivery", "2").stdout
+    assert "late_delivery version 2, from run r0002" in text
+    assert "staging to production" in text
+    assert "roc_auc at least 0.6" in page.read_text()

@@ -168,7 +168,7 @@ CALLS = {
     "train": lambda app, model: app.train(model).model,
     "promote": lambda app, model: app.promote(model, app.train(model).number),
     "rollback": lambda app, model: app.rollback(model).model,
-    "rebuild": lambda app, model: app.rebuild(model, app.registry.production("late_delivery").run_id),
+    "rebuild": lambda app, model: app.rebuild(model, 1)["same"],
     "service": lambda app, model: app.service(model).model,
     "features": lambda app, model: app.features(model, ROW),
     "predict": lambda app, model: app.predict(model, ROW, key="once")["score"],

@@ -58,7 +58,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def numbers(metrics: Mapping[str, float | None]) -> str:
-    """Return metrics for a table; one that could not be computed is a dash.
+    """Return metrics for a table; one that could not be computed is a dash, one that is not finite what it is.
 
     Examples
     --------
@@ -71,4 +71,6 @@ def numbers(metrics: Mapping[str, float | None]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return DASH if value is None or math.isnan(value) else f"{value:.4f}"
+    if value is None or math.isfinite(value):
+        return DASH if value is None else f"{value:.4f}"
+    return "NaN" if math.isnan(value) else f"{value:+}"

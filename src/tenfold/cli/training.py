@@ -1,15 +1,20 @@
-"""Training and what it left behind: train, runs, rebuild."""
+"""Training and what it left behind: train, runs."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenfold.cli.listed import Listed, cells, page, write_page
 from tenfold.cli.options import Where, as_json, model_of, on_project
 from tenfold.cli.output import answer, line, minute, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from tenfold.project import App
     from tenfold.tracking.runs import Run
 
 
@@ -52,75 +57,191 @@ def train(
     answer(document, line(text), as_json=as_json)
 
 
-@click.command()
+@click.group(cls=Listed)
+def runs() -> None:
+    """List the runs of PROJECT, show one, or compare two.
+
+    tenfold runs PROJECT [MODEL] lists; see tenfold runs list --help.
+    """
+
+
+@runs.command("list")
 @on_project
 @click.argument("model", required=False)
 @click.option("--limit", default=20, show_default=True, help="Most runs to show.")
+@click.option("--best", metavar="METRIC", help="The best by this metric, instead of the newest.")
 @as_json
-def runs(where: Where, model: str | None, *, limit: int, as_json: bool) -> None:
-    """List the newest runs, of MODEL or of all."""
-    from tenfold.core.times import iso
+def list_runs(where: Where, model: str | None, *, limit: int, best: str | None, as_json: bool) -> None:
+    """List the newest runs, of MODEL or of all; with --best those that did best."""
+    from tenfold.ui.documents import plain, run_line
 
     with where.read() as app:
         if model is not None:
             model_of(app, model)
-        found = app.runs.list(model, limit)
+        found = app.runs.list(model, limit) if best is None else _best(app, best, limit, model)
 
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
 
-        cells = [
+        rows = [
             [
                 run.id,
                 run.subject,
                 run.status,
                 minute(run.started),
-                _period(run),
+                _what(run),
                 numbers(run.metrics) or run.error or "",
             ]
             for run in found
         ]
-        table(console, "Runs, newest first", ["run", "model", "status", "started", "period", "result"], cells)
+        title = "Runs, newest first" if best is None else f"Runs, best {best} first"
+        table(console, title, ["run", "model", "status", "started", "what", "result"], rows)
 
-    document = {
-        "runs": [
-            {
-                "run": run.id,
-                "kind": run.kind,
-                "model": run.subject,
-                "status": run.status,
-                "started": iso(run.started),
-                "finished": None if run.finished is None else iso(run.finished),
-                "metrics": run.metrics,
-                "params": run.params,
-                "data": run.data,
-                "code": run.code,
-                "error": run.error,
-            }
-            for run in found
-        ]
-    }
-    answer(document, draw, as_json=as_json)
+    answer(plain({"runs": [run_line(run) for run in found]}), draw, as_json=as_json)
 
 
-@click.command()
+def _best(app: "App", metric: str, limit: int, model: str | None) -> "Sequence[Run]":
+    """Return the best runs by a metric: of one that is not known, the highest are the best."""
+    from tenfold.training.metrics import METRICS
+
+    known = METRICS.get(metric)
+    lowest = known is not None and not known.greater_is_better
+    return app.runs.best(metric, limit, subject=model, lowest=lowest)
+
+
+@runs.command()
 @on_project
 @click.argument("run")
+@page
 @as_json
-@click.pass_context
-def rebuild(ctx: click.Context, where: Where, run: str, *, as_json: bool) -> None:
-    """Train RUN again from the table versions it names; exit code 1 unless the files are the same bytes."""
-    from tenfold.ui.terminal import Progress
+def show(where: Where, run: str, *, html: Path | None, as_json: bool) -> None:
+    """Show everything that is known of RUN, an id such as r0012 or a version such as fraud/3."""
+    from tenfold.ui.documents import plain, run_of
+    from tenfold.ui.shown import show_run
 
-    with where.read() as app, Progress(app.clock) as progress:
-        model = model_of(app, app.runs.get(run).subject)
-        progress.step(f"train {model.name} again")
-        same = app.rebuild(model, run)
-    text = f"run {run}: {'the same files, byte by byte' if same else 'the files differ'}"
-    answer({"run": run, "model": model.name, "same": same}, line(text), as_json=as_json)
-    if not same:
-        ctx.exit(1)
+    with where.read() as app:
+        shown = show_run(app.kept, run_of(app.kept, run))
+    write_page(shown, html)
+    answer(plain(shown.document), lambda console: _draw_run(console, shown.document), as_json=as_json)
 
 
-def _period(run: "Run") -> str:
-    return str(run.params.get("period", ""))
+def _draw_run(console: "Console", document: dict[str, Any]) -> None:
+    from tenfold.ui.terminal import table
+
+    told = {
+        name: document[name] for name in ("title", "status", "started", "seconds", "error") if document[name]
+    }
+    versions = {f"version {item['version']}": item["stage"] for item in document["versions"]}
+    rows = {f"rows, {name}": item.get("rows") for name, item in document["samples"].items()}
+    table(
+        console,
+        f"Run {document['run']} of {document['model']}",
+        ["", ""],
+        cells({**told, **versions, **rows}),
+    )
+    ranges = document["evaluation"].get("metrics", {})
+    metrics = [[name, value, _ends(ranges.get(name))] for name, value in cells(document["metrics"])]
+    parts = [
+        ("Metrics", ["metric", "value", "95 % interval"], metrics),
+        ("Parameters", ["parameter", "value"], cells(document["params"])),
+        ("Tables", ["table", "version"], cells(document["data"])),
+        ("Code", ["", ""], cells(document["code"])),
+        (
+            "Environment",
+            ["", ""],
+            cells({k: v for k, v in document["environment"].items() if k != "libraries"}),
+        ),
+        ("Curves", ["metric", "steps", "last"], _last(document["curves"])),
+        ("Files", ["file", "bytes"], [[item["name"], item["bytes"]] for item in document["files"]]),
+        (
+            "Notes",
+            ["at", "by", "note"],
+            [[item["at"], item["by"], item["text"]] for item in document["notes"]],
+        ),
+    ]
+    for title, columns, lines in parts:
+        if lines:
+            click.echo()
+            table(console, title, columns, lines)
+
+
+def _last(curves: dict[str, list[dict[str, Any]]]) -> list[list[Any]]:
+    from tenfold.ui.evaluated import shown
+
+    return [[name, len(points), shown(points[-1]["value"])] for name, points in curves.items()]
+
+
+def _ends(item: dict[str, Any] | None) -> str:
+    from tenfold.ui.markup import number
+
+    return "" if not item or item.get("low") is None else f"{number(item['low'])} to {number(item['high'])}"
+
+
+@runs.command()
+@on_project
+@click.argument("a")
+@click.argument("b")
+@page
+@as_json
+def compare(where: Where, a: str, b: str, *, html: Path | None, as_json: bool) -> None:
+    """Say whether runs A and B saw the same rows and labels, then only what changed from A to B.
+
+    Each is an id such as r0012, or a version such as fraud/3.
+    """
+    from tenfold.ui.documents import plain
+    from tenfold.ui.shown import show_comparison
+
+    with where.read() as app:
+        shown = show_comparison(app.kept, a, b)
+    write_page(shown, html)
+    answer(plain(shown.document), lambda console: _draw_comparison(console, shown.document), as_json=as_json)
+
+
+def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
+    from tenfold.ui.compare_page import PARTS, SAME
+    from tenfold.ui.terminal import table
+
+    sides = [document["a"], document["b"]]
+    rows = document["rows"]
+    lines = [
+        [part, PARTS[rows[part]["same"]][0], rows[part]["why"], rows[part]["a"], rows[part]["b"]]
+        for part in ("train", "test")
+    ]
+    table(console, f"{' and '.join(sides)}: {SAME[rows['same']][0]}", ["rows", "", "by", *sides], lines)
+    measured = [
+        [item["name"], item["a"], item["b"], item["difference"], item["better"] or ""]
+        for item in document["metrics"]
+    ]
+    moved = [
+        [f"{item['feature']} = {item['value']}", item["metric"], item["a"], item["b"], item["better"] or ""]
+        for item in document["slices"]
+    ]
+    parts = [
+        ("Metrics", ["metric", *sides, "difference", "better"], measured),
+        ("Slices that moved", ["slice", "metric", *sides, "better"], moved),
+        *(_changes(name, document[name], sides) for name in ("params", "data", "code", "environment")),
+        (
+            "features",
+            ["", ""],
+            [[name, ", ".join(names)] for name, names in document["features"].items() if names],
+        ),
+    ]
+    for title, columns, found in parts:
+        if found:
+            click.echo()
+            table(console, title.capitalize(), columns, found)
+    same = [title.lower() for title, _, found in parts if not found]
+    if same:
+        click.echo(f"\nnot changed: {', '.join(same)}")
+
+
+def _changes(
+    name: str, items: list[dict[str, Any]], sides: list[str]
+) -> tuple[str, list[str], list[list[Any]]]:
+    from tenfold.ui.evaluated import shown
+
+    return name, ["", *sides], [[item["name"], shown(item["a"]), shown(item["b"])] for item in items]
+
+
+def _what(run: "Run") -> str:
+    return run.title or str(run.params.get("period", ""))

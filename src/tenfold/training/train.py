@@ -16,7 +16,7 @@ from tenfold.training.evaluate import Champion
 from tenfold.training.fit import fit
 from tenfold.training.folds import Split
 from tenfold.training.model import Model
-from tenfold.training.package import load
+from tenfold.training.package import Package, load
 from tenfold.training.parts import Parts
 from tenfold.training.pipeline import Results, Step, Training, execute, pipeline_steps
 from tenfold.training.watch import Unwatched, Watch
@@ -64,8 +64,8 @@ class Trainer:
         results = execute([("input", lambda _: given), *self.steps(model, lambda: dataset, "")])
         return self.registry.get(model.name, results["register"])
 
-    def rebuild(self, model: Model, lake: Lake, run_id: str) -> bool:
-        """Train again from the table versions a run names and return whether the files are the same, byte for byte.
+    def again(self, model: Model, lake: Lake, run_id: str) -> Package:
+        """Train again from the table versions a run names; nothing is stored.
 
         Raises
         ------
@@ -81,8 +81,7 @@ class Trainer:
         dataset = Dataset(model, History(lake, run.data))
         params: dict[str, Any] = run.params
         split = Split(tuple(params["train"]), tuple(params["test"]), params["now"])
-        package = fit(model, dataset, split, champion=self.champion(model, params.get("champion")))
-        return package.files() == self.blobs.get(f"{model.name}/{run_id}")
+        return fit(model, dataset, split, champion=self.champion(model, params.get("champion")))
 
     def champion(self, model: Model, number: int | None) -> Champion | None:
         """Return a version to compare with, None when it cannot score the features that the model has now."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenfold.ui.markup import STATES, Html, escape, glyph, is_numeric, join, number, tag
-from tenfold.ui.theme import style_sheet
+from tenfold.ui.theme import part_sheet, style_sheet
 
 Tile = tuple[str, object, str, str]
 """A number at a glance: what it is, its value, what it is compared with, and a state of `markup.STATES`."""
@@ -53,6 +53,23 @@ def page(
         tag("footer", footer) if footer else "",
     )
     return f"<!doctype html>{tag('html', tag('head', head), tag('body', body), lang='en')}\n"
+
+
+def fragment(title: str, sections: Sequence[Section], *, status: str = "") -> str:
+    """Return the same as a part of somebody else's page, such as a notebook; its style touches nothing around it.
+
+    Examples
+    --------
+    >>> fragment("delay <15>", [Section("Quality", "good")]).count("delay &lt;15&gt;")
+    1
+    """
+    return tag(
+        "div",
+        tag("style", Html(part_sheet())),
+        tag("header", tag("h1", title, " ", status)),
+        tag("main", *(_card(i, section) for i, section in enumerate(sections))),
+        class_="tenfold",
+    )
 
 
 def numbers(tiles: Sequence[Tile]) -> Html:

@@ -84,7 +84,7 @@ main{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}
 .wide{grid-column:1/-1}
 .top{display:flex;flex-wrap:wrap;justify-content:space-between;align-items:baseline;gap:.1rem 1rem;margin-bottom:.8rem}
 .note,footer{color:var(--muted);font-size:.82rem}
-footer{padding-top:1rem;padding-bottom:2rem}
+footer{padding-top:1rem;padding-bottom:2rem;overflow-wrap:anywhere}
 p{margin:.5rem 0}
 .scroll{overflow-x:auto;background:linear-gradient(90deg,var(--card) 35%,transparent) 0 0/2.5rem 100% no-repeat local,
 linear-gradient(270deg,var(--card) 35%,transparent) 100% 0/2.5rem 100% no-repeat local,
@@ -99,7 +99,7 @@ tbody tr:last-child>*{border-bottom:0}
 thead th{font-weight:500;color:var(--muted);font-size:.82rem;white-space:nowrap}
 tbody th{font-weight:600;white-space:nowrap}
 .r{text-align:right;white-space:nowrap}.c{text-align:center}
-td:not(.r){min-width:6.5rem}
+td:not(.r){min-width:6.5rem}.long{min-width:17rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:0}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.7rem .95rem .75rem}
 .card .tile{padding:.1rem 0 .1rem .8rem;border-width:0 0 0 3px;border-radius:0;background:none}
@@ -111,6 +111,14 @@ td:not(.r){min-width:6.5rem}
 .ok{color:var(--ok)!important}.warn{color:var(--warn)!important}.bad{color:var(--bad)!important}.info{color:var(--info)!important}
 .badge.ok{background:var(--ok-soft)}.badge.warn{background:var(--warn-soft)}.badge.bad{background:var(--bad-soft)}
 .badge.info{background:var(--info-soft)}.badge.none{background:var(--none-soft);color:var(--none)}
+summary{cursor:pointer;color:var(--info);font-size:.9rem;width:fit-content}
+details{margin-top:.7rem}
+details[open]>summary{margin-bottom:.5rem}
+code,pre{font:.82rem/1.45 ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
+pre{margin:.5rem 0 0;padding:.7rem .9rem;background:var(--none-soft);border-radius:8px;overflow-x:auto;white-space:pre-wrap}
+ul.plain,ol.plain{margin:0;padding-left:1.2rem}ul.plain{list-style:none;padding-left:0}
+.plain li+li{margin-top:.45rem}
+figure{margin:1rem 0 0}figure img{max-width:100%;background:#fff;border-radius:6px}figcaption{color:var(--muted);font-size:.82rem}
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media(max-width:52rem){main{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:30rem){header,main,footer{padding-left:.75rem;padding-right:.75rem}
@@ -131,7 +139,22 @@ def color(name: str) -> str:
     return f"var(--{name},{LIGHT[name]})"
 
 
+_DARK_NOTEBOOK = '[data-jp-theme-light="false"] .tenfold,.vscode-dark .tenfold,[data-theme="dark"] .tenfold'
+"""Where a notebook (JupyterLab, VS Code, marimo) says that it is dark; what the system prefers it may not follow."""
+
+
+def part_sheet() -> str:
+    """Return the style sheet of a part of somebody else's page, nested so that it reaches nothing outside of the part."""
+    light, dark = _variables()
+    inside = _SHEET.replace("\nbody{margin:0;background:var(--page);", "\n&{")
+    return f".tenfold{{{light}{inside}}}{_DARK_NOTEBOOK}{{{dark}}}"
+
+
+def _variables() -> list[str]:
+    return ["".join(f"--{name}:{value};" for name, value in palette.items()) for palette in (LIGHT, DARK)]
+
+
 def style_sheet() -> str:
     """Return the style sheet of a page."""
-    light, dark = ("".join(f"--{name}:{value};" for name, value in p.items()) for p in (LIGHT, DARK))
+    light, dark = _variables()
     return f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}{_SHEET}"
