@@ -17,7 +17,14 @@ def side(name="r1"):
     """Return a run as `documents.run_document` tells it, with a real evaluation."""
     return {
         "name": name,
-        "params": {"trees": 9, "rate": 0.1, "odd": math.nan, "train": [0, 10], "test": [11, 12], "period": "p"},
+        "params": {
+            "trees": 9,
+            "rate": 0.1,
+            "odd": math.nan,
+            "train": [0, 10],
+            "test": [11, 12],
+            "period": "p",
+        },
         "samples": {"train": {"rows": 5, "digest": "d", "labels": "l"}, "test": {"rows": 2}},
         "data": {"orders": 3},
         "code": {"git": "1a", "declaration": "x"},
@@ -99,7 +106,10 @@ def test_metrics_say_which_is_better_and_whether_it_is_more_than_chance():
 
 
 def test_of_rows_that_were_learned_from_nothing_is_better():
-    one, other = side() | {"metrics": {"train.roc_auc": 0.8}}, side("r2") | {"metrics": {"train.roc_auc": 0.9}}
+    one, other = (
+        side() | {"metrics": {"train.roc_auc": 0.8}},
+        side("r2") | {"metrics": {"train.roc_auc": 0.9}},
+    )
     (found,) = compare(one, other, gain)["metrics"]
     assert found["better"] is None
     assert found["difference"] == pytest.approx(0.1)

@@ -1,55 +1,23 @@
 """A rollback is verified: what cannot be served is not returned to, nothing changes, and the message says what to do."""
 
 import base64
-import shutil
 
 import msgspec
 import pytest
 
-from tenfold import Platform, Project, Release
-from tenfold.core.clock import SharedClock
+from tenfold import Project, Release
 from tenfold.core.errors import GateFailed, NotFound
 from tenfold.registry.versions import Stage
+from tenfold.sources.blobs import MANIFEST, make_manifest
 from tests.examples import tiny
+from tests.unit.tiny_home import no_folder, one_byte, opened, own_copy, two_versions
 
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Return a home in which version 2 follows version 1 in production."""
-    home = tmp_path_factory.mktemp("tiny") / "home"
-    tiny.build(home)
-    with tiny.project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
-        app.promote(tiny.late_order, app.train(tiny.late_order).number)
-    return home
-
-
-@pytest.fixture
-def home(built, tmp_path):
-    return shutil.copytree(built, tmp_path / "home")
-
-
-def opened(home, project=tiny.project):
-    return project.open(Platform(home=home, clock=SharedClock(home / "clock")))
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
-def one_byte(folder):
-    flip(folder / "model.txt")
-
-
-def no_folder(folder):
-    shutil.rmtree(folder)
+built = pytest.fixture(scope="module")(two_versions)
+home = pytest.fixture(own_copy)
 
 
 def other_scores(folder):
     """Store the same version with golden scores that it does not give, under checksums that fit."""
-    from tenfold.sources.blobs import MANIFEST, make_manifest
-
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
     manifest = msgspec.json.decode(files["manifest.json"])
     scores = bytearray(base64.b64decode(manifest["golden_scores"]))

@@ -127,7 +127,7 @@ def is_numeric(cells: Iterable[object]) -> bool:
 
 
 # Only these may be written without an end tag, in HTML and in SVG.
-_ALONE = frozenset({"br", "circle", "line", "link", "meta", "path", "rect"})
+_ALONE = frozenset({"br", "circle", "img", "line", "link", "meta", "path", "rect"})
 
 
 def _short(value: object) -> object:

@@ -64,7 +64,7 @@ def show_run(kept: Kept, run_id: str) -> Shown:
         f"run {title} ({document['status']}): {metrics or document['error'] or 'nothing measured yet'}",
         document,
         run_page(document, pictures),
-        fragment(title, run_sections(document, {}), status=status),
+        fragment(title, run_sections(_brief(document), {}), status=status),
     )
 
 
@@ -80,7 +80,7 @@ def show_version(kept: Kept, model: str, number: int) -> Shown:
         f"{title} ({stage(document['stage'])}) from run {document['run']}{told}",
         document,
         card(document),
-        fragment(title, card_sections(document), status=status),
+        fragment(title, card_sections(document | {"run_of": _brief(document["run_of"])}), status=status),
     )
 
 
@@ -97,6 +97,13 @@ def show_comparison(kept: Kept, a: str, b: str) -> Shown:
         compare_page(document),
         fragment(f"{a} and {b}", compare_sections(document), status=badge(*same)),
     )
+
+
+def _brief(document: Document) -> Document:
+    """Return a run for a notebook, which is sent about and stored: without the code that was not committed."""
+    lines = document["diff"].count("\n")
+    told = f"{lines:,} lines; the page of the run has them: app.show({document['run']!r}).save(...)"
+    return document | {"diff": told if document["diff"] else ""}
 
 
 def _name(item: Any) -> str:

@@ -71,9 +71,9 @@ DARK: Mapping[str, str] = MappingProxyType(
 )
 """Colors on a dark page."""
 
+_TEXT = 'color:var(--text);font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif'
 _SHEET = """
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 header,main,footer{max-width:76rem;margin:0 auto;padding:0 1.25rem}
 header{padding-top:1.75rem;padding-bottom:1.1rem}
 h1{font-size:1.5rem;line-height:1.25;margin:0;letter-spacing:-.01em}
@@ -146,8 +146,7 @@ _DARK_NOTEBOOK = '[data-jp-theme-light="false"] .tenfold,.vscode-dark .tenfold,[
 def part_sheet() -> str:
     """Return the style sheet of a part of somebody else's page, nested so that it reaches nothing outside of the part."""
     light, dark = _variables()
-    inside = _SHEET.replace("\nbody{margin:0;background:var(--page);", "\n&{")
-    return f".tenfold{{{light}{inside}}}{_DARK_NOTEBOOK}{{{dark}}}"
+    return f".tenfold{{{light}{_TEXT};{_SHEET}}}{_DARK_NOTEBOOK}{{{dark}}}"
 
 
 def _variables() -> list[str]:
@@ -157,4 +156,4 @@ def _variables() -> list[str]:
 def style_sheet() -> str:
     """Return the style sheet of a page."""
     light, dark = _variables()
-    return f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}{_SHEET}"
+    return f":root{{color-scheme:light dark;{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}body{{margin:0;background:var(--page);{_TEXT}}}{_SHEET}"

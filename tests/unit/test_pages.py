@@ -1,0 +1,315 @@
+"""Pages of runs, versions and comparisons: true to their documents, safe with hostile names, and nothing is loaded."""
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tenfold import Platform
+from tenfold.core.clock import SharedClock
+from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.tracking.details import note
+from tenfold.ui.card import card
+from tenfold.ui.charts import Interval, Node, flow, trials, whiskers
+from tenfold.ui.compare_page import compare_page
+from tenfold.ui.documents import compare_document, plain, run_document, version_document
+from tenfold.ui.evaluated import sections
+from tenfold.ui.report import fragment, page
+from tenfold.ui.run_page import run_page
+from tests.examples import tiny
+
+HOSTILE = "</td></style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x00\x1b[31m\u202e"
+EVALUATION = json.loads((Path(__file__).parent / "evaluation.json").read_text())
+SCRIPT = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script></svg>'
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    tiny.build(home)
+    with tiny.project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
+        yield app
+
+
+@pytest.fixture
+def document(app):
+    """Return a version with a real evaluation of flights."""
+    return version_document(app.kept, "late_order", 1) | {"evaluation": deepcopy(EVALUATION)}
+
+
+def tried(app, title="try", **params):
+    X = np.random.default_rng(0).normal(size=(80, 2))
+    with app.track(title, params=params) as run:
+        run.fit(LogisticRegression(), X[:60], X[:60, 0] > 0, test=(X[60:], X[60:, 0] > 0))
+        for value in (1.0, 0.5, math.nan, math.inf, 0.25):
+            run.log("loss", value)
+        run.log("last", math.nan)
+        run.attach("plots/a.svg", SCRIPT)
+        run.attach("notes.txt", "plain")
+    return run.id
+
+
+def parse(html):
+    """Return the document; pages are written so strictly that they are XML as well."""
+    return ET.fromstring(html.removeprefix("<!doctype html>"))
+
+
+def check_safe(html):
+    root = parse(html)
+    tags = [element.tag.split("}")[-1] for element in root.iter()]
+    assert not set(tags) & {"script", "iframe", "object", "embed", "form", "a", "base"}
+    assert [tag for tag in tags if tag == "link"] == ["link"] * html.count('rel="icon"')
+    for element in root.iter():
+        assert not [key for key in element.attrib if key.startswith("on")]
+        for key in ("src", "href", "srcset", "data", "action"):
+            assert element.get(key, "data:").startswith("data:")
+        if element.tag == "style":
+            assert not re.findall("https?://|url\\(|@import", element.text)
+    assert "\x00" not in html
+    assert "\u202e" not in html
+    return "".join(root.itertext())
+
+
+def hostile(value):
+    """Return a document in which every text is hostile."""
+    if isinstance(value, dict):
+        return {
+            (HOSTILE if key.startswith(("trip.", "of_", "odd")) else key): hostile(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return value
+
+
+def test_a_card_is_safe_with_hostile_names(document):
+    evaluation = hostile(document["evaluation"])
+    for item in evaluation["slices"]:
+        item["feature"] = item["value"] = HOSTILE
+    evaluation["warnings"] = [HOSTILE]
+    evaluation["baselines"][HOSTILE] = evaluation["baselines"].pop("majority")
+    evaluation["folds"][0]["note"] = HOSTILE
+    evaluation["tuning"]["trials"][0]["params"] = {HOSTILE: HOSTILE}
+    document |= {"evaluation": evaluation, "problem": HOSTILE, "rebuild": HOSTILE, "model": HOSTILE}
+    document["features"] = [{"name": HOSTILE, "type": HOSTILE, "importance": None}]
+    document["gates"][-1] |= {"by": HOSTILE, "why": HOSTILE}
+    document["history"][0] |= {"by": HOSTILE, "why": HOSTILE}
+    document["run_of"] |= {"diff": HOSTILE, "params": {HOSTILE: HOSTILE}}
+    document["run_of"]["code"] |= {"dirty": "x", "git": HOSTILE}
+    assert "<script>alert(1)</script>" in check_safe(card(document))
+
+
+def test_a_run_page_is_safe_with_hostile_names(app):
+    run = app.runs.start(
+        "track",
+        HOSTILE,
+        title=HOSTILE,
+        params={HOSTILE: HOSTILE},
+        data={HOSTILE: 1},
+        code={"git": HOSTILE, "diff": HOSTILE},
+    )
+    app.runs.log_curves(run.id, {f"{HOSTILE}.{HOSTILE}": [1.0, 2.0]})
+    app.runs.attach(run.id, HOSTILE + ".svg", digest=HOSTILE, size=1)
+    app.runs.fail(run.id, HOSTILE)
+    note(app.database, app.clock, run.id, HOSTILE, by=HOSTILE)
+    found = run_document(app.kept, run.id)
+    told = check_safe(run_page(found, {HOSTILE + ".svg": SCRIPT}))
+    assert "<script>alert(1)</script>" in told
+    check_safe(compare_page(compare_document(app.kept, run.id, "late_order/1")))
+    assert check_safe(fragment(HOSTILE, sections(EVALUATION))).count("<script>alert(1)") == 1
+    json.loads(json.dumps(plain(found), allow_nan=False))
+
+
+def test_a_card_tells_what_is_in_the_document(document):
+    told = check_safe(card(document))
+    for words in (
+        "late_order version 1",
+        "production",
+        "Metrics on the test rows",
+        "champion (version 1)",
+        "trip.carrier = UA",
+        "Learning curve",
+        "Calibration",
+        "share of gain",
+        "one class only",
+        "24 trials, seed 0",
+        "1 failed, not shown",
+        "staging to production",
+        "tenfold models rebuild PROJECT.py late_order 1",
+        "shop_visits.visits_1d",
+        "look whether it is known at prediction time",
+    ):
+        assert words in told, words
+    low, high = (EVALUATION["metrics"]["roc_auc"][end] for end in ("low", "high"))
+    assert f"{low:.4g} to {high:.4g}" in told
+
+
+@pytest.mark.parametrize("part", [*EVALUATION, "everything"])
+def test_what_is_not_known_is_left_out(document, part):
+    empty = {} if part == "everything" else document["evaluation"] | {part: None}
+    if part == "metrics":
+        empty = document["evaluation"] | {"metrics": {}, "slices": None, "folds": None}
+    if part in ("rows", "baselines", "kind"):
+        empty.pop(part)
+    check_safe(card(document | {"evaluation": empty}))
+
+
+def test_metrics_that_could_not_be_computed_are_drawn_as_missing(document):
+    evaluation = document["evaluation"]
+    nothing = {"value": None, "low": None, "high": None}
+    evaluation["metrics"] = dict.fromkeys(evaluation["metrics"], nothing)
+    for item in evaluation["slices"]:
+        item["metrics"] = dict.fromkeys(item["metrics"], nothing)
+    evaluation["baselines"] = {"majority": dict.fromkeys(evaluation["metrics"])}
+    evaluation["tuning"]["trials"] = [
+        {"number": 0, "params": {}, "values": [], "value": None, "state": "failed"}
+    ]
+    evaluation["learning_curve"] = {"metric": "loss", "train": [math.nan, 1.0], "test": []}
+    evaluation["calibration"] = {"method": None, "before": [], "after": []}
+    assert "not known" in check_safe(card(document))
+
+
+def test_pages_fit_the_budget(app, document):
+    assert len(card(document).encode()) < 300_000
+    assert len(fragment("x", sections(document["evaluation"])).encode()) < 100_000
+    run = tried(app)
+    assert len(app.show(run)._repr_html_().encode()) < 100_000
+
+
+def test_a_run_is_shown_with_its_curves_its_pictures_and_its_odd_numbers(app, tmp_path):
+    shown = app.show(tried(app, seed=7))
+    assert repr(shown).startswith(f"run {shown.document['run']} try (done): ")
+    assert "last NaN" in repr(shown)
+    shown.save(tmp_path / "run.html")
+    html = (tmp_path / "run.html").read_text()
+    told = check_safe(html)
+    assert "by step" in told
+    assert "plots/a.svg" in told
+    assert 'src="data:image/svg+xml;base64,' in html
+    assert "NaN" in told
+    found = plain(shown.document)
+    assert [point["value"] for point in found["curves"]["loss"]] == [1.0, 0.5, "NaN", "Infinity", 0.25]
+    assert found["metrics"]["last"] == "NaN"
+    json.loads(json.dumps(found, allow_nan=False))
+    notebook = parse(shown._repr_html_())
+    assert notebook.get("class") == "tenfold"
+
+
+def test_show_takes_names_and_objects(app):
+    version = app.registry.get("late_order", 1)
+    by_name = app.show("late_order/1")
+    assert by_name.page == app.show(version).page
+    assert repr(by_name).startswith("late_order version 1 (production) from run r0001")
+    run = app.runs.get("r0001")
+    assert app.show(run).page == app.show("r0001").page
+    both = app.show("late_order/1", run)
+    assert repr(both).startswith("late_order/1 and r0001: same rows and labels; ")
+    check_safe(both.page)
+    with pytest.raises(DefinitionError, match="it was given 3"):
+        app.show("r0001", "r0001", "r0001")
+    with pytest.raises(NotFound, match='no run "r01"'):
+        app.show("r01")
+
+
+def test_a_version_whose_files_are_damaged_is_still_shown(app, tmp_path):
+    home = app.platform.home
+    number = app.train(tiny.late_order).number
+    file = home / "blobs" / f"late_order@{app.registry.get('late_order', number).run_id}" / "model.txt"
+    file.write_bytes(file.read_bytes() + b"x")
+    document = version_document(app.kept, "late_order", number)
+    assert "model.txt has another sha256" in document["problem"]
+    assert "Its files cannot be read" in check_safe(card(document))
+
+
+def test_the_style_of_a_part_reaches_nothing_outside_of_it():
+    style = parse(fragment("x", [])).find("style").text
+    depth, outside = 0, ""
+    for letter in style:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        outside += letter if depth == 0 else ""
+    assert depth == 0
+    assert all(".tenfold" in selector for selector in outside.split("}") if selector.strip())
+
+
+# Charts -------------------------------------------------------------------------------------------
+
+
+def numbers_of(svg, tag, *keys):
+    return [
+        tuple(float(item.get(key)) for key in keys)
+        for item in ET.fromstring(svg).iter()
+        if item.tag.endswith(tag) and all(item.get(key) for key in keys)
+    ]
+
+
+def test_whiskers_stand_where_their_numbers_are():
+    rows = [Interval("a", 0.5, 0.25, 0.75), Interval("b", 0.75, 0.5, 1.0), Interval("c", None)]
+    drawn = whiskers(rows, label="x", reference=(0.5, "all"))
+    (ax, ay), (bx, by) = numbers_of(drawn, "circle", "cx", "cy")
+    assert by - ay == 24
+    lines = [line for line in numbers_of(drawn, "line", "x1", "x2", "y1", "y2") if line[2] == line[3]]
+    assert [line[2] for line in lines] == [ay, by]
+    (low, high), (low_b, high_b) = (line[:2] for line in lines)
+    assert low + high == pytest.approx(2 * ax, abs=0.2)
+    assert (low_b, high_b) == pytest.approx((ax, 2 * bx - ax), abs=0.2)
+    assert "not known" in drawn
+
+
+def test_a_slice_of_few_rows_does_not_widen_the_axis():
+    sure = [Interval("a", 0.7, 0.69, 0.71), Interval("b", 0.72, 0.71, 0.73)]
+    faint = Interval("c", 0.1, 0.0, 0.9, faint=True)
+    alone, drawn = whiskers(sure, label="x"), whiskers([*sure, faint], label="x")
+    ticks = [
+        [
+            t.text
+            for t in ET.fromstring(svg).iter()
+            if t.tag.endswith("text") and t.get("text-anchor") == "middle"
+        ]
+        for svg in (alone, drawn)
+    ]
+    assert ticks[0] == ticks[1]
+    assert "c 0.1 (0 to 0.9)" in ET.fromstring(drawn).get("aria-label")
+
+
+def test_trials_show_the_best_so_far():
+    tried_ = [
+        {"number": n, "params": {"a": n}, "values": [v], "value": v, "state": state}
+        for n, (v, state) in enumerate([(0.5, "done"), (0.9, "pruned"), (0.4, "done"), (0.7, "done")])
+    ] + [{"number": 4, "params": {}, "values": [], "value": None, "state": "failed"}]
+    drawn = trials(tried_, 3, label="x", metric="auc", greater=True)
+    root = ET.fromstring(drawn)
+    titles = [item.text for item in root.iter() if item.tag.endswith("title")]
+    assert [title for title in titles if title.startswith("trial ")] == [
+        "trial 0: auc 0.5; a 0",
+        "trial 1: auc 0.9; a 1",
+        "trial 2: auc 0.4; a 2",
+        "trial 3: auc 0.7; a 3",
+    ]
+    (line,) = [
+        item.get("d")
+        for item in root.iter()
+        if item.tag.endswith("path") and item.findtext("{*}title") == "best so far"
+    ]
+    heights = [float(point.split()[1]) for point in re.split("[ML]", line)[1:]]
+    assert heights == sorted(heights, reverse=True), "higher is further up, and the best never falls"
+    assert "the best is number 3" in root.get("aria-label")
+
+
+def test_a_flow_joins_every_box_to_those_of_the_next_column():
+    drawn = flow(
+        [[Node("table", "a"), Node("table", "b")], [Node("run", "r1")], [Node("version", "1")]], label="x"
+    )
+    links = [item for item in ET.fromstring(drawn).iter() if item.tag.endswith("path")]
+    assert len(links) == 3
+    assert "table a; table b; run r1; version 1" in ET.fromstring(drawn).get("aria-label")
+    assert ET.fromstring(flow([], label="x")) is not None
+
+
+def test_a_page_of_nothing_but_an_evaluation_is_well_formed():
+    check_safe(page("x", "y", sections(EVALUATION)))
