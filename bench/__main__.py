@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.harness import ROOT, Bench, Entry, keep
 from bench.table import show
 
-NAMES = ("windows", "spine", "asof", "worker", "hot", "lookup", "fresh", "steps", "scale")
+NAMES = ("windows", "spine", "asof", "worker", "hot", "lookup", "fresh", "steps", "tracking", "scale")
 EVERYTHING = 10**12
 
 
@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> list[Entry]:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(NAMES)}")
     parser.add_argument("--rows", type=int, default=EVERYTHING, help="the most rows of any part")
     parser.add_argument("--no-feast", action="store_true", help="do not install or run Feast")
+    parser.add_argument("--no-mlflow", action="store_true", help="do not install or run MLflow")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.names) - set(NAMES)):
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> list[Entry]:
         given.rows,
         lambda text: progress.print(f"  {text}", style="dim", highlight=False),
         no_feast="Feast was not asked for" if given.no_feast else "",
+        no_mlflow="MLflow was not asked for" if given.no_mlflow else "",
     )
     entries = []
     for name in given.names or NAMES:

@@ -3,13 +3,12 @@
 import contextlib
 import io
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import venv
 from bench.harness import Bench
 from bench.timing import timed
 
@@ -20,21 +19,8 @@ def python(bench: Bench) -> str | None:
     """Return the interpreter of Feast's environment, made when missing; None, with `bench.no_feast`, when it cannot be."""
     if bench.no_feast:
         return None
-    folder = bench.build / "feast-venv"
-    found = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        bench.say(f"installing {NEEDED} into {folder} (once)")
-        steps = (
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(found), "-m", "pip", "install", "-q", NEEDED],
-        )
-        for step in steps:
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
-            if done.returncode:
-                bench.no_feast = f"{NEEDED} could not be installed: {done.stderr.strip()[-200:]}"
-                return None
-        (folder / "ready").touch()
-    return str(found)
+    found, bench.no_feast = venv.python(bench, "feast", [NEEDED])
+    return found
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ FIGURES = {"name", "value", "unit", "peer", "peer_value", "ratio", "rows", "goal
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_small(name, tmp_path, capsys):
     out = tmp_path / "bench.json"
-    main([name, "--rows", "100", "--no-feast", "--out", str(out)])
+    main([name, "--rows", "100", "--no-feast", "--no-mlflow", "--out", str(out)])
     printed = capsys.readouterr().out
     held = json.loads(out.read_text())
     assert held
