@@ -12,8 +12,8 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
-from tenfold.automation.training import train
 from tenfold.automation.rollback import roll_back
+from tenfold.automation.training import train
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
@@ -44,8 +44,8 @@ from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
-from tenfold.training.register import register
 from tenfold.training.rebuild import rebuild
+from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
 from tenfold.training.tracked import Tracked
 from tenfold.training.train import Trainer

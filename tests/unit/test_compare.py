@@ -23,7 +23,7 @@ def side(name="r1"):
             "odd": math.nan,
             "train": [0, 10],
             "test": [11, 12],
-            "period": "p",
+            "journal": name,
         },
         "samples": {"train": {"rows": 5, "digest": "d", "labels": "l"}, "test": {"rows": 2}},
         "data": {"orders": 3},

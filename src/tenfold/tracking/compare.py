@@ -9,8 +9,8 @@ Document = Mapping[str, Any]
 Gain = Callable[[str, float, float], float | None]
 """By how much the second value of a metric is better than the first; None when it is not known which way is better."""
 
-UNTOLD = ("period", "now")
-"""Parameters that say which rows: they are told with the rows."""
+UNTOLD = ("train", "test", "now", "champion", "journal")
+"""Parameters that say which rows, or beside what and by which durable run: they change nothing of a model."""
 
 
 def compare(a: Document, b: Document, gain: Gain) -> dict[str, Any]:

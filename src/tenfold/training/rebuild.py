@@ -78,7 +78,7 @@ def _declaration(run: Run, model: Model, stored: Mapping[str, bytes]) -> Documen
     manifest = msgspec.json.decode(stored[_MANIFEST]) if stored else {}
     columns, views = manifest.get("columns") or {}, manifest.get("views") or {}
     now = {view.name: view.fingerprint for view in model.views}
-    settings = model.estimator.get_params() if hasattr(model.estimator, "get_params") else {}
+    ask = getattr(model.estimator, "get_params", dict)
     return {
         "then": before,
         "now": model.fingerprint,
@@ -87,7 +87,7 @@ def _declaration(run: Run, model: Model, stored: Mapping[str, bytes]) -> Documen
         "changed_views": [name for name, mark in views.items() if now.get(name, mark) != mark],
         "estimator": [
             {"name": name, "then": run.params[name], "now": value}
-            for name, value in settings.items()
+            for name, value in ask().items()
             if name in run.params and isinstance(value, (bool, int, float, str)) and run.params[name] != value
         ],
     }
