@@ -79,9 +79,9 @@ def _tiles(document: Document) -> list[Tile]:
     rows = evaluation.get("rows") or {"train": document.get("rows")}
     positives = evaluation.get("positives") or {}
     tiles: list[Tile] = [(name, shown(found.get("value")), *_beside(name, found, evaluation))]
-    tiles.append(("Rows learned from", number(rows.get("train")), _share(positives.get("train")), "none"))
+    tiles.append(("Rows learned from", number(rows.get("train")), _share(positives, rows, "train"), "none"))
     if "test" in rows:
-        tiles.append(("Rows tested on", number(rows.get("test")), _share(positives.get("test")), "none"))
+        tiles.append(("Rows tested on", number(rows.get("test")), _share(positives, rows, "test"), "none"))
     tiles.append(_gate_tile(document))
     tiles.append(("Features", number(len(document["features"])), f"{len(document['tables'])} tables", "none"))
     warned = len(evaluation.get("warnings") or [])
@@ -106,8 +106,9 @@ def _beside(name: str, found: Document, evaluation: Document) -> tuple[str, str]
     return f"{best} {number(others[best])}", "ok" if known[best] > 0 else "bad"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{number(100 * value, 3)} % positive"
+def _share(positives: Document, rows: Document, part: str) -> str:
+    count, whole = positives.get(part), rows.get(part)
+    return "" if count is None or not whole else f"{number(100 * count / whole, 3)} % positive"
 
 
 def _gate_tile(document: Document) -> Tile:

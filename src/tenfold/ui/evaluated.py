@@ -96,10 +96,18 @@ def metrics(evaluation: Document) -> Section | None:
     ]
     columns = ["metric", "this version", "95 % interval", *baselines]
     align = "lrr" + "r" * len(baselines)
-    note = "✓ where this version is better" if baselines else ""
+    note = "; ".join(
+        filter(None, [_drawn(evaluation), "✓ where this version is better" if baselines else ""])
+    )
     return Section(
         "Metrics on the test rows", table(columns, rows, align=align, label="Metrics"), note, wide=True
     )
+
+
+def _drawn(evaluation: Document) -> str:
+    """Return of what the intervals are: drawn days are wider, and truer, than drawn rows."""
+    of = (evaluation.get("interval") or {}).get("of")
+    return f"95 % intervals of {of}" if of else "95 % intervals"
 
 
 def _ends(item: Document) -> str:
@@ -142,7 +150,7 @@ def slices(evaluation: Document) -> Section | None:
     reference = None if overall is None else (overall, f"all rows {number(overall, 3)}")
     chart = whiskers(rows, label=f"{name} by slice", reference=reference, width=WIDE)
     more = f"; {len(found) - MOST_SLICES} more in the table" if len(found) > MOST_SLICES else ""
-    note = f"95 % intervals; hollow: few rows{more}"
+    note = f"{_drawn(evaluation)}; hollow: few rows{more}"
     return Section(
         f"{name} by slice",
         join(_scrolled(chart), fold_away("All metrics", _slice_table(found))),
@@ -173,9 +181,13 @@ def learning_curve(evaluation: Document) -> Section | None:
     found = evaluation.get("learning_curve")
     if not found:
         return None
-    series = {part: list(enumerate(found.get(part) or (), start=1)) for part in ("train", "test")}
+    series = {}
+    for part in ("train", "test"):
+        values = found.get(part) or []
+        series[part] = list(zip(found.get("at") or range(1, len(values) + 1), values, strict=False))
     series = {part: points for part, points in series.items() if points}
-    return Section("Learning curve", curves(series, str(found.get("metric", ""))), "by round")
+    note = f"by {found.get('of', 'round')}"
+    return Section("Learning curve", curves(series, str(found.get("metric", ""))), note)
 
 
 def curves(series: Mapping[str, Sequence[tuple[float, float | None]]], metric: str) -> Html:
