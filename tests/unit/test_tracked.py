@@ -114,7 +114,10 @@ def test_numbers_and_several_classes(app, rows):
     names = np.array(["a", "b", "c"])
     three = (X, names[y + (X[:, 1] > 0)], X2, names[y2 + (X2[:, 1] > 0)])
     run, _ = tried(app, LogisticRegression(), three)
-    assert run.metrics["accuracy"] == np.mean(LogisticRegression().fit(*three[:2]).predict(X2) == three[3])
+    bare = LogisticRegression().fit(*three[:2])
+    assert run.metrics["accuracy"] == np.mean(bare.predict(X2) == three[3])
+    of_truth = bare.predict_proba(X2)[np.arange(len(X2)), np.searchsorted(names, three[3])]
+    assert run.metrics["log_loss"] == pytest.approx(-np.log(of_truth).mean())
 
 
 def test_a_test_with_one_class_gives_nan_not_an_error(app, rows):

@@ -107,13 +107,15 @@ def measure(estimator: Any, X: Any, y: Any) -> dict[str, float]:
     if classes is None:
         return evaluate(VALUES, y, np.asarray(estimator.predict(X), dtype=np.float64).reshape(len(y)))
     right = {"accuracy": float(np.mean(np.asarray(estimator.predict(X)).reshape(len(y)) == y))}
-    if len(classes) != 2:
-        return right
-    happened = (y == classes[1]).astype(np.float64)
+    code = np.searchsorted(classes, y).astype(np.float64)
     if hasattr(estimator, "predict_proba"):
-        return evaluate(SCORES, happened, np.asarray(estimator.predict_proba(X))[:, 1]) | right
-    if hasattr(estimator, "decision_function"):  # it ranks, but is no probability
-        return evaluate(SCORES[:2], happened, estimator.decision_function(X)) | right
+        found = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+        scores = (
+            evaluate(SCORES, code, found[:, 1]) if len(classes) == 2 else evaluate(["log_loss"], code, found)
+        )
+        return scores | right
+    if len(classes) == 2 and hasattr(estimator, "decision_function"):  # it ranks, but is no probability
+        return evaluate(SCORES[:2], code, estimator.decision_function(X)) | right
     return right
 
 

@@ -76,7 +76,7 @@ def _tiles(document: Document) -> list[Tile]:
     own = {
         name: value
         for name, value in document["metrics"].items()
-        if "." not in name and name != "fit_seconds"
+        if not _of_rows(name)[0] and name != "fit_seconds"
     }
     tiles: list[Tile] = []
     for name, value in list((own or document["metrics"]).items())[:4]:
@@ -105,7 +105,7 @@ def _curves(found: Mapping[str, Sequence[Document]]) -> list[Section]:
     """Return a chart per metric, with "train.loss" and "test.loss" in one."""
     grouped: dict[str, dict[str, list[tuple[float, float | None]]]] = {}
     for name, points in found.items():
-        part, _, metric = name.rpartition(".")
+        part, metric = _of_rows(name)
         line = [(point["step"], point["value"]) for point in points]
         grouped.setdefault(metric, {})[part or metric] = line
     order = {"train": 0, "test": 1}
@@ -118,6 +118,12 @@ def _curves(found: Mapping[str, Sequence[Document]]) -> list[Section]:
         for metric, parts in grouped.items()
         if any(len(points) > 1 for points in parts.values())
     ]
+
+
+def _of_rows(name: str) -> tuple[str, str]:
+    """Return which rows a metric is of, and its own name: ("train", "loss") of "train.loss"."""
+    part, _, metric = name.partition(".")
+    return (part, metric) if part.startswith(("train", "test", "valid", "eval")) else ("", name)
 
 
 def _pairs(values: Mapping[str, Any], what: str, side: str = "l") -> Html:
