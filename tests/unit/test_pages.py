@@ -179,6 +179,10 @@ def test_metrics_that_could_not_be_computed_are_drawn_as_missing(document):
 
 
 def test_pages_fit_the_budget(app, document):
+    document["run_of"]["diff"] = "+<&>" * 200_000
+    assert len(card(document).encode()) < 500_000
+    assert "more characters" in card(document)
+    document["run_of"]["diff"] = ""
     assert len(card(document).encode()) < 300_000
     assert len(fragment("x", sections(document["evaluation"])).encode()) < 100_000
     run = tried(app)

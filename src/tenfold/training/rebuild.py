@@ -45,6 +45,11 @@ def rebuild(
         "metrics": [],
         "scores": None,
     }
+    if run.kind != "train":
+        told = f"It was trained elsewhere, and registered from the file {run.params.get('file')}"
+        return found | {
+            "why": [f"{told} (sha256 {run.params.get('sha256')}): there is nothing to train again here."]
+        }
     try:
         package = None if found["declaration"] else trainer.again(model, lake, run.id)
     except TenfoldError as error:

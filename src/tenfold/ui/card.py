@@ -5,7 +5,7 @@ from typing import Any
 
 from tenfold.ui.charts import Node, flow
 from tenfold.ui.documents import gain
-from tenfold.ui.evaluated import fold_away, long, main_metric, moment, sections, shown
+from tenfold.ui.evaluated import fold_away, long, main_metric, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, Tile, badge, numbers, page, table
 
@@ -190,6 +190,9 @@ def _code_fact(code: Document) -> str:
 def _rebuild(document: Document) -> Html:
     run = document["run_of"]
     code, libraries = run["code"], document.get("libraries") or run["environment"].get("libraries", {})
+    if run["kind"] == "register":
+        told = f"It was trained elsewhere, and registered from the file {run['params'].get('file')}, sha256 "
+        return tag("p", told, tag("code", run["params"].get("sha256")), ".")
     steps = []
     if "git" in code:
         steps.append(tag("li", "Check out commit ", tag("code", code["git"]), "."))
@@ -212,7 +215,7 @@ def _rebuild(document: Document) -> Html:
             ": the same bytes, or what differs and by how much.",
         )
     )
-    diff = fold_away("What was not committed", tag("pre", run["diff"])) if run["diff"] else ""
+    diff = uncommitted(run["diff"])
     params = [[name, shown(value)] for name, value in run["params"].items()]
     return join(
         tag("ol", *steps, class_="plain"),

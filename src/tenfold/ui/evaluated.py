@@ -14,6 +14,7 @@ from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, badge, table
 
 Document = Mapping[str, Any]
+MOST_DIFF = 60_000
 MOST_SLICES, MOST_FEATURES, MOST_TRIALS = 30, 16, 10
 
 
@@ -51,6 +52,12 @@ def main_metric(evaluation: Document) -> str:
 def fold_away(summary: str, body: Html) -> Html:
     """Return something that is shown when its summary is clicked."""
     return tag("details", tag("summary", summary), body)
+
+
+def uncommitted(diff: str) -> Html:
+    """Return code that was not committed, the beginning of it when there is much; nothing when there is none."""
+    cut = f"\n... and {len(diff) - MOST_DIFF:,} more characters" if len(diff) > MOST_DIFF else ""
+    return fold_away("What was not committed", tag("pre", diff[:MOST_DIFF], cut)) if diff else join()
 
 
 def long(words: str) -> Html:

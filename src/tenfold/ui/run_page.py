@@ -6,7 +6,7 @@ from typing import Any
 
 from tenfold.ui.card import stage
 from tenfold.ui.charts import Node, flow
-from tenfold.ui.evaluated import curves, fold_away, long, moment, sections, shown
+from tenfold.ui.evaluated import curves, fold_away, long, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, Tile, badge, numbers, page, table
 
@@ -192,7 +192,7 @@ def _code(document: Document) -> Html:
     parts = [_pairs(code, "code")]
     if document["diff"]:
         parts.append(tag("p", badge("not committed", "warn"), " It ran with changes that are in no commit."))
-        parts.append(fold_away("What was not committed", tag("pre", document["diff"])))
+        parts.append(uncommitted(document["diff"]))
     libraries = document["environment"].get("libraries", {})
     rows = [[name, version] for name, version in libraries.items()]
     parts.append(
