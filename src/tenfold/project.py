@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SCHEMA = "\n".join(part.SCHEMA for part in (runs, versions, journal, audit, quarantine, telemetry))
-LAYOUT = 2
+LAYOUT = 3
 """The number of this layout of the state database; it changes whenever a table does."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.sources.database import Database
 from tenfold.tracking.details import Note, details, note, tag
 from tenfold.tracking.runs import BEST, SCHEMA, Run, Runs
@@ -217,25 +217,19 @@ def test_which_runs_read_a_table(runs):
     assert runs.readers("orders") == []
 
 
-def test_a_home_of_an_earlier_layout_is_refused(tmp_path, clock):
-    database = Database(tmp_path / "state.db", "CREATE TABLE IF NOT EXISTS run (id TEXT, metrics TEXT)")
-    with pytest.raises(
-        SchemaError, match=rf'the home at "{tmp_path}" was made by an earlier version of tenfold'
-    ):
-        Runs(database, clock)
-    database.close()
-
-
 WRITER = """
 import sys
 from pathlib import Path
 from tenfold.core.clock import SystemClock
+from tenfold.project import LAYOUT, SCHEMA
 from tenfold.sources.database import Database
-from tenfold.tracking.runs import SCHEMA, Runs
+from tenfold.sources.log import SQLiteLog
+from tenfold.tracking.runs import Runs
 
 print("ready", flush=True)
 sys.stdin.readline()
-database = Database(Path(sys.argv[1]), SCHEMA)
+SQLiteLog(Path(sys.argv[1]).parent / "log.db", SystemClock()).close()
+database = Database(Path(sys.argv[1]), SCHEMA, layout=LAYOUT)
 runs = Runs(database, SystemClock())
 for turn in range(int(sys.argv[3])):
     run = runs.start("track", sys.argv[2], params={"turn": turn}, data={}, code={"diff": sys.argv[2]})

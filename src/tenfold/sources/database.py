@@ -64,11 +64,6 @@ class Database:
             raise
         self._idle.append(connection)
 
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection that holds the write lock; commit at the end, roll back on any exception.

@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.sources.database import Database
 from tenfold.tracking.environment import environment
-from tenfold.tracking.schema import IS_EARLIER
 from tenfold.tracking.schema import SCHEMA as SCHEMA
 
 # Runs are never deleted, so max(seq) + 1 is the seq SQLite is about to give.
@@ -112,11 +111,6 @@ class Runs:
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        if database.query(IS_EARLIER):
-            raise SchemaError(
-                f'the home at "{database.path.parent}" was made by an earlier version of tenfold. '
-                "Make a new home and load the history again."
-            )
         self._database = database
         self._clock = clock
 

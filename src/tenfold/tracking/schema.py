@@ -89,6 +89,3 @@ BEGIN SELECT RAISE(ABORT, 'a note never changes'); END;
 CREATE TRIGGER IF NOT EXISTS run_note_kept BEFORE DELETE ON run_note
 BEGIN SELECT RAISE(ABORT, 'a note is never deleted'); END;
 """
-
-IS_EARLIER = "SELECT 1 FROM pragma_table_info('run') WHERE name = 'metrics'"
-"""Finds a row in a home whose runs are laid out as they were before metrics had rows of their own."""
