@@ -42,6 +42,10 @@ def test_runs_and_models(place):
     ]
     assert "history" not in ask(place, "models", "late_delivery")
     assert ask(place, "models list", "late_delivery") == ask(place, "models", "late_delivery")
+    version = runs[0]["data"]["orders"]
+    for reads in ("orders", f"orders@{version}"):
+        assert ask(place, "runs", "--reads", reads)["runs"] == runs
+    assert ask(place, "runs", "--reads", f"orders@{version + 1}")["runs"] == []
     best = ask(place, "runs", "--best", "log_loss", "--limit", "1")["runs"]
     assert [run["metrics"]["log_loss"] for run in best] == [min(run["metrics"]["log_loss"] for run in runs)]
     assert "staging to production" in run(place, "models", "--history").stdout
@@ -193,6 +197,13 @@ def test_a_run_is_shown_as_text_as_json_and_as_a_page(place, tmp_path):
     assert result.stderr == f"wrote {page}\n"
     assert "Run r0002 of late_delivery" in result.stdout
     assert f"roc_auc {found['metrics']['roc_auc']:.4g}" in " ".join(result.stdout.split())
+
+
+def test_a_note_is_shown_with_its_run(place):
+    assert ask(place, "runs note", "r0001", "first try", "--by", "ann")["run"] == "r0001"
+    (found,) = ask(place, "runs show", "r0001")["notes"]
+    assert (found["by"], found["text"]) == ("ann", "first try")
+    assert "first try" in run(place, "runs show", "r0001").stdout
 
 
 def test_two_runs_are_compared_rows_first(place, tmp_path):

@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.tracking.details import note
 from tenfold.ui.card import card
 from tenfold.ui.charts import Interval, Node, flow, trials, whiskers
 from tenfold.ui.compare_page import compare_page
@@ -117,7 +116,8 @@ def test_a_run_page_is_safe_with_hostile_names(app):
     app.runs.log_curves(run.id, {f"{HOSTILE}.{HOSTILE}": [1.0, 2.0]})
     app.runs.attach(run.id, HOSTILE + ".svg", digest=HOSTILE, size=1)
     app.runs.fail(run.id, HOSTILE)
-    note(app.database, app.clock, run.id, HOSTILE, by=HOSTILE)
+    app.runs.note(run.id, HOSTILE, by=HOSTILE)
+    app.runs.tag(run.id, HOSTILE, HOSTILE)
     found = run_document(app.kept, run.id)
     told = check_safe(run_page(found, {HOSTILE + ".svg": SCRIPT}))
     assert "<script>alert(1)</script>" in told

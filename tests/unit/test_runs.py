@@ -10,7 +10,7 @@ import pytest
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.sources.database import Database
-from tenfold.tracking.details import Note, details, note, tag
+from tenfold.tracking.details import Note, details
 from tenfold.tracking.runs import BEST, SCHEMA, Run, Runs
 
 
@@ -116,7 +116,7 @@ def test_the_database_refuses_what_runs_never_do(runs, database, clock, statemen
     runs.log(run.id, {"loss": 0.5})
     runs.attach(run.id, "a.txt", digest="d", size=1)
     runs.finish(run.id, metrics={"auc": 0.9})
-    note(database, clock, run.id, "good")
+    runs.note(run.id, "good")
     before = runs.get(run.id), details(database, run)
     with pytest.raises(sqlite3.IntegrityError, match=message):
         database.execute(statement)
@@ -196,15 +196,15 @@ def test_code_that_was_not_committed_is_kept_once(runs, database):
 
 def test_notes_and_tags_may_come_later(runs, database, clock):
     run = runs.finish(start(runs).id, metrics={})
-    note(database, clock, run.id, "<b>looks good</b>", by="ann")
+    runs.note(run.id, "<b>looks good</b>", by="ann")
     clock.set(12)
-    note(database, clock, run.id, "shipped")
+    runs.note(run.id, "shipped")
     for value in ("a", "b"):
-        tag(database, run.id, "team", value)
+        runs.tag(run.id, "team", value)
     found = details(database, run)
     assert found.notes == [Note(10, "ann", "<b>looks good</b>"), Note(12, "user", "shipped")]
     assert found.tags == {"team": "b"}
-    for add in (lambda: note(database, clock, "r9", "x"), lambda: tag(database, "r9", "a", "b")):
+    for add in (lambda: runs.note("r9", "x"), lambda: runs.tag("r9", "a", "b")):
         with pytest.raises(NotFound, match='no run "r9"'):
             add()
 

@@ -1,4 +1,4 @@
-"""Training and what it left behind: train, runs."""
+"""Training and what it left behind: train, runs (list, show, note, compare)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenfold.cli.listed import Listed, cells, page, write_page
-from tenfold.cli.options import Where, as_json, model_of, on_project
+from tenfold.cli.options import Where, as_json, by, model_of, on_project, wrong_usage
 from tenfold.cli.output import answer, line, minute, numbers
 
 if TYPE_CHECKING:
@@ -70,15 +70,27 @@ def runs() -> None:
 @click.argument("model", required=False)
 @click.option("--limit", default=20, show_default=True, help="Most runs to show.")
 @click.option("--best", metavar="METRIC", help="The best by this metric, instead of the newest.")
+@click.option(
+    "--reads", metavar="TABLE[@VERSION]", help="Those that read this table: where a mistake in it went."
+)
 @as_json
-def list_runs(where: Where, model: str | None, *, limit: int, best: str | None, as_json: bool) -> None:
-    """List the newest runs, of MODEL or of all; with --best those that did best."""
+def list_runs(
+    where: Where, model: str | None, *, limit: int, best: str | None, reads: str | None, as_json: bool
+) -> None:
+    """List the newest runs, of MODEL or of all; with --best those that did best, with --reads those of a table."""
     from tenfold.ui.documents import plain, run_line
 
+    if (best is not None) + (reads is not None) + (reads is not None and model is not None) > 1:
+        raise wrong_usage(
+            "--best, --reads and MODEL with --reads ask for different things. Give one of them."
+        )
     with where.read() as app:
         if model is not None:
             model_of(app, model)
-        found = app.runs.list(model, limit) if best is None else _best(app, best, limit, model)
+        if reads is not None:
+            found = _readers(app, reads, limit)
+        else:
+            found = app.runs.list(model, limit) if best is None else _best(app, best, limit, model)
 
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
@@ -98,6 +110,14 @@ def list_runs(where: Where, model: str | None, *, limit: int, best: str | None, 
         table(console, title, ["run", "model", "status", "started", "what", "result"], rows)
 
     answer(plain({"runs": [run_line(run) for run in found]}), draw, as_json=as_json)
+
+
+def _readers(app: "App", reads: str, limit: int) -> "Sequence[Run]":
+    name, _, version = reads.partition("@")
+    source = app.project.source(name).name
+    if version and not version.isdigit():
+        raise wrong_usage(f'"{version}" is no version of a table. Write for example --reads {name}@3.')
+    return app.runs.readers(source, int(version) if version else None, limit)
 
 
 def _best(app: "App", metric: str, limit: int, model: str | None) -> "Sequence[Run]":
@@ -175,6 +195,19 @@ def _ends(item: dict[str, Any] | None) -> str:
     from tenfold.ui.markup import number
 
     return "" if not item or item.get("low") is None else f"{number(item['low'])} to {number(item['high'])}"
+
+
+@runs.command()
+@on_project
+@click.argument("run")
+@click.argument("text")
+@by
+@as_json
+def note(where: Where, run: str, text: str, *, by: str, as_json: bool) -> None:
+    """Write a note on RUN, finished or not; it stays."""
+    with where.read() as app:
+        app.runs.note(run, text, by=by)
+    answer({"run": run, "by": by, "note": text}, line(f"noted on run {run}"), as_json=as_json)
 
 
 @runs.command()

@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from tenfold.core.clock import Clock
-from tenfold.core.errors import NotFound
 from tenfold.sources.database import Database
 from tenfold.tracking.runs import Run
 
@@ -13,11 +11,6 @@ FILES = "SELECT name, digest, size, at FROM run_artefact WHERE run = (SELECT seq
 NOTES = 'SELECT at, "by", text FROM run_note WHERE run = (SELECT seq FROM run WHERE id = ?) ORDER BY seq'
 TAGS = "SELECT name, value FROM run_tag WHERE run = (SELECT seq FROM run WHERE id = ?) ORDER BY name"
 DIFF = "SELECT diff FROM code_diff WHERE digest = ?"
-ADD_NOTE = 'INSERT INTO run_note (run, at, "by", text) SELECT seq, ?, ?, ? FROM run WHERE id = ?'
-SET_TAG = """
-INSERT INTO run_tag (run, name, value) SELECT seq, ?, ? FROM run WHERE id = ?
-ON CONFLICT (run, name) DO UPDATE SET value = excluded.value
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +66,3 @@ def details(database: Database, run: Run) -> Details:
         {row["name"]: row["value"] for row in database.query(TAGS, run.id)},
         diffs[0]["diff"] if diffs else "",
     )
-
-
-def note(database: Database, clock: Clock, run_id: str, text: str, *, by: str = "user") -> None:
-    """Write a note on a run, finished or not; NotFound when there is no such run."""
-    if not database.execute(ADD_NOTE, clock.now(), by, text, run_id):
-        raise NotFound("run", run_id, ())
-
-
-def tag(database: Database, run_id: str, name: str, value: str) -> None:
-    """Give a run a tag, finished or not; the same name again replaces its value. NotFound when there is no such run."""
-    if not database.execute(SET_TAG, name, value, run_id):
-        raise NotFound("run", run_id, ())

@@ -38,6 +38,11 @@ ATTACH = """
 INSERT INTO run_artefact (run, name, digest, size, at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (run, name) DO UPDATE SET digest = excluded.digest, size = excluded.size, at = excluded.at
 """
+ADD_NOTE = 'INSERT INTO run_note (run, at, "by", text) SELECT seq, ?, ?, ? FROM run WHERE id = ?'
+SET_TAG = """
+INSERT INTO run_tag (run, name, value) SELECT seq, ?, ? FROM run WHERE id = ?
+ON CONFLICT (run, name) DO UPDATE SET value = excluded.value
+"""
 KEEP_DIFF = "INSERT INTO code_diff (digest, diff) VALUES (?, ?) ON CONFLICT DO NOTHING"
 GET = "SELECT * FROM run WHERE id = ?"
 LIST = "SELECT * FROM run ORDER BY seq DESC LIMIT ?"
@@ -88,8 +93,8 @@ class Run:
 class Runs:
     """Every run of a project; durable when a method returns, usable from several processes and by several people.
 
-    A run that is done or failed never changes, and no run is ever deleted; the database refuses both. Notes and tags
-    (`tenfold.tracking.details`) may be added at any time.
+    A run that is done or failed never changes, and no run is ever deleted; the database refuses both. Only notes and tags
+    may be added at any time.
 
     Examples
     --------
@@ -179,6 +184,16 @@ class Runs:
         with self._database.transaction() as tx:
             seq = self._running(tx, run_id)["seq"]
             tx.execute(ATTACH, (seq, name, digest, size, self._clock.now()))
+
+    def note(self, run_id: str, text: str, *, by: str = "user") -> None:
+        """Write a note on a run, finished or not; NotFound when there is no such run."""
+        if not self._database.execute(ADD_NOTE, self._clock.now(), by, text, run_id):
+            raise self._missing(run_id)
+
+    def tag(self, run_id: str, name: str, value: str) -> None:
+        """Give a run a tag, finished or not; the same name again replaces its value. NotFound as in `note`."""
+        if not self._database.execute(SET_TAG, name, value, run_id):
+            raise self._missing(run_id)
 
     def finish(self, run_id: str, *, metrics: Mapping[str, float], artefact: str | None = None) -> Run:
         """Close a running run with its results; metrics that were only logged end with their last value.

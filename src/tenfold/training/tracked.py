@@ -63,6 +63,10 @@ class Tracked:
         """Record parameters; what JSON does not know is recorded as its `repr`."""
         self._runs.describe(self.id, params={name: _plain(value) for name, value in values.items()})
 
+    def note(self, text: str, *, by: str = "user") -> None:
+        """Write what you think of it; more may be said later, by `app.runs.note`."""
+        self._runs.note(self.id, text, by=by)
+
     def attach(self, name: str, content: bytes | str | Path) -> None:
         """Keep a file with the run: its bytes, its text, or the path to it.
 
