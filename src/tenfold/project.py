@@ -200,32 +200,22 @@ class App:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """What trains models and records it."""
-        return Trainer(self.runs, self.registry, self.blobs, self.code)
-
-    @cached_property
-    def code(self) -> dict[str, str]:
-        """The code that runs, as it was when it was first asked for: the commit, and what was not committed."""
-        return code(source.schema for source in self.project.sources.values())
+        """What trains models and records it, with the code as it was when this was first asked for."""
+        schemas = [source.schema for source in self.project.sources.values()]
+        return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
     def track(
         self, title: str, *, model: Model | str | None = None, params: Mapping[str, Any] | None = None
     ) -> Tracked:
         """Return a run of your own, for a `with` block: what is tried in it is recorded beside the trainings.
 
-        Parameters
-        ----------
-        title
-            What is tried, in words.
-        model
-            The model it is about, if it is about one; runs are listed by it.
-        params
-            Parameters; `run.fit` adds those of the estimator.
+        `title` says what is tried, `model` the model it is about; `run.fit` adds the parameters of the estimator.
         """
-        subject = self.project.name if model is None else self._model(model).name
-        newest = {name: self.lake.version(name) for name in self.project.sources}
-        data = {name: version for name, version in newest.items() if version >= 0}
-        run = self.runs.start("track", subject, title=title, params=params or {}, data=data, code=self.code)
+        name = self.project.name if model is None else self._model(model).name
+        data = {table: at for table in self.project.sources if (at := self.lake.version(table)) >= 0}
+        run = self.runs.start(
+            "track", name, title=title, params=params or {}, data=data, code=self.trainer.code
+        )
         return Tracked(self.runs, self.blobs, self.clock, run)
 
     def train(
@@ -272,9 +262,6 @@ class App:
         """Return the loop that keeps a release, or the release of a model, running."""
         chosen = release if isinstance(release, Release) else self.project.release(release)
 
-        def matured(start: int, end: int) -> Matured:
-            return self.matured(chosen.model, start, end)
-
         return Loop(
             chosen,
             self.database,
@@ -285,7 +272,7 @@ class App:
             self.audit,
             self.clock,
             lambda: self.dataset(chosen.model),
-            matured,
+            lambda start, end: self.matured(chosen.model, start, end),
         )
 
     def promote(self, model: Model | str, number: int, *, by: str = "user") -> str:
@@ -307,12 +294,9 @@ class App:
             raise DefinitionError(
                 "replay needs a clock of history. Open the project on Platform(clock=VirtualClock(...))."
             )
-        release = self.project.release(model)
-
-        def score_day(first: int, last: int) -> int:
-            return len(self.score(release.model, first, last))
-
-        return replay(self.loop(release), self.clock, to_us(start), to_us(end), score=score_day)
+        loop, period = self.loop(self.project.release(model)), (to_us(start), to_us(end))
+        name = loop.release.model
+        return replay(loop, self.clock, *period, score=lambda *day: len(self.score(name, *day)))
 
     # predictions -----------------------------------------------------------------------------------
 
