@@ -253,8 +253,7 @@ class App:
     def rebuild(self, model: Model | str, number: int, *, restore: bool = False) -> dict[str, Any]:
         """Train a version again from the table versions it recorded: `same` bytes, or `why` not; see `training.rebuild`."""
         model = self._model(model)
-        version = self.registry.get(model.name, number)
-        return rebuild(self.trainer, model, self.lake, version, restore=restore)
+        return rebuild(self.trainer, model, self.lake, self.registry.get(model.name, number), restore=restore)
 
     # releases --------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ def test_every_part_of_the_evaluation_is_there(home):
         first = app.train("late_delivery", processes=1)
         app.promote("late_delivery", first.number)
         version = app.train("late_delivery", processes=1)
-        assert app.trainer.rebuild(app.project.release().model, app.lake, version.run_id)
+        assert app.rebuild("late_delivery", version.number)["same"]
         found = app.versions.package(piped.piped.release().model, version.number).manifest.evaluation
     assert found["rows"] == {"train": 350, "test": 50}
     assert 0 < found["positives"]["test"] < 50
