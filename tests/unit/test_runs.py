@@ -98,7 +98,7 @@ def test_a_finished_run_never_changes(runs, database, end, again):
     [
         ("UPDATE run SET params = '{}'", "never changes"),
         ("DELETE FROM run", "never deleted"),
-        ("INSERT INTO run_result VALUES (1, 'late', 9, 1.0)", "never changes"),
+        ("INSERT INTO run_result VALUES (1, 9, 'late', 1.0)", "never changes"),
         ("UPDATE run_result SET value = 1.0", "never changes"),
         ("DELETE FROM run_result", "never deleted"),
         ("INSERT INTO run_metric VALUES (1, 'late', 9, 1.0, 0)", "never changes"),

@@ -24,7 +24,7 @@ RETURNING *
 """
 END = "UPDATE run SET status = ?, finished = ?, artefact = ?, error = ?, environment = ? WHERE seq = ? RETURNING *"
 DESCRIBE = "UPDATE run SET params = ?, samples = ? WHERE seq = ?"
-ADD_RESULT = "INSERT INTO run_result (run, name, place, value) VALUES (?, ?, ?, ?)"
+ADD_RESULT = "INSERT INTO run_result (run, place, name, value) VALUES (?, ?, ?, ?)"
 LAST_LOGGED = """
 SELECT name, value FROM run_metric AS m
 WHERE run = ?1 AND step = (SELECT max(step) FROM run_metric WHERE run = ?1 AND name = m.name) ORDER BY at, name
@@ -219,7 +219,7 @@ class Runs:
             logged = {row["name"]: row["value"] for row in tx.execute(LAST_LOGGED, (seq,))}
             found = {name: _number(name, value) for name, value in metrics.items()}
             results = found | {name: value for name, value in logged.items() if name not in found}
-            tx.executemany(ADD_RESULT, [(seq, name, i, v) for i, (name, v) in enumerate(results.items())])
+            tx.executemany(ADD_RESULT, [(seq, place, *item) for place, item in enumerate(results.items())])
             values = (status, self._clock.now(), artefact, error, _json(environment()), seq)
             (row,) = tx.execute(END, values).fetchall()
         return _run(row, results)
@@ -254,8 +254,8 @@ class Runs:
     def _runs(self, rows: Sequence[Row]) -> Sequence[Run]:
         results: dict[int, dict[str, float | None]] = {row["seq"]: {} for row in rows}
         marks = ",".join("?" * len(results))
-        for item in self._database.query(RESULTS.format(marks), *results):
-            results[item["run"]][item["name"]] = item["value"]
+        for seq, name, value in self._database.query(RESULTS.format(marks), *results):
+            results[seq][name] = value
         return [_run(row, results[row["seq"]]) for row in rows]
 
     def _running(self, tx: sqlite3.Connection, run_id: str) -> Row:

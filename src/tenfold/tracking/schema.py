@@ -26,10 +26,10 @@ BEGIN SELECT RAISE(ABORT, 'a run is never deleted'); END;
 
 CREATE TABLE IF NOT EXISTS run_result (
     run INTEGER NOT NULL REFERENCES run (seq),
-    name TEXT NOT NULL,
     place INTEGER NOT NULL,
+    name TEXT NOT NULL,
     value REAL,
-    PRIMARY KEY (run, name)
+    PRIMARY KEY (run, place)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS run_result_best ON run_result (name, value, run);
 
