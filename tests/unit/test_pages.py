@@ -208,6 +208,20 @@ def test_a_run_is_shown_with_its_curves_its_pictures_and_its_odd_numbers(app, tm
     assert notebook.get("class") == "tenfold"
 
 
+def test_what_a_search_chose_is_among_the_parameters(app):
+    run = app.runs.start("train", "tuned", params={"num_leaves": 31, "now": 7_000_123}, data={}, code={})
+    app.blobs.put("tuned/files", {"manifest.json": json.dumps({"evaluation": EVALUATION}).encode()})
+    app.runs.finish(run.id, metrics={}, artefact="tuned/files")
+    found = run_document(app.kept, run.id)
+    best = EVALUATION["tuning"]["trials"][EVALUATION["tuning"]["best"]]["params"]
+    assert found["params"]["num_leaves (tuned)"] == best["num_leaves"]
+    told = check_safe(run_page(found))
+    assert "num_leaves (tuned)" in told
+    assert "now" not in [cell.text for cell in parse(run_page(found)).iter("th")], (
+        "an instant in microseconds tells nobody"
+    )
+
+
 def test_show_takes_names_and_objects(app):
     version = app.registry.get("late_order", 1)
     by_name = app.show("late_order/1")

@@ -146,6 +146,7 @@ def show(where: Where, run: str, *, html: Path | None, as_json: bool) -> None:
 
 
 def _draw_run(console: "Console", document: dict[str, Any]) -> None:
+    from tenfold.ui.documents import settings
     from tenfold.ui.terminal import table
 
     told = {
@@ -163,7 +164,7 @@ def _draw_run(console: "Console", document: dict[str, Any]) -> None:
     metrics = [[name, value, _ends(ranges.get(name))] for name, value in cells(document["metrics"])]
     parts = [
         ("Metrics", ["metric", "value", "95 % interval"], metrics),
-        ("Parameters", ["parameter", "value"], cells(document["params"])),
+        ("Parameters", ["parameter", "value"], cells(settings(document))),
         ("Tables", ["table", "version"], cells(document["data"])),
         ("Code", ["", ""], cells(document["code"])),
         (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenfold.ui.charts import Node, flow
-from tenfold.ui.documents import gain
+from tenfold.ui.documents import gain, settings
 from tenfold.ui.evaluated import fold_away, long, main_metric, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, Tile, badge, numbers, page, table
@@ -216,7 +216,7 @@ def _rebuild(document: Document) -> Html:
         )
     )
     diff = uncommitted(run["diff"])
-    params = [[name, shown(value)] for name, value in run["params"].items()]
+    params = [[name, shown(value)] for name, value in settings(run).items()]
     return join(
         tag("ol", *steps, class_="plain"),
         diff,

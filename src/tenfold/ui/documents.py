@@ -55,6 +55,7 @@ def run_document(kept: Kept, run_id: str) -> Document:
     }
     return {
         **run_line(run),
+        "params": run.params | _tuned(manifest),
         "name": run.id,
         "title": run.title,
         "seconds": None if run.finished is None else (run.finished - run.started) / 1e6,
@@ -219,6 +220,18 @@ def _features(manifest: Mapping[str, Any]) -> list[Document]:
         {"name": name, "type": kind, "importance": shares.get(name)}
         for name, kind in (manifest.get("columns") or {}).items()
     ]
+
+
+def _tuned(manifest: Mapping[str, Any]) -> Document:
+    """Return the parameters that a search chose instead of the declared ones."""
+    found = (manifest.get("evaluation") or {}).get("tuning") or {}
+    chosen = [item["params"] for item in found.get("trials") or () if item["number"] == found.get("best")]
+    return {f"{name} (tuned)": value for params in chosen for name, value in params.items()}
+
+
+def settings(document: Mapping[str, Any]) -> Document:
+    """Return the parameters of a run without those that only say which rows: its period tells them."""
+    return {name: value for name, value in document["params"].items() if name not in ("train", "test", "now")}
 
 
 def _samples(run: Run, manifest: Mapping[str, Any]) -> Document:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tenfold.ui.card import stage
 from tenfold.ui.charts import Node, flow
+from tenfold.ui.documents import settings
 from tenfold.ui.evaluated import curves, fold_away, long, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, Tile, badge, numbers, page, table
@@ -50,7 +51,7 @@ def run_sections(document: Document, pictures: Mapping[str, bytes]) -> list[Sect
     if not evaluated and document["metrics"]:
         found.append(Section("Metrics", _pairs(document["metrics"], "metric", "r")))
     found += _curves(document["curves"])
-    found.append(Section("Parameters", _pairs(document["params"], "parameter")))
+    found.append(Section("Parameters", _pairs(settings(document), "parameter")))
     found.append(Section("Rows and tables", _data(document)))
     found.append(
         Section(
