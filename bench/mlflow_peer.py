@@ -3,6 +3,7 @@
 import itertools
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from bench import venv
@@ -72,10 +73,8 @@ def best(rows: int) -> dict[str, Any]:
                 (models.SqlLatestMetric, values),
                 (models.SqlParam, params),
             ):
-                for part in (
-                    itertools.batched(items, 10_000) if hasattr(itertools, "batched") else _parts(items)
-                ):
-                    connection.execute(model.__table__.insert(), list(part))
+                for part in _parts(items):
+                    connection.execute(model.__table__.insert(), part)
             connection.execute(text("ANALYZE"))
         order = [f"metrics.{METRICS[3]} DESC"]
         asked = latencies(
@@ -87,7 +86,7 @@ def best(rows: int) -> dict[str, Any]:
     return {"seconds": asked["p50"] / 1e6}
 
 
-def _parts(items: list[Any]) -> Any:
+def _parts(items: list[Any]) -> Iterator[list[Any]]:
     return (items[first : first + 10_000] for first in range(0, len(items), 10_000))
 
 
