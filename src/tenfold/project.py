@@ -328,10 +328,7 @@ class App:
     def features(self, model: Model | str, row: Any, *, at: Any = None) -> dict[str, Any]:
         """Return the features of one row as `predict` reads them now, or at a moment; nothing is logged.
 
-        Returns
-        -------
-        dict
-            `as_of`, `features` by name, and `ages_s`: how old the newest record behind each view is, in seconds.
+        `as_of`, `features` by name, and `ages_s`: how old the newest record behind each view is, in seconds.
         """
         service = self.service(model)
         moment = service.mark().at if at is None else to_us(at)
@@ -346,14 +343,8 @@ class App:
     def explain(self, feature: Any, key: Any, at: Any = None, *, limit: int = 50) -> Explanation:
         """Return the records behind a stored feature of a key, each counted or why not, as of now or of a moment.
 
-        Parameters
-        ----------
-        feature
-            Such as `view["spent_7d"]`, or its name "view.spent_7d".
-        key
-            The value of the key field; a dict or a tuple when there are several.
-        limit
-            How many records to give for each aggregate, the newest first.
+        `feature` is such as `view["spent_7d"]`, or its name; `key` the value of the key field, a dict or a tuple when there
+        are several; `limit` says how many records to give for each aggregate, the newest first.
         """
         name = f"{feature.args[0]}.{feature.args[1]}" if isinstance(feature, Expr) else str(feature)
         view, one = find(self.project.views, name)

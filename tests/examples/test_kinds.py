@@ -196,7 +196,7 @@ def test_parameters_of_a_step_are_searched_on_folds(tmp_path):
         assert len(folds) == 2
         best = tuning["trials"][tuning["best"]]["params"]["logisticregression__C"]
         assert best == package.predictor.engine._estimator[-1].C
-        assert app.rebuild(model, version.run_id)
+        assert app.rebuild(model, version.number)["same"]
 
 
 def test_a_champion_that_cannot_be_loaded_does_not_keep_out_its_successor(tmp_path):
