@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.sources.base import Blobs, Lake, Log
 from tenfold.store.base import OnlineStore
@@ -14,6 +15,8 @@ from tenfold.store.base import OnlineStore
 @dataclass(frozen=True, eq=False)
 class Platform:
     """Where a project runs: objects that satisfy the protocols; what is not given is embedded under `home`.
+
+    `mirrors` are other systems that show its runs and versions; nothing waits for them.
 
     Examples
     --------
@@ -28,6 +31,7 @@ class Platform:
     lake: Lake | None = None
     online: OnlineStore | None = None
     blobs: Blobs | None = None
+    mirrors: Sequence[Mirror] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", Path(self.home))

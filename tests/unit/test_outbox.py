@@ -1,5 +1,6 @@
 """Mirrors are sent everything, once, however a process or a mirror dies; nothing waits for one."""
 
+import itertools
 import threading
 from contextlib import suppress
 
@@ -292,7 +293,7 @@ def test_following_backs_off_and_comes_back(app, mirror):
     away = Away("away")
     outboxes = [Outbox(app.database, app.clock, app.outboxes[0].copies, one) for one in (away, mirror)]
     follow(outboxes, clock, lambda: clock.at > 400e6, tell=lines.append)
-    pauses = [(b - a) / 1e6 for a, b in zip(tried, tried[1:], strict=False)]
+    pauses = [(b - a) / 1e6 for a, b in itertools.pairwise(tried)]
     assert pauses[:3] == pytest.approx([FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE], abs=0.1)
     assert max(pauses) == pytest.approx(LONGEST_PAUSE, abs=0.1)
     assert lines[0].startswith("away: nobody there. Next try in 1 s.")

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Row
 from typing import Any
@@ -115,9 +115,12 @@ class Runs:
     ('r0001', 'done', {'auc': 0.91, 'loss': 0.4}, True)
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, environment: Callable[[], dict[str, Any]] = environment
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._environment = environment
 
     def start(
         self,
@@ -140,7 +143,7 @@ class Runs:
                 told["dirty"] = hashlib.sha256(diff.encode()).hexdigest()[:16]
                 tx.execute(KEEP_DIFF, (told["dirty"], diff))
             values = (kind, subject, title, self._clock.now(), _json(params), _json(data), _json(told))
-            (row,) = tx.execute(START, (*values, _json(environment()))).fetchall()
+            (row,) = tx.execute(START, (*values, _json(self._environment()))).fetchall()
         return _run(row, {})
 
     def describe(
@@ -220,7 +223,7 @@ class Runs:
             found = {name: _number(name, value) for name, value in metrics.items()}
             results = found | {name: value for name, value in logged.items() if name not in found}
             tx.executemany(ADD_RESULT, [(seq, place, *item) for place, item in enumerate(results.items())])
-            values = (status, self._clock.now(), artefact, error, _json(environment()), seq)
+            values = (status, self._clock.now(), artefact, error, _json(self._environment()), seq)
             (row,) = tx.execute(END, values).fetchall()
         return _run(row, results)
 

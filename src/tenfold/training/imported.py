@@ -1,0 +1,175 @@
+"""Takes runs and versions that another system recorded into our own tracking, each once, with where they came from."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from tenfold.core.clock import Clock, VirtualClock
+from tenfold.registry.versions import Registry, Version
+from tenfold.sources.base import Blobs
+from tenfold.sources.database import Database
+from tenfold.sources.locked import alone
+from tenfold.tracking import details
+from tenfold.tracking.runs import Run, Runs
+from tenfold.training.tracked import CONTENT, FILES
+
+NAMES = "artefacts.json"
+"""The file of an imported run that lists what it made: names and sizes, for the files stay where they are."""
+KEY = "tenfold.key"
+"""The tag of what was shown from a home of tenfold."""
+KNOWN = "SELECT id FROM run WHERE kind = 'import' AND json_extract(code, ?) = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRun:
+    """A run of another system; instants are microseconds since 1970 UTC.
+
+    `points` are metrics: name, step, value, instant. `system` and `id` say where it came from; `code` what ran.
+    """
+
+    system: str
+    id: str
+    subject: str
+    title: str
+    status: str
+    started: int
+    finished: int
+    params: Mapping[str, Any]
+    points: Sequence[tuple[str, int, float, int]]
+    tags: Mapping[str, str]
+    artefacts: Mapping[str, int]
+    code: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignVersion:
+    """A version of another system; without files that are safe to load, `files` is empty and `problem` says why."""
+
+    system: str
+    model: str
+    number: str
+    run: str
+    files: Mapping[str, bytes]
+    info: Mapping[str, Any]
+    problem: str = ""
+
+
+class Source(Protocol):
+    """Another system to take runs and versions from."""
+
+    def runs(self, experiments: Sequence[str]) -> Iterator[ForeignRun | str]:
+        """Give the runs of experiments, of all without one, oldest first; text says what cannot be taken over."""
+        ...
+
+    def versions(self) -> Iterator[ForeignVersion]:
+        """Give all versions, each model's in order."""
+        ...
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of an import."""
+
+    runs: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    known: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Writes what a source gives; after a crash, or a second time, it adds only what is missing.
+
+    Parameters
+    ----------
+    home
+        The id of this home: what it showed elsewhere itself is not taken back.
+    """
+
+    database: Database
+    registry: Registry
+    blobs: Blobs
+    clock: Clock
+    home: str
+
+    def take(self, source: Source, experiments: Sequence[str] = ()) -> Taken:
+        """Take over runs, then the versions that these runs made."""
+        taken = Taken()
+        with alone(self.database.path.parent / "import.lock", "importing"):
+            for item in source.runs(experiments):
+                if isinstance(item, str):
+                    taken.notes.append(item)
+                elif not item.tags.get(KEY, "").startswith(f"{self.home}/") and self._run(item):
+                    taken.runs.append(item.id)
+                else:
+                    taken.known += 1
+            for version in source.versions():
+                self._version(version, taken)
+        return taken
+
+    def _run(self, item: ForeignRun) -> bool:
+        """Record a run at its own times; False when it is here already."""
+        clock = VirtualClock(item.started)
+        runs = Runs(self.database, clock, environment=dict)
+        run = self._find(runs, item.system, item.id)
+        if run is None:
+            code = {f"{item.system}_run": item.id, **item.code}
+            run = runs.start("import", item.subject, title=item.title, params=item.params, data={}, code=code)
+        elif run.status != "running":
+            return False
+        for (step, at), values in _moments(item.points).items():
+            clock.set(at)
+            runs.log(run.id, values, step=step)
+        self._attach(runs, run.id, NAMES, msgspec.json.encode(item.artefacts, order="sorted"))
+        for name, value in item.tags.items():
+            details.tag(self.database, run.id, name, value)
+        clock.set(item.finished)
+        if item.status == "done":
+            runs.finish(run.id, metrics={})
+        else:
+            runs.fail(run.id, item.error)
+        return True
+
+    def _find(self, runs: Runs, system: str, run_id: str) -> Run | None:
+        rows = self.database.query(KNOWN, f'$."{system}_run"', run_id)
+        return runs.get(rows[0]["id"]) if rows else None
+
+    def _attach(self, runs: Runs, run_id: str, name: str, data: bytes) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        self.blobs.put(f"{FILES}/{digest}", {CONTENT: data})
+        runs.attach(run_id, name, digest=digest, size=len(data))
+
+    def _version(self, item: ForeignVersion, taken: Taken) -> None:
+        run = self._find(Runs(self.database, self.clock), item.system, item.run)
+        if run is None:
+            return
+        name = f"{item.model} version {item.number}"
+        if not item.files:
+            taken.notes.append(f"{name}: only its run {run.id} was taken over, because {item.problem}")
+            return
+        if any(version.run_id == run.id for version in self.registry.versions(item.model)):
+            taken.known += 1
+            return
+        taken.versions.append(self._register(item, run).model + f"/{item.number}")
+
+    def _register(self, item: ForeignVersion, run: Run) -> Version:
+        place = hashlib.sha256(f"{item.model}\n{item.number}".encode()).hexdigest()[:16]
+        artefact = f"{item.system}-import/{run.id}-{place}"
+        digest = self.blobs.put(artefact, item.files)
+        metrics = {name: value if math.isfinite(value) else None for name, value in run.metrics.items()}
+        known = {"model": item.model, "version": item.number, "run": item.run, **item.info}
+        info = {"metrics": metrics, "rows": None, "period": "", item.system: known}
+        return self.registry.register(item.model, run_id=run.id, digest=digest, artefact=artefact, info=info)
+
+
+def _moments(points: Sequence[tuple[str, int, float, int]]) -> dict[tuple[int, int], dict[str, float]]:
+    """Return metrics by step and instant in the order of time: what was logged together is one write."""
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    for name, step, value, at in sorted(points, key=lambda point: (point[3], point[1])):
+        found.setdefault((step, at), {})[name] = value
+    return found
