@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ COMMANDS = {
     "rollback": ("releases", "Make the previous Production version Production again."),
     "audit": ("releases", "List every decision: what, by whom, and why."),
     "replay": ("releases", "Run history through the whole loop on a virtual clock."),
+    "mirror": ("elsewhere", "Send runs and versions to the mirrors; say what is behind."),
+    "import": ("elsewhere", "Take over runs and versions of another system, such as MLflow."),
     "predict": ("predictions", "Answer one row as of now."),
     "score": ("predictions", "Score and log all rows of a period."),
     "monitor": ("watch", "Show how served predictions did, and which features drift."),
@@ -48,7 +51,7 @@ class Commands(click.Group):
         """Import and return a command; an unknown name gets the nearest one."""
         if cmd_name in COMMANDS:
             module = import_module(f"tenfold.cli.{COMMANDS[cmd_name][0]}")
-            command: click.Command = module.__dict__[cmd_name]
+            command: click.Command = module.__dict__[f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name]
             return command
         if ctx.resilient_parsing:
             return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tenfold.core.errors import DefinitionError, NotFound, TenfoldError
 
 if TYPE_CHECKING:
+    from tenfold.platform import Platform
     from tenfold.project import Project
 
 
@@ -26,10 +27,7 @@ def load(target: str) -> "Project":
     from tenfold.project import Project
 
     path, name = _split(target)
-    if not path.is_file():
-        siblings = sorted(item.name for item in path.parent.glob("*.py"))
-        raise NotFound("file", path.name, siblings, within=f'folder "{path.parent}"')
-    module = _import(path.resolve(), path)
+    module = _module(path)
     found = {key: item for key, item in vars(module).items() if isinstance(item, Project)}
     if name:
         if name not in found:
@@ -45,6 +43,24 @@ def load(target: str) -> "Project":
             f'"{path}" has several projects: {names}. Say which, for example {path}:{min(found)}.'
         )
     return next(iter(found.values()))
+
+
+def load_platform(target: str) -> "Platform":
+    """Return what the project's file says about where it runs, as `platform = Platform(...)`; embedded when it says nothing.
+
+    Home and clock are those of the command.
+    """
+    from tenfold.platform import Platform
+
+    found = vars(_module(_split(target)[0])).get("platform")
+    return found if isinstance(found, Platform) else Platform()
+
+
+def _module(path: Path) -> ModuleType:
+    if not path.is_file():
+        siblings = sorted(item.name for item in path.parent.glob("*.py"))
+        raise NotFound("file", path.name, siblings, within=f'folder "{path.parent}"')
+    return _import(path.resolve(), path)
 
 
 def _split(target: str) -> tuple[Path, str]:

@@ -4,14 +4,14 @@ import functools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenfold.cli.errors import verbose
-from tenfold.cli.loading import load
+from tenfold.cli.loading import load, load_platform
 from tenfold.core.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ class Where:
     def open(self, *, clock: "Clock | None" = None) -> "App":
         """Return the project running; its home is made when missing."""
         from tenfold.core.clock import SharedClock, SystemClock
-        from tenfold.platform import Platform
 
-        project = load(self.target)
+        project, platform = load(self.target), load_platform(self.target)
         given = SystemClock() if self.clock is None else SharedClock(self.clock)
-        return project.open(Platform(home=self.home, clock=clock or given))
+        return project.open(replace(platform, home=self.home, clock=clock or given))
 
     def read(self) -> "App":
         """Return the project running, for a command that only looks: it does not make a home."""

@@ -83,9 +83,12 @@ def controller(where: Where) -> None:
 @port
 @wait
 def run(where: Where, *, port: int, wait: float) -> None:
-    """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all three in order."""
+    """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all in order.
+
+    A project whose platform has mirrors gets a process that sends to them too.
+    """
     from tenfold.automation.supervise import Supervisor
-    from tenfold.cli.loading import load
+    from tenfold.cli.loading import load, load_platform
     from tenfold.core.clock import SystemClock
 
     load(where.target)  # a mistake in the declaration is told here, once
@@ -97,6 +100,8 @@ def run(where: Where, *, port: int, wait: float) -> None:
         "controller": [*python, "controller", *place],
         "server": [*python, "serve", *place, "--port", str(port), "--wait", str(wait)],
     }
+    if load_platform(where.target).mirrors:
+        commands["mirror"] = [*python, "mirror", *place, "--follow"]
     stopped = threading.Event()
     with on_signals(stopped.set):
         Supervisor(commands, SystemClock(), tell=tell).run(stopped.is_set)
