@@ -274,7 +274,8 @@ class App:
             lambda run_id: show_run(self.kept, run_id).page,
             lambda model, number: show_version(self.kept, model, number).page,
         )
-        return [Outbox(self.database, self.clock, copies, mirror) for mirror in self.platform.mirrors]
+        folder = self.platform.home
+        return [Outbox(self.database, self.clock, copies, one, folder) for one in self.platform.mirrors]
 
     def mirror(self, *, again: bool = False) -> int:
         """Show the mirrors every run and version that they were not shown yet; return how many things that were.
@@ -285,7 +286,9 @@ class App:
 
     def take(self, source: RunSource, experiments: Sequence[str] = ()) -> Taken:
         """Take over runs and versions that another system recorded, each once, at the times they have there."""
-        importer = Importer(self.database, self.registry, self.blobs, self.clock, home_id(self.database))
+        importer = Importer(
+            self.database, self.registry, self.blobs, self.clock, self.platform.home, home_id(self.database)
+        )
         return importer.take(source, experiments)
 
     # releases --------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def make_legacy(url, name, tmp_path):
         artefacts = theirs.get_run(made[place]).info.artifact_uri
         theirs.create_model_version(f"{name}-risk", f"{artefacts}/model", made[place], await_creation_for=0)
     theirs.set_registered_model_alias(f"{name}-risk", "champion", "1")
-    return made, booster, X
+    return made, booster
 
 
 def shown_there(url, name):
@@ -160,7 +160,7 @@ def shown_there(url, name):
 
 @pytest.mark.filterwarnings("ignore")  # of what MLflow says when it saves a model
 def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, name, tmp_path):
-    made, booster, X = make_legacy(url, name, tmp_path)
+    made, booster = make_legacy(url, name, tmp_path)
     mirror = MLflowMirror(url, experiment=name)
     with opened(tmp_path / "home", mirror) as app:
         taken = app.take(MLflowSource(url), [name])

@@ -139,16 +139,14 @@ def test_a_run_that_ends_later_is_sent_when_it_ends(app, mirror):
 
 
 def test_notes_and_tags_reach_runs_that_were_shown(app, mirror):
-    from tenfold.tracking import details
-
     work(app)
     app.mirror()
-    details.note(app.database, app.clock, "r0001", "look again")
-    details.tag(app.database, "r0001", "team", "red")
-    details.tag(app.database, "r0002", "team", "blue")
+    app.runs.note("r0001", "look again")
+    app.runs.tag("r0001", "team", "red")
+    app.runs.tag("r0002", "team", "blue")
     assert app.outboxes[0].behind().notes == 2
     app.mirror()
-    details.tag(app.database, "r0002", "team", "green")
+    app.runs.tag("r0002", "team", "green")
     app.mirror()
     assert app.mirror() == 0
     tags = {key.split("/")[1]: run.tags for key, run in mirror.shown().runs.items()}
@@ -162,13 +160,13 @@ def test_a_death_at_every_call_leaves_no_trace(app, error, after):
     whole = MemoryMirror("whole")
     outbox = app.outboxes[0]
     counted = Dying(whole, 0, error, after=after)
-    Outbox(app.database, app.clock, outbox.copies, counted).send()
+    Outbox(app.database, app.clock, outbox.copies, counted, app.platform.home).send()
     for at in range(1, counted.calls + 1):
         mirror = MemoryMirror(f"dies at {at}")
         dying = Dying(mirror, at, error("gone"), after=after)
         with pytest.raises(error):
-            Outbox(app.database, app.clock, outbox.copies, dying).send()
-        again = Outbox(app.database, app.clock, outbox.copies, mirror)
+            Outbox(app.database, app.clock, outbox.copies, dying, app.platform.home).send()
+        again = Outbox(app.database, app.clock, outbox.copies, mirror, app.platform.home)
         again.send()
         assert repr(mirror.shown()) == repr(whole.shown())
         assert not again.behind()
@@ -206,7 +204,7 @@ def test_what_a_mirror_refuses_does_not_hold_up_the_rest(app, mirror):
 
     work(app)
     choosy = Choosy("choosy")
-    outbox = Outbox(app.database, app.clock, app.outboxes[0].copies, choosy)
+    outbox = Outbox(app.database, app.clock, app.outboxes[0].copies, choosy, app.platform.home)
     outbox.send()
     assert outbox.behind().refused == {
         "run r0004": "not this one",
@@ -249,7 +247,7 @@ def test_one_process_sends_at_a_time(app, mirror):
             leave.wait(10)
             return super().positions(origin, models)
 
-    slow = Outbox(app.database, app.clock, outbox.copies, Slow("memory"))
+    slow = Outbox(app.database, app.clock, outbox.copies, Slow("memory"), app.platform.home)
     sending = threading.Thread(target=slow.send)
     sending.start()
     inside.wait(10)
@@ -291,7 +289,10 @@ def test_following_backs_off_and_comes_back(app, mirror):
 
     work(app)
     away = Away("away")
-    outboxes = [Outbox(app.database, app.clock, app.outboxes[0].copies, one) for one in (away, mirror)]
+    outboxes = [
+        Outbox(app.database, app.clock, app.outboxes[0].copies, one, app.platform.home)
+        for one in (away, mirror)
+    ]
     follow(outboxes, clock, lambda: clock.at > 400e6, tell=lines.append)
     pauses = [(b - a) / 1e6 for a, b in itertools.pairwise(tried)]
     assert pauses[:3] == pytest.approx([FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE], abs=0.1)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tenfold.automation.copies import Copies
 from tenfold.automation.mirror import Mirror, Origin
@@ -108,12 +109,18 @@ class Outbox:
 
     The cursor moves after the mirror has taken a thing, so a crash between the two sends it once more, which changes
     nothing there.
+
+    Parameters
+    ----------
+    folder
+        Where the lock lies that keeps two processes from sending at once.
     """
 
     database: Database
     clock: Clock
     copies: Copies
     mirror: Mirror
+    folder: Path
     _cursors: dict[str, int] = field(default_factory=dict)
 
     def behind(self) -> Behind:
@@ -267,7 +274,7 @@ class Outbox:
 
     def _alone(self) -> AbstractContextManager[None]:
         name = hashlib.sha256(self.mirror.name.encode()).hexdigest()[:12]
-        return alone(self.database.path.parent / f"mirror-{name}.lock", f"sending to {self.mirror.name}")
+        return alone(self.folder / f"mirror-{name}.lock", f"sending to {self.mirror.name}")
 
 
 def home_id(database: Database) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +14,6 @@ from tenfold.registry.versions import Registry, Version
 from tenfold.sources.base import Blobs
 from tenfold.sources.database import Database
 from tenfold.sources.locked import alone
-from tenfold.tracking import details
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.tracked import CONTENT, FILES
 
@@ -87,6 +87,8 @@ class Importer:
 
     Parameters
     ----------
+    folder
+        Where its lock lies.
     home
         The id of this home: what it showed elsewhere itself is not taken back.
     """
@@ -95,12 +97,13 @@ class Importer:
     registry: Registry
     blobs: Blobs
     clock: Clock
+    folder: Path
     home: str
 
     def take(self, source: Source, experiments: Sequence[str] = ()) -> Taken:
         """Take over runs, then the versions that these runs made."""
         taken = Taken()
-        with alone(self.database.path.parent / "import.lock", "importing"):
+        with alone(self.folder / "import.lock", "importing"):
             for item in source.runs(experiments):
                 if isinstance(item, str):
                     taken.notes.append(item)
@@ -127,7 +130,7 @@ class Importer:
             runs.log(run.id, values, step=step)
         self._attach(runs, run.id, NAMES, msgspec.json.encode(item.artefacts, order="sorted"))
         for name, value in item.tags.items():
-            details.tag(self.database, run.id, name, value)
+            runs.tag(run.id, name, value)
         clock.set(item.finished)
         if item.status == "done":
             runs.finish(run.id, metrics={})

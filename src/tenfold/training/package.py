@@ -129,8 +129,13 @@ def _fitted(
 
 
 def _manifest(files: Mapping[str, bytes], model: str) -> Manifest:
+    if MANIFEST not in files:
+        raise SchemaError(
+            f"a version of model {model} has no {MANIFEST}: it was damaged, or taken over from another system, of which nobody "
+            "knows whether it saw the same features; such a version can be looked at, not served. Train the model here."
+        )
     try:
-        return msgspec.json.decode(files.get(MANIFEST, b""), type=Manifest)
+        return msgspec.json.decode(files[MANIFEST], type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SchemaError(
             f"{MANIFEST} of model {model} cannot be read: {error}. The version is damaged or of another release of "

@@ -117,7 +117,10 @@ class MLflowSource:
 
     @told
     def _version(self, item: Any) -> ForeignVersion:
-        info = {"aliases": list(item.aliases), "tags": dict(item.tags), "description": item.description or ""}
+        # of a model its aliases are told, of the versions that a search finds they are not
+        aliases = self._mlflow.get_registered_model(item.name).aliases
+        mine = sorted(alias for alias, number in aliases.items() if str(number) == str(item.version))
+        info = {"aliases": mine, "tags": dict(item.tags), "description": item.description or ""}
         known = (SYSTEM, item.name, str(item.version), item.run_id)
         with tempfile.TemporaryDirectory() as folder:
             files, problem = self._files(item, Path(folder))
