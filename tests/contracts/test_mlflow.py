@@ -3,19 +3,23 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from xgboost import XGBClassifier
 
-from tenfold import Platform
+from tenfold import Platform, Project, Release
 from tenfold.automation import contract
 from tenfold.core.clock import SharedClock, SystemClock
-from tenfold.core.errors import NotFound, Unavailable
+from tenfold.core.errors import NotFound, SchemaError, Unavailable
 from tenfold.registry.versions import Stage
+from tenfold.training.package import load
 from tests.contracts import mlflow_there as there
 from tests.examples import tiny
 
@@ -61,9 +65,9 @@ def trained(tmp_path_factory):
     return home
 
 
-def opened(home, *mirrors):
+def opened(home, *mirrors, project=tiny.project):
     clock = SharedClock(home / "clock") if (home / "clock").exists() else SystemClock()
-    return tiny.project.open(Platform(home=home, clock=clock, mirrors=mirrors))
+    return project.open(Platform(home=home, clock=clock, mirrors=mirrors))
 
 
 @pytest.mark.parametrize("check", contract.checks(), ids=lambda check: check.__name__)
@@ -75,36 +79,46 @@ def test_contract(check, url, name):
     )
 
 
+ESTIMATORS = {
+    "model.txt": tiny.late_order.estimator,
+    "model.ubj": XGBClassifier(n_estimators=4, max_depth=2, n_jobs=1, random_state=1),
+}
+
+
 @pytest.mark.filterwarnings("ignore")  # of what MLflow says when it is imported
-def test_mlflow_loads_a_version_and_gives_the_same_scores(trained, url, name, monkeypatch):
+@pytest.mark.parametrize("file", ESTIMATORS)
+def test_mlflow_loads_a_version_and_gives_the_same_scores(file, trained, tmp_path, url, name, monkeypatch):
     import mlflow
     import pandas as pd
 
-    with opened(trained, MLflowMirror(url, experiment=name, prefix=f"{name}-")) as app:
+    model = replace(tiny.late_order, estimator=ESTIMATORS[file])
+    home = shutil.copytree(trained, tmp_path / "home")
+    mirror = MLflowMirror(url, experiment=name, prefix=f"{name}-")
+    with opened(home, mirror, project=Project("tiny", releases=[Release(model)])) as app:
+        if file != "model.txt":
+            app.promote(model, app.train(model).number)
         app.mirror()
         version = app.registry.production("late_order")
         manifest = json.loads(app.blobs.get(version.artefact)["manifest.json"])
-        run_id = version.run_id
     columns = list(manifest["columns"])
     rows = np.frombuffer(base64.b64decode(manifest["golden_rows"])).reshape(-1, len(columns))
     wanted = np.frombuffer(base64.b64decode(manifest["golden_scores"]))
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", url)
-    frame = pd.DataFrame(rows, columns=columns)
-    model = mlflow.pyfunc.load_model(f"models:/{name}-late_order@champion")
-    assert np.array_equal(model.predict(frame), wanted)
-    assert [item.name for item in model.metadata.get_input_schema()] == columns
-    version = client(url).get_model_version_by_alias(f"{name}-late_order", "champion")
-    assert version.tags["tenfold.run"] == run_id
-    files = there.artefacts(client(url), version.run_id)
+    loaded = mlflow.pyfunc.load_model(f"models:/{name}-late_order@champion")
+    assert np.array_equal(loaded.predict(pd.DataFrame(rows, columns=columns)), wanted)
+    assert [item.name for item in loaded.metadata.get_input_schema()] == columns
+    shown = client(url).get_model_version_by_alias(f"{name}-late_order", "champion")
+    assert shown.tags["tenfold.run"] == version.run_id
+    files = there.artefacts(client(url), shown.run_id)
     assert {
         "model/MLmodel",
-        "model/model.txt",
+        f"model/{file}",
         "model/manifest.json",
         "model/card.html",
         "tenfold/run.html",
     } <= set(files)
     history = client(url).get_registered_model(f"{name}-late_order").description
-    assert "version 1: staging to production, by user" in history
+    assert f"version {version.number}: staging to production, by user" in history
 
 
 def make_legacy(url, name, tmp_path):
@@ -188,6 +202,8 @@ def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, nam
         assert document["tags"]["team"] == "<red>"
         assert "<red>" not in app.show(first.id).page
         version = app.registry.get(f"{name}-risk", 1)
+        with pytest.raises(SchemaError, match="taken over from another system"):
+            load(app.blobs.get(version.artefact), tiny.late_order)
         files = app.blobs.get(version.artefact)
         assert files["model.txt"] == booster.model_to_string().encode()
         assert version.info["mlflow"]["aliases"] == ["champion"]

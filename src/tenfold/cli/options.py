@@ -140,6 +140,17 @@ def model_of(app: "App", name: str | None) -> "Model":
     return app.project.release(name).model
 
 
+def known_models(app: "App") -> list[str]:
+    """Return the models that are declared, then those of which there are versions all the same: taken over, or no longer declared."""
+    declared = [release.model.name for release in app.project.releases]
+    return [*declared, *(name for name in app.registry.models() if name not in declared)]
+
+
+def known_model(app: "App", name: str) -> str:
+    """Return the name of a model that is declared or has versions; NotFound names the nearest declared one."""
+    return name if name in app.registry.models() else model_of(app, name).name
+
+
 @contextmanager
 def on_signals(act: Callable[[], object]) -> Iterator[None]:
     """Inside, SIGTERM and SIGINT do this and nothing else."""

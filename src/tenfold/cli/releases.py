@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenfold.cli.listed import Listed, cells, page, write_page
-from tenfold.cli.options import Where, as_json, by, model_of, on_project, period, span, wrong_usage
+from tenfold.cli.options import (
+    Where,
+    as_json,
+    by,
+    known_model,
+    known_models,
+    model_of,
+    on_project,
+    period,
+    span,
+    wrong_usage,
+)
 from tenfold.cli.output import answer, line, minute, numbers, plural
 
 if TYPE_CHECKING:
@@ -36,8 +47,7 @@ def list_versions(where: Where, model: str | None, *, history: bool, as_json: bo
     from tenfold.ui.documents import event_line, version_line
 
     with where.read() as app:
-        names = [release.model.name for release in app.project.releases]
-        names = names if model is None else [model_of(app, model).name]
+        names = known_models(app) if model is None else [known_model(app, model)]
         versions = [version for name in names for version in app.registry.versions(name)]
         events = [event for name in names for event in app.registry.history(name)] if history else []
     document: dict[str, Any] = {"versions": [version_line(version) | version.info for version in versions]}
@@ -89,7 +99,7 @@ def show(where: Where, model: str, number: int, *, html: Path | None, as_json: b
     from tenfold.ui.shown import show_version
 
     with where.read() as app:
-        shown = show_version(app.kept, model_of(app, model).name, number)
+        shown = show_version(app.kept, known_model(app, model), number)
     write_page(shown, html)
     answer(plain(shown.document), lambda console: _draw_card(console, shown.document), as_json=as_json)
 

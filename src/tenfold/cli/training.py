@@ -85,7 +85,7 @@ def list_runs(
             "--best, --reads and MODEL with --reads ask for different things. Give one of them."
         )
     with where.read() as app:
-        if model is not None:
+        if model is not None and not app.runs.list(model, 1):
             model_of(app, model)
         if reads is not None:
             found = _readers(app, reads, limit)

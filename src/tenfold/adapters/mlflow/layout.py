@@ -1,6 +1,6 @@
 """A version's files as MLflow lays out a model: the native booster beside an MLmodel file, which its clients load without tenfold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,16 @@ def layout(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return dict(files) if name is None else {**files, MLMODEL: _mlmodel(name, files)}
 
 
+def caveat(files: Mapping[str, bytes]) -> str:
+    """Return in which way the file alone scores otherwise than the version does here."""
+    manifest: dict[str, Any] = msgspec.json.decode(files.get(MANIFEST, b"{}"))
+    texts = sorted(name for name, known in (manifest.get("categories") or {}).items() if known)
+    told = [f"{', '.join(texts)}: give the place in categories of {MANIFEST}"] if texts else []
+    if manifest.get("calibration"):
+        told.append("these scores are those before calibration")
+    return "; ".join(told)
+
+
 def _mlmodel(name: str, files: Mapping[str, bytes]) -> bytes:
     manifest: dict[str, Any] = msgspec.json.decode(files.get(MANIFEST, b"{}"))
     flavor, kind = FLAVORS[name]
@@ -33,13 +43,14 @@ def _mlmodel(name: str, files: Mapping[str, bytes]) -> bytes:
         "flavors": {flavor: own, "python_function": {"loader_module": f"mlflow.{flavor}", "data": name}},
     }
     if manifest.get("columns"):
-        document["signature"] = _signature(manifest["columns"])
+        document["signature"] = _signature(manifest["columns"], manifest.get("classes") or ())
     # every JSON document is a YAML document
     return msgspec.json.format(msgspec.json.encode(document))
 
 
-def _signature(columns: Mapping[str, str]) -> dict[str, str]:
+def _signature(columns: Mapping[str, str], classes: Sequence[Any]) -> dict[str, str]:
     """Return the columns as MLflow checks them: all are float64, text as its code in the manifest."""
+    shape = [-1, len(classes)] if len(classes) > 2 else [-1]
     inputs = [{"type": "double", "name": name, "required": True} for name in columns]
-    outputs = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]
+    outputs = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": shape}}]
     return {"inputs": msgspec.json.encode(inputs).decode(), "outputs": msgspec.json.encode(outputs).decode()}

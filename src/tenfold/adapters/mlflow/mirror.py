@@ -22,7 +22,7 @@ from tenfold.adapters.mlflow.client import (
     safe,
     told,
 )
-from tenfold.adapters.mlflow.layout import MLMODEL, layout
+from tenfold.adapters.mlflow.layout import MLMODEL, caveat, layout
 from tenfold.automation.mirror import Origin, RunCopy, StagesCopy, VersionCopy, curves
 from tenfold.core.errors import SchemaError
 from tenfold.core.times import iso
@@ -308,6 +308,7 @@ def _version_tags(copy: VersionCopy) -> dict[str, str]:
         "tenfold.run": version.run_id,
         "tenfold.digest": version.digest,
         "tenfold.problem": copy.problem,
+        "tenfold.caveat": caveat(copy.files),
     }
     return {name: value for name, value in tags.items() if value}
 
