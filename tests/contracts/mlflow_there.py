@@ -34,7 +34,7 @@ def see(url, experiment=None, prefix=""):
                 runs[key] = _run(mlflow, run)
     versions, champions = {}, {}
     for version in quiet.pages(mlflow.search_model_versions):
-        if not version.name.startswith(prefix):
+        if not version.name.startswith(prefix) or version.run_id not in keys:
             continue
         version = mlflow.get_model_version(version.name, version.version)
         model = version.name.removeprefix(prefix)

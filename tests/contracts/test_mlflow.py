@@ -159,7 +159,7 @@ def make_legacy(url, name, tmp_path):
     for place, folder in ((0, "lgb"), (3, "xgb"), (4, "bad")):
         theirs.log_artifacts(made[place], str(tmp_path / folder), "model")
     theirs.create_registered_model(f"{name}-risk")
-    for place in (0, 3, 4):
+    for place in (0, 3, 4, 0):
         artefacts = theirs.get_run(made[place]).info.artifact_uri
         theirs.create_model_version(f"{name}-risk", f"{artefacts}/model", made[place], await_creation_for=0)
     theirs.set_registered_model_alias(f"{name}-risk", "champion", "1")
@@ -183,6 +183,7 @@ def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, nam
         assert taken.notes == [
             f'run {made[2]} of "{name}" is RUNNING: import it again when it has ended',
             f'{name}-risk version 3: only its run r0004 was taken over, because "../../../../etc/passwd" is no name of a model file',
+            f"{name}-risk version 4: its run r0001 made version 1 too, which was taken over instead",
         ]
         runs = app.runs.list()
         first = runs[-1]
@@ -212,14 +213,14 @@ def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, nam
         assert (again.runs, again.versions, len(app.runs.list())) == ([], [], 5)
 
         before = shown_there(url, name)
-        assert before == (6, 3, {"risk": 1})
+        assert before == (6, 4, {"risk": 1})
         app.mirror()
         assert shown_there(url, name) == before
         assert client(url).get_run(made[0]).data.tags["tenfold.run"] == first.id
         app.registry.move(f"{name}-risk", 2, Stage.STAGING, by="ann", why="better", evidence={})
         app.registry.move(f"{name}-risk", 2, Stage.PRODUCTION, by="ann", why="better", evidence={})
         app.mirror()
-        assert shown_there(url, name) == (6, 3, {"risk": 2})
+        assert shown_there(url, name) == (6, 4, {"risk": 2})
         assert app.take(MLflowSource(url), [name]).runs == []
 
 
@@ -256,6 +257,32 @@ def test_an_experiment_that_is_not_there_is_named(url, name, tmp_path):
     client(url).create_experiment(f"{name}s")
     with opened(tmp_path / "home") as app, pytest.raises(NotFound, match=f'Did you mean "{name}s"'):
         app.take(MLflowSource(url), [name])
+
+
+def test_names_of_models_that_mlflow_does_not_take_hold_up_nothing(url, name, tmp_path):
+    with opened(tmp_path / "home", MLflowMirror(url, experiment=name, prefix=f"{name}-")) as app:
+        models = ("a/b:c", "../x", 'it\'s "one"', "it's <b>", "risk")
+        for model in models:
+            with app.track(model) as run:
+                run.log("auc", 0.5)
+            digest = app.blobs.put(run.id, {"model.bin": b"1"})
+            app.registry.register(model, run_id=run.id, digest=digest, artefact=run.id, info={})
+            app.registry.move(model, 1, Stage.STAGING, by="a", why="b", evidence={})
+        app.mirror()
+        refused = app.outboxes[0].behind().refused
+        assert {item.partition(" ")[2] for item in refused if item.startswith("version")} == {
+            "a/b:c/1",
+            "../x/1",
+            'it\'s "one"/1',
+        }
+        assert all("MLflow refuses it" in why for item, why in refused.items() if item.startswith("version"))
+        shown = there.see(url, name, f"{name}-")
+        assert len(shown.runs) == len(models)
+        assert {place: item.stage for place, item in shown.versions.items()} == {
+            ("it's <b>", 1): "staging",
+            ("risk", 1): "staging",
+        }
+        assert not app.outboxes[0].behind()
 
 
 def test_a_server_that_is_away_loses_nothing(tmp_path):
@@ -342,8 +369,8 @@ def test_two_processes_send_one_home_at_once(server, name, tmp_path):
         "--json",
     ]
     both = [subprocess.Popen(command, cwd=there.ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    codes = [process.wait(120) for process in both]
-    told = [json.loads(process.stdout.read())["mirrors"][0] for process in both]
+    told = [json.loads(process.communicate(timeout=120)[0])["mirrors"][0] for process in both]
+    codes = [process.returncode for process in both]
     assert set(codes) <= {0, 75}
     assert 0 in codes
     assert all((code == 75) == bool(item["problem"]) for code, item in zip(codes, told, strict=True))

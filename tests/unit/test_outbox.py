@@ -8,7 +8,7 @@ import pytest
 
 from tenfold import Platform
 from tenfold.automation.memory import MemoryMirror
-from tenfold.automation.outbox import FIRST_PAUSE, LONGEST_PAUSE, Outbox, follow
+from tenfold.automation.outbox import FIRST_PAUSE, LONGEST_PAUSE, TRIES, Outbox, follow
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.registry.versions import Stage
@@ -216,6 +216,33 @@ def test_what_a_mirror_refuses_does_not_hold_up_the_rest(app, mirror):
     assert outbox.send(again=True) == 2
     assert outbox.behind().refused == {}
     assert ("late_order", 1) in choosy.shown().versions
+
+
+def test_what_a_mirror_fails_at_again_and_again_is_left_for_later(app):
+    class Ill(MemoryMirror):
+        ill = True
+
+        def run(self, copy):
+            if self.ill and copy.run.id == "r0002":
+                raise Unavailable("status 500.")
+            super().run(copy)
+
+    work(app)
+    ill = Ill("ill")
+    outbox = Outbox(app.database, app.clock, app.outboxes[0].copies, ill, app.platform.home)
+    for _ in range(TRIES - 1):
+        with pytest.raises(Unavailable):
+            outbox.send()
+    assert statuses(ill) == {"r0001": "done"}
+    outbox.send()
+    assert len(statuses(ill)) == 4
+    assert outbox.behind().refused == {"run r0002": "tried 5 times, and later again: status 500."}
+    outbox.send()
+    assert outbox.behind().refused
+    ill.ill = False
+    assert outbox.send() == 1
+    assert statuses(ill)["r0002"] == "failed"
+    assert not outbox.behind().refused
 
 
 def test_a_damaged_version_is_shown_without_files_and_says_so(app, mirror, tmp_path):

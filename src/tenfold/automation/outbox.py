@@ -10,7 +10,7 @@ from pathlib import Path
 from tenfold.automation.copies import Copies
 from tenfold.automation.mirror import Mirror, Origin
 from tenfold.core.clock import Clock
-from tenfold.core.errors import SchemaError, TenfoldError
+from tenfold.core.errors import SchemaError, TenfoldError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.sources.database import Database
 from tenfold.sources.locked import alone
@@ -34,6 +34,12 @@ CREATE TABLE IF NOT EXISTS mirror_refused (
     item TEXT NOT NULL,
     at INTEGER NOT NULL,
     why TEXT NOT NULL,
+    PRIMARY KEY (mirror, item)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mirror_tried (
+    mirror TEXT NOT NULL,
+    item TEXT NOT NULL,
+    times INTEGER NOT NULL,
     PRIMARY KEY (mirror, item)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS run_tag_change (seq INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL);
@@ -78,12 +84,24 @@ ON CONFLICT (mirror, item) DO UPDATE SET at = excluded.at, why = excluded.why
 """
 ACCEPT = "DELETE FROM mirror_refused WHERE mirror = ? AND item = ?"
 REFUSED = "SELECT item, why FROM mirror_refused WHERE mirror = ? ORDER BY at, item"
+TRY = """
+INSERT INTO mirror_tried (mirror, item, times) VALUES (?, ?, 1)
+ON CONFLICT (mirror, item) DO UPDATE SET times = times + 1
+"""
+TRIED = "SELECT times FROM mirror_tried WHERE mirror = ? AND item = ?"
+SUCCEED = "DELETE FROM mirror_tried WHERE mirror = ? AND item = ?"
+GIVEN_UP = """
+SELECT r.item FROM mirror_refused AS r JOIN mirror_tried AS t ON t.mirror = r.mirror AND t.item = r.item
+WHERE r.mirror = ? ORDER BY r.at, r.item
+"""
 COUNT_RUNS = """
 SELECT (SELECT count(*) FROM run WHERE seq > ?2)
 + (SELECT count(*) FROM mirror_open JOIN run ON run.seq = mirror_open.run WHERE mirror = ?1 AND status <> 'running') AS n
 """
 BATCH = 100
 """After so many runs the mirror is told how far it is."""
+TRIES = 5
+"""A thing at which a mirror fails so many times, though it says where it stands, is left for later: it would hold up the rest."""
 
 Write = tuple[str, tuple[object, ...]]
 
@@ -160,6 +178,7 @@ class Outbox:
             sent = self._send_runs()
             sent += sum(self._send_added(stream) for stream in ADDED)
             sent += self._send_models()
+            sent += self._send_late()
             return sent + (self._send_again() if again else 0)
 
     @property
@@ -217,6 +236,16 @@ class Outbox:
                 sent += 1
         return sent
 
+    def _send_late(self) -> int:
+        """Try once what was left for later."""
+        items = [row["item"] for row in self.database.query(GIVEN_UP, self.mirror.name)]
+        for sent, item in enumerate(items):
+            try:
+                self._write([*self._act(item), *self._accept(item)])
+            except (SchemaError, Unavailable):
+                return sent
+        return len(items)
+
     def _send_again(self) -> int:
         refused = sorted(self._refused(), key=lambda item: item.partition(" ")[0] != "run")
         for item in refused:
@@ -229,12 +258,27 @@ class Outbox:
         try:
             writes += self._act(item)
         except SchemaError as error:
-            writes.append((REFUSE, (self.mirror.name, item, self.clock.now(), str(error))))
-            if item.startswith("stages "):
-                writes.append(self._move(item.replace(" ", "/", 1), self._last_event(item[7:])))
+            writes += self._refuse(item, str(error))
+        except Unavailable as error:
+            if self._try(item) < TRIES:
+                raise
+            writes += self._refuse(item, f"tried {TRIES} times, and later again: {error}")
         else:
-            writes.append((ACCEPT, (self.mirror.name, item)))
+            writes += self._accept(item)
         self._write(writes)
+
+    def _try(self, item: str) -> int:
+        """Count one more time at which the mirror failed."""
+        self._write([(TRY, (self.mirror.name, item))])
+        return int(self.database.query(TRIED, self.mirror.name, item)[0]["times"])
+
+    def _accept(self, item: str) -> list[Write]:
+        return [(sql, (self.mirror.name, item)) for sql in (ACCEPT, SUCCEED)]
+
+    def _refuse(self, item: str, why: str) -> list[Write]:
+        refused: list[Write] = [(REFUSE, (self.mirror.name, item, self.clock.now(), why))]
+        kind, _, name = item.partition(" ")
+        return refused + ([self._move(f"stages/{name}", self._last_event(name))] if kind == "stages" else [])
 
     def _act(self, item: str) -> list[Write]:
         kind, _, name = item.partition(" ")

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tenfold.core.clock import Clock, VirtualClock
-from tenfold.registry.versions import Registry, Version
+from tenfold.registry.versions import Registry
 from tenfold.sources.base import Blobs
 from tenfold.sources.database import Database
 from tenfold.sources.locked import alone
@@ -48,15 +48,14 @@ class ForeignRun:
 
 @dataclass(frozen=True, slots=True)
 class ForeignVersion:
-    """A version of another system; without files that are safe to load, `files` is empty and `problem` says why."""
+    """A version of another system. `read` gives its files; none, and why, when none is safe to load."""
 
     system: str
     model: str
     number: str
     run: str
-    files: Mapping[str, bytes]
     info: Mapping[str, Any]
-    problem: str = ""
+    read: Callable[[], tuple[Mapping[str, bytes], str]]
 
 
 class Source(Protocol):
@@ -152,22 +151,31 @@ class Importer:
         if run is None:
             return
         name = f"{item.model} version {item.number}"
-        if not item.files:
-            taken.notes.append(f"{name}: only its run {run.id} was taken over, because {item.problem}")
+        mine = [version for version in self.registry.versions(item.model) if version.run_id == run.id]
+        if mine:
+            first = (mine[0].info.get(item.system) or {}).get("version")
+            if first == item.number:
+                taken.known += 1
+            else:
+                taken.notes.append(
+                    f"{name}: its run {run.id} made version {first} too, which was taken over instead"
+                )
             return
-        if any(version.run_id == run.id for version in self.registry.versions(item.model)):
-            taken.known += 1
+        files, problem = item.read()
+        if not files:
+            taken.notes.append(f"{name}: only its run {run.id} was taken over, because {problem}")
             return
-        taken.versions.append(self._register(item, run).model + f"/{item.number}")
+        self._register(item, run, files)
+        taken.versions.append(f"{item.model}/{item.number}")
 
-    def _register(self, item: ForeignVersion, run: Run) -> Version:
+    def _register(self, item: ForeignVersion, run: Run, files: Mapping[str, bytes]) -> None:
         place = hashlib.sha256(f"{item.model}\n{item.number}".encode()).hexdigest()[:16]
         artefact = f"{item.system}-import/{run.id}-{place}"
-        digest = self.blobs.put(artefact, item.files)
+        digest = self.blobs.put(artefact, files)
         metrics = {name: value if math.isfinite(value) else None for name, value in run.metrics.items()}
         known = {"model": item.model, "version": item.number, "run": item.run, **item.info}
         info = {"metrics": metrics, "rows": None, "period": "", item.system: known}
-        return self.registry.register(item.model, run_id=run.id, digest=digest, artefact=artefact, info=info)
+        self.registry.register(item.model, run_id=run.id, digest=digest, artefact=artefact, info=info)
 
 
 def _moments(points: Sequence[tuple[str, int, float, int]]) -> dict[tuple[int, int], dict[str, float]]:

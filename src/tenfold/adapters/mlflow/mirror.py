@@ -79,7 +79,12 @@ class MLflowMirror:
         if _runs(origin) in self._found.tags:
             found["runs"] = int(self._found.tags[_runs(origin)])
         for model in models:
-            registered = ask(self._mlflow.get_registered_model, self._prefix + model)
+            try:
+                registered = ask(self._mlflow.get_registered_model, self._prefix + model)
+            except Exception as error:
+                if code(error) != "INVALID_PARAMETER_VALUE":
+                    raise
+                continue  # no name for MLflow: nothing of it is there
             if registered is not None and registered.tags.get(HOME) == origin.home:
                 found[f"stages/{model}"] = int(registered.tags.get(SEQ, 0))
         return found

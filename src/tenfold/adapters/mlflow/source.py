@@ -122,9 +122,12 @@ class MLflowSource:
         mine = sorted(alias for alias, number in aliases.items() if str(number) == str(item.version))
         info = {"aliases": mine, "tags": dict(item.tags), "description": item.description or ""}
         known = (SYSTEM, item.name, str(item.version), item.run_id)
+        return ForeignVersion(*known, info, lambda: self._read(item))
+
+    @told
+    def _read(self, item: Any) -> tuple[dict[str, bytes], str]:
         with tempfile.TemporaryDirectory() as folder:
-            files, problem = self._files(item, Path(folder))
-        return ForeignVersion(*known, files, info, problem)
+            return self._files(item, Path(folder))
 
     def _files(self, item: Any, folder: Path) -> tuple[dict[str, bytes], str]:
         """Return the native model of a version, or why there is none that is safe to load."""
