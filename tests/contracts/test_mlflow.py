@@ -121,6 +121,83 @@ def test_mlflow_loads_a_version_and_gives_the_same_scores(file, trained, tmp_pat
     assert f"version {version.number}: staging to production, by user" in history
 
 
+class Gone(BaseException):
+    """The process is gone: nothing handles it."""
+
+
+class Dying:
+    """MLflow's client, which ends the process at one call, before or after the server did what it asks."""
+
+    def __init__(self, of, at, *, after):
+        self.calls, self._of, self._at, self._after = 0, of, at, after
+
+    def __getattr__(self, name):
+        act = getattr(self._of, name)
+
+        def call(*args, **kwargs):
+            self.calls += 1
+            if self.calls == self._at and not self._after:
+                raise Gone
+            at = self.calls
+            try:
+                return act(*args, **kwargs)
+            finally:
+                if at == self._at:
+                    raise Gone
+
+        return call
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "after", [pytest.param(False, marks=pytest.mark.slow), True], ids=["before", "after"]
+)
+def test_a_death_at_every_call_of_the_client_leaves_no_trace(after, url, name):
+    def send(mirror):
+        mirror.positions(contract.HERE, ["fraud"])
+        mirror.run(contract.run("r1", status="running"))
+        mirror.run(
+            contract.run("r1", curves={"loss": [0.5, 0.25]}, files={"files/a.txt": b"a"}, tags={"t": "u"})
+        )
+        mirror.version(contract.version(1))
+        mirror.stages(contract.stages(2, {1: Stage.PRODUCTION}))
+        mirror.settle(contract.HERE, 1)
+
+    def mirror_at(place, at):
+        mirror = MLflowMirror(url, experiment=f"{name}{place}", prefix=f"{name}{place}-")
+        mirror.__dict__["_mlflow"] = Dying(client(url), at, after=after)
+        return mirror
+
+    whole = mirror_at("whole", 0)
+    send(whole)
+    wanted = there.see(url, f"{name}whole", f"{name}whole-")
+    calls = whole.__dict__["_mlflow"].calls
+    assert calls > 20
+    for at in range(1, calls + 1):
+        with pytest.raises(Gone):
+            send(mirror_at(at, at))
+        send(mirror_at(at, 0))
+        assert there.see(url, f"{name}{at}", f"{name}{at}-") == wanted, at
+
+
+def test_a_server_that_was_emptied_is_shown_everything_again(trained, tmp_path, url, name):
+    if not url.startswith("file:"):
+        pytest.skip("the server is for the other tests too")
+    mirror = MLflowMirror(url, experiment=name, prefix=f"{name}-")
+    with opened(shutil.copytree(trained, tmp_path / "home"), mirror) as app:
+        app.mirror()
+        before = there.see(url, name, f"{name}-")
+        kept = ("0", ".trash", "models")
+        for folder in [*(tmp_path / "mlruns").iterdir(), *(tmp_path / "mlruns/models").iterdir()]:
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+        assert not there.see(url, name, f"{name}-").runs
+        assert not app.outboxes[0].behind()
+        app.mirror()
+        assert there.see(url, name, f"{name}-") == before
+        assert before.champions == {"late_order": 1}
+
+
 def make_legacy(url, name, tmp_path):
     """Leave in MLflow what a team may have there: runs that ended in every way, and models in several formats."""
     import lightgbm

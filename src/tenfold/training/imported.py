@@ -21,7 +21,7 @@ NAMES = "artefacts.json"
 """The file of an imported run that lists what it made: names and sizes, for the files stay where they are."""
 KEY = "tenfold.key"
 """The tag of what was shown from a home of tenfold."""
-KNOWN = "SELECT id FROM run WHERE kind = 'import' AND json_extract(code, ?) = ?"
+IMPORTED = "SELECT id, status, code FROM run WHERE kind = 'import'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Taken:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Importer:
     """Writes what a source gives; after a crash, or a second time, it adds only what is missing.
 
@@ -98,11 +98,13 @@ class Importer:
     clock: Clock
     folder: Path
     home: str
+    _known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     def take(self, source: Source, experiments: Sequence[str] = ()) -> Taken:
         """Take over runs, then the versions that these runs made."""
         taken = Taken()
         with alone(self.folder / "import.lock", "importing"):
+            self._look()
             for item in source.runs(experiments):
                 if isinstance(item, str):
                     taken.notes.append(item)
@@ -118,28 +120,33 @@ class Importer:
         """Record a run at its own times; False when it is here already."""
         clock = VirtualClock(item.started)
         runs = Runs(self.database, clock, environment=dict)
-        run = self._find(runs, item.system, item.id)
-        if run is None:
-            code = {f"{item.system}_run": item.id, **item.code}
-            run = runs.start("import", item.subject, title=item.title, params=item.params, data={}, code=code)
-        elif run.status != "running":
+        run_id, status = self._known.get((item.system, item.id), ("", "running"))
+        if status != "running":
             return False
+        if not run_id:
+            code = {f"{item.system}_run": item.id, **item.code}
+            params = {"params": item.params, "data": {}, "code": code}
+            run_id = runs.start("import", item.subject, title=item.title, **params).id
         for (step, at), values in _moments(item.points).items():
             clock.set(at)
-            runs.log(run.id, values, step=step)
-        self._attach(runs, run.id, NAMES, msgspec.json.encode(item.artefacts, order="sorted"))
+            runs.log(run_id, values, step=step)
+        self._attach(runs, run_id, NAMES, msgspec.json.encode(item.artefacts, order="sorted"))
         for name, value in item.tags.items():
-            runs.tag(run.id, name, value)
+            runs.tag(run_id, name, value)
         clock.set(item.finished)
         if item.status == "done":
-            runs.finish(run.id, metrics={})
+            runs.finish(run_id, metrics={})
         else:
-            runs.fail(run.id, item.error)
+            runs.fail(run_id, item.error)
+        self._known[item.system, item.id] = (run_id, item.status)
         return True
 
-    def _find(self, runs: Runs, system: str, run_id: str) -> Run | None:
-        rows = self.database.query(KNOWN, f'$."{system}_run"', run_id)
-        return runs.get(rows[0]["id"]) if rows else None
+    def _look(self) -> None:
+        """See which runs are here, by where they came from: (system, id) to our id and status."""
+        for row in self.database.query(IMPORTED):
+            for name, value in msgspec.json.decode(row["code"]).items():
+                if name.endswith("_run"):
+                    self._known[name.removesuffix("_run"), str(value)] = (row["id"], row["status"])
 
     def _attach(self, runs: Runs, run_id: str, name: str, data: bytes) -> None:
         digest = hashlib.sha256(data).hexdigest()
@@ -147,9 +154,10 @@ class Importer:
         runs.attach(run_id, name, digest=digest, size=len(data))
 
     def _version(self, item: ForeignVersion, taken: Taken) -> None:
-        run = self._find(Runs(self.database, self.clock), item.system, item.run)
-        if run is None:
+        run_id, _ = self._known.get((item.system, item.run), ("", ""))
+        if not run_id:
             return
+        run = Runs(self.database, self.clock).get(run_id)
         name = f"{item.model} version {item.number}"
         mine = [version for version in self.registry.versions(item.model) if version.run_id == run.id]
         if mine:

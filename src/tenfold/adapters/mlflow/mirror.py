@@ -104,7 +104,7 @@ class MLflowMirror:
             return
         run_id = shown.info.run_id
         if LOGGED not in shown.data.tags:
-            self._log(run_id, copy)
+            self._log(shown, copy)
         self._send_files(run_id, copy.files)
         self._tag(run_id, tags)
         self._mlflow.set_terminated(run_id, STATUS[copy.run.status], _ms(copy.run.finished or 0))
@@ -193,19 +193,26 @@ class MLflowMirror:
         name = cut(f"{copy.run.id} {copy.run.title}".strip(), LONGEST_TAG)
         return self._mlflow.create_run(place, start_time=_ms(copy.run.started), tags=first, run_name=name)
 
-    def _log(self, run_id: str, copy: RunCopy) -> None:
-        """Log parameters and metrics: again after a crash the same ones, of which MLflow keeps one."""
+    def _log(self, shown: Any, copy: RunCopy) -> None:
+        """Log parameters and metrics; after a crash those points that are not there."""
         from mlflow.entities import Metric, Param
 
+        run_id = shown.info.run_id
         params = [Param(safe(name), _text(value)) for name, value in copy.run.params.items()]
         for some in _parts(params, PARAMS):
             self._mlflow.log_batch(run_id, params=some)
+        there = {
+            (name, point.step, point.timestamp)
+            for name in shown.data.metrics
+            for point in self._mlflow.get_metric_history(run_id, name)
+        }
         points = (
             Metric(safe(name), point.value, _ms(point.at), point.step)
             for name, curve in curves(copy).items()
             for point in curve
         )
-        for some in _parts(points, METRICS):
+        new = (point for point in points if (point.key, point.step, point.timestamp) not in there)
+        for some in _parts(new, METRICS):
             self._mlflow.log_batch(run_id, metrics=some)
         self._mlflow.set_tag(run_id, LOGGED, "true")
 
