@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -195,12 +195,9 @@ class MLflowMirror:
 
     def _log(self, shown: Any, copy: RunCopy) -> None:
         """Log parameters and metrics; after a crash those points that are not there."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
 
         run_id = shown.info.run_id
-        params = [Param(safe(name), _text(value)) for name, value in copy.run.params.items()]
-        for some in _parts(params, PARAMS):
-            self._mlflow.log_batch(run_id, params=some)
         there = {
             (name, point.step, point.timestamp)
             for name in shown.data.metrics
@@ -212,9 +209,11 @@ class MLflowMirror:
             for point in curve
         )
         new = (point for point in points if (point.key, point.step, point.timestamp) not in there)
-        for some in _parts(new, METRICS):
-            self._mlflow.log_batch(run_id, metrics=some)
-        self._mlflow.set_tag(run_id, LOGGED, "true")
+        params = [Param(safe(name), _text(value)) for name, value in copy.run.params.items()]
+        batches = list(zip_longest(_parts(new, METRICS), _parts(params, PARAMS), fillvalue=())) or [((), ())]
+        for place, (some, others) in enumerate(batches, 1):
+            done = [RunTag(LOGGED, "true")] if place == len(batches) else []  # MLflow writes tags last
+            self._mlflow.log_batch(run_id, some, others, done)
 
     def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
