@@ -371,6 +371,14 @@ def test_a_server_that_is_away_loses_nothing(tmp_path):
         assert app.outboxes[0].behind().runs == 1
 
 
+def test_no_password_is_told(tmp_path):
+    mirror = MLflowMirror("http://ann:secret@127.0.0.1:9")
+    with opened(tmp_path / "home", mirror) as app, pytest.raises(Unavailable) as caught:
+        app.mirror()
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "secret" not in f"{caught.value} {mirror.name}"
+
+
 def test_tenfold_does_not_load_mlflow():
     code = "import sys, tenfold, tenfold.cli.elsewhere, tenfold.adapters.mlflow; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0

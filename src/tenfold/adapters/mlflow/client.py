@@ -69,13 +69,9 @@ def ask(function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        if code(error) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or _is_no_alias(error):
+        if code(error) in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
             return None
         raise
-
-
-def _is_no_alias(error: Exception) -> bool:
-    return code(error) == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
 
 
 def _translated(error: Exception) -> TenfoldError:
@@ -83,7 +79,7 @@ def _translated(error: Exception) -> TenfoldError:
     status = getattr(response, "status_code", None)
     if status is None and type(error).__name__ == "RestException":
         status = error.get_http_status_code()  # type: ignore[attr-defined]
-    text = " ".join(str(error).split())[:500]
+    text = " ".join(re.sub(r"//[^/@\s]+@", "//", str(error)).split())[:500]  # without name and password
     if status is not None and 400 <= status < 500 and status not in BUSY:
         return SchemaError(f"MLflow refuses it: {text}")
     if status is None and code(error) not in ("", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
