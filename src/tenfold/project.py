@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.automation import audit, journal, outbox
 from tenfold.automation.audit import Audit
-from tenfold.automation.copies import Copies
 from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
-from tenfold.automation.mirror import Origin
-from tenfold.automation.outbox import Outbox, home_id
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.rollback import roll_back
@@ -46,8 +43,6 @@ from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
-from tenfold.training.imported import Importer, Taken
-from tenfold.training.imported import Source as RunSource
 from tenfold.training.model import Model
 from tenfold.training.rebuild import rebuild
 from tenfold.training.register import register
@@ -55,7 +50,8 @@ from tenfold.training.rows import TrainingSet
 from tenfold.training.tracked import Tracked
 from tenfold.training.train import Trainer
 from tenfold.ui.documents import Kept
-from tenfold.ui.shown import Shown, show, show_run, show_version
+from tenfold.ui.elsewhere import Elsewhere
+from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -93,14 +89,13 @@ class App:
 
     def __init__(self, project: Project, platform: Platform) -> None:
         self.project, self.platform, self.clock = project, platform, platform.clock
-        home = platform.home
-        self.database = Database(home / "state.db", SCHEMA, layout=LAYOUT)
+        self.database = Database(platform.home / "state.db", SCHEMA, layout=LAYOUT)
         self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
-        self.runs = Runs(self.database, self.clock)
-        self.registry = Registry(self.database, self.clock)
+        self.runs, self.registry = Runs(self.database, self.clock), Registry(self.database, self.clock)
         self.journal = Journal(self.database, self.clock)
         self.audit = Audit(self.database, self.clock)
         self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
+        self.elsewhere = Elsewhere(self.kept, project.name, platform)
         self.quarantine = Quarantine(self.database, self.clock)
         self.telemetry = Telemetry(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
@@ -259,37 +254,6 @@ class App:
         """Train a version again from the table versions it recorded: `same` bytes, or `why` not; see `training.rebuild`."""
         model = self._model(model)
         return rebuild(self.trainer, model, self.lake, self.registry.get(model.name, number), restore=restore)
-
-    # elsewhere -------------------------------------------------------------------------------------
-
-    @cached_property
-    def outboxes(self) -> list[Outbox]:
-        """For each mirror of the platform, what it was not shown yet."""
-        copies = Copies(
-            Origin(self.project.name, home_id(self.database)),
-            self.database,
-            self.runs,
-            self.registry,
-            self.blobs,
-            lambda run_id: show_run(self.kept, run_id).page,
-            lambda model, number: show_version(self.kept, model, number).page,
-        )
-        folder = self.platform.home
-        return [Outbox(self.database, self.clock, copies, one, folder) for one in self.platform.mirrors]
-
-    def mirror(self, *, again: bool = False) -> int:
-        """Show the mirrors every run and version that they were not shown yet; return how many things that were.
-
-        `again` tries once more what a mirror refused. Unavailable says which mirror does not answer; nothing is lost.
-        """
-        return sum(outbox.send(again=again) for outbox in self.outboxes)
-
-    def take(self, source: RunSource, experiments: Sequence[str] = ()) -> Taken:
-        """Take over runs and versions that another system recorded, each once, at the times they have there."""
-        importer = Importer(
-            self.database, self.registry, self.blobs, self.clock, self.platform.home, home_id(self.database)
-        )
-        return importer.take(source, experiments)
 
     # releases --------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ def test_mlflow_loads_a_version_and_gives_the_same_scores(file, trained, tmp_pat
     with opened(home, mirror, project=Project("tiny", releases=[Release(model)])) as app:
         if file != "model.txt":
             app.promote(model, app.train(model).number)
-        app.mirror()
+        app.elsewhere.send()
         version = app.registry.production("late_order")
         manifest = json.loads(app.blobs.get(version.artefact)["manifest.json"])
     columns = list(manifest["columns"])
@@ -185,15 +185,15 @@ def test_a_server_that_was_emptied_is_shown_everything_again(trained, tmp_path, 
         pytest.skip("the server is for the other tests too")
     mirror = MLflowMirror(url, experiment=name, prefix=f"{name}-")
     with opened(shutil.copytree(trained, tmp_path / "home"), mirror) as app:
-        app.mirror()
+        app.elsewhere.send()
         before = there.see(url, name, f"{name}-")
         kept = ("0", ".trash", "models")
         for folder in [*(tmp_path / "mlruns").iterdir(), *(tmp_path / "mlruns/models").iterdir()]:
             if folder.name not in kept:
                 shutil.rmtree(folder)
         assert not there.see(url, name, f"{name}-").runs
-        assert not app.outboxes[0].behind()
-        app.mirror()
+        assert not app.elsewhere.outboxes[0].behind()
+        app.elsewhere.send()
         assert there.see(url, name, f"{name}-") == before
         assert before.champions == {"late_order": 1}
 
@@ -254,7 +254,7 @@ def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, nam
     made, booster = make_legacy(url, name, tmp_path)
     mirror = MLflowMirror(url, experiment=name)
     with opened(tmp_path / "home", mirror) as app:
-        taken = app.take(MLflowSource(url), [name])
+        taken = app.elsewhere.take(MLflowSource(url), [name])
         assert taken.runs == [made[place] for place in (0, 1, 3, 4, 5)]
         assert taken.versions == [f"{name}-risk/1", f"{name}-risk/2"]
         assert taken.notes == [
@@ -286,26 +286,26 @@ def test_what_is_taken_over_comes_once_and_goes_back_without_duplicates(url, nam
         assert files["model.txt"] == booster.model_to_string().encode()
         assert version.info["mlflow"]["aliases"] == ["champion"]
 
-        again = app.take(MLflowSource(url), [name])
+        again = app.elsewhere.take(MLflowSource(url), [name])
         assert (again.runs, again.versions, len(app.runs.list())) == ([], [], 5)
 
         before = shown_there(url, name)
         assert before == (6, 4, {"risk": 1})
-        app.mirror()
+        app.elsewhere.send()
         assert shown_there(url, name) == before
         assert client(url).get_run(made[0]).data.tags["tenfold.run"] == first.id
         app.registry.move(f"{name}-risk", 2, Stage.STAGING, by="ann", why="better", evidence={})
         app.registry.move(f"{name}-risk", 2, Stage.PRODUCTION, by="ann", why="better", evidence={})
-        app.mirror()
+        app.elsewhere.send()
         assert shown_there(url, name) == (6, 4, {"risk": 2})
-        assert app.take(MLflowSource(url), [name]).runs == []
+        assert app.elsewhere.take(MLflowSource(url), [name]).runs == []
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_was_shown_from_here_is_not_taken_back(trained, url, name):
     with opened(trained, MLflowMirror(url, experiment=name, prefix=f"{name}-")) as app:
-        app.mirror()
-        taken = app.take(MLflowSource(url), [name])
+        app.elsewhere.send()
+        taken = app.elsewhere.take(MLflowSource(url), [name])
         assert (taken.runs, taken.versions) == ([], [])
         assert taken.known == len(app.runs.list())
 
@@ -322,9 +322,9 @@ def test_an_interrupted_import_goes_on(url, name, tmp_path, monkeypatch):
 
     with opened(tmp_path / "home") as app:
         with pytest.raises(Unavailable):
-            app.take(Cut(url), [name])
+            app.elsewhere.take(Cut(url), [name])
         assert len(app.runs.list()) == 2
-        app.take(MLflowSource(url), [name])
+        app.elsewhere.take(MLflowSource(url), [name])
         assert [run.code["mlflow_run"] for run in app.runs.list()] == [
             made[place] for place in (5, 4, 3, 1, 0)
         ]
@@ -333,7 +333,7 @@ def test_an_interrupted_import_goes_on(url, name, tmp_path, monkeypatch):
 def test_an_experiment_that_is_not_there_is_named(url, name, tmp_path):
     client(url).create_experiment(f"{name}s")
     with opened(tmp_path / "home") as app, pytest.raises(NotFound, match=f'Did you mean "{name}s"'):
-        app.take(MLflowSource(url), [name])
+        app.elsewhere.take(MLflowSource(url), [name])
 
 
 def test_names_of_models_that_mlflow_does_not_take_hold_up_nothing(url, name, tmp_path):
@@ -345,8 +345,8 @@ def test_names_of_models_that_mlflow_does_not_take_hold_up_nothing(url, name, tm
             digest = app.blobs.put(run.id, {"model.bin": b"1"})
             app.registry.register(model, run_id=run.id, digest=digest, artefact=run.id, info={})
             app.registry.move(model, 1, Stage.STAGING, by="a", why="b", evidence={})
-        app.mirror()
-        refused = app.outboxes[0].behind().refused
+        app.elsewhere.send()
+        refused = app.elsewhere.outboxes[0].behind().refused
         assert {item.partition(" ")[2] for item in refused if item.startswith("version")} == {
             "a/b:c/1",
             "../x/1",
@@ -359,7 +359,7 @@ def test_names_of_models_that_mlflow_does_not_take_hold_up_nothing(url, name, tm
             ("it's <b>", 1): "staging",
             ("risk", 1): "staging",
         }
-        assert not app.outboxes[0].behind()
+        assert not app.elsewhere.outboxes[0].behind()
 
 
 def test_a_server_that_is_away_loses_nothing(tmp_path):
@@ -367,14 +367,14 @@ def test_a_server_that_is_away_loses_nothing(tmp_path):
         with app.track("try") as run:
             run.log("auc", 0.5)
         with pytest.raises(Unavailable, match="MLflow does not answer"):
-            app.mirror()
-        assert app.outboxes[0].behind().runs == 1
+            app.elsewhere.send()
+        assert app.elsewhere.outboxes[0].behind().runs == 1
 
 
 def test_no_password_is_told(tmp_path):
     mirror = MLflowMirror("http://ann:secret@127.0.0.1:9")
     with opened(tmp_path / "home", mirror) as app, pytest.raises(Unavailable) as caught:
-        app.mirror()
+        app.elsewhere.send()
     assert "127.0.0.1:9" in str(caught.value)
     assert "secret" not in f"{caught.value} {mirror.name}"
 
@@ -396,21 +396,21 @@ def test_a_server_that_is_away_dies_and_comes_back_shows_everything_once(tmp_pat
             with app.track(f"try {place}") as run:
                 run.log("auc", place / 40)
                 run.attach("note.txt", "look")
-        outbox = app.outboxes[0]
+        outbox = app.elsewhere.outboxes[0]
         with pytest.raises(Unavailable):
-            app.mirror()
+            app.elsewhere.send()
         server.start()
         try:
             killed = threading.Thread(target=kill_when, args=(server, lambda: outbox.behind().runs < 30))
             killed.start()
             with pytest.raises(Unavailable):
-                app.mirror()
+                app.elsewhere.send()
             killed.join()
             assert 0 < outbox.behind().runs < 30
             with app.track("while it was away"):
                 pass
             server.start()
-            app.mirror()
+            app.elsewhere.send()
             assert not outbox.behind()
             shown = there.see(server.url, "shop").runs
             assert len(shown) == 41

@@ -99,8 +99,8 @@ def statuses(mirror):
 
 def test_shows_everything_once(app, mirror):
     work(app)
-    assert app.outboxes[0].behind().runs == 5
-    assert app.mirror() == 5 + 2 + 1
+    assert app.elsewhere.outboxes[0].behind().runs == 5
+    assert app.elsewhere.send() == 5 + 2 + 1
     assert statuses(mirror) == {
         "r0001": "done",
         "r0002": "failed",
@@ -124,31 +124,31 @@ def test_shows_everything_once(app, mirror):
         2: "production",
     }
     assert shown.champions == {"late_order": 2}
-    assert not app.outboxes[0].behind()
-    assert app.mirror() == 0
+    assert not app.elsewhere.outboxes[0].behind()
+    assert app.elsewhere.send() == 0
 
 
 def test_a_run_that_ends_later_is_sent_when_it_ends(app, mirror):
     under_way = work(app)
-    app.mirror()
+    app.elsewhere.send()
     with under_way:
         under_way.log("loss", 0.1)
-    assert app.outboxes[0].behind().runs == 1
-    assert app.mirror() == 1
+    assert app.elsewhere.outboxes[0].behind().runs == 1
+    assert app.elsewhere.send() == 1
     assert statuses(mirror)["r0003"] == "done"
 
 
 def test_notes_and_tags_reach_runs_that_were_shown(app, mirror):
     work(app)
-    app.mirror()
+    app.elsewhere.send()
     app.runs.note("r0001", "look again")
     app.runs.tag("r0001", "team", "red")
     app.runs.tag("r0002", "team", "blue")
-    assert app.outboxes[0].behind().notes == 2
-    app.mirror()
+    assert app.elsewhere.outboxes[0].behind().notes == 2
+    app.elsewhere.send()
     app.runs.tag("r0002", "team", "green")
-    app.mirror()
-    assert app.mirror() == 0
+    app.elsewhere.send()
+    assert app.elsewhere.send() == 0
     tags = {key.split("/")[1]: run.tags for key, run in mirror.shown().runs.items()}
     assert (tags["r0001"], tags["r0002"]) == ({"team": "red"}, {"team": "green"})
 
@@ -158,7 +158,7 @@ def test_notes_and_tags_reach_runs_that_were_shown(app, mirror):
 def test_a_death_at_every_call_leaves_no_trace(app, error, after):
     work(app)
     whole = MemoryMirror("whole")
-    outbox = app.outboxes[0]
+    outbox = app.elsewhere.outboxes[0]
     counted = Dying(whole, 0, error, after=after)
     Outbox(app.database, app.clock, outbox.copies, counted, app.platform.home).send()
     for at in range(1, counted.calls + 1):
@@ -174,22 +174,22 @@ def test_a_death_at_every_call_leaves_no_trace(app, error, after):
 
 def test_a_mirror_that_was_emptied_is_shown_everything_again(app, mirror):
     work(app)
-    app.mirror()
+    app.elsewhere.send()
     before = repr(mirror.shown())
     for kept in (mirror._runs, mirror._versions, mirror._events, mirror._owners, mirror._settled):
         kept.clear()
-    app.mirror()
+    app.elsewhere.send()
     assert repr(mirror.shown()) == before
 
 
 def test_a_mirror_of_which_only_the_stages_are_older_gets_them_again(app, mirror):
     work(app)
-    app.mirror()
+    app.elsewhere.send()
     before = repr(mirror.shown())
-    home = app.outboxes[0].copies.origin.home
+    home = app.elsewhere.outboxes[0].copies.origin.home
     mirror._events[home, "late_order"] = 2  # as a backup would have it
     mirror._versions.pop(("late_order", 2))
-    app.mirror()
+    app.elsewhere.send()
     assert repr(mirror.shown()) == before
 
 
@@ -204,7 +204,7 @@ def test_what_a_mirror_refuses_does_not_hold_up_the_rest(app, mirror):
 
     work(app)
     choosy = Choosy("choosy")
-    outbox = Outbox(app.database, app.clock, app.outboxes[0].copies, choosy, app.platform.home)
+    outbox = Outbox(app.database, app.clock, app.elsewhere.outboxes[0].copies, choosy, app.platform.home)
     outbox.send()
     assert outbox.behind().refused == {
         "run r0004": "not this one",
@@ -229,7 +229,7 @@ def test_what_a_mirror_fails_at_again_and_again_is_left_for_later(app):
 
     work(app)
     ill = Ill("ill")
-    outbox = Outbox(app.database, app.clock, app.outboxes[0].copies, ill, app.platform.home)
+    outbox = Outbox(app.database, app.clock, app.elsewhere.outboxes[0].copies, ill, app.platform.home)
     for _ in range(TRIES - 1):
         with pytest.raises(Unavailable):
             outbox.send()
@@ -245,27 +245,42 @@ def test_what_a_mirror_fails_at_again_and_again_is_left_for_later(app):
     assert not outbox.behind().refused
 
 
+def test_one_mirror_that_is_away_does_not_hold_up_another(tmp_path):
+    class Away(MemoryMirror):
+        def positions(self, origin, models):
+            raise Unavailable("nobody there.")
+
+    there = MemoryMirror("there")
+    platform = Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT), mirrors=[Away("away"), there])
+    with tiny.project.open(platform) as app:
+        work(app)
+        with pytest.raises(Unavailable, match="^away: nobody there.$"):
+            app.elsewhere.send()
+        assert len(there.shown().runs) == 5
+        assert [bool(outbox.behind()) for outbox in app.elsewhere.outboxes] == [True, False]
+
+
 def test_a_damaged_version_is_shown_without_files_and_says_so(app, mirror, tmp_path):
     work(app)
     for blob in (tmp_path / "blobs").glob("late_order@*"):
         (blob / "model.bin").write_bytes(b"2")
-    copy = app.outboxes[0].copies.version("late_order", 1)
+    copy = app.elsewhere.outboxes[0].copies.version("late_order", 1)
     assert copy.files == {}
     assert "model.bin has another sha256" in copy.problem
-    app.mirror()
+    app.elsewhere.send()
     assert mirror.shown().champions == {"late_order": 2}
 
 
 def test_two_homes_have_two_ids_and_one_home_keeps_its_own(app, tmp_path):
     with tiny.project.open(Platform(home=tmp_path, mirrors=[MemoryMirror()])) as again:
-        assert again.outboxes[0].copies.origin == app.outboxes[0].copies.origin
+        assert again.elsewhere.outboxes[0].copies.origin == app.elsewhere.outboxes[0].copies.origin
     with tiny.project.open(Platform(home=tmp_path / "other", mirrors=[MemoryMirror()])) as other:
-        assert other.outboxes[0].copies.origin.home != app.outboxes[0].copies.origin.home
+        assert other.elsewhere.outboxes[0].copies.origin.home != app.elsewhere.outboxes[0].copies.origin.home
 
 
 def test_one_process_sends_at_a_time(app, mirror):
     work(app)
-    outbox = app.outboxes[0]
+    outbox = app.elsewhere.outboxes[0]
     inside, leave = threading.Event(), threading.Event()
 
     class Slow(MemoryMirror):
@@ -317,7 +332,7 @@ def test_following_backs_off_and_comes_back(app, mirror):
     work(app)
     away = Away("away")
     outboxes = [
-        Outbox(app.database, app.clock, app.outboxes[0].copies, one, app.platform.home)
+        Outbox(app.database, app.clock, app.elsewhere.outboxes[0].copies, one, app.platform.home)
         for one in (away, mirror)
     ]
     follow(outboxes, clock, lambda: clock.at > 400e6, tell=lines.append)

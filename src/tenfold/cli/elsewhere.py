@@ -32,7 +32,7 @@ def mirror(ctx: click.Context, where: Where, *, look: bool, again: bool, follow:
     from tenfold.core.errors import DefinitionError
 
     with where.open() if follow else where.read() as app:
-        if not app.outboxes:
+        if not app.elsewhere.outboxes:
             raise DefinitionError(
                 f'"{where.target}" names no mirror. Write in it, for example: '
                 'platform = Platform(mirrors=[MLflowMirror("http://127.0.0.1:5000")]).'
@@ -40,10 +40,12 @@ def mirror(ctx: click.Context, where: Where, *, look: bool, again: bool, follow:
         if follow:
             stopped = threading.Event()
             with on_signals(stopped.set):
-                tell(f"showing {app.project.name} in {', '.join(box.mirror.name for box in app.outboxes)}")
-                keep_sending(app.outboxes, app.clock, stopped.is_set, tell=tell)
+                tell(
+                    f"showing {app.project.name} in {', '.join(box.mirror.name for box in app.elsewhere.outboxes)}"
+                )
+                keep_sending(app.elsewhere.outboxes, app.clock, stopped.is_set, tell=tell)
             return
-        found = [_send(outbox, again=again, look=look) for outbox in app.outboxes]
+        found = [_send(outbox, again=again, look=look) for outbox in app.elsewhere.outboxes]
     answer({"mirrors": found}, lambda console: _draw(console, found), as_json=as_json)
     if not look and any(item["problem"] for item in found):
         ctx.exit(75)
@@ -100,7 +102,7 @@ def import_(where: Where, system: str, url: str, experiments: tuple[str, ...], *
     """
     source = _adapter(system).Source(url)
     with where.open() as app:
-        taken = app.take(source, experiments)
+        taken = app.elsewhere.take(source, experiments)
     document = {"runs": taken.runs, "versions": taken.versions, "known": taken.known, "notes": taken.notes}
 
     def draw(_: "Console") -> None:
