@@ -254,7 +254,7 @@ def test_one_mirror_that_is_away_does_not_hold_up_another(tmp_path):
     platform = Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT), mirrors=[Away("away"), there])
     with tiny.project.open(platform) as app:
         work(app)
-        with pytest.raises(Unavailable, match="^away: nobody there.$"):
+        with pytest.raises(Unavailable, match=r"^away: nobody there\.$"):
             app.elsewhere.send()
         assert len(there.shown().runs) == 5
         assert [bool(outbox.behind()) for outbox in app.elsewhere.outboxes] == [True, False]
