@@ -10,9 +10,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tenfold import Platform
 from tenfold.adapters.mlflow import client as quiet
 from tenfold.automation.memory import Exhibition, ShownRun, ShownVersion
-from tenfold.core.clock import SystemClock
+from tenfold.core.clock import SharedClock, SystemClock
+from tests.examples import tiny
 
 ROOT = Path(__file__).parents[2]
 NEEDED = "mlflow>=3.17,<4"
@@ -139,3 +141,8 @@ def answers(url):
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def opened(home, *mirrors, project=tiny.project):
+    clock = SharedClock(home / "clock") if (home / "clock").exists() else SystemClock()
+    return project.open(Platform(home=home, clock=clock, mirrors=mirrors))
