@@ -31,7 +31,7 @@ fraud: .venv/ready  ## late labels: five models by a published protocol, a forgo
 	$(BIN)/python -m examples.fraud.live --out build/fraud-live.json --home build/fraud-live $(ARGS)
 
 test: .venv/ready  ## unit, contract, property, example and document tests
-	$(BIN)/python -m pytest -q -m "not slow and not crash" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not crash" $(ARGS)
 
 check: .venv/ready  ## format, lint, import rules, types
 	$(BIN)/ruff format --check .
