@@ -71,7 +71,7 @@ class Database:
         Raises
         ------
         Unavailable
-            When another writer held the lock for too long; nothing was changed.
+            When another writer held the lock for too long, or the disk is full; nothing was changed.
         """
         if self._current() is not None:
             raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
@@ -81,9 +81,11 @@ class Database:
             try:
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and _family(error) == sqlite3.SQLITE_FULL:
+                    raise self._unavailable(error) from error
                 raise
             finally:
                 self._mine.connection = None
@@ -181,7 +183,11 @@ class Database:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.OperationalError) -> Exception:
-        """Return what to raise: a lock that was not released is worth a retry, anything else is a defect."""
+        """Return what to raise: what passes is worth a retry, anything else is a defect."""
+        if _family(error) == sqlite3.SQLITE_FULL:
+            return Unavailable(
+                f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
+            )
         if not is_locked(error):
             return error
         return Unavailable(
@@ -191,11 +197,16 @@ class Database:
 
 
 def is_locked(error: sqlite3.OperationalError) -> bool:
-    """Return whether another connection's lock is the cause; the low byte of SQLite's code names the family.
+    """Return whether another connection's lock is the cause.
 
     Examples
     --------
     >>> is_locked(sqlite3.OperationalError("no such table: t"))
     False
     """
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    return _family(error) == sqlite3.SQLITE_BUSY
+
+
+def _family(error: sqlite3.OperationalError) -> int:
+    """Return what kind of error it is: the low byte of SQLite's code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
