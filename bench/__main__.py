@@ -14,7 +14,19 @@ from rich.console import Console
 from bench.harness import ROOT, Bench, Entry, keep
 from bench.table import show
 
-NAMES = ("windows", "spine", "asof", "worker", "hot", "lookup", "fresh", "steps", "tracking", "scale")
+NAMES = (
+    "windows",
+    "spine",
+    "asof",
+    "worker",
+    "hot",
+    "lookup",
+    "fresh",
+    "steps",
+    "tracking",
+    "training",
+    "scale",
+)
 EVERYTHING = 10**12
 
 
