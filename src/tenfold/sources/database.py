@@ -51,6 +51,7 @@ class Database:
         self._path = path
         self._busy_ms = busy_ms
         self._idle: list[sqlite3.Connection] = []
+        self._watches: list[Changes] = []
         self._mine = threading.local()
         self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +107,17 @@ class Database:
         with self.transaction() as connection:
             return connection.execute(sql, values).rowcount
 
+    def changes(self) -> "Changes":
+        """Return what tells cheaply whether anybody wrote to the file; closed with it."""
+        found = Changes(self._open())
+        self._watches.append(found)
+        return found
+
     def close(self) -> None:
         """Close the file; may be called twice. A thread inside a transaction finishes it first."""
         self._closed = True
+        while self._watches:
+            self._watches.pop().close()
         while self._idle:
             self._idle.pop().close()
 
@@ -194,6 +203,39 @@ class Database:
             f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
             "Nothing was changed; it is safe to retry."
         )
+
+
+class Changes:
+    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> database = Database(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+    >>> changes = database.changes()
+    >>> (
+    ...     changes.since_last(),
+    ...     changes.since_last(),
+    ...     database.execute("INSERT INTO t VALUES (1)"),
+    ...     changes.since_last(),
+    ... )
+    (True, False, 1, True)
+    >>> database.close()
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._seen: int | None = None
+
+    def since_last(self) -> bool:
+        """Return whether there was a commit since the last call; True the first time."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        before, self._seen = self._seen, version
+        return before != version
+
+    def close(self) -> None:
+        """Release the connection; may be called twice."""
+        self._connection.close()
 
 
 def is_locked(error: sqlite3.OperationalError) -> bool:
