@@ -16,7 +16,10 @@ from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
+from tenfold.serving.asking import Asking
+from tenfold.serving.counters import Counters
 from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
+from tenfold.serving.route import Route
 from tenfold.serving.service import Loaded, Service
 from tenfold.sources.base import Log
 from tenfold.sources.memory import MemoryLake, MemoryLog
@@ -191,6 +194,24 @@ class OneVersion:
         return Loaded(1, PACKAGE)
 
 
+class NoRollouts:
+    """All traffic goes to the version in production."""
+
+    def __init__(self, clock):
+        self.clock, self.routes = clock, self
+
+    def look(self, name):
+        return Route(name, None)
+
+    def asking(self, model):
+        return Asking(model, OneVersion(), Counters(None, self.clock), self.clock)
+
+    def answered(self, *_):
+        pass
+
+    answered_many = answered
+
+
 # Histories ------------------------------------------------------------------------------------------
 
 gaps = st.sampled_from([0, 1, MINUTE, HOUR - 1, HOUR, HOUR + 1, 3 * HOUR, 9 * HOUR])
@@ -290,6 +311,7 @@ class World:
             log=self.log,
             versions=OneVersion(),
             predictions=PredictionLog(self.log),
+            traffic=NoRollouts(self.clock),
         )
 
     def play(self, history):

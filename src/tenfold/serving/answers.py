@@ -54,8 +54,10 @@ def _by_kind(answers: Predictions, place: int, manifest: Manifest) -> dict[str, 
     score = float(answers.score[place])
     if manifest.kind == "multiclass":
         shares = answers.probabilities[place].tolist()
-        chosen = manifest.classes[shares.index(score)]
         named = dict(zip(answers.classes, shares, strict=True))
+        chosen = max(
+            manifest.classes, key=lambda name: named[str(name)]
+        )  # there may be classes of other versions
         return {"prediction": chosen, "score": score, "probabilities": named}
     if manifest.threshold is None:
         return {"prediction": score, "score": score}

@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from tenfold.serving.answers import said
+from tenfold.serving.asking import joined, numbers, sticky_fields
 from tenfold.serving.predictions import BATCH, PredictionLog, Predictions, nothing
-from tenfold.serving.service import Loaded
+from tenfold.serving.traffic import Traffic
 from tenfold.training.dataset import Dataset
-from tenfold.training.vector import encode
+from tenfold.training.vector import Categories, encode
 
 
-def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: PredictionLog) -> Predictions:
+def score(
+    dataset: Dataset, start: int, end: int, predictions: PredictionLog, traffic: Traffic
+) -> Predictions:
     """Return and log the predictions for all spine rows predicted in [start, end).
+
+    While a rollout is under way, its route says which version answers a row, and the other one is asked about it too.
 
     Once per period: the same period again returns what was answered first, whatever version is given then.
     """
@@ -18,9 +22,18 @@ def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: 
     rows = dataset.select(start, end)
     if not len(rows):
         return nothing(model.name, BATCH)
-    manifest = version.package.manifest
-    X = encode({name: item.take(rows) for name, item in dataset.columns.items()}, manifest.categories)
-    found = said(manifest, version.package.predictor.predict(X))
+    columns = {name: item.take(rows) for name, item in dataset.columns.items()}
+
+    def matrix(categories: Categories) -> np.ndarray:
+        return encode(columns, categories)
+
+    def entities() -> list[str]:
+        values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
+        return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
+
+    route = traffic.routes.look(model.name)
+    parts = traffic.asking(model).many(route, entities, matrix, len(rows))
+    found = joined(parts)
     ids = [row.decode() for row in dataset.ids[rows].tolist()]
     at = dataset.at[rows]
     answers = Predictions(
@@ -29,14 +42,17 @@ def score(dataset: Dataset, version: Loaded, start: int, end: int, predictions: 
         [f"{model.name}/{row}/{moment}/batch" for row, moment in zip(ids, at.tolist(), strict=True)],
         ids,
         [str(value) for value in dataset.spine[model.label.on].values[rows].tolist()],
-        np.full(len(rows), version.number, dtype=np.int64),
+        numbers(parts),
         at,
-        found.score,
-        found.decision,
-        X,
+        found.said.score,
+        found.said.decision,
+        found.X,
         dataset.ages(rows),
         [""] * len(rows),
-        found.probabilities,
-        found.classes,
+        found.said.probabilities,
+        found.said.classes,
     )
-    return predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")
+    stored = predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")
+    if stored is answers:
+        traffic.shadow_batch(route, model, answers, parts, matrix)
+    return stored

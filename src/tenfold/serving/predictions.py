@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TOPIC = "predictions"
 ONLINE, BATCH = "online", "batch"
+SHADOW = "shadow"
+"""The mode of what the other version of a rollout says of a request: kept, never returned."""
 _encode = msgspec.json.Encoder().encode
 _END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
 """What ends an Arrow IPC stream."""
@@ -125,6 +127,12 @@ class PredictionLog:
             return {}
         each = zip(predictions.id, predictions.request, answers, strict=True)
         return {name: Answered(request, answer) for name, request, answer in each}
+
+    def keep(self, answers: Predictions) -> None:
+        """Store what was not told to anybody, durably; readers take the first of each id."""
+        if len(answers):
+            data = to_bytes(to_rows(answers, [""] * len(answers)))
+            self._log.append(TOPIC, data, len(answers))
 
     def find(self, key: str, prediction_id: str | None = None) -> Answered | None:
         """Return the answer stored under a key; of predictions that were stored together, the one with this id."""

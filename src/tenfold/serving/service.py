@@ -1,106 +1,35 @@
 """Answers rows, one or many at once: state of the row's keys, the kernel, the Production version, the prediction log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import Conflict, NotFound, SchemaError
+from tenfold.core.errors import Conflict, SchemaError
 from tenfold.core.times import FOREVER, iso
 from tenfold.features.records import identities
 from tenfold.processing.bring import shown
 from tenfold.processing.frame import Frame, column
-from tenfold.registry.versions import Registry
-from tenfold.serving.answers import as_dict, said
+from tenfold.serving.answers import as_dict
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
-from tenfold.serving.fits import check_features
+from tenfold.serving.asking import joined, numbers, sticky_fields
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
-from tenfold.sources.base import Blobs, Ends, Log
-from tenfold.sources.blobs import digest
+from tenfold.serving.traffic import Traffic
+from tenfold.serving.versions import Loaded as Loaded
+from tenfold.serving.versions import Versions as Versions
+from tenfold.sources.base import Ends, Log
 from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
-from tenfold.training.package import Package, load
+from tenfold.training.vector import Categories
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A version in memory."""
-
-    number: int
-    package: Package
-
-
-class Versions:
-    """The Production version of a model, loaded once and switched when the registry says so."""
-
-    def __init__(self, registry: Registry, blobs: Blobs) -> None:
-        self._registry, self._blobs = registry, blobs
-        self._loaded: dict[tuple[str, int], Package] = {}
-
-    def production(self, model: Model) -> Loaded:
-        """Return the version in Production.
-
-        Raises
-        ------
-        NotFound
-            When there is none yet.
-        SchemaError
-            When it was trained on another declaration of the features than the one running.
-        """
-        number = self.number(model)
-        if number is None:
-            raise NotFound("version in production of model", model.name, [], hint=_how_to_promote(model.name))
-        return self.get(model, number)
-
-    def number(self, model: Model) -> int | None:
-        """Return the number of the version in Production, None when there is none."""
-        version = self._registry.production(model.name)
-        return None if version is None else version.number
-
-    def get(self, model: Model, number: int) -> Loaded:
-        """Return a version by number; SchemaError when it was trained on other features than are declared now."""
-        package = self.package(model, number)
-        check_features(model, package, number)
-        return Loaded(number, package)
-
-    def comparable(self, model: Model, number: int) -> Package | None:
-        """Return a version when it can score the features as they are declared now, else None.
-
-        None too when its files are damaged or no longer trusted: a version that cannot be asked must not keep out its successor.
-        """
-        try:
-            package = self.package(model, number)
-        except SchemaError:
-            return None
-        same = package.manifest.columns == dict(model.columns) and package.manifest.kind == model.kind
-        return package if same else None
-
-    def package(self, model: Model, number: int) -> Package:
-        """Return the files of a version, whatever it was trained on."""
-        key = (model.name, number)
-        if key not in self._loaded:
-            version = self._registry.get(model.name, number)
-            files = self._blobs.get(version.artefact)
-            if digest(files) != version.digest:
-                raise SchemaError(
-                    f"the files of {model.name} version {number} are not those that were registered: all of them and their "
-                    "hashes were replaced. Roll back, or train it again."
-                )
-            self._loaded[key] = load(files, model)
-        return self._loaded[key]
-
-
-def _how_to_promote(model: str) -> str:
-    return f" Train one and promote it: tenfold train PROJECT.py, then tenfold promote PROJECT.py {model} 1."
 
 
 class _Ask(NamedTuple):
@@ -127,10 +56,12 @@ class Service:
         log: Log,
         versions: Versions,
         predictions: PredictionLog,
+        traffic: Traffic,
     ) -> None:
         self.model = model
         self._store, self._log, self._versions = store, log, versions
-        self._predictions = predictions
+        self._predictions, self._traffic = predictions, traffic
+        self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
         self._plan, self._checked = ServingPlan(model), Asked(model.spine)
         self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
@@ -200,8 +131,7 @@ class Service:
         told = None if key is None else self._predictions.find(place, prediction_id)
         if told is None:
             on = str(values[self.model.label.on])
-            prediction, answer = self._answer(values, at, (prediction_id, row_id, on, request))
-            told = self._predictions.answer(prediction, answer, key=place)
+            told = self._answer(values, at, (prediction_id, row_id, on, request), place)
         return self._same(told, prediction_id, request)
 
     def predict_many(self, rows: Sequence[Any], *, at: int, key: str | None = None) -> list[dict[str, Any]]:
@@ -265,11 +195,11 @@ class Service:
         self, frame: Frame, at: np.ndarray, asks: Sequence["_Ask"], rows: np.ndarray
     ) -> dict[str, Answered]:
         """Answer some rows and store the answers; nothing when one of them has been answered meanwhile."""
-        version = self._versions.production(self.model)
-        known = self._known_many({name: item.take(rows) for name, item in frame.items()}, at[rows])
-        manifest = version.package.manifest
-        X = known.matrix(manifest.categories)
-        found = said(manifest, version.package.predictor.predict(X))
+        route = self._traffic.routes.look(self.model.name)
+        mine_of = {name: item.take(rows) for name, item in frame.items()}
+        known = self._known_many(mine_of, at[rows])
+        parts = self._asking.many(route, partial(self._entities, mine_of), known.matrix, len(rows))
+        found = joined(parts)
         mine = [asks[row] for row in rows.tolist()]
         predictions = Predictions(
             self.model.name,
@@ -277,20 +207,31 @@ class Service:
             [ask.id for ask in mine],
             [ask.row for ask in mine],
             [ask.on for ask in mine],
-            np.full(len(rows), version.number, dtype=np.int64),
+            numbers(parts),
             at[rows],
-            found.score,
-            found.decision,
-            X,
+            found.said.score,
+            found.said.decision,
+            found.X,
             known.ages,
             [ask.request for ask in mine],
-            found.probabilities,
-            found.classes,
+            found.said.probabilities,
+            found.said.classes,
         )
         views = [view.name for view in self.model.stored]
-        answers = [as_dict(predictions, place, manifest, views) for place in range(len(rows))]
-        keys = [self._place(ask.id) for ask in mine]
-        return self._predictions.answer_many(predictions, answers, keys=keys)
+        manifests = {part.version.number: part.version.package.manifest for part in parts}
+        answers = [
+            as_dict(predictions, place, manifests[number], views)
+            for place, number in enumerate(predictions.version.tolist())
+        ]
+        told = self._predictions.answer_many(predictions, answers, keys=[self._place(ask.id) for ask in mine])
+        if told:
+            self._traffic.answered_many(route, self.model, predictions, parts, known.matrix)
+        return told
+
+    def _entities(self, frame: Frame) -> list[str]:
+        """Return the entity of each row: by it a canary knows who is among its share."""
+        columns = [frame[name].plain() for name in self._sticky]
+        return ["/".join(map(str, values)) for values in zip(*columns, strict=True)]
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
@@ -345,13 +286,17 @@ class Service:
         )
 
     def _answer(
-        self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str]
-    ) -> tuple[Predictions, dict[str, Any]]:
-        version = self._versions.production(self.model)
+        self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str], place: str
+    ) -> Answered:
+        """Answer a row by the version that the route names, durably; then have the other one of a rollout asked."""
+        route = self._traffic.routes.look(self.model.name)
         known = self._known(values, at)
-        manifest = version.package.manifest
-        X = vector(known, manifest.categories)
-        found = said(manifest, version.package.predictor.predict(X))
+        entity = "/".join([str(values[name]) for name in self._sticky])
+
+        def matrix(categories: Categories) -> np.ndarray:
+            return vector(known, categories)
+
+        part = self._asking.one(route, entity, matrix)
         ages = [np.nan if age is None else float(age) for age in known.ages.values()]
         prediction_id, row_id, on, request = texts
         prediction = Predictions(
@@ -360,17 +305,20 @@ class Service:
             [prediction_id],
             [row_id],
             [on],
-            np.array([version.number], dtype=np.int64),
+            np.array([part.version.number], dtype=np.int64),
             np.array([at], dtype=np.int64),
-            found.score,
-            found.decision,
-            X,
+            part.said.score,
+            part.said.decision,
+            part.X,
             np.array([ages], dtype=np.float64),
             [request],
-            found.probabilities,
-            found.classes,
+            part.said.probabilities,
+            part.said.classes,
         )
-        return prediction, as_dict(prediction, 0, manifest, list(known.ages))
+        answer = as_dict(prediction, 0, part.version.package.manifest, list(known.ages))
+        told = self._predictions.answer(prediction, answer, key=place)
+        self._traffic.answered(route, self.model, prediction, part, matrix)
+        return told
 
 
 def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:

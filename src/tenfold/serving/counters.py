@@ -1,0 +1,125 @@
+"""What versions do, counted per minute: how often one was asked, raised, answered no number, and how long it took."""
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tenfold.core.clock import Clock
+from tenfold.core.times import UNITS
+from tenfold.sources.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS served (
+    model TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    minute INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (model, version, minute, what)
+) WITHOUT ROWID;
+"""
+ADD = """
+INSERT INTO served (model, version, minute, what, n) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (model, version, minute, what) DO UPDATE SET n = n + excluded.n
+"""
+TOTAL = """
+SELECT what, sum(n) AS n FROM served WHERE model = ? AND version = ? AND minute >= ? GROUP BY what
+"""
+EDGES = tuple(digit * 10**power for power in range(1, 7) for digit in (1, 2, 5))
+"""Upper bounds of what a request may have taken, in microseconds: 10 us to 5 s."""
+ASKED, RAISED, NO_NUMBER, DROPPED = "asked", "raised", "no number", "dropped"
+MINUTE = UNITS["m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a version did: rows it was asked about, of these failed ones, and how long they took by upper bound in us."""
+
+    asked: int
+    raised: int
+    no_number: int
+    dropped: int
+    took: Mapping[int, int]
+
+    @property
+    def failed(self) -> int:
+        """How many rows it gave no answer for."""
+        return self.raised + self.no_number
+
+    def over(self, budget: int) -> int:
+        """Return how many rows surely took longer than a budget in microseconds."""
+        return sum(n for edge, n in self.took.items() if _below(edge) >= budget)
+
+
+class Counters:
+    """Counts in memory, added to the state database by `flush`; a process that dies takes what it did not flush with it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from tenfold.core.clock import VirtualClock
+    >>> with TemporaryDirectory() as folder:
+    ...     counters = Counters(Database(Path(folder) / "state.db", SCHEMA), VirtualClock(0))
+    ...     counters.add("fraud", 2, rows=3, took=120, no_number=1)
+    ...     counters.flush()
+    ...     found = counters.total("fraud", 2)
+    >>> found.asked, found.failed, found.over(20), found.over(50)
+    (3, 1, 3, 0)
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._counts: Counter[tuple[str, int, int, str]] = Counter()
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
+
+    def add(
+        self, model: str, version: int, *, rows: int, took: int, raised: int = 0, no_number: int = 0
+    ) -> None:
+        """Count rows a version was asked about together, and how many microseconds that took: each took its share."""
+        edge = EDGES[min(bisect_left(EDGES, took / max(rows, 1)), len(EDGES) - 1)]
+        place = (model, version, self._clock.now() // MINUTE)
+        with self._lock:
+            self._counts[*place, ASKED] += rows
+            self._counts[*place, str(edge)] += rows
+            if raised:
+                self._counts[*place, RAISED] += raised
+            if no_number:
+                self._counts[*place, NO_NUMBER] += no_number
+
+    def drop(self, model: str, version: int, rows: int) -> None:
+        """Count rows a version was not asked about, because too many were waiting."""
+        with self._lock:
+            self._counts[model, version, self._clock.now() // MINUTE, DROPPED] += rows
+
+    def flush(self) -> None:
+        """Add what was counted to the database; when that fails it is kept for the next time."""
+        with self._flushing:  # so that whoever returns from here finds everything stored
+            with self._lock:
+                counts, self._counts = self._counts, Counter()
+            if not counts:
+                return
+            try:
+                with self._database.transaction() as tx:
+                    tx.executemany(ADD, [(*place, n) for place, n in counts.items()])
+            except BaseException:
+                with self._lock:
+                    self._counts.update(counts)
+                raise
+
+    def total(self, model: str, version: int, since: int = 0) -> Served:
+        """Return what a version did since an instant (to the minute), in all processes, as far as it was flushed."""
+        rows = self._database.query(TOTAL, model, version, since // MINUTE)
+        found = {row["what"]: int(row["n"]) for row in rows}
+        asked, raised, no_number, dropped = (
+            found.pop(name, 0) for name in (ASKED, RAISED, NO_NUMBER, DROPPED)
+        )
+        return Served(asked, raised, no_number, dropped, {int(what): n for what, n in found.items()})
+
+
+def _below(edge: int) -> int:
+    """Return the bound below an upper bound; the last one has no end, so it counts as over any budget below it."""
+    place = bisect_left(EDGES, edge)
+    return EDGES[place - 1] if place else 0

@@ -1,0 +1,80 @@
+"""What rollouts need of a process that answers: routes, versions in memory, counters, and the thread that asks aside."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tenfold.core.clock import Clock
+from tenfold.serving.aside import Aside, Shadowed, as_shadow
+from tenfold.serving.asking import Asking, Matrix, Part
+from tenfold.serving.counters import Counters
+from tenfold.serving.predictions import PredictionLog, Predictions
+from tenfold.serving.route import Route, Routes
+from tenfold.serving.versions import Versions
+from tenfold.sources.database import Database
+from tenfold.training.model import Model
+
+
+class Traffic:
+    """The traffic of a project's models in one process; made once, closed at the end."""
+
+    def __init__(
+        self, database: Database, versions: Versions, predictions: PredictionLog, clock: Clock
+    ) -> None:
+        self.routes, self.counters = Routes(database), Counters(database, clock)
+        self.aside = Aside(predictions, self.counters, clock)
+        self._versions, self._predictions, self._clock = versions, predictions, clock
+        self._asking: dict[str, Asking] = {}
+
+    def asking(self, model: Model) -> Asking:
+        """Return what asks the versions of a model."""
+        if model.name not in self._asking or self._asking[model.name].model is not model:
+            self._asking[model.name] = Asking(model, self._versions, self.counters, self._clock)
+        return self._asking[model.name]
+
+    def answered(self, route: Route, model: Model, answers: Predictions, part: Part, matrix: Matrix) -> None:
+        """Hand over rows that one version answered, so that the other version of a rollout is asked about them too.
+
+        To be called when the answers are durable; returns at once. A candidate that had no answer is not asked again.
+        """
+        other = route.other(part.version.number)
+        if other is None or part.instead:
+            self.aside.start()
+        else:
+            self.aside.put(Shadowed(self.asking(model), other, matrix, answers))
+
+    def answered_many(
+        self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
+    ) -> None:
+        """Hand over rows that were answered together, by version."""
+        if route.candidate is None:
+            self.aside.start()
+            return
+        for part in parts:
+            self.answered(route, model, answers.take(part.rows), part, _some(matrix, part.rows))
+
+    def shadow_batch(
+        self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
+    ) -> None:
+        """Ask the other version of a rollout about the rows of a batch, here and now, and keep what it says."""
+        for part in parts:
+            other = route.other(part.version.number)
+            if other is None or part.instead:
+                continue
+            asking = self.asking(model)
+            tried = asking.tried(other, matrix, len(answers), part.rows)
+            asking.blame(tried)
+            if tried.part is not None:
+                self._predictions.keep(as_shadow([answers], tried.part))
+
+    def settle(self) -> None:
+        """Wait until nothing is left to ask aside in this process, and store the counters."""
+        self.aside.settle()
+
+    def close(self) -> None:
+        """End the thread; may be called twice."""
+        self.aside.close()
+
+
+def _some(matrix: Matrix, rows: np.ndarray) -> Matrix:
+    return lambda categories: matrix(categories)[rows]
