@@ -57,6 +57,27 @@ def betting(values: ArrayLike, low: float, high: float, mean: float) -> Floats:
     return np.exp(np.minimum(most[:, 0] + np.log(np.exp(wealth - most).mean(axis=1)), math.log(1e300)))
 
 
+def counted(events: int, trials: int, most: float) -> float:
+    """Return how much evidence there is that a share is greater than `most`, from how often something happened.
+
+    As of `betting`, the chance that it ever reaches 1 / alpha when the share is not greater is at most alpha. The bets are
+    on shares from twice `most` to all: small differences of rare events need bets that lose little while nothing happens.
+
+    Examples
+    --------
+    >>> (
+    ...     counted(0, 10_000, most=0.001) < 1,
+    ...     counted(10, 1_000, most=0.001) > 200,
+    ...     counted(2, 2, most=0.001) > 200,
+    ... )
+    (True, True, True)
+    """
+    shares = np.geomspace(min(2 * most, 0.9), 0.99, 12)
+    wealth = events * np.log(shares / most) + (trials - events) * np.log((1 - shares) / (1 - most))
+    top = float(wealth.max())
+    return math.exp(min(top + math.log(float(np.exp(wealth - top).mean())), math.log(1e300)))
+
+
 def interval(values: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
     """Return after each value the bounds of the mean; both hold at all times together with a chance of about 1 - alpha.
 

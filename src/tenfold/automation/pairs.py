@@ -1,0 +1,127 @@
+"""What the outcomes say of a candidate: losses of both versions on the same rows, of matured cohorts only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from tenfold.core.times import FOREVER
+from tenfold.monitoring.performance import Matured, mature
+from tenfold.registry.rollouts import Rollout
+from tenfold.serving.predictions import BATCH, ONLINE, SHADOW, Predictions, read
+from tenfold.sources.base import Lake
+from tenfold.store.offline import History
+from tenfold.training.dataset import Dataset
+from tenfold.training.estimators import together
+from tenfold.training.losses import LARGEST, losses
+from tenfold.training.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Losses of a champion and of a candidate on the same rows, in the order the rows were answered.
+
+    Squared error of the probability, its sum over several classes, absolute error of a number; for ranked rows one minus
+    the NDCG of each group. `largest` is the largest a loss can be, None where there is no bound.
+    """
+
+    champion: np.ndarray
+    candidate: np.ndarray
+    largest: float | None
+
+    def __len__(self) -> int:
+        return len(self.champion)
+
+
+def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, now: int) -> Pairs:
+    """Return the pairs of a rollout whose outcome is known and final, from the prediction log in the lake."""
+    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4)
+    first = int(shadow.at.min(initial=FOREVER // 4))
+    told = [read(lake, model.name, mode, first, FOREVER // 4) for mode in (ONLINE, BATCH)]
+    return pairs(model, dataset.history, told, shadow, (rollout.champion, rollout.candidate), now)
+
+
+def pairs(
+    model: Model,
+    history: History,
+    answered: Sequence[Predictions],
+    shadow: Predictions,
+    versions: tuple[int, int],
+    now: int,
+) -> Pairs:
+    """Return the pairs whose outcome is known and final.
+
+    A row counts once, with its first pair, and only when the time its label takes has passed for it: of younger rows the
+    outcomes that are known first are not like those that come later.
+
+    Parameters
+    ----------
+    answered
+        What was told to callers, per mode.
+    shadow
+        What the other version said of the same requests, under the same ids.
+    versions
+        The numbers of the champion and of the candidate.
+    """
+    found = [_paired(model, history, one, shadow, versions, now) for one in answered]
+    units = [unit for part in found for unit in part]
+    first = {unit.name: unit for unit in sorted(units, key=lambda unit: -unit.at)}
+    kept = sorted(first.values(), key=lambda unit: unit.at)
+    both = np.array([(unit.champion, unit.candidate) for unit in kept]).reshape(-1, 2)
+    return Pairs(both[:, 0], both[:, 1], LARGEST.get(model.kind))
+
+
+class _Unit(NamedTuple):
+    """A row, or a group of rows that are ranked: when it was answered, its name, both losses."""
+
+    at: int
+    name: str
+    champion: float
+    candidate: float
+
+
+def _paired(
+    model: Model,
+    history: History,
+    answered: Predictions,
+    shadow: Predictions,
+    versions: tuple[int, int],
+    now: int,
+) -> list[_Unit]:
+    mine, theirs = _same_requests(answered, shadow, versions)
+    if not len(mine):
+        return []
+    told = answered.take(mine)
+    aside = replace(shadow.take(theirs), mode=told.mode, request=told.request)
+    one, two = (mature(model, history, part, now) for part in (told, aside))
+    classes = together(one.predictions.classes, two.predictions.classes)
+    one, two = one.among(classes), two.among(classes)
+    is_candidate = one.predictions.version == versions[1]
+    said = [part.predictions.probabilities if classes else part.predictions.score for part in (one, two)]
+    by_candidate = is_candidate[:, None] if classes else is_candidate
+    found = [
+        losses(model.kind, one.y, np.where(by_candidate, said[1 - place], said[place]), one.groups)
+        for place in (0, 1)
+    ]
+    return [_Unit(*values) for values in zip(*_names(one), *(loss.tolist() for loss in found), strict=True)]
+
+
+def _same_requests(
+    answered: Predictions, shadow: Predictions, versions: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of requests that one of the versions answered and the other was asked about."""
+    places = {name: place for place, name in enumerate(answered.id)}
+    both = [(places[name], place) for place, name in enumerate(shadow.id) if name in places]
+    mine, theirs = np.array(both, dtype=np.int64).reshape(-1, 2).T
+    asked = np.sort(np.stack([answered.version[mine], shadow.version[theirs]], axis=1), axis=1)
+    fits = (asked == np.sort(versions)).all(axis=1)
+    return mine[fits], theirs[fits]
+
+
+def _names(rows: Matured) -> tuple[list[int], list[str]]:
+    """Return when each unit was answered and what it is called, in the order of its losses."""
+    if rows.groups is None:
+        return rows.predictions.at.tolist(), list(rows.predictions.row)
+    names, first = np.unique(rows.groups, return_index=True)
+    return rows.predictions.at[first].tolist(), names.tolist()

@@ -1,0 +1,38 @@
+"""How wrong a prediction is, row by row: what two versions are compared by on the same rows."""
+
+import numpy as np
+
+from tenfold.training.kinds import Kind
+from tenfold.training.metrics_ranking import per_group
+
+TOP = 10
+"""Places at the top of a group that its NDCG looks at."""
+LARGEST = {"binary": 1.0, "multiclass": 2.0, "ranking": 1.0}
+"""The largest loss of a row, or of a group that is ranked; there is none for numbers."""
+
+
+def losses(kind: Kind, y: np.ndarray, said: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return the loss of each row, shape (n,); where rows are ranked, of each group in the order of their names.
+
+    Squared error of the probability, its sum over several classes, absolute error of a number, one minus the NDCG.
+
+    Parameters
+    ----------
+    y : (n,) float64
+        For several classes the place of the outcome among them.
+    said : (n,) or (n, n_classes) float64
+
+    Examples
+    --------
+    >>> losses("binary", np.array([1.0, 0.0]), np.array([0.5, 0.1]), None)
+    array([0.25, 0.01])
+    """
+    if kind == "binary":
+        return np.square(said - y)
+    if kind == "multiclass":
+        happened = np.arange(said.shape[1]) == y[:, None]
+        return np.square(said - happened).sum(axis=1)
+    if kind == "ranking" and groups is not None:
+        found = per_group("ndcg", y, said, groups, TOP)[1]
+        return 1 - np.nan_to_num(found, nan=1.0)  # where nothing is relevant no order is wrong
+    return np.abs(said - y)

@@ -1,0 +1,187 @@
+"""What is decided of a candidate: how often wrongly when looked at all the time, how soon rightly, and in which order."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tenfold import Release, checks
+from tenfold.automation.deciding import ALPHA, FAILS, FEW, MOST_FAILED, MOST_SLOW, SLOW, WORSE, Facts, decide
+from tenfold.automation.evidence import betting, counted, interval
+from tenfold.automation.pairs import Pairs
+from tenfold.core.times import DAY, UNITS
+from tenfold.registry.rollouts import CANARY, SHADOW, Rollout
+from tenfold.serving.counters import Served
+from tests.examples import tiny
+
+ROLLOUTS, LABELS = 400, 4_000
+CHAMPION, DISAGREE = 0.10, 0.06
+RELEASE = Release(
+    tiny.late_order,
+    shadow="7d",
+    canary=(0.05, 0.5),
+    bake="1h",
+    margin=0.005,
+    gates=[checks.latency("20ms")],
+)
+BEGUN = Rollout(1, "late_order", 2, 1, SHADOW, -1, 0.0, 0, 0, False, None, False, 1)
+FINE = Served(1_000, 0, 0, 0, {1_000: 1_000})
+NONE = Served(0, 0, 0, 0, {})
+
+
+def losses(rng, worse):
+    """Return losses on the same rows: versions disagree on 6 % of them, and the candidate errs more often by `worse`."""
+    champion = (rng.random(LABELS) < CHAMPION).astype(np.float64)
+    disagree = rng.random(LABELS) < DISAGREE
+    # where they disagree one of them errs: the candidate with the chance that makes the difference
+    lost = rng.random(LABELS) < (DISAGREE + worse) / (2 * DISAGREE)
+    champion = np.where(disagree, ~lost, champion)
+    candidate = np.where(disagree, lost, champion)
+    return Pairs(champion, candidate, 1.0)
+
+
+def said(pairs, count=None, rollout=BEGUN, now=DAY, served=FINE, **release):
+    """Return what is decided of the first `count` pairs."""
+    known = None if pairs is None else Pairs(pairs.champion[:count], pairs.candidate[:count], pairs.largest)
+    chosen = Release(tiny.late_order, **release) if release else RELEASE
+    return decide(rollout, chosen, Facts(served, served, 20_000, known), now)
+
+
+def first_undone(pairs, *, checked=True):
+    """Return after how many labels a look after each of them would have ended the rollout; checked by such looks."""
+    path = betting(pairs.candidate - pairs.champion, -1, 1, 0.0)
+    places = np.flatnonzero(path >= 1 / WORSE)
+    count = int(places[0]) + 1 if len(places) else LABELS + 1
+    if not checked:
+        return count
+    if count > LABELS:
+        assert said(pairs).action != "undo"
+        return count
+    assert said(pairs, count).action == "undo"
+    assert said(pairs, count - 1).action != "undo"
+    return count
+
+
+def test_the_parts_add_up_to_what_is_promised():
+    assert pytest.approx(ALPHA) == WORSE + FAILS + SLOW
+
+
+def test_of_400_equal_candidates_one_in_twenty_at_most_is_undone_however_often_one_looks():
+    rng = np.random.default_rng(5)
+    undone = sum(first_undone(losses(rng, 0.0)) <= LABELS for _ in range(ROLLOUTS))
+    assert undone / ROLLOUTS <= ALPHA
+
+
+def test_two_points_worse_is_caught_within_about_a_thousand_labels_and_four_much_sooner():
+    rng = np.random.default_rng(6)
+    two = np.median([first_undone(losses(rng, 0.02), checked=False) for _ in range(4 * ROLLOUTS)])
+    four = np.median([first_undone(losses(rng, 0.04)) for _ in range(ROLLOUTS // 4)])
+    assert two <= 1_030
+    assert four <= 350
+
+
+def test_a_better_candidate_goes_on_and_a_worse_one_almost_never():
+    rng = np.random.default_rng(7)
+    better, worse = ([said(losses(rng, by), now=DAY).action for _ in range(100)] for by in (-0.02, 0.02))
+    assert better.count("advance") >= 95
+    assert worse.count("advance") == 0
+    assert worse.count("undo") >= 95
+
+
+def test_a_candidate_worse_by_the_margin_seldom_passes_for_not_worse():
+    rng = np.random.default_rng(8)
+    passed = 0
+    for _ in range(ROLLOUTS):
+        pairs = losses(rng, RELEASE.margin)
+        passed += bool((betting(pairs.champion - pairs.candidate, -1, 1, -RELEASE.margin) >= 1 / ALPHA).any())
+    assert passed / ROLLOUTS <= ALPHA
+
+
+def test_failing_and_slow_as_often_as_allowed_is_seldom_undone_however_often_one_looks():
+    rng = np.random.default_rng(9)
+    false = 0
+    for _ in range(ROLLOUTS):
+        for share, alpha in ((MOST_FAILED, FAILS), (MOST_SLOW, SLOW)):
+            happened = np.cumsum(rng.random(20_000) < share)
+            looks = np.flatnonzero(np.diff(happened, prepend=0))  # evidence only grows where it happened
+            false += any(counted(int(happened[at]), at + 1, share) >= 1 / alpha for at in looks.tolist())
+    assert false / ROLLOUTS <= FAILS + SLOW
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.01, 1_500), (0.1, 100), (1.0, 3)])
+def test_a_candidate_that_fails_is_undone_soon(share, most):
+    rng, needed = np.random.default_rng(10), []
+    for _ in range(100):
+        happened = np.cumsum(rng.random(20_000) < share)
+        looks = np.flatnonzero(np.diff(happened, prepend=0)).tolist()
+        needed.append(
+            next(at + 1 for at in looks if counted(int(happened[at]), at + 1, MOST_FAILED) >= 1 / FAILS)
+        )
+    assert np.median(needed) <= most
+    failing = Served(10_000, int(share * 10_000), 0, 0, {1_000: 10_000})
+    found = said(None, served=failing)
+    assert found.action == "undo"
+    assert f"raised for {share * 10_000:,.0f}" in found.why
+
+
+def test_a_slow_candidate_is_undone_and_says_by_how_much():
+    slow = Served(1_000, 0, 0, 0, {1_000: 950, 50_000: 50})
+    found = said(None, served=slow)
+    assert found.action == "undo"
+    assert "50 of 1,000 rows took longer than 20 ms" in found.why
+    nearly = Served(1_000, 0, 0, 0, {1_000: 990, 50_000: 10})
+    assert said(None, served=nearly).action == "wait"
+
+
+def test_numbers_are_compared_by_the_interval():
+    rng = np.random.default_rng(11)
+    champion = rng.exponential(10, 3_000)
+    for factor, release, expected in (
+        (1.2, {"shadow": "7d", "canary": (0.5,)}, "undo"),
+        (0.8, {"shadow": "7d", "canary": (0.5,)}, "advance"),
+        (1.0, {"shadow": "7d", "canary": (0.5,)}, "wait"),
+    ):
+        noise = rng.normal(0, 5, 3_000)
+        pairs = Pairs(champion, champion * factor + noise, None)
+        assert said(pairs, **release).action == expected
+    assert interval(champion, WORSE)[0][-1] > 0
+
+
+def test_time_alone_leads_through_the_canary_but_never_to_production():
+    def later(phase, step, since, now, **changes):
+        share = RELEASE.canary[step] if step >= 0 else 0.0
+        rollout = replace(BEGUN, phase=phase, step=step, share=share, since=since, **changes)
+        return said(None, rollout=rollout, now=now).action
+
+    hour = UNITS["h"]
+    assert later(SHADOW, -1, 0, 7 * DAY - 1) == "wait"
+    assert later(SHADOW, -1, 0, 7 * DAY) == "advance"
+    assert later(CANARY, 0, DAY, DAY + hour - 1) == "wait"
+    assert later(CANARY, 0, DAY, DAY + hour) == "advance"
+    assert later(CANARY, 1, DAY, DAY + hour) == "hold"
+    assert later(CANARY, 1, DAY, DAY + hour, approved="ann") == "promote"
+    assert later(CANARY, 0, DAY, DAY + hour, paused=True) == "wait"
+    assert later(SHADOW, -1, 0, DAY, approved="ann") == "wait"
+
+
+def test_a_step_that_nobody_asked_holds():
+    few = Served(FEW - 1, 0, 0, 0, {1_000: FEW - 1})
+    for served, now in ((NONE, 7 * DAY), (few, 7 * DAY)):
+        found = said(None, served=served, now=now)
+        assert found.action == "hold"
+        assert "too few to go on" in found.why
+
+
+def test_what_speaks_against_a_paused_candidate_still_ends_it():
+    failing = Served(1_000, 100, 0, 0, {1_000: 1_000})
+    assert said(None, rollout=replace(BEGUN, paused=True), served=failing).action == "undo"
+
+
+def test_approval_is_waited_for_where_it_is_declared():
+    rng = np.random.default_rng(12)
+    better = losses(rng, -0.03)
+    last = replace(BEGUN, phase=CANARY, step=0, share=0.5, since=0)
+    asked = {"canary": (0.5,), "approval": True}
+    assert said(better, rollout=last, **asked).action == "hold"
+    assert said(better, rollout=replace(last, approved="ann"), **asked).action == "promote"
+    assert said(better, shadow="7d").action == "promote"
