@@ -1,32 +1,59 @@
 """The gate: a candidate and the champion on the same rows, judged by the release's checks."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tenfold.automation.slices import worse_slices
+from tenfold.core.clock import Clock
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
+from tenfold.monitoring.skew import Skew
 from tenfold.training.compared import Compared, compared
 from tenfold.training.folds import Split
-from tenfold.training.metrics import METRICS, evaluate, paired_difference
+from tenfold.training.losses import losses
+from tenfold.training.metrics import METRICS, evaluate, metric_of, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
+from tenfold.training.vector import encode
+
+TIMED = 500
+"""Single rows whose scoring is timed."""
+SURE = 1.645
+"""Standard errors to the one-sided 95 % bound of a mean."""
+FEWEST = 30
+"""Rows below which the bound of a mean says nothing."""
 
 
-def judge_candidate(
-    gates: Sequence[Check], rows: TrainingSet, candidate: Package, champion: Package | None
-) -> list[Verdict]:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a gate judges: the model, the test rows, both versions (no champion for a first one), and where to ask."""
+
+    model: Model
+    rows: TrainingSet
+    candidate: Package
+    champion: Package | None
+    clock: Clock
+    skew: Callable[[], Skew]
+
+
+def judge_candidate(gates: Sequence[Check], case: Case) -> list[Verdict]:
     """Return one verdict per gate, on the same rows for both versions."""
-    names = sorted({check.metric for check in gates})
-    both = compared(rows, [package for package in (champion, candidate) if package is not None])
+    both = compared(case.rows, [one for one in (case.champion, case.candidate) if one is not None])
+    names = sorted({check.metric for check in gates if check.metric})
     own = evaluate(names, both.y, both.predictions[-1], both.groups)
-    other = evaluate(names, both.y, both.predictions[0], both.groups) if champion is not None else {}
+    has_champion = case.champion is not None
+    other = evaluate(names, both.y, both.predictions[0], both.groups) if has_champion else {}
     verdicts = []
     for check in gates:
+        if not check.metric:
+            verdicts.append(_JUDGES[check.kind](check, case, both))
+            continue
         verdict = judge(check, own[check.metric], other.get(check.metric))
-        if check.kind == "beats_champion" and champion is not None and verdict.passed is not None:
+        if check.kind == "beats_champion" and has_champion and verdict.passed is not None:
             verdict = replace(verdict, why=f"{verdict.why}, {_interval(check, both)}")
         verdicts.append(verdict)
     return verdicts
@@ -40,6 +67,85 @@ def _interval(check: Check, both: Compared) -> str:
     if not METRICS[check.metric].greater_is_better:
         low, high = -high, -low
     return f"95 % {low:+.4f} to {high:+.4f}"
+
+
+def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
+    """Judge whether a candidate is shown not to be worse by the margin, and whether it is shown to be in a slice."""
+    if case.champion is None:
+        return Verdict(check.text, True, None, "there is no champion yet")
+    champion, candidate = (losses(case.model.kind, both.y, said, both.groups) for said in both.predictions)
+    share = float(champion.mean()) if case.model.kind == "regression" else 1.0
+    margin, worse = check.bound * share, candidate - champion
+    if len(worse) < FEWEST:
+        return Verdict(check.text, None, None, f"{len(worse)} test rows are too few to compare versions")
+    mean, error = float(worse.mean()), float(worse.std(ddof=1)) / math.sqrt(len(worse))
+    bound = mean + SURE * error
+    why = (
+        f"mean loss {candidate.mean():.4g} against the champion's {champion.mean():.4g}: larger by {mean:+.4g}, at most "
+        f"{bound:+.4g} (95 %), {margin:.4g} allowed"
+    )
+    passed = True if bound < margin else False if mean - SURE * error > margin else None
+    if passed is None:
+        why += f"; {len(worse):,} rows are too few to tell"
+    found = worse_slices(case.model, case.rows, worse, margin)
+    told = "; ".join([why, *found.told])
+    return Verdict(check.text, passed and not found.failed, mean, told)
+
+
+def _latency(check: Check, case: Case, _: Compared) -> Verdict:
+    """Time single rows, after one that warms up."""
+    manifest = case.candidate.manifest
+    X = encode(case.rows.columns, manifest.categories)[:TIMED]
+    case.candidate.predictor.predict(X[:1])
+    took = []
+    for place in range(len(X)):
+        begun = case.clock.elapsed()
+        case.candidate.predictor.predict(X[place : place + 1])
+        took.append(case.clock.elapsed() - begun)
+    slow = float(np.quantile(took, 0.99))
+    why = f"99 % of {len(took)} single rows took at most {slow / 1000:.3g} ms, {check.bound / 1000:g} ms allowed"
+    return Verdict(check.text, slow <= check.bound, slow, why)
+
+
+def _size(check: Check, case: Case, _: Compared) -> Verdict:
+    found = sum(len(data) for data in case.candidate.files().values())
+    why = f"its files are {found / 1e6:.3g} MB, {check.bound / 1e6:g} MB allowed"
+    return Verdict(check.text, found <= check.bound, float(found), why)
+
+
+def _beats_baselines(check: Check, case: Case, _: Compared) -> Verdict:
+    """Compare with the baselines of the version's own evaluation, which are measured on its test rows."""
+    name, evaluation = case.model.metrics[0], case.candidate.manifest.evaluation
+    mine = evaluation.get("metrics", {}).get(name, {}).get("value")
+    known = {
+        title: found.get(name)
+        for title, found in evaluation.get("baselines", {}).items()
+        if not title.startswith("champion")
+    }
+    judged = {title: value for title, value in known.items() if value is not None}
+    if mine is None or not judged:
+        return Verdict(check.text, None, mine, f"no baseline has a {name} to compare with")
+    better = [title for title, value in judged.items() if not metric_of(name).gain(value, mine) > 0]
+    told = ", ".join(f"{title} {value:.4g}" for title, value in judged.items())
+    return Verdict(check.text, not better, mine, f"{name} {mine:.4g}; baselines: {told}")
+
+
+def _no_skew(check: Check, case: Case, _: Compared) -> Verdict:
+    found = case.skew()
+    if not found.rows:
+        return Verdict(check.text, True, 0.0, "nothing was served online yet that could differ")
+    why = f"{found.mismatches:,} of {found.cells:,} served values differ from the lake"
+    names = f": {', '.join(found.features)}" if found.features else ""
+    return Verdict(check.text, not found.mismatches, float(found.mismatches), why + names)
+
+
+_JUDGES: dict[str, Callable[[Check, Case, Compared], Verdict]] = {
+    "not_worse": _not_worse,
+    "latency": _latency,
+    "size": _size,
+    "beats_baselines": _beats_baselines,
+    "no_skew": _no_skew,
+}
 
 
 def unseen(candidate: Package, model: Model, split: Split) -> list[Verdict]:

@@ -1,6 +1,7 @@
 """Statements about a version that are true, false or undecided: gates before a release, monitors after it."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,16 @@ from tenfold.core.times import duration
 from tenfold.training.metrics import METRICS
 
 ACTIONS = ("alert", "retrain")
+_TEXTS = {
+    "not_worse": "not worse than the champion by {bound:g}, nor in a slice",
+    "latency": "99 % of single rows within {ms:g} ms",
+    "size": "files of at most {mb:g} MB",
+    "beats_baselines": "better than every baseline",
+    "no_skew": "what was served is what is trained on, bit by bit",
+}
+"""The statements that are not about one metric; only a gate can judge them."""
+_SIZE = re.compile(r"([1-9][0-9]*)(kB|MB|GB)")
+_BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,8 @@ class Check:
     @property
     def text(self) -> str:
         """The statement as it reads."""
+        if self.kind in _TEXTS:
+            return _TEXTS[self.kind].format(bound=self.bound, ms=self.bound / 1000, mb=self.bound / 1e6)
         if self.kind == "beats_champion":
             return f"{self.metric} beats the champion by {self.bound:g}"
         return f"{self.metric} {self.kind.replace('_', ' ')} {self.bound:g}"
@@ -70,6 +83,53 @@ def beats_champion(metric: str, *, by: float = 0.0) -> Check:
     `by` is the least gain in the metric's better direction; a negative one allows to be that much worse.
     """
     return _check("beats_champion", metric, by, None, "alert")
+
+
+def not_worse(*, by: float = 0.005) -> Check:
+    """Return the check that a candidate is shown not to be worse than the champion, and in no slice shown to be.
+
+    On the same test rows, paired: the 95 % bound of how much larger the candidate's mean loss is (squared error of
+    probabilities; of numbers a share of the champion's absolute error) must be below `by`. A slice of `Model(slices=...)`
+    fails when it is shown to be worse by more than that, with Holm's correction for their number; those that are too small
+    to judge are named.
+    """
+    if not by > 0:
+        raise DefinitionError(
+            f"by={by:g} leaves no margin, and no number of rows could show that. Write by=0.005."
+        )
+    return Check("not_worse", "", by)
+
+
+def latency(budget: str) -> Check:
+    """Return the check that 99 % of single rows are scored within a budget such as "20ms", and stay so in shadow and canary."""
+    return Check("latency", "", duration(budget, name="budget"))
+
+
+def size(limit: str) -> Check:
+    """Return the check that the files of a version are not larger than a limit such as "50MB".
+
+    Examples
+    --------
+    >>> from tenfold import checks
+    >>> checks.size("50MB").text
+    'files of at most 50 MB'
+    """
+    match = _SIZE.fullmatch(limit)
+    if match is None:
+        raise DefinitionError(
+            f'limit="{limit}" is not a size. Write a whole number and kB, MB or GB, such as "50MB".'
+        )
+    return Check("size", "", int(match[1]) * _BYTES[match[2]])
+
+
+def beats_baselines() -> Check:
+    """Return the check that a candidate is better than every baseline of its evaluation, by the model's first metric."""
+    return Check("beats_baselines", "", 0.0)
+
+
+def no_skew() -> Check:
+    """Return the check that the features served online in the test period and since are, bit by bit, those of the lake."""
+    return Check("no_skew", "", 0.0)
 
 
 def _check(kind: str, metric: str, bound: float, window: str | None, then: str) -> Check:

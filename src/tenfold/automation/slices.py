@@ -1,0 +1,90 @@
+"""Slices in which a candidate is shown to be worse, with a correction for how many are looked at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.training.model import Model
+from tenfold.training.rows import TrainingSet
+from tenfold.training.slices import Slice, slices_of
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """Whether a slice is shown to be worse by more than the margin, and what is to be told of the slices."""
+
+    failed: bool
+    told: Sequence[str]
+
+
+def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: float) -> Sliced:
+    """Judge of each slice of a model whether the mean of `worse` there is greater than the margin.
+
+    Holm's correction: the chance that any slice of a candidate that is not worse in any fails is at most 5 %. What is said
+    of a slice that passed is the smallest difference that would have been seen in it.
+
+    Parameters
+    ----------
+    worse : (n_rows,) float64
+        How much larger the candidate's loss is, row by row.
+    """
+    if len(worse) != len(rows):
+        return Sliced(False, ["slices are not judged where rows are ranked"] if model.slices else [])
+    found = [piece for name in model.slices for piece in slices_of(name, rows.columns[name])]
+    binary = model.kind == "binary"
+    judged = [piece for piece in found if not piece.is_small(rows.y, outcomes=binary)]
+    small = [_name(piece) for piece in found if piece.is_small(rows.y, outcomes=binary)]
+    chances = {_name(piece): _chance(worse[piece.rows], margin) for piece in judged}
+    told = [
+        f"{name}: worse by more than {margin:.4g} (chance of that if it were not {chances[name]:.2g})"
+        for name in holm(chances)
+    ]
+    failed = bool(told)
+    if judged and not failed:
+        least = max(_seen(worse[piece.rows], margin, len(judged)) for piece in judged)
+        told.append(
+            f"none of {len(judged)} slices is worse; in each, a loss larger by {least:.2g} would have been seen"
+        )
+    if small:
+        told.append(f"not judged, too few rows: {', '.join(small)}")
+    return Sliced(failed, told)
+
+
+def holm(chances: dict[str, float]) -> list[str]:
+    """Return the names that are rejected: from the smallest p-value on, each against a bound that rises, until one is not.
+
+    Examples
+    --------
+    >>> holm({"a": 0.04, "b": 0.001, "c": 0.02}), holm({"a": 0.04, "b": 0.03})
+    (['b', 'c', 'a'], [])
+    """
+    found = []
+    for place, (name, chance) in enumerate(sorted(chances.items(), key=lambda item: item[1])):
+        if chance > ALPHA / (len(chances) - place):
+            break
+        found.append(name)
+    return found
+
+
+def _chance(worse: np.ndarray, margin: float) -> float:
+    """Return the one-sided p-value that the mean is not greater than the margin."""
+    error = worse.std(ddof=1) / math.sqrt(len(worse))
+    if not error:
+        return 0.0 if worse.mean() > margin else 1.0
+    return 0.5 * math.erfc((worse.mean() - margin) / error / math.sqrt(2))
+
+
+def _seen(worse: np.ndarray, margin: float, slices: int) -> float:
+    """Return the mean difference that would be found in four of five cases at the strictest of Holm's bounds."""
+    from statistics import NormalDist
+
+    error = worse.std(ddof=1) / math.sqrt(len(worse))
+    return float(margin + (NormalDist().inv_cdf(1 - ALPHA / slices) + NormalDist().inv_cdf(0.8)) * error)
+
+
+def _name(piece: Slice) -> str:
+    return f"{piece.feature} {piece.value}"

@@ -1,0 +1,64 @@
+"""Slices of a gate: one that is broken is named, equal versions pass, and those that are too small are said so."""
+
+import numpy as np
+import pytest
+
+from tenfold.automation.slices import worse_slices
+from tenfold.processing.frame import column
+from tenfold.training.model import Model
+from tests.examples import tiny
+
+ROWS, SHOPS = 10_000, 19
+
+
+class Rows:
+    """As much of a training set as slices read: labels and columns."""
+
+    def __init__(self, rng):
+        self.y = (rng.random(ROWS) < 0.3).astype(float)
+        self.shop = rng.integers(0, SHOPS, ROWS)
+        self.shop[:50] = SHOPS  # too few to judge
+        self.columns = {"this_order.hour": column("str", [f"s{shop}" for shop in self.shop.tolist()])}
+
+    def __len__(self):
+        return ROWS
+
+
+SLICED = Model(
+    "late_order",
+    spine=tiny.orders,
+    lead="1h",
+    features=[tiny.shop_visits, tiny.this_order],
+    label=tiny.late_order.label,
+    estimator=tiny.ESTIMATOR,
+    test_window="5d",
+    slices=["this_order.hour"],
+)
+
+
+def judged(rng, broken=0.0):
+    rows = Rows(rng)
+    worse = rng.normal(0, 0.1, ROWS) + np.where(rows.shop == 3, broken, 0)
+    return worse_slices(SLICED, rows, worse, margin=0.01)
+
+
+def test_equal_versions_are_seldom_refused_however_many_slices_there_are():
+    rng = np.random.default_rng(1)
+    assert sum(judged(rng).failed for _ in range(200)) <= 10
+
+
+def test_the_slice_that_is_worse_is_named_and_small_ones_are_not_judged():
+    found = judged(np.random.default_rng(2), broken=0.05)
+    assert found.failed
+    assert found.told[0].startswith("this_order.hour s3: worse by more than 0.01 (chance")
+    assert found.told[-1] == "not judged, too few rows: this_order.hour s19"
+
+
+def test_what_would_have_been_seen_is_told():
+    found = judged(np.random.default_rng(3))
+    least = float(found.told[0].rpartition("larger by ")[2].split()[0])
+    assert 0.01 < least < 0.05
+    caught = sum(judged(np.random.default_rng(seed), broken=least).failed for seed in range(100))
+    assert caught >= 70, "the power that is told"
+    assert found.told[0].startswith("none of 19 slices is worse")
+    assert least == pytest.approx(0.01 + (2.81 + 0.84) * 0.1 / np.sqrt(ROWS / SHOPS), rel=0.1)
