@@ -6,10 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tenfold.automation import audit, journal, outbox
 from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
+from tenfold.monitoring import telemetry
+from tenfold.processing import quarantine
+from tenfold.registry import rollouts, versions
+from tenfold.serving import counters
 from tenfold.sources.base import Blobs, Lake, Log
+from tenfold.sources.database import Database
 from tenfold.store.base import OnlineStore
+from tenfold.tracking import runs
+
+SCHEMA = "\n".join(
+    part.SCHEMA
+    for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters)
+)
+LAYOUT = 3
+"""The number of this layout of the state database; it changes whenever a table does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +49,10 @@ class Platform:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", Path(self.home))
+
+    def open_state(self) -> Database:
+        """Return the database of runs, versions, rollouts and decisions."""
+        return Database(self.home / "state.db", SCHEMA, layout=LAYOUT)
 
     def open_log(self) -> Log:
         """Return the log that was given, or the embedded one."""

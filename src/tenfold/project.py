@@ -1,45 +1,41 @@
 """A project and the app: wiring only. What happens is in the components."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tenfold.automation import audit, journal, outbox
 from tenfold.automation.audit import Audit
 from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
+from tenfold.automation.pairs import Pairs, pairs_of
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.rollback import roll_back
+from tenfold.automation.rollout import Rolling
 from tenfold.automation.training import train
-from tenfold.core.clock import SharedClock, VirtualClock
-from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.declared import Declared
-from tenfold.monitoring import telemetry
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
-from tenfold.processing import quarantine
 from tenfold.processing.derive import Source
 from tenfold.processing.ingest import Ingested, ingest
 from tenfold.processing.quarantine import Quarantine
-from tenfold.registry import versions
+from tenfold.registry.rollouts import Rollout, Rollouts
 from tenfold.registry.versions import Registry, StageEvent, Version
 from tenfold.serving.batch import score
 from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
 from tenfold.serving.service import Service, Versions
-from tenfold.sources.database import Database
+from tenfold.serving.traffic import Traffic
 from tenfold.store.base import OnlineStore
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.offline import History
 from tenfold.store.worker import Worker
-from tenfold.tracking import runs
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
@@ -55,10 +51,6 @@ from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-
-SCHEMA = "\n".join(part.SCHEMA for part in (runs, versions, journal, audit, quarantine, telemetry, outbox))
-LAYOUT = 3
-"""The number of this layout of the state database; it changes whenever a table does."""
 
 
 class Project(Declared):
@@ -89,17 +81,16 @@ class App:
 
     def __init__(self, project: Project, platform: Platform) -> None:
         self.project, self.platform, self.clock = project, platform, platform.clock
-        self.database = Database(platform.home / "state.db", SCHEMA, layout=LAYOUT)
+        self.database = platform.open_state()
         self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
         self.runs, self.registry = Runs(self.database, self.clock), Registry(self.database, self.clock)
-        self.journal = Journal(self.database, self.clock)
-        self.audit = Audit(self.database, self.clock)
+        self.journal, self.audit = Journal(self.database, self.clock), Audit(self.database, self.clock)
         self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
         self.elsewhere = Elsewhere(self.kept, project.name, platform)
         self.quarantine = Quarantine(self.database, self.clock)
         self.telemetry = Telemetry(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
-        self.predictions = PredictionLog(self.log)
+        self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
 
     def __enter__(self) -> "App":
@@ -112,6 +103,8 @@ class App:
 
     def close(self) -> None:
         """Release everything; may be called twice."""
+        if "traffic" in self.__dict__:
+            self.traffic.close()
         if "online" in self.__dict__:
             self.online.close()
         self.log.close()
@@ -121,6 +114,11 @@ class App:
     def online(self) -> OnlineStore:
         """The online store, opened when it is first needed: another process may be the one that uses it."""
         return self.platform.open_online()
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Which version answers in this process, what each did, and who asks the other one of a rollout."""
+        return Traffic(self.database, self.versions, self.predictions, self.clock)
 
     def _model(self, model: Model | str) -> Model:
         return self.project.release(model).model if isinstance(model, str) else model
@@ -260,19 +258,23 @@ class App:
     def loop(self, release: Release | Model | str | None = None) -> Loop:
         """Return the loop that keeps a release, or the release of a model, running."""
         chosen = release if isinstance(release, Release) else self.project.release(release)
+        parts = self.trainer, self.registry, self.versions, self.journal, self.audit, self.clock
+        data, matured = partial(self.dataset, chosen.model), partial(self.matured, chosen.model)
+        skewed = partial(self.skew, chosen.model)
+        return Loop(chosen, self.database, *parts, data, matured, self.rollout(chosen), skewed)
 
-        return Loop(
-            chosen,
-            self.database,
-            self.trainer,
-            self.registry,
-            self.versions,
-            self.journal,
-            self.audit,
-            self.clock,
-            lambda: self.dataset(chosen.model),
-            lambda start, end: self.matured(chosen.model, start, end),
-        )
+    def rollout(self, release: Release | Model | str | None = None) -> Rolling:
+        """Return what moves candidates of a release on, and what a person may do: show, approve, pause, resume, undo."""
+        chosen = release if isinstance(release, Release) else self.project.release(release)
+
+        def outcomes(rollout: Rollout) -> Pairs:
+            self.traffic.settle()
+            self.flush()
+            return pairs_of(chosen.model, self.lake, self.dataset(chosen.model), rollout, self.clock.now())
+
+        parts = self.database, self.registry, self.rollouts, self.audit, self.traffic.counters, self.clock
+        fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)
+        return Rolling(chosen, *parts, outcomes, fresh)
 
     def promote(self, model: Model | str, number: int, *, by: str = "user") -> str:
         """Judge a version by the release's gates and promote it; GateFailed says why not."""
@@ -289,10 +291,6 @@ class App:
 
     def replay(self, start: Any, end: Any, model: Model | str | None = None) -> Iterator[Day]:
         """Run history through the loop, day by day, on a clock that can be set."""
-        if not isinstance(self.clock, (VirtualClock, SharedClock)):
-            raise DefinitionError(
-                "replay needs a clock of history. Open the project on Platform(clock=VirtualClock(...))."
-            )
         loop, period = self.loop(self.project.release(model)), (to_us(start), to_us(end))
         name = loop.release.model
         return replay(loop, self.clock, *period, score=lambda *day: len(self.score(name, *day)))
@@ -307,6 +305,7 @@ class App:
             log=self.log,
             versions=self.versions,
             predictions=self.predictions,
+            traffic=self.traffic,
         )
 
     def predict(self, model: Model | str, row: Any, *, key: str | None = None) -> dict[str, Any]:
@@ -354,8 +353,7 @@ class App:
 
     def score(self, model: Model | str, start: Any, end: Any) -> Predictions:
         """Score all rows predicted in [start, end) with the Production version and log them, once per period."""
-        production = self.versions.production(self._model(model))
-        return score(self.dataset(model), production, to_us(start), to_us(end), self.predictions)
+        return score(self.dataset(model), to_us(start), to_us(end), self.predictions, self.traffic)
 
     # monitoring ------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tenfold import Entity, Events, FeatureView, Label, Model, Platform, Project
 from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.times import to_us
 
+ESTIMATOR = LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, verbosity=-1, random_state=1)
 START = datetime(2024, 5, 1, tzinfo=UTC)
 NOW = START + timedelta(days=20)
 ASK_AT = to_us(NOW)
@@ -60,15 +61,16 @@ this_order = FeatureView(
 )
 
 
-def model(features):
+def model(features, estimator=ESTIMATOR, **how):
     return Model(
         "late_order",
         spine=orders,
         lead="1h",
         features=features,
         label=Label(outcomes, on="order_id", value=col("late") > 0, horizon="1d"),
-        estimator=LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, verbosity=-1, random_state=1),
+        estimator=estimator,
         test_window="5d",
+        **how,
     )
 
 
@@ -153,24 +155,28 @@ def in_process(app, path, content=None, method="POST"):
 
 def serve(home, fd):
     """Serve on a socket that listens already, with the worker as a thread, until stdin ends."""
+    with project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
+        serve_app(app, fd)
+
+
+def serve_app(app, fd):
     import uvicorn
 
-    with project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
-        server = uvicorn.Server(
-            uvicorn.Config(app.asgi(wait=10, hosts=("127.0.0.1", "localhost")), log_level="warning")
-        )
+    server = uvicorn.Server(
+        uvicorn.Config(app.asgi(wait=10, hosts=("127.0.0.1", "localhost")), log_level="warning")
+    )
 
-        def watch():
-            sys.stdin.read()
-            server.should_exit = True
+    def watch():
+        sys.stdin.read()
+        server.should_exit = True
 
-        ending = threading.Event()
-        worker = threading.Thread(target=app.worker(seconds=0.2).run, args=(ending.is_set,))
-        worker.start()
-        threading.Thread(target=watch, daemon=True).start()
-        server.run(sockets=[socket.socket(fileno=fd)])
-        ending.set()
-        worker.join()
+    ending = threading.Event()
+    worker = threading.Thread(target=app.worker(seconds=0.2).run, args=(ending.is_set,))
+    worker.start()
+    threading.Thread(target=watch, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=fd)])
+    ending.set()
+    worker.join()
 
 
 if __name__ == "__main__":

@@ -232,3 +232,49 @@ def test_a_row_is_not_part_of_its_own_history_though_its_event_was_sent_first(pa
     paid.clock.set(to_us(FIRST + timedelta(days=21)))
     with pytest.raises(SchemaError, match="longer ago than states reach back"):
         paid.features(fraud, new)
+
+
+# Rollouts -----------------------------------------------------------------------------------------
+
+
+def test_what_the_loop_trains_is_rolled_out_and_nothing_else_is_trained_meanwhile(opened):
+    app = opened(retrain_every="1d", shadow="2d", gates=[checks.at_least("roc_auc", 0.0)], now=NOW + DAY)
+    assert len(app.loop().tick()) == 1
+    assert app.audit.newest("gate", "late_order", "loop").decision == "admitted"
+    rollout = app.rollouts.open("late_order")
+    assert (rollout.candidate, rollout.champion, rollout.phase) == (2, 1, "shadow")
+    assert production(app) == 1
+    app.clock.set(NOW + 2 * DAY)
+    assert app.loop().tick() == []
+    app.clock.set(NOW + 3 * DAY)  # its time is over without outcomes: it is held, and another takes its place
+    assert len(app.loop().tick()) == 1
+    held = [item.decision for item in app.audit.list("late_order/2", "rollout")]
+    assert held == ["began in shadow", "held in shadow", "undone"]
+    assert app.rollouts.open("late_order").candidate == 3
+    assert app.registry.get("late_order", 2).stage == Stage.ARCHIVED
+
+
+def test_a_first_version_is_promoted_by_the_gates_alone(opened, tmp_path):
+    home = tmp_path / "new"
+    tiny.build(home, promote=False)
+    project = Project("tiny", releases=[Release(tiny.late_order, shadow="7d")])
+    with project.open(Platform(home=home, clock=VirtualClock(NOW))) as app:
+        app.promote("late_order", 1)
+        assert production(app) == 1
+        assert app.rollouts.newest("late_order") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"canary": (0.5, 0.1)}, "not a rising list of shares between 0 and 1"),
+        ({"canary": (0.5, 1)}, "not a rising list of shares"),
+        ({"shadow": "7 days"}, 'shadow="7 days" is not a duration'),
+        ({"shadow": "7d", "margin": 0}, "Without any margin"),
+        ({"approval": True}, "has nothing to wait with"),
+        ({"monitors": [checks.latency("20ms")]}, "is a gate"),
+    ],
+)
+def test_a_release_that_cannot_be_is_refused_where_it_is_written(given, why):
+    with pytest.raises(DefinitionError, match=why):
+        Release(tiny.late_order, **given)

@@ -221,7 +221,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from tenfold.core.clock import SystemClock
-from tenfold.project import LAYOUT, SCHEMA
+from tenfold.platform import LAYOUT, SCHEMA
 from tenfold.sources.database import Database
 from tenfold.sources.log import SQLiteLog
 from tenfold.tracking.runs import Runs

@@ -6,23 +6,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.automation.audit import Audit, Decision
-from tenfold.automation.gates import judge_candidate, passed, reason, unseen
+from tenfold.automation.gates import Case, judge_candidate, passed, reason, unseen
 from tenfold.automation.journal import Journal
 from tenfold.automation.release import Release
+from tenfold.automation.rollout import Rolling
 from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, GateFailed, TenfoldError
+from tenfold.core.errors import Conflict, GateFailed, SchemaError, TenfoldError
 from tenfold.core.times import UNITS, iso
-from tenfold.monitoring.checks import judge
+from tenfold.monitoring.checks import Verdict, judge
 from tenfold.monitoring.performance import Matured
-from tenfold.registry.versions import Registry, Stage
+from tenfold.monitoring.skew import Skew
+from tenfold.registry.versions import Registry, Stage, Version
 from tenfold.serving.service import Versions
 from tenfold.sources.database import Database
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
+from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
 WEEK = UNITS["w"]
+ADMITTED = "admitted"
+"""The decision about a version that passed the gates and now begins its rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,18 @@ class Loop:
     clock: Clock
     dataset: Callable[[], Dataset]
     matured: Callable[[int, int], Matured]
+    rolling: Rolling
+    skew: Callable[[int], Skew]
 
     def tick(self) -> list[str]:
-        """Do what is due now: judge the monitors once a week, then train if the schedule or a monitor asks for it.
+        """Do what is due now: move the rollout on, judge the monitors once a week, then train if the schedule or one asks for it.
 
-        Returns the causes of the trainings that were run.
+        While a rollout is under way that needs nothing but time, no other candidate is trained. Returns the causes of the
+        trainings that were run.
         """
+        self.rolling.advance()
+        if self.rolling.busy():
+            return []
         now = self.clock.now()
         due = [*self._scheduled(now), *self._degraded(now)][:1]
         for cause, why in due:
@@ -90,7 +101,7 @@ class Loop:
         return self._run(run_id)
 
     def promote(self, number: int, *, by: str) -> str:
-        """Judge a version and promote it.
+        """Judge a version and promote it, or begin its rollout where the release declares one.
 
         Raises
         ------
@@ -141,7 +152,7 @@ class Loop:
             apply = self._decide(
                 results["register"], verdict, by=given["by"], cause=run_id, trigger=given["why"]
             )
-            return Effect("promoted" if verdict["passed"] else "refused", apply)
+            return Effect(self._decision(verdict), apply)
 
         training = self.trainer.steps(model, self.dataset, run_id)
         return [*training, ("gate", gate), ("decide", decide)]
@@ -150,16 +161,29 @@ class Loop:
         model = self.release.model
         rows = self.dataset().training_set(split.now, start=split.test[0], end=split.test[1])
         production = self.registry.production(model.name)
-        candidate = self.versions.get(model, number).package
-        champion = None if production is None else self.versions.comparable(model, production.number)
-        verdicts = judge_candidate(self.release.gates, rows, candidate, champion)
-        verdicts += unseen(candidate, model, split)
+        verdicts = self._verdicts(number, production, rows, split)
         return {
             "passed": passed(verdicts),
             "why": reason(verdicts, rows),
             "results": [verdict.evidence() for verdict in verdicts],
             "champion": None if production is None else production.number,
         }
+
+    def _verdicts(
+        self, number: int, production: Version | None, rows: TrainingSet, split: Split
+    ) -> list[Verdict]:
+        model = self.release.model
+        try:
+            candidate = self.versions.get(model, number).package
+        except SchemaError as error:
+            return [Verdict("fits what is declared", passed=False, value=None, why=str(error).rstrip("."))]
+        champion = None if production is None else self.versions.comparable(model, production.number)
+
+        def skew() -> Skew:
+            return self.skew(split.test[0])
+
+        case = Case(model, rows, candidate, champion, self.clock, skew)
+        return [*judge_candidate(self.release.gates, case), *unseen(candidate, model, split)]
 
     def _decide(
         self, number: int, verdict: Mapping[str, Any], *, by: str, cause: str, trigger: str = ""
@@ -183,14 +207,25 @@ class Loop:
                 raise Conflict(f"{name} version {number} is already {stage.value}; nothing was changed.")
             if stage == Stage.NONE:
                 move(tx, Stage.STAGING)
-            move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
-            decision = "promoted" if verdict["passed"] else "refused"
+            decision = self._decision(verdict)
+            if decision == ADMITTED:
+                self.rolling.begin(
+                    tx, number, verdict["champion"], by=by, why=verdict["why"], evidence=evidence
+                )
+            else:
+                move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
             why = f"{trigger}: {verdict['why']}" if trigger else verdict["why"]
             self.audit.record(
                 "gate", f"{name}/{number}", decision, why, by=by, evidence=evidence, cause=cause, tx=tx
             )
 
         return apply
+
+    def _decision(self, verdict: Mapping[str, Any]) -> str:
+        """Return what follows from a verdict: a first version has no champion to be rolled out beside."""
+        if not verdict["passed"]:
+            return "refused"
+        return ADMITTED if self.release.has_rollout and verdict["champion"] is not None else "promoted"
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
         every, newest = self.release.every_us, self._newest("gate") or self._in_production_since()

@@ -24,6 +24,16 @@ class Release:
         The longest time between two trainings, for example "30d".
     cooldown
         The shortest time between two trainings that a monitor starts.
+    shadow
+        How long at most a candidate that passed the gates is asked about the same requests as the champion, its answers
+        kept and never returned; for example "7d". It goes on as soon as the outcomes show that it is not worse.
+    canary
+        Shares of the entities, such as (0.05, 0.25, 0.5), that it then answers, each for at least `bake`.
+    margin
+        How much worse, in mean loss, still counts as not worse: of squared errors of probabilities; for a model of numbers
+        a share of the champion's mean absolute error.
+    approval
+        Whether a person must approve before it is promoted.
 
     Examples
     --------
@@ -37,15 +47,23 @@ class Release:
     monitors: Sequence[Check] = field(default=(), kw_only=True)
     retrain_every: str | None = field(default=None, kw_only=True)
     cooldown: str = field(default="14d", kw_only=True)
+    shadow: str | None = field(default=None, kw_only=True)
+    canary: Sequence[float] = field(default=(), kw_only=True)
+    bake: str = field(default="1h", kw_only=True)
+    margin: float = field(default=0.005, kw_only=True)
+    approval: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        for text, name in ((self.retrain_every, "retrain_every"), (self.cooldown, "cooldown")):
-            if text is not None:
-                duration(text, name=name)
+        times = ("retrain_every", "cooldown", "shadow", "bake")
+        for name in times:
+            if getattr(self, name) is not None:
+                duration(getattr(self, name), name=name)
+        self._check_rollout()
         for check in (*self.gates, *self.monitors):
-            check_metric(f'release of "{self.model.name}"', self.model.kind, check.metric)
+            if check.metric:
+                check_metric(f'release of "{self.model.name}"', self.model.kind, check.metric)
         for check in self.monitors:
-            if check.kind == "beats_champion":
+            if check.kind not in ("at_least", "at_most"):
                 raise DefinitionError(
                     f'release of "{self.model.name}": "{check.text}" is a gate; there is nothing to beat later.'
                 )
@@ -54,6 +72,48 @@ class Release:
                     f'release of "{self.model.name}": monitor "{check.text}" does not say over how long. '
                     'Add for example window="7d".'
                 )
+
+    def _check_rollout(self) -> None:
+        """Refuse steps that are no shares or do not rise, a margin that is none, and an approval of nothing."""
+        where = f'release of "{self.model.name}"'
+        object.__setattr__(self, "canary", tuple(self.canary))
+        steps = list(self.canary)
+        if any(not 0 < share < 1 for share in steps) or sorted(set(steps)) != steps:
+            raise DefinitionError(
+                f"{where}: canary={tuple(steps)} is not a rising list of shares between 0 and 1. "
+                "Write for example canary=(0.05, 0.25, 0.5); Production follows by itself."
+            )
+        if not 0 < self.margin < 1:
+            raise DefinitionError(
+                f"{where}: margin={self.margin:g} is not between 0 and 1. Without any margin, no number of labels could show "
+                "that a candidate is not worse; write for example margin=0.005."
+            )
+        if self.approval and not self.has_rollout:
+            raise DefinitionError(
+                f"{where}: approval=True has nothing to wait with: a version that passes the gates is promoted at once. "
+                'Add shadow="7d" or canary=(0.1,).'
+            )
+
+    @property
+    def has_rollout(self) -> bool:
+        """Whether a candidate goes through shadow or canary before it is promoted."""
+        return self.shadow is not None or bool(self.canary)
+
+    @property
+    def budget_us(self) -> int | None:
+        """The latency a version may have in microseconds, None when no gate says."""
+        found = [int(check.bound) for check in self.gates if check.kind == "latency"]
+        return min(found) if found else None
+
+    @property
+    def shadow_us(self) -> int:
+        """The longest time in shadow in microseconds; 0 without one."""
+        return 0 if self.shadow is None else duration(self.shadow)
+
+    @property
+    def bake_us(self) -> int:
+        """The shortest time of a step of the canary in microseconds."""
+        return duration(self.bake)
 
     @property
     def every_us(self) -> int | None:

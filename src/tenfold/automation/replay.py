@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tenfold.automation.loop import Loop
-from tenfold.core.clock import SharedClock, VirtualClock
+from tenfold.core.clock import Clock, SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, iso
 
@@ -26,9 +26,9 @@ class Day:
 
 
 def replay(
-    loop: Loop, clock: VirtualClock | SharedClock, start: int, end: int, *, score: Callable[[int, int], int]
+    loop: Loop, clock: Clock, start: int, end: int, *, score: Callable[[int, int], int]
 ) -> Iterator[Day]:
-    """Run history day by day and yield each day as it is done.
+    """Return the days of a period; history runs day by day as they are taken, and each is given as it is done.
 
     On each day the loop first does what is due, knowing only what was known by then; then the day's rows are scored by
     the version that is in Production.
@@ -38,7 +38,21 @@ def replay(
     score
         Scores and logs the rows predicted in [start, end) and returns how many there were.
     """
+    if not isinstance(clock, (VirtualClock, SharedClock)):
+        raise DefinitionError(
+            "replay needs a clock of history. Open the project on Platform(clock=VirtualClock(...))."
+        )
     _check_past(loop, clock.now(), start)
+    return _days(loop, clock, start, end, score)
+
+
+def _days(
+    loop: Loop,
+    clock: VirtualClock | SharedClock,
+    start: int,
+    end: int,
+    score: Callable[[int, int], int],
+) -> Iterator[Day]:
     for moment in range(start, end, DAY):
         clock.set(moment)
         trainings = loop.tick()

@@ -21,6 +21,7 @@ COMMANDS = {
     "runs": ("training", "List runs with their metrics; show one, compare two."),
     "models": ("releases", "List versions with their stages; show a card, rebuild one."),
     "promote": ("releases", "Judge a version by the gates and promote it."),
+    "rollout": ("rollout", "Show a candidate on its way; approve, pause, resume, undo it."),
     "rollback": ("releases", "Make the previous Production version Production again."),
     "audit": ("releases", "List every decision: what, by whom, and why."),
     "replay": ("releases", "Run history through the whole loop on a virtual clock."),

@@ -217,7 +217,10 @@ def rebuild(
 @by
 @as_json
 def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) -> None:
-    """Judge version NUMBER of MODEL by the release's gates; promote it, or say why not with exit code 1."""
+    """Judge version NUMBER of MODEL by the release's gates; promote it, or say why not with exit code 1.
+
+    Where the release has shadow= or canary=, its rollout begins instead: see tenfold rollout show.
+    """
     with where.open() as app:
         chosen = model_of(app, model)
         champion = app.registry.production(chosen.name)
@@ -227,7 +230,11 @@ def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) ->
             app.flush()
             why = app.promote(chosen, number, by=by)
             text = f"{model} version {number} is in production: {why}"
-    document = {"model": model, "version": number, "stage": "production", "why": why}
+        stage = app.registry.get(chosen.name, number).stage.value
+        begun = app.rollouts.open(chosen.name)
+    if begun is not None and begun.candidate == number:
+        text = f"{model} version {number} began its rollout in {begun.where}: {why}"
+    document = {"model": model, "version": number, "stage": stage, "why": why}
     answer(document, line(text), as_json=as_json)
 
 

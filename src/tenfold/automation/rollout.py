@@ -1,0 +1,273 @@
+"""Rollouts: a candidate goes from shadow through the steps of a canary to Production, or is undone.
+
+Every transition is one transaction: the rollout's row, changed only if it still is what was seen, the moves of versions,
+and the audit row with the evidence. So however processes die, and however many decide at once, each happens once or not.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.automation.audit import Audit
+from tenfold.automation.deciding import Decision, Facts, decide
+from tenfold.automation.pairs import Pairs
+from tenfold.automation.release import Release
+from tenfold.core.clock import Clock
+from tenfold.core.errors import Conflict, NotFound
+from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
+from tenfold.registry.versions import Registry, Stage
+from tenfold.serving.counters import Counters
+from tenfold.sources.database import Database
+
+KIND = "rollout"
+LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a rollout stands, and what would be decided of it now."""
+
+    rollout: Rollout
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """The rollouts of one release: driven by `advance`, which may be called at any time, in any process, and twice.
+
+    `approve`, `pause`, `resume` and `undo` are for persons; each is in the audit log.
+
+    Parameters
+    ----------
+    outcomes
+        Gives the pairs of a rollout whose outcomes are final.
+    verify
+        Loads a version as a server would, files checked and golden rows replayed; raises when it cannot be served.
+    """
+
+    release: Release
+    database: Database
+    registry: Registry
+    rollouts: Rollouts
+    audit: Audit
+    counters: Counters
+    clock: Clock
+    outcomes: Callable[[Rollout], Pairs]
+    verify: Callable[[int], object]
+
+    def show(self) -> Standing | None:
+        """Return where the newest rollout stands, with the evidence; None when there was none yet. Nothing is changed."""
+        found = self.rollouts.newest(self._model)
+        if found is None:
+            return None
+        return Standing(found, self._decision(found, outcomes=True) if found.is_open else None)
+
+    def busy(self) -> bool:
+        """Return whether a rollout is under way that needs nothing but time: until then no other candidate is trained."""
+        found = self.rollouts.open(self._model)
+        return found is not None and not found.held
+
+    def advance(self, *, outcomes: bool = True) -> str | None:
+        """Decide about the rollout that is under way and do it; return what was done, None when nothing.
+
+        Parameters
+        ----------
+        outcomes
+            Whether to look at outcomes too, or only at what the candidate did: errors and latency, which costs little.
+        """
+        seen = self.rollouts.open(self._model)
+        if seen is None:
+            return None
+        try:
+            return self._apply(seen, self._decision(seen, outcomes=outcomes))
+        except Conflict:
+            return None  # another process, or a person, decided meanwhile
+
+    def begin(
+        self,
+        tx: sqlite3.Connection,
+        number: int,
+        champion: int,
+        *,
+        by: str,
+        why: str,
+        evidence: Mapping[str, Any],
+    ) -> Rollout:
+        """Begin the rollout of a version in staging, in an open transaction; one that is under way is undone."""
+        under_way = self.rollouts.open(self._model)
+        if under_way is not None:
+            told = f"version {number} took its place"
+            self._undo(tx, under_way, by=by, why=told, evidence={"superseded_by": number})
+        first = SHADOW if self.release.shadow is not None else CANARY
+        share = 0.0 if first == SHADOW else self.release.canary[0]
+        begun = self.rollouts.begin(
+            tx,
+            self._model,
+            candidate=number,
+            champion=champion,
+            phase=first,
+            at=self.clock.now(),
+            share=share,
+        )
+        self._record(tx, begun, 0, f"began in {begun.where}", why, by=by, evidence=evidence)
+        return begun
+
+    def approve(self, *, by: str, why: str = "asked for") -> Rollout:
+        """Agree to the promotion: needed where the release says so; else it stands in for outcomes that do not come.
+
+        Raises
+        ------
+        NotFound
+            When no rollout is under way.
+        """
+        return self._told(self.rollouts.the(self._model), "approved", by=by, why=why, approved=by)
+
+    def pause(self, *, by: str, why: str = "asked for") -> Rollout:
+        """Let it go no further; a candidate that something speaks against is still undone."""
+        return self._told(self.rollouts.the(self._model), "paused", by=by, why=why, paused=True)
+
+    def resume(self, *, by: str, why: str = "asked for") -> Rollout:
+        """Let it go on; the time of its present step begins again."""
+        seen, now = self.rollouts.the(self._model), self.clock.now()
+        return self._told(seen, "resumed", by=by, why=why, paused=False, held=False, since=now)
+
+    def undo(self, *, by: str, why: str = "asked for") -> Rollout:
+        """End the rollout that is under way, or take back the newest promotion: the champion answers everything again.
+
+        Raises
+        ------
+        NotFound
+            When there is nothing to undo.
+        Conflict
+            When another version was promoted since.
+        SchemaError
+            When the champion before cannot be served. Nothing is changed.
+        """
+        seen = self.rollouts.newest(self._model)
+        if seen is None or seen.phase == UNDONE:
+            raise NotFound("rollout to undo of model", self._model, (), hint=" None is under way or done.")
+        if seen.phase == DONE:
+            self.verify(seen.champion)
+        with self.database.transaction() as tx:
+            return self._undo(tx, seen, by=by, why=why, evidence={})
+
+    # what is decided -------------------------------------------------------------------------------
+
+    @property
+    def _model(self) -> str:
+        return self.release.model.name
+
+    def _decision(self, seen: Rollout, *, outcomes: bool) -> Decision:
+        moved = self._moved(seen)
+        if moved:
+            return Decision("undo", moved, {"pairs": 0})
+        pairs = self.outcomes(seen) if outcomes else None
+        self.counters.flush()
+        served = self.counters.total(seen.model, seen.candidate)
+        here = self.counters.total(seen.model, seen.candidate, seen.since)
+        facts = Facts(served, here, self.release.budget_us, pairs)
+        found = decide(seen, self.release, facts, self.clock.now())
+        # without the outcomes, only what speaks against it is decided
+        return found if outcomes or found.action == "undo" else Decision("wait", found.why, found.evidence)
+
+    def _moved(self, seen: Rollout) -> str | None:
+        """Return what a person changed below a rollout, None when nothing."""
+        champion = self.registry.production(seen.model)
+        if champion is None or champion.number != seen.champion:
+            now = "none" if champion is None else f"version {champion.number}"
+            return f"it was compared with version {seen.champion}, and {now} is in production now"
+        stage = self.registry.get(seen.model, seen.candidate).stage
+        return None if stage is Stage.STAGING else f"the candidate was moved to {stage.value}"
+
+    def _apply(self, seen: Rollout, found: Decision) -> str | None:
+        if found.action == "wait" or (found.action == "hold" and seen.held):
+            return None
+        with self.database.transaction() as tx:
+            if found.action == "undo":
+                self._undo(tx, seen, by=LOOP, why=found.why, evidence=found.evidence)
+                return f"undone: {found.why}"
+            if found.action == "promote":
+                return self._promote(tx, seen, found)
+            if found.action == "hold":
+                after = self.rollouts.change(tx, seen, held=True)
+                said = f"held in {after.where}"
+            else:
+                after = self._step(tx, seen)
+                said = f"to {after.where}"
+            self._record(tx, after, seen.seq, said, found.why, by=LOOP, evidence=found.evidence)
+            return f"{said}: {found.why}"
+
+    def _step(self, tx: sqlite3.Connection, seen: Rollout) -> Rollout:
+        step = seen.step + 1
+        now, share = self.clock.now(), self.release.canary[step]
+        return self.rollouts.change(tx, seen, phase=CANARY, step=step, share=share, since=now, held=False)
+
+    def _promote(self, tx: sqlite3.Connection, seen: Rollout, found: Decision) -> str:
+        after = self.rollouts.change(tx, seen, phase=DONE, share=1.0, since=self.clock.now(), held=False)
+        if moved := self._moved(seen):
+            raise Conflict(f"{moved}. Nothing was changed.")
+        self.registry.move(
+            seen.model,
+            seen.candidate,
+            Stage.PRODUCTION,
+            by=LOOP,
+            why=found.why,
+            evidence=found.evidence,
+            tx=tx,
+        )
+        self._record(tx, after, seen.seq, "promoted", found.why, by=LOOP, evidence=found.evidence)
+        return f"promoted: {found.why}"
+
+    def _undo(
+        self, tx: sqlite3.Connection, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
+    ) -> Rollout:
+        """Undo an open rollout, or the promotion a finished one came to, in an open transaction."""
+        now = self.clock.now()
+        after = self.rollouts.change(tx, seen, phase=UNDONE, share=0.0, since=now, held=False)
+        if seen.phase == DONE:
+            self._restore(tx, seen, by=by, why=why, evidence=evidence)
+        elif self.registry.get(seen.model, seen.candidate).stage is Stage.STAGING:
+            self.registry.move(
+                seen.model, seen.candidate, Stage.ARCHIVED, by=by, why=why, evidence=evidence, tx=tx
+            )
+        self._record(tx, after, seen.seq, "undone", why, by=by, evidence=evidence)
+        return after
+
+    def _restore(
+        self, tx: sqlite3.Connection, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
+    ) -> None:
+        champion = self.registry.production(seen.model)
+        if champion is None or champion.number != seen.candidate:
+            raise Conflict(
+                f"{seen.model} version {seen.candidate} is not in production any more, so its promotion cannot be undone. "
+                f"Nothing was changed. See: tenfold models PROJECT.py {seen.model} --history."
+            )
+        event = self.registry.rollback(seen.model, by=by, why=why, evidence=evidence, tx=tx)
+        if event.version != seen.champion:
+            raise Conflict(
+                f"before version {seen.candidate}, version {event.version} of {seen.model} was in production, not "
+                f"{seen.champion}. Nothing was changed. Use: tenfold rollback PROJECT.py {seen.model}."
+            )
+
+    def _told(self, seen: Rollout, decision: str, *, by: str, why: str, **changes: Any) -> Rollout:
+        """Do what a person asks for."""
+        with self.database.transaction() as tx:
+            after = self.rollouts.change(tx, seen, **changes)
+            self._record(tx, after, seen.seq, decision, why, by=by, evidence={"phase": after.where})
+            return after
+
+    def _record(
+        self,
+        tx: sqlite3.Connection,
+        after: Rollout,
+        seq: int,
+        decision: str,
+        why: str,
+        *,
+        by: str,
+        evidence: Mapping[str, Any],
+    ) -> None:
+        told = {**evidence, "rollout": after.id, "champion": after.champion, "seq": after.seq}
+        subject, cause = f"{after.model}/{after.candidate}", f"{after.id}/{seq}"
+        self.audit.record(KIND, subject, decision, why, by=by, evidence=told, cause=cause, tx=tx)

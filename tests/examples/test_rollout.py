@@ -1,0 +1,412 @@
+"""Rollouts of versions that misbehave, with real packages, a real log and a real server: no request fails of a candidate."""
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tenfold import Platform, VirtualClock
+from tenfold.automation.pairs import pairs_of
+from tenfold.core.clock import SharedClock, SystemClock
+from tenfold.core.errors import GateFailed, NotFound, SchemaError
+from tenfold.core.times import UNITS
+from tenfold.registry.rollouts import CANARY, UNDONE
+from tenfold.registry.versions import Stage
+from tenfold.serving.predictions import BATCH, ONLINE, read
+from tenfold.serving.predictions import SHADOW as ASIDE
+from tests.examples import rolling, tiny
+from tests.examples.rolling import ALWAYS, DRAGS, LATE, NO_NUMBER, ODD, RAISES, REFUSED, SLOW
+
+ROOT = Path(__file__).parents[2]
+FAR = 2**60
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    home = tmp_path_factory.mktemp("rolling")
+    rolling.build(home)
+    return home
+
+
+@pytest.fixture
+def home(built, tmp_path):
+    shutil.copytree(built, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@contextmanager
+def opened(home, release=rolling.CANARY, now=tiny.ASK_AT):
+    with rolling.project(release).open(Platform(home=home, clock=VirtualClock(now))) as app:
+        yield app
+
+
+def begun(app, fault, **how):
+    """Train a candidate with a fault and begin its rollout; return its number."""
+    number = app.train(rolling.model(fault, **how)).number
+    app.promote(LATE, number)
+    return number
+
+
+def asked(app, count, odd=0, first=0):
+    """Ask about orders of many shops, every so many of them odd; return the answers."""
+    service, at = app.service(LATE), app.clock.now()
+    rows = [
+        tiny.order(place, shop=f"s{place}", amount=ODD if odd and place % odd == 0 else 105.0 + place % 10)
+        for place in range(first, first + count)
+    ]
+    return [service.predict(row, at=at) for row in rows]
+
+
+def test_an_entity_is_always_answered_by_the_same_version(home):
+    with opened(home) as app:
+        number = begun(app, rolling.FINE)
+        first = {place: answer["version"] for place, answer in enumerate(asked(app, 60))}
+        again = {place: answer["version"] for place, answer in enumerate(asked(app, 60))}
+        assert first == again
+        assert 15 < sum(version == number for version in first.values()) < 45
+        with pytest.raises(NotFound):
+            app.rollout("lat_order")
+    with opened(home) as other:
+        assert {place: answer["version"] for place, answer in enumerate(asked(other, 60))} == first
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [(RAISES, "it raised for"), (NO_NUMBER, "gave no number for"), (ALWAYS, "it raised for")],
+)
+def test_a_candidate_that_fails_is_undone_by_itself_and_no_request_fails(home, fault, why):
+    with opened(home) as app:
+        number = begun(app, fault)
+        rounds = 0
+        while app.rollout().advance(outcomes=False) is None:
+            rounds += 1
+            assert rounds < 60, app.rollout().show()
+            answers = asked(app, 100, odd=100, first=100 * rounds)
+            app.traffic.settle()
+            assert all(np.isfinite(answer["score"]) for answer in answers)
+            odd = [answer for place, answer in enumerate(answers) if place % 100 == 0]
+            assert {answer["version"] for answer in odd} == {1}
+        found = app.rollout().show().rollout
+        assert (found.phase, found.candidate) == (UNDONE, number)
+        (ended,) = [
+            item for item in app.audit.list(f"late_order/{number}", "rollout") if item.decision == "undone"
+        ]
+        assert why in ended.why or "gave no number for" in ended.why
+        assert ended.evidence["fails"] >= 2_000
+        assert ended.evidence["failed"] >= 2
+        assert {answer["version"] for answer in asked(app, 50)} == {1}
+
+
+def test_rows_asked_about_together_are_answered_as_alone(home):
+    with opened(home) as app:
+        number = begun(app, RAISES)
+        rows = [
+            tiny.order(place, shop=f"s{place}", amount=ODD if place == 7 else 105.0) for place in range(60)
+        ]
+        alone = [app.traffic.routes.look(LATE.name).version_for(row["shop"]) for row in rows]
+        for key in ("first", "again"):
+            answers = app.service(LATE).predict_many(rows, at=app.clock.now(), key=key)
+            assert [answer["prediction_id"] for answer in answers] == [
+                f"{key}/{place}" for place in range(60)
+            ]
+            told = [answer["version"] for answer in answers]
+            assert told[7] == 1
+            assert told[:7] + told[8:] == alone[:7] + alone[8:]
+            assert set(told) == {1, number}
+        app.traffic.settle()
+        app.flush()
+        aside = read(app.lake, LATE.name, ASIDE, 0, FAR)
+        both = {(name, version) for name, version in zip(aside.id, aside.version.tolist(), strict=True)}
+        expected = {1: number, number: 1}
+        assert both == {
+            (f"{key}/{place}", expected[version])
+            for key in ("first", "again")
+            for place, version in enumerate(alone)
+            if place != 7
+        }
+
+
+def test_rows_that_no_version_takes_do_not_count_against_the_candidate(home):
+    with opened(home) as app:
+        number = begun(app, rolling.FINE)
+        service = app.service(LATE)
+        for place in range(50):
+            row = tiny.order(place, shop=f"s{place}", amount=REFUSED)
+            with pytest.raises(SchemaError, match="an amount that no version takes"):
+                service.predict(row, at=app.clock.now())
+            with pytest.raises(SchemaError, match="an amount that no version takes"):
+                service.predict_many([row], at=app.clock.now())
+        assert app.rollout().advance(outcomes=False) is None
+        assert app.traffic.counters.total(LATE.name, number).failed == 0
+
+
+def test_a_slow_candidate_is_seen_in_shadow_and_delays_nobody(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, SLOW)
+        clock = SystemClock()
+        started = clock.elapsed()
+        answers = asked(app, 30)
+        took = clock.elapsed() - started
+        assert {answer["version"] for answer in answers} == {1}
+        assert took < 30 * 30_000, "the candidate alone takes 30 ms a row"
+        app.traffic.settle()
+        assert "took longer than 20 ms" in app.rollout().advance(outcomes=False)
+
+
+def test_shadow_scores_the_same_features_and_shows_them_to_nobody(home):
+    with opened(home, rolling.SHADOW) as app:
+        number = begun(app, rolling.FINE, shift=0.1)
+        answers = asked(app, 40)
+        app.traffic.settle()
+        app.flush()
+        told, aside = (read(app.lake, LATE.name, mode, 0, FAR) for mode in (ONLINE, ASIDE))
+        assert set(told.version) == {1}
+        assert set(aside.version) == {number}
+        assert sorted(told.id) == sorted(aside.id) == sorted(answer["prediction_id"] for answer in answers)
+        place = {name: at for at, name in enumerate(aside.id)}
+        order = [place[name] for name in told.id]
+        assert np.array_equal(aside.features[order], told.features, equal_nan=True)
+        assert np.allclose(np.abs(aside.score[order] - told.score), 0.1)
+
+
+def test_an_answer_that_is_asked_for_again_is_not_asked_aside_again(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE)
+        service = app.service(LATE)
+        for _ in range(3):
+            service.predict(tiny.order(), at=app.clock.now(), key="once")
+        app.traffic.settle()
+        assert app.traffic.counters.total(LATE.name, 2).asked == 1
+
+
+def test_what_cannot_wait_is_left_out_and_counted(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE)
+        app.traffic.aside._most = 0
+        assert len(asked(app, 7)) == 7
+        app.traffic.settle()
+        served = app.traffic.counters.total(LATE.name, 2)
+        assert (served.asked, served.dropped) == (0, 7)
+
+
+# Outcomes -----------------------------------------------------------------------------------------
+
+
+def live_days(app, days, *, first=0, each=80, low=1, high=20):
+    """Score orders of new days in batch, whose outcomes come when they are due: amounts above 10 are late."""
+    rng = np.random.default_rng(first)
+    for day in range(first, first + days):
+        start = tiny.NOW + timedelta(days=day)
+        app.clock.set(start)
+        rows, outcomes = [], []
+        for place, amount in enumerate(rng.uniform(low, high, each).round(2).tolist()):
+            due = start + timedelta(hours=2, minutes=10 * place)
+            row = tiny.order(
+                order_id=f"d{day}-{place}",
+                shop=f"s{place}",
+                amount=amount,
+                due=due.isoformat(),
+                placed=start.isoformat(),
+            )
+            rows.append(row)
+            outcomes.append(
+                {"order_id": row["order_id"], "late": float(amount > 10) * 5, "at": due.isoformat()}
+            )
+        app.ingest("orders", rows, history=True)
+        app.flush()
+        app.score(LATE, start, start + timedelta(days=1))
+        app.clock.set(start + timedelta(days=1))
+        app.ingest("outcomes", outcomes, history=True)
+        app.flush()
+        yield app.rollout().advance()
+
+
+def test_a_better_candidate_is_promoted_by_itself_and_can_be_undone(home):
+    with opened(home, rolling.SHADOW) as app:
+        worse_champion = app.train(rolling.model(shift=0.4)).number
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            app.registry.move(LATE.name, worse_champion, stage, by="ann", why="x", evidence={})
+        number = begun(app, rolling.FINE)
+        done = [said for said in live_days(app, 6) if said]
+        assert done[0].startswith("to canary at 50%: not worse than the champion")
+        assert done[1].startswith("promoted: not worse than the champion")
+        assert app.registry.production(LATE.name).number == number
+        told = app.audit.list(f"late_order/{number}", "rollout")
+        assert [item.decision for item in told] == ["began in shadow", "to canary at 50%", "promoted"]
+        assert told[-1].evidence["pairs"] > 100
+        assert told[-1].evidence["candidate_loss"] < told[-1].evidence["champion_loss"]
+        app.rollout().undo(by="ann", why="customers complained")
+        assert app.registry.production(LATE.name).number == worse_champion
+
+
+def test_a_worse_candidate_is_undone_by_its_outcomes(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE, shift=0.4)
+        done = [said for said in live_days(app, 5) if said]
+        assert len(done) == 1
+        assert done[0].startswith("undone: worse than the champion (mean loss 0.25 against 0.01")
+        assert app.registry.production(LATE.name).number == 1
+
+
+def test_in_batch_a_candidate_that_raises_costs_no_row(home):
+    with opened(home) as app:
+        begun(app, ALWAYS)
+        assert next(live_days(app, 1, low=150, high=1_000)).startswith("undone: it raised for")
+        told = read(app.lake, LATE.name, BATCH, tiny.ASK_AT, FAR)
+        assert len(told) == 80
+        assert set(told.version) == {1}
+
+
+def test_early_outcomes_do_not_count_before_all_of_a_cohort_are_known(home):
+    """Late orders report at once, the others a day later; the candidate guesses "late" too often and looks good at first."""
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE, shift=0.3)
+        rollout = app.rollouts.newest(LATE.name)
+        start = tiny.NOW
+        amounts = np.random.default_rng(3).uniform(1, 20, 300).round(2).tolist()
+        due = [start + timedelta(hours=2, minutes=place) for place in range(300)]
+        rows = [
+            tiny.order(
+                order_id=f"e{place}",
+                shop=f"s{place}",
+                amount=amount,
+                due=at.isoformat(),
+                placed=start.isoformat(),
+            )
+            for place, (amount, at) in enumerate(zip(amounts, due, strict=True))
+        ]
+        app.ingest("orders", rows, history=True)
+        app.flush()
+        app.score(LATE, start, start + timedelta(days=1))
+
+        def report(late):
+            app.ingest(
+                "outcomes",
+                [
+                    {"order_id": row["order_id"], "late": float(late) * 5, "at": at.isoformat()}
+                    for row, amount, at in zip(rows, amounts, due, strict=True)
+                    if (amount > 10) == late
+                ],
+            )
+            app.flush()
+
+        def found():
+            return pairs_of(LATE, app.lake, app.dataset(LATE), rollout, app.clock.now())
+
+        app.clock.set(start + timedelta(hours=8))
+        report(late=True)
+        assert len(found()) == 0
+        app.clock.set(start + timedelta(hours=20))
+        report(late=False)
+        assert len(found()) == 0
+        app.clock.set(start + timedelta(hours=26, minutes=150))
+        some = len(found())
+        assert 100 < some < 300
+        late_share = np.mean([amount > 10 for amount in amounts[:some]])
+        assert 0.3 < late_share < 0.7
+        app.clock.set(start + timedelta(days=3))
+        assert len(found()) == 300
+        assert found().candidate.mean() > found().champion.mean()
+
+
+def test_a_promotion_is_not_undone_when_the_champion_before_cannot_be_served(home):
+    with opened(home) as app:
+        number = begun(app, rolling.FINE)
+        app.rollout().approve(by="ann")
+        for _ in range(2):
+            asked(app, 60)
+            app.traffic.settle()
+            app.clock.set(app.clock.now() + 2 * UNITS["h"])
+            app.rollout().advance()
+        assert app.registry.production(LATE.name).number == number
+        app.blobs.delete(app.registry.get(LATE.name, 1).artefact)
+        before = len(app.audit.list())
+        with pytest.raises(NotFound, match="blob"):
+            app.rollout().undo(by="ann")
+        assert app.registry.production(LATE.name).number == number
+        assert len(app.audit.list()) == before
+
+
+# Gates --------------------------------------------------------------------------------------------
+
+
+def test_the_gates_name_the_slice_that_is_worse_the_latency_and_the_size(home):
+    from tenfold import Release, checks
+
+    gates = [checks.not_worse(by=0.01), checks.latency("20ms"), checks.size("1MB"), checks.no_skew()]
+    with opened(home, Release(LATE, gates=gates)) as app:
+        number = app.train(rolling.model(shift=0.3)).number
+        with pytest.raises(
+            GateFailed, match=r"mean loss 0\.16 against the champion's 0\.01: larger by \+0\.15"
+        ):
+            app.promote(LATE, number)
+        app.promote(LATE, app.train(rolling.model()).number)
+    for gate, why in (
+        (checks.size("1kB"), r"its files are .* MB, 0\.001 MB allowed"),
+        (checks.latency("1ms"), r"99 % of \d+ single rows took at most .* ms, 1 ms allowed"),
+    ):
+        with opened(home, Release(LATE, gates=[gate])) as app:
+            number = app.train(rolling.model(DRAGS)).number
+            with pytest.raises(GateFailed, match=why):
+                app.promote(LATE, number)
+
+
+# A real server ------------------------------------------------------------------------------------
+
+
+def start(*args, **options):
+    command = [sys.executable, "-c", "from tests.examples.rolling import main; main()", *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.crash
+def test_a_server_answers_everything_while_a_candidate_that_raises_is_undone_by_a_controller_that_was_killed(
+    home,
+):
+    shared = SharedClock(home / "clock")
+    platform = Platform(home=home, clock=shared)
+    with rolling.project(rolling.CANARY).open(platform) as app:
+        number = begun(app, RAISES)
+        assert app.rollouts.newest(LATE.name).phase == CANARY
+        with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:
+            fd = listening.fileno()
+            server = start("serve", home, fd, pass_fds=[fd], stderr=log)
+            controller = start("control", home, stdout=subprocess.PIPE)
+            connection = http.client.HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=60)
+            clock, versions, ended, last = SystemClock(), [], None, 0
+            for place in range(12_000):
+                row = tiny.order(place, shop=f"s{place}", amount=ODD if place % 100 == 0 else 105.0)
+                connection.request("POST", "/predict", json.dumps(row), {"content-type": "application/json"})
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                assert response.status == 200, answer
+                assert np.isfinite(answer["score"])
+                versions.append(answer["version"])
+                if answer["version"] == number:
+                    last = clock.elapsed()
+                if place == 50:
+                    controller.kill()
+                    controller.communicate()
+                    controller = start("control", home, stdout=subprocess.PIPE)
+                if ended is None and not app.rollouts.newest(LATE.name).is_open:
+                    ended = clock.elapsed()
+                    stop_at = place + 200
+                if ended is not None and place >= stop_at:
+                    break
+            connection.close()
+            said, _ = controller.communicate()
+            server.communicate()
+    assert ended is not None, "the candidate was never undone"
+    assert said.startswith("undone: it raised for")
+    assert number in versions
+    assert set(versions[-150:]) == {1}
+    assert last - ended < UNITS["s"]
+    assert server.returncode == 0

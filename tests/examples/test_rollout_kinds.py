@@ -1,0 +1,65 @@
+"""Both versions of a rollout are compared by the losses of their kind, on rows that both scored."""
+
+import numpy as np
+import pytest
+from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
+
+from tenfold.automation.pairs import pairs_of
+from tenfold.core.times import DAY, to_us
+from tenfold.serving.predictions import BATCH, SHADOW, read
+from tenfold.training.losses import losses
+from tests.examples import parcels
+
+QUIET = {"n_jobs": 1, "verbosity": -1, "random_state": 1, "min_child_samples": 5}
+START, END = to_us(parcels.NOW) - 8 * DAY, to_us(parcels.NOW) - DAY
+CASES = {
+    "late": (LGBMClassifier, {}, "brier"),
+    "state": (LGBMClassifier, {}, "accuracy"),
+    "minutes": (LGBMRegressor, {}, "mean_absolute_error"),
+    "stars": (LGBMRanker, {"groups": "route", "metrics": ["ndcg@10"]}, "ndcg@10"),
+}
+
+
+@pytest.mark.parametrize("label", CASES)
+@pytest.mark.parametrize("way", ["shadow", "canary"])
+def test_pairs_are_what_the_metrics_of_what_was_served_say(label, way, tmp_path):
+    estimator, more, metric = CASES[label]
+    declared = [parcels.model(estimator(n_estimators=trees, **QUIET), label, **more) for trees in (3, 30)]
+    release = {"shadow": "7d"} if way == "shadow" else {"canary": (0.5,)}
+    with parcels.opened(tmp_path, declared[0], **release) as app:
+        for model in declared:
+            app.promote(declared[0], app.train(model).number)
+        rollout = app.rollouts.newest("parcel")
+        assert (rollout.phase, rollout.candidate) == (way, 2)
+        told = app.score(declared[0], START, END)
+        assert set(told.version.tolist()) == ({1} if way == "shadow" else {1, 2})
+        app.flush()
+        aside = read(app.lake, "parcel", SHADOW, 0, 2**60)
+        assert sorted(aside.id) == sorted(told.id)
+        found = pairs_of(declared[0], app.lake, app.dataset(declared[0]), rollout, app.clock.now())
+        served = app.matured(declared[0], START, END)
+        assert found.candidate.mean() < found.champion.mean(), "30 trees know more than 3"
+        if label != "stars":
+            assert len(found) == len(served.y) == len(told)
+        if way == "shadow" and label != "state":
+            value = served.metrics([metric])[metric]
+            mine = found.champion.mean()
+            assert value == pytest.approx(1 - mine if label == "stars" else mine)
+        assert found.largest == {"minutes": None, "state": 2.0}.get(label, 1.0)
+
+
+def test_a_loss_of_several_classes_is_the_sum_of_squares():
+    said = np.array([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
+    assert losses("multiclass", np.array([0.0, 0.0]), said, None) == pytest.approx([0.38, 2.0])
+
+
+def test_what_batch_scoring_told_is_not_mixed_with_what_was_kept(tmp_path):
+    declared = parcels.model(LGBMClassifier(n_estimators=3, **QUIET))
+    with parcels.opened(tmp_path, declared, shadow="7d") as app:
+        for _ in range(2):
+            app.promote(declared, app.train(declared).number)
+        again = [app.score(declared, START, END) for _ in range(2)]
+        app.flush()
+        assert set(again[1].version.tolist()) == {1}
+        assert len(read(app.lake, "parcel", BATCH, 0, 2**60)) == len(again[0])
+        assert len(app.matured(declared, START, END).y) == len(again[0])

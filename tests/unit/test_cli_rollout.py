@@ -1,0 +1,78 @@
+"""`tenfold rollout`: what a person sees and decides."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tenfold.cli import cli
+from tests.unit.cli_project import ask, folder_with_history
+
+place = pytest.fixture(scope="module")(folder_with_history)
+
+
+@pytest.fixture(scope="module")
+def project(place):
+    file = place / "rolled.py"
+    file.write_text(
+        "from tenfold import Project, Release\n"
+        "from tests.examples.shop import late_delivery\n"
+        "release = Release(late_delivery, shadow='7d', canary=(0.1, 0.5))\n"
+        "project = Project('shop', releases=[release])\n"
+    )
+
+    def run(*args):
+        options = ["--home", str(place / "home"), "--clock", str(place / "clock")]
+        return CliRunner().invoke(
+            cli,
+            [*args[:2], str(file), *args[2:], *options]
+            if args[0] == "rollout"
+            else [args[0], str(file), *args[1:], *options],
+        )
+
+    return run
+
+
+def told(result):
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_a_person_follows_a_candidate_and_decides(place, project):
+    none = project("rollout", "show")
+    assert none.stdout == "late_delivery has had no rollout yet\n"
+    missing = project("rollout", "approve")
+    assert missing.exit_code == 3
+    assert missing.stderr == (
+        'error: no open rollout of model "late_delivery". One begins when a version passes the gates of a release that has '
+        "shadow= or canary=.\n"
+    )
+    number = ask(place, "train")["version"]
+    promoted = project("promote", "late_delivery", str(number), "--by", "ann")
+    assert promoted.stdout.startswith(f"late_delivery version {number} began its rollout in shadow: ")
+    document = told(project("rollout", "show", "--json"))["rollout"]
+    assert (document["phase"], document["candidate"], document["champion"]) == ("shadow", number, 2)
+    assert document["now"]["action"] == "wait"
+    seen = project("rollout", "show", "late_delivery").stdout
+    assert "no outcomes of rows that both versions scored are final yet" in " ".join(seen.split())
+    for act, expected in (
+        ("pause", {"paused": True}),
+        ("resume", {"paused": False}),
+        ("approve", {"approved": "ann"}),
+        ("undo", {"phase": "undone"}),
+    ):
+        after = told(project("rollout", act, "--by", "ann", "--why", "because", "--json"))["rollout"]
+        assert {name: after[name] for name in expected} == expected
+    decisions = told(project("audit", "--kind", "rollout", "--json"))["decisions"]
+    assert [item["decision"] for item in decisions] == [
+        "began in shadow",
+        "paused",
+        "resumed",
+        "approved",
+        "undone",
+    ]
+    assert all(item["by"] == "ann" and item["evidence"]["rollout"] == 1 for item in decisions)
+    again = project("rollout", "undo")
+    assert again.exit_code == 3
+    assert 'no rollout to undo of model "late_delivery". None is under way or done.' in again.stderr
+    assert ask(place, "status")["production"] == {"late_delivery": 2}
