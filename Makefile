@@ -25,10 +25,11 @@ demo: .venv/ready  ## run a production ML system through a year of real flights 
 leak: .venv/ready  ## show the usual leak: better offline, worse live, and its cure (about a minute)
 	$(BIN)/python -m examples.flights.leak --out build/leak.json --home build/leak $(ARGS)
 
-fraud: .venv/ready  ## late labels: five models by a published protocol, a forgotten delay, and payments live (about 3 minutes)
+fraud: .venv/ready  ## late labels: five models by a published protocol, a forgotten delay, payments live, two rollouts (about 4 minutes)
 	$(BIN)/python -m examples.fraud.protocol --out build/fraud.json --home build/fraud $(ARGS)
 	$(BIN)/python -m examples.fraud.forgot --out build/fraud-forgot.json --home build/fraud-forgot $(ARGS)
 	$(BIN)/python -m examples.fraud.live --out build/fraud-live.json --home build/fraud-live $(ARGS)
+	$(BIN)/python -m examples.fraud.rollout --out build/fraud-rollout.json --home build/fraud-rollout $(ARGS)
 
 test: .venv/ready  ## unit, contract, property, example and document tests
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not crash" $(ARGS)
