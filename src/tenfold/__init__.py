@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenfold.processing.derive import Derived
     from tenfold.processing.from_sql import sql
     from tenfold.project import App, Project
+    from tenfold.serving.client import AsyncClient, Client
     from tenfold.sources.declare import Events, Table
     from tenfold.training.label import Label
     from tenfold.training.model import Model
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "AsyncClient",
+    "Client",
     "Derived",
     "Entity",
     "Events",
@@ -44,6 +47,8 @@ __all__ = [
 
 _PLACES = {
     "App": "tenfold.project:App",
+    "AsyncClient": "tenfold.serving.client:AsyncClient",
+    "Client": "tenfold.serving.client:Client",
     "Derived": "tenfold.processing.derive:Derived",
     "Entity": "tenfold.features.view:Entity",
     "Events": "tenfold.sources.declare:Events",

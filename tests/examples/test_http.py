@@ -4,10 +4,7 @@ import http.client
 import json
 import select
 import socket
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -18,8 +15,8 @@ from tenfold.serving.http import MAX_BODY, application
 from tenfold.sources.database import Database
 from tenfold.sources.log import SQLiteLog
 from tests.examples import tiny
+from tests.examples.served import serving
 
-ROOT = Path(__file__).parents[2]
 JSON = {"content-type": "application/json"}
 ROW = 'the row does not fit source "orders": '
 
@@ -64,20 +61,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        fd = listening.fileno()
-        port = listening.getsockname()[1]
-        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd)]
-        with (home / "server.log").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE, stdout=output, stderr=output
-            )
-        try:
-            yield Client(port, home)
-        finally:
-            process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert (home / "server.log").read_bytes() == b""
+    with serving(home) as port:
+        yield Client(port, home)
 
 
 @pytest.fixture(autouse=True)

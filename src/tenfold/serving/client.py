@@ -1,0 +1,210 @@
+"""A client of the HTTP service, for programs that wait and for those that await."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from tenfold.core import errors
+from tenfold.core.clock import SystemClock
+from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
+
+AGAIN = (429, 502, 503, 504)
+"""Statuses that say: not now."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, each time with the same id, so that a repetition is answered and not done again."""
+
+    method: str
+    path: str
+    content: Any = None
+    id: str = ""
+
+    def given(self) -> dict[str, Any]:
+        """Return what httpx is given."""
+        if self.content is None:
+            return {"method": self.method, "url": self.path}
+        headers = {"content-type": "application/json", "idempotency-key": self.id or uuid4().hex}
+        body = msgspec.json.encode(self.content)
+        return {"method": self.method, "url": self.path, "content": body, "headers": headers}
+
+
+class _Calls(ABC):
+    """What can be asked; each method returns the answer, or an awaitable of it, as `_ask` does."""
+
+    def __init__(
+        self, kind: str, url: str, *, token: str | None = None, timeout: float = 10.0, retries: int = 4
+    ) -> None:
+        try:
+            httpx = import_module("httpx")
+        except ModuleNotFoundError as error:
+            raise MissingExtra(type(self).__name__, "client") from error
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        self._url, self._retries, self._lost = url, retries, httpx.TransportError
+        self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout)
+
+    @abstractmethod
+    def _ask(self, call: Call) -> Any: ...
+
+    def predict(self, model: str, row: Mapping[str, Any], *, id: str = "") -> Any:  # noqa: A002 - the wire's word
+        """Return the answer for one row as a dict; the same id again returns the answer that was given first."""
+        return self._ask(Call("POST", "/predict", {"model": model, "row": row}, id))
+
+    def predict_many(self, model: str, rows: Sequence[Mapping[str, Any]], *, id: str = "") -> Any:  # noqa: A002
+        """Return a list with the answer for each row, all as of the same moment."""
+        return self._ask(Call("POST", "/predict", {"model": model, "rows": rows}, id))
+
+    def send(self, source: str, events: Sequence[Mapping[str, Any]], *, id: str = "") -> Any:  # noqa: A002
+        """Append events and return how many were stored and how many rejected; durable when it returns."""
+        return self._ask(Call("POST", f"/events/{source}", events, id))
+
+    def health(self) -> Any:
+        """Return what the service says of itself, as a dict."""
+        return self._ask(Call("GET", "/health"))
+
+    def _pauses(self) -> Iterator[float | None]:
+        """Yield after each try how many seconds to wait, None when it was the last one."""
+        for tried in range(self._retries):
+            yield min(FIRST_PAUSE * 2**tried, LONGEST_PAUSE)
+        yield None
+
+    def _unreached(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"no answer from {self._url}: {str(error) or type(error).__name__}. Is the service running? "
+            "tenfold serve PROJECT.py"
+        )
+
+
+class Client(_Calls):
+    """Asks a running service; use it in a `with` statement. Threads may share one.
+
+    A call that gets no answer, or is told that the service is busy, is repeated with pauses that grow from 50 ms to 2 s. It
+    carries an id, under which the service keeps its answer, so nothing is predicted or stored twice.
+
+    Parameters
+    ----------
+    url
+        Such as "http://127.0.0.1:8000".
+    token
+        An API token, when the service asks for one.
+    timeout
+        Seconds to wait for one answer.
+    retries
+        How often to repeat a call.
+
+    Raises
+    ------
+    TenfoldError
+        What the service said, as if it had been called in this process: SchemaError, NotFound, Conflict, Unavailable.
+        Unavailable also when it cannot be reached.
+
+    Examples
+    --------
+    >>> with Client("http://127.0.0.1:9", retries=0) as client:
+    ...     client.health()
+    Traceback (most recent call last):
+    tenfold.core.errors.Unavailable: no answer from http://127.0.0.1:9: ... Is the service running? tenfold serve PROJECT.py
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        super().__init__("Client", url, **settings)
+        self._wall = SystemClock()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; may be called twice."""
+        self._http.close()
+
+    def _ask(self, call: Call) -> Any:
+        given = call.given()
+        for pause in self._pauses():
+            try:
+                response = self._http.request(**given)
+            except self._lost as error:
+                if pause is None:
+                    raise self._unreached(error) from error
+            else:
+                if response.status_code not in AGAIN or pause is None:
+                    return answer(call, response)
+            self._wall.sleep(pause)
+        return None
+
+
+class AsyncClient(_Calls):
+    """The same for programs that await, with the same parameters and methods.
+
+    `async with AsyncClient(url) as client: answer = await client.predict("fraud", row)`.
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        super().__init__("AsyncClient", url, **settings)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; may be called twice."""
+        await self._http.aclose()
+
+    async def _ask(self, call: Call) -> Any:
+        import anyio
+
+        given = call.given()
+        for pause in self._pauses():
+            try:
+                response = await self._http.request(**given)
+            except self._lost as error:
+                if pause is None:
+                    raise self._unreached(error) from error
+            else:
+                if response.status_code not in AGAIN or pause is None:
+                    return answer(call, response)
+            await anyio.sleep(pause)
+        return None
+
+
+def answer(call: Call, response: Any) -> Any:
+    """Return what the caller gets of a response; raise what the service says went wrong."""
+    try:
+        content = msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        content = {}
+    if response.status_code < 400:
+        return content
+    told = content.get("error", {}) if isinstance(content, dict) else {}
+    raised: Callable[[str], Exception] = _KINDS.get(told.get("kind", ""), TenfoldError)
+    raise raised(told.get("message") or f"{call.path} was answered with status {response.status_code}.")
+
+
+def _not_found(message: str) -> TenfoldError:
+    found = errors.NotFound("name", "", [])
+    found.args = (message,)
+    return found
+
+
+_KINDS: Mapping[str, Callable[[str], TenfoldError]] = {
+    "SchemaError": errors.SchemaError,
+    "NotFound": _not_found,
+    "Conflict": errors.Conflict,
+    "Unavailable": errors.Unavailable,
+}

@@ -1,0 +1,29 @@
+"""The small project of `tiny`, served by a process of its own."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[int]:
+    """Give the port on which a home made by `tiny.build` is served; in the end the server must have said nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        fd = listening.fileno()
+        port = listening.getsockname()[1]
+        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd)]
+        with (home / "server.log").open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE, stdout=output, stderr=output
+            )
+        try:
+            yield port
+        finally:
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (home / "server.log").read_bytes() == b""

@@ -1,0 +1,133 @@
+"""The client, against a server process: what it returns, what it raises, and what it repeats."""
+
+import asyncio
+import select
+import socket
+import socketserver
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from tenfold import AsyncClient, Client
+from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
+from tests.examples import tiny
+from tests.examples.served import serving
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    with serving(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def client(port):
+    with Client(f"http://127.0.0.1:{port}") as found:
+        yield found
+
+
+@contextmanager
+def losing(port, times):
+    """Stand between client and server: pass on what is asked, and lose the first answers after the server gave them."""
+    left = [times]
+
+    class Lost(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                while True:
+                    ready, _, _ = select.select([self.request, server], [], [])
+                    told = ready[0].recv(65536)
+                    if not told:
+                        return
+                    if ready[0] is server and left[0]:
+                        left[0] -= 1
+                        return
+                    (self.request if ready[0] is server else server).sendall(told)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Lost) as between:
+        between.daemon_threads = True
+        threading.Thread(target=between.serve_forever, daemon=True).start()
+        try:
+            yield between.server_address[1]
+        finally:
+            between.shutdown()
+    assert not left[0], "no answer was lost, so nothing was repeated"
+
+
+def test_one_row_many_rows_events_and_health(client):
+    one = client.predict("late_order", tiny.order(1))
+    assert one["decision"] == (one["score"] >= one["threshold"])
+    many = client.predict_many("late_order", [tiny.order(1), tiny.order(2)])
+    assert many[0]["score"] == one["score"]
+    assert client.send("visits", [tiny.visit(90)])["stored"] == 1
+    assert client.health() == {"status": "ok", "models": {"late_order": 1}}
+
+
+def test_the_same_id_returns_the_first_answer(client):
+    first = client.predict("late_order", tiny.order(3), id="mine")
+    assert client.predict("late_order", tiny.order(3), id="mine") == first
+    assert first["prediction_id"] == "mine"
+    with pytest.raises(Conflict, match='key "mine" was already used for another row'):
+        client.predict("late_order", tiny.order(4), id="mine")
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twice(port, client, lost):
+    with losing(port, lost) as between, Client(f"http://127.0.0.1:{between}") as through:
+        answer = through.predict("late_order", tiny.order(5))
+    assert client.predict("late_order", tiny.order(5), id=answer["prediction_id"]) == answer
+    with losing(port, lost) as between, Client(f"http://127.0.0.1:{between}") as through:
+        assert through.send("visits", [tiny.visit(91 + lost)])["stored"] == 1
+
+
+def test_it_gives_up_after_its_retries(port):
+    with (
+        losing(port, 2) as between,
+        Client(f"http://127.0.0.1:{between}", retries=1) as through,
+        pytest.raises(Unavailable, match="Is the service running"),
+    ):
+        through.predict("late_order", tiny.order(6))
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "message"),
+    [
+        (
+            lambda it: it.predict("late_order", tiny.order(1) | {"amont": 1}),
+            SchemaError,
+            'Did you mean "amount"',
+        ),
+        (lambda it: it.predict("late_ordr", tiny.order(1)), NotFound, 'Did you mean "late_order"'),
+        (lambda it: it.send("visit", [tiny.visit(1)]), NotFound, 'Did you mean "visits"'),
+        (lambda it: it.predict("late_order", [1]), TenfoldError, "the row does not fit"),
+    ],
+)
+def test_what_the_service_refuses_is_raised_as_in_this_process(client, ask, kind, message):
+    with pytest.raises(kind, match=message):
+        ask(client)
+
+
+def test_awaiting_is_the_same(port, client):
+    async def ask():
+        async with AsyncClient(f"http://127.0.0.1:{port}") as there:
+            rows = [tiny.order(place) for place in range(7, 12)]
+            answers = await asyncio.gather(*(there.predict("late_order", row) for row in rows))
+            with pytest.raises(SchemaError):
+                await there.predict("late_order", {})
+            return [answer["score"] for answer in answers], await there.health()
+
+    scores, health = asyncio.run(ask())
+    assert scores == [client.predict("late_order", tiny.order(place))["score"] for place in range(7, 12)]
+    assert health["status"] == "ok"
+
+
+def test_awaiting_repeats_too(port):
+    async def ask(between):
+        async with AsyncClient(f"http://127.0.0.1:{between}") as there:
+            return await there.predict("late_order", tiny.order(12))
+
+    with losing(port, 2) as between:
+        assert asyncio.run(ask(between))["model"] == "late_order"
