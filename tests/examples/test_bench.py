@@ -14,7 +14,13 @@ from bench.table import figure
 FIGURES = {"name", "value", "unit", "peer", "peer_value", "ratio", "rows", "goal", "note"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+LONG = {"training"}
+"""Those that need half a minute however few the rows."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES]
+)
 def test_runs_small(name, tmp_path, capsys):
     out = tmp_path / "bench.json"
     main([name, "--rows", "100", "--no-feast", "--no-mlflow", "--out", str(out)])

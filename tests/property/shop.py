@@ -209,7 +209,7 @@ class NoRollouts:
     def answered(self, *_):
         pass
 
-    answered_many = answered
+    answered_many = shadow_batch = answered
 
 
 # Histories ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from tenfold.serving import batch
 from tenfold.serving.predictions import PredictionLog
 from tenfold.store.online import lookup
 from tenfold.training.dataset import Dataset
-from tests.property.shop import PACKAGE, START, Loaded, World, gaps, histories, keys_of, model, order
+from tests.property.shop import START, NoRollouts, World, gaps, histories, keys_of, model, order
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})
 WITHIN = 12 * UNITS["h"]
@@ -58,7 +58,7 @@ def test_a_day_scored_in_batch_logs_the_ages_a_request_is_told():
     steps = [("orders", hour, [raw]) for raw in orders]
     world = World().play([*steps[:3], ("logins", 0, [login]), *steps[3:]])
     dataset = Dataset(model, world.history())
-    scored = batch.score(dataset, Loaded(1, PACKAGE), START, START + 24 * hour, PredictionLog(world.log))
+    scored = batch.score(dataset, START, START + 24 * hour, PredictionLog(world.log), NoRollouts(world.clock))
     assert len(scored) == len(orders)
     newest_at = len(scored) - 1  # states answer for the present
     keys = {name: item.plain()[newest_at] for name, item in keys_of(model, dataset.spine).items()}
