@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
@@ -12,7 +11,7 @@ from tenfold.automation.journal import SCHEMA, Journal
 from tenfold.automation.owner import Process
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock, VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound, Unavailable
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.sources.database import Database
 
 LEASE = 60_000_000
@@ -361,44 +360,3 @@ def test_what_nobody_works_on_is_named(journal, wall):
     assert seen == [ids[2]], "the first is held by this very process until its lease ends"
     wall.set(wall.now() + LEASE)
     assert [run.id for run in journal.stuck()] == [ids[0], ids[2]]
-
-
-class SmallDisk(Database):
-    """A database whose file may not grow beyond some pages: SQLite then says that the disk is full."""
-
-    pages = 1 << 30
-
-    @contextmanager
-    def transaction(self):
-        with super().transaction() as connection:
-            connection.execute(f"PRAGMA max_page_count={self.pages}").fetchone()
-            yield connection
-
-
-def test_a_full_disk_fails_the_step_that_needs_room_and_the_run_goes_on_there(path, clock):
-    database = SmallDisk(path, FULL_SCHEMA)
-    journal = Journal(database, clock)
-    run_id = journal.begin("release", "drift", {})
-    executed = []
-
-    def step(name):
-        def call(results):
-            executed.append(name)
-            return Effect("x" * 200_000, lambda tx: tx.execute(ADD_EFFECT, (run_id, name)))
-
-        return name, call
-
-    steps = [step(name) for name in STEPS]
-    database.pages = 100  # of 4,096 bytes: one result fits, two do not
-    with pytest.raises(Unavailable) as error:
-        journal.run(run_id, steps, owner="me")
-    assert str(error.value) == (
-        f'database "{path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
-    )
-    assert executed == ["train", "gate"]
-    assert [row["step"] for row in database.query("SELECT step FROM effect")] == ["train"]
-    database.pages = 1 << 30
-    assert list(journal.run(run_id, steps, owner="me")) == ["input", *STEPS]
-    assert executed == ["train", "gate", "gate", "promote"]
-    assert [row["step"] for row in database.query("SELECT step FROM effect")] == list(STEPS)
-    database.close()

@@ -2,9 +2,12 @@
 
 from contextlib import contextmanager
 
+import pytest
+
 from tenfold.automation.journal import SCHEMA, Journal
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Unavailable
 from tenfold.sources.database import Database
 
 FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
@@ -142,3 +145,45 @@ def test_the_fail_points_find_an_effect_that_is_not_in_the_transaction(tmp_path)
         world.live(steps=careless)
         found += len(world.look()[1]) != len(STEPS)
     assert found > 1
+
+
+class SmallDisk(Database):
+    """A database whose file may not grow beyond some pages: SQLite then says that the disk is full."""
+
+    pages = 1 << 30
+
+    @contextmanager
+    def transaction(self):
+        with super().transaction() as connection:
+            connection.execute(f"PRAGMA max_page_count={self.pages}").fetchone()
+            yield connection
+
+
+def test_a_full_disk_fails_the_step_that_needs_room_and_the_run_goes_on_there(tmp_path):
+    path = tmp_path / "state.db"
+    database = SmallDisk(path, FULL_SCHEMA)
+    journal = Journal(database, VirtualClock(0))
+    run_id = journal.begin("release", "drift", {})
+    executed = []
+
+    def step(name):
+        def call(results):
+            executed.append(name)
+            return Effect("x" * 200_000, lambda tx: tx.execute(ADD_EFFECT, (run_id, name)))
+
+        return name, call
+
+    steps = [step(name) for name in STEPS]
+    database.pages = 100  # of 4,096 bytes: one result fits, two do not
+    with pytest.raises(Unavailable) as error:
+        journal.run(run_id, steps, owner="me")
+    assert str(error.value) == (
+        f'database "{path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
+    )
+    assert executed == ["train", "gate"]
+    assert [row["step"] for row in database.query("SELECT step FROM effect")] == ["train"]
+    database.pages = 1 << 30
+    assert list(journal.run(run_id, steps, owner="me")) == ["input", *STEPS]
+    assert executed == ["train", "gate", "gate", "promote"]
+    assert [row["step"] for row in database.query("SELECT step FROM effect")] == list(STEPS)
+    database.close()
