@@ -96,3 +96,14 @@ def test_an_edited_step_can_be_kept(journal):
     steps = [("train", lambda results: "new"), ("gate", lambda results: results["train"])]
     assert journal.run(run_id, steps, owner="me", edited="continue")["gate"] == "train"
     assert journal.get(run_id).note == 'step "train" was edited after it was committed; its result was kept'
+
+
+def test_a_step_may_close_over_what_has_no_value_yet(journal):
+    def step(results):
+        return later
+
+    run_id = journal.begin("release", "drift", {})
+    with pytest.raises(NameError):
+        journal.run(run_id, [("a", step)], owner="me")
+    later = 1
+    assert journal.run(run_id, [("a", step)], owner="me")["a"] == 1

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import msgspec
@@ -77,7 +77,8 @@ def _parts(step: object, seen: tuple[object, ...] = ()) -> Iterator[object]:
     elif isinstance(step, FunctionType) and step not in seen:
         yield from _of_code(step.__code__)
         for cell in step.__closure__ or ():
-            yield from _parts(cell.cell_contents, (*seen, step))
+            if cell != CellType():  # empty: the name it stands for has no value yet
+                yield from _parts(cell.cell_contents, (*seen, step))
 
 
 def _of_code(code: CodeType) -> Iterator[object]:
