@@ -1,13 +1,10 @@
 """A project and the app: wiring only. What happens is in the components."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tenfold.automation.audit import Audit
-from tenfold.automation.journal import Journal
 from tenfold.automation.loop import Loop
 from tenfold.automation.pairs import Pairs, pairs_of
 from tenfold.automation.release import Release
@@ -20,23 +17,18 @@ from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.declared import Declared
 from tenfold.monitoring.performance import Matured, first_answers, mature
 from tenfold.monitoring.skew import Skew, skew
-from tenfold.monitoring.telemetry import Telemetry
-from tenfold.platform import Platform, code
+from tenfold.opened import Opened
+from tenfold.platform import Platform
 from tenfold.processing.derive import Source
 from tenfold.processing.ingest import Ingested, ingest
-from tenfold.processing.quarantine import Quarantine
-from tenfold.registry.rollouts import Rollout, Rollouts
-from tenfold.registry.versions import Registry, StageEvent, Version
+from tenfold.registry.rollouts import Rollout
+from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.batch import score
-from tenfold.serving.predictions import BATCH, ONLINE, TOPIC, PredictionLog, Predictions, read
+from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
 from tenfold.serving.service import Service, Versions
-from tenfold.serving.traffic import Traffic
-from tenfold.store.base import OnlineStore
 from tenfold.store.explain import Explanation, explain, find
-from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.offline import History
 from tenfold.store.worker import Worker
-from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
@@ -44,9 +36,6 @@ from tenfold.training.rebuild import rebuild
 from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
 from tenfold.training.tracked import Tracked
-from tenfold.training.train import Trainer
-from tenfold.ui.documents import Kept
-from tenfold.ui.elsewhere import Elsewhere
 from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
@@ -67,7 +56,7 @@ class Project(Declared):
         return App(self, platform or Platform())
 
 
-class App:
+class App(Opened):
     """A project, running; any number of processes may work on one home. Every method may be called again after a crash.
 
     Wherever a model is asked for, its name will do.
@@ -78,50 +67,6 @@ class App:
     >>> App.__name__
     'App'
     """
-
-    def __init__(self, project: Project, platform: Platform) -> None:
-        self.project, self.platform, self.clock = project, platform, platform.clock
-        self.database = platform.open_state()
-        self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
-        self.runs, self.registry = Runs(self.database, self.clock), Registry(self.database, self.clock)
-        self.journal, self.audit = Journal(self.database, self.clock), Audit(self.database, self.clock)
-        self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
-        self.elsewhere = Elsewhere(self.kept, project.name, platform)
-        self.quarantine = Quarantine(self.database, self.clock)
-        self.telemetry = Telemetry(self.database, self.clock)
-        self.versions = Versions(self.registry, self.blobs)
-        self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
-        self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
-
-    def __enter__(self) -> "App":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release everything; may be called twice."""
-        if "traffic" in self.__dict__:
-            self.traffic.close()
-        if "online" in self.__dict__:
-            self.online.close()
-        self.log.close()
-        self.database.close()
-
-    @cached_property
-    def online(self) -> OnlineStore:
-        """The online store, opened when it is first needed: another process may be the one that uses it."""
-        return self.platform.open_online()
-
-    @cached_property
-    def traffic(self) -> Traffic:
-        """Which version answers in this process, what each did, and who asks the other one of a rollout."""
-        return Traffic(self.database, self.versions, self.predictions, self.clock)
-
-    def _model(self, model: Model | str) -> Model:
-        return self.project.release(model).model if isinstance(model, str) else model
 
     # data ------------------------------------------------------------------------------------------
 
@@ -170,13 +115,6 @@ class App:
         """
         return self._state_sink().retire()
 
-    def _state_sink(self) -> StateSink:
-        views = [view for view in self.project.views.values() if view.entity is not None]
-        return StateSink(self.log, self.online, views)
-
-    def _lake_sink(self) -> LakeSink:
-        return LakeSink(self.log, self.lake, [*self.project.sources, TOPIC])
-
     # training --------------------------------------------------------------------------------------
 
     def dataset(self, model: Model | str) -> Dataset:
@@ -195,12 +133,6 @@ class App:
         """Return the mature rows predicted in [start, end), or of `rows`, with features as known then and labels by now."""
         first, last = (None if moment is None else to_us(moment) for moment in (start, end))
         return self.dataset(model).of(rows).training_set(self.clock.now(), start=first, end=last)
-
-    @cached_property
-    def trainer(self) -> Trainer:
-        """What trains models and records it, with the code as it was when this was first asked for."""
-        schemas = [source.schema for source in self.project.sources.values()]
-        return Trainer(self.runs, self.registry, self.blobs, code(schemas))
 
     def track(
         self, title: str, *, model: Model | str | None = None, params: Mapping[str, Any] | None = None
@@ -392,7 +324,7 @@ class App:
         """Answer requests until interrupted; a worker must run, in this process or another one."""
         import uvicorn
 
-        from tenfold.serving.http import LOCAL
+        from tenfold.serving.hosts import LOCAL
 
         app = self.asgi(wait=wait, hosts=LOCAL if host in LOCAL else ())
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)

@@ -11,7 +11,8 @@ import pytest
 from tenfold import Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.processing import quarantine
-from tenfold.serving.http import MAX_BODY, application
+from tenfold.serving.http import application
+from tenfold.serving.predicting import MAX_BODY
 from tenfold.sources.database import Database
 from tenfold.sources.log import SQLiteLog
 from tests.examples import tiny

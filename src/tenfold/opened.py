@@ -1,0 +1,86 @@
+"""A project opened on a platform: what an app consists of, and who is made when first asked for."""
+
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from tenfold.automation.audit import Audit
+from tenfold.automation.journal import Journal
+from tenfold.declared import Declared
+from tenfold.monitoring.telemetry import Telemetry
+from tenfold.platform import Platform, code
+from tenfold.processing.quarantine import Quarantine
+from tenfold.registry.rollouts import Rollouts
+from tenfold.registry.versions import Registry
+from tenfold.serving.predictions import TOPIC, PredictionLog
+from tenfold.serving.service import Versions
+from tenfold.serving.traffic import Traffic
+from tenfold.store.base import OnlineStore
+from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.tracking.runs import Runs
+from tenfold.training.dataset import Dataset
+from tenfold.training.model import Model
+from tenfold.training.train import Trainer
+from tenfold.ui.documents import Kept
+from tenfold.ui.elsewhere import Elsewhere
+
+
+class Opened:
+    """A project and the storage it runs on; what it does is in `App`."""
+
+    def __init__(self, project: Declared, platform: Platform) -> None:
+        self.project, self.platform, self.clock = project, platform, platform.clock
+        self.database = platform.open_state()
+        self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
+        self.runs, self.registry = Runs(self.database, self.clock), Registry(self.database, self.clock)
+        self.journal, self.audit = Journal(self.database, self.clock), Audit(self.database, self.clock)
+        self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
+        self.elsewhere = Elsewhere(self.kept, project.name, platform)
+        self.quarantine = Quarantine(self.database, self.clock)
+        self.telemetry = Telemetry(self.database, self.clock)
+        self.versions = Versions(self.registry, self.blobs)
+        self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
+        self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        if "traffic" in self.__dict__:
+            self.traffic.close()
+        if "online" in self.__dict__:
+            self.online.close()
+        self.log.close()
+        self.database.close()
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The online store, opened when it is first needed: another process may be the one that uses it."""
+        return self.platform.open_online()
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Which version answers in this process, what each did, and who asks the other one of a rollout."""
+        return Traffic(self.database, self.versions, self.predictions, self.clock)
+
+    def _model(self, model: Model | str) -> Model:
+        return self.project.release(model).model if isinstance(model, str) else model
+
+    def _state_sink(self) -> StateSink:
+        views = [view for view in self.project.views.values() if view.entity is not None]
+        return StateSink(self.log, self.online, views)
+
+    def _lake_sink(self) -> LakeSink:
+        return LakeSink(self.log, self.lake, [*self.project.sources, TOPIC])
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """What trains models and records it, with the code as it was when this was first asked for."""
+        schemas = [source.schema for source in self.project.sources.values()]
+        return Trainer(self.runs, self.registry, self.blobs, code(schemas))

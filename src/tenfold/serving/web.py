@@ -1,0 +1,106 @@
+"""What every endpoint needs: bodies within limits, answers as JSON, errors with the status that says who must act."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+MAX_KEY = 200
+KEY = "idempotency-key"
+DRAIN = 20_000_000
+"""Bytes read and dropped of a body that is too large: a client hears the answer only when it may finish sending."""
+
+
+class TooLarge(TenfoldError):
+    """A body is larger than the server reads."""
+
+
+class WrongType(TenfoldError):
+    """A body is not sent as JSON."""
+
+
+_STATUS: Mapping[type[TenfoldError], tuple[int, str]] = {
+    SchemaError: (422, "SchemaError"),
+    NotFound: (404, "NotFound"),
+    Conflict: (409, "Conflict"),
+    Unavailable: (503, "Unavailable"),
+    TooLarge: (413, "TooLarge"),
+    WrongType: (415, "WrongType"),
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def key_of(request: Request) -> str | None:
+    """Return the key that makes a request safe to repeat, None when it has none."""
+    key = request.headers.get(KEY) or None
+    if key is not None and len(key) > MAX_KEY:
+        raise SchemaError(f"the header {KEY} is longer than {MAX_KEY} characters. Send a shorter one.")
+    return key
+
+
+async def content(request: Request, limit: int) -> Any:
+    """Return the JSON of a body of at most `limit` bytes."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise WrongType(
+            f'the content type is "{kind[:100]}". Send the header "content-type: application/json".'
+        )
+    body = await body_of(request, limit)
+    if not body:
+        raise SchemaError("the body is empty. Send JSON.")
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SchemaError(f"the body is not JSON: {error}.") from error
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """Return a body; TooLarge when it is longer than `limit` bytes."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > limit + DRAIN:
+            break
+    if size > limit:
+        raise TooLarge(f"the body is larger than {limit:,} bytes. Send fewer rows at a time.")
+    return b"".join(parts)
+
+
+def guarded(endpoint: Endpoint) -> Endpoint:
+    """Turn errors into answers: those raised on purpose as they are, any other as a bare 500 and a line in the log."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except TenfoldError as error:
+            found = (answer for kind, answer in _STATUS.items() if isinstance(error, kind))
+            return failed(*next(found, (400, type(error).__name__)), str(error))
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            logger.exception("request failed path=%s", request.url.path)
+            return failed(
+                500, "InternalError", "the server failed; the reason is in its log. Nothing was answered."
+            )
+
+    return answer
+
+
+def failed(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer that says what went wrong."""
+    return as_json(status, {"error": {"kind": kind, "message": message}}, headers)
+
+
+def as_json(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a value as the answer."""
+    return Response(msgspec.json.encode(content), status, headers=headers, media_type="application/json")
