@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from tenfold.core.errors import NotFound
 from tenfold.serving import predicting
+from tenfold.serving.answering import Answering
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.service import Service
 from tenfold.serving.web import TooLarge, as_json, content, failed, guarded, key_of
@@ -55,6 +56,7 @@ def application(
         The Host names that are answered; all when empty. A server on this machine alone takes LOCAL, so that no web page
         can reach it under a name of its own.
     """
+    models = {name: Answering(service, wait=wait) for name, service in services.items()}
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -79,7 +81,7 @@ def application(
 
     app = Starlette(
         routes=[
-            *predicting.routes(services, wait),
+            *predicting.routes(models),
             Route("/events/{source}", guarded(events), methods=["POST"]),
             Route("/health", guarded(health), methods=["GET"]),
         ],
