@@ -27,15 +27,15 @@ class Answering:
 
     async def one(self, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Return what `Service.predict` answers for a row as of now; Unavailable when the states are not there in time."""
-        mark = await self._reached()
+        mark = await self.reached()
         return self.service.predict(row, key=key, at=mark.at)
 
     async def many(self, rows: Sequence[Any], *, key: str | None = None) -> list[dict[str, Any]]:
         """Return what `Service.predict_many` answers for rows as of now."""
-        mark = await self._reached()
+        mark = await self.reached()
         return self.service.predict_many(rows, key=key, at=mark.at)
 
-    async def _reached(self) -> Ends:
+    async def reached(self) -> Ends:
         """Return the mark of now once the states have reached it."""
         mark = self.service.mark()
         try:

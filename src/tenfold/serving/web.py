@@ -36,6 +36,7 @@ _STATUS: Mapping[type[TenfoldError], tuple[int, str]] = {
 }
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Told = Callable[[int, str, str], Response]
 
 
 def key_of(request: Request) -> str | None:
@@ -76,20 +77,27 @@ async def body_of(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
-    """Turn errors into answers: those raised on purpose as they are, any other as a bare 500 and a line in the log."""
+def guarded(endpoint: Endpoint, told: Told | None = None) -> Endpoint:
+    """Turn errors into answers: those raised on purpose as they are, any other as a bare 500 and a line in the log.
+
+    Parameters
+    ----------
+    told
+        Makes the answer of status, kind and message, where a protocol has a form of its own; `failed` unless given.
+    """
+    told = told or failed
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except TenfoldError as error:
             found = (answer for kind, answer in _STATUS.items() if isinstance(error, kind))
-            return failed(*next(found, (400, type(error).__name__)), str(error))
+            return told(*next(found, (400, type(error).__name__)), str(error))
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
             logger.exception("request failed path=%s", request.url.path)
-            return failed(
+            return told(
                 500, "InternalError", "the server failed; the reason is in its log. Nothing was answered."
             )
 
