@@ -352,6 +352,12 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
     assert "secret" in caplog.text
 
 
+def test_every_route_says_which_scope_it_needs():
+    app = application({}, tiny.project.sources, None, wait=0)
+    assert {route.path: route.needs for route in app.routes if route.needs == "open"} == {"/health": "open"}
+    assert {route.needs for route in app.routes} <= {"open", "predict", "ingest", "admin"}
+
+
 def test_many_rows_get_a_list_of_answers(client):
     rows = [tiny.order(f"of many {place}", amount=1.0 + place) for place in range(40)]
     status, answers = client.post("/predict", {"rows": rows}, idempotency_key="many")

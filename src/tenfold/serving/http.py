@@ -22,14 +22,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from tenfold.core.errors import NotFound
 from tenfold.serving import predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.service import Service
-from tenfold.serving.web import TooLarge, as_json, content, failed, guarded, key_of
+from tenfold.serving.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
 from tenfold.sources.declare import Events
 
 MAX_EVENTS = 10_000_000
@@ -82,8 +81,8 @@ def application(
     app = Starlette(
         routes=[
             *predicting.routes(models),
-            Route("/events/{source}", guarded(events), methods=["POST"]),
-            Route("/health", guarded(health), methods=["GET"]),
+            Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
+            Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
         ],
         middleware=[Middleware(KnownHosts, hosts=hosts)],
         exception_handlers={HTTPException: _unrouted},

@@ -5,11 +5,10 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from tenfold.core.errors import NotFound, SchemaError, suggest
 from tenfold.serving.answering import Answering
-from tenfold.serving.web import TooLarge, as_json, content, guarded, key_of
+from tenfold.serving.web import PREDICT, Scoped, TooLarge, as_json, content, guarded, key_of
 
 MAX_BODY = 1_000_000
 """Bytes of a /predict body; events may be ten times as large."""
@@ -18,7 +17,7 @@ MAX_ASKED = 1_000
 _FIELDS = ("model", "row", "rows")
 
 
-def routes(models: Mapping[str, Answering]) -> list[Route]:
+def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     """Return the routes that predict."""
 
     async def predict(request: Request) -> Response:
@@ -28,7 +27,7 @@ def routes(models: Mapping[str, Answering]) -> list[Route]:
             return as_json(200, await answering.many(asked["rows"], key=key))
         return as_json(200, await answering.one(asked["row"], key=key))
 
-    return [Route("/predict", guarded(predict), methods=["POST"])]
+    return [Scoped("/predict", guarded(predict), methods=["POST"], needs=PREDICT)]
 
 
 def _chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:

@@ -1,12 +1,13 @@
 """What every endpoint needs: bodies within limits, answers as JSON, errors with the status that says who must act."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
 
@@ -37,6 +38,25 @@ _STATUS: Mapping[type[TenfoldError], tuple[int, str]] = {
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Told = Callable[[int, str, str], Response]
+
+OPEN, PREDICT, INGEST, ADMIN = "open", "predict", "ingest", "admin"
+"""What a token must be for before a route answers; OPEN needs none."""
+
+
+class Scoped(Route):
+    """A route that says which scope it needs, so that none is forgotten.
+
+    Examples
+    --------
+    >>> Scoped("/health", lambda _: Response(), methods=["GET"], needs=OPEN).needs
+    'open'
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], *, methods: Sequence[str], needs: str
+    ) -> None:
+        super().__init__(path, endpoint, methods=list(methods))
+        self.needs = needs
 
 
 def key_of(request: Request) -> str | None:
