@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 CELLS ?= 1e8
 
-.PHONY: help setup demo leak fraud test check crash bench prove lock format clean
+.PHONY: help setup demo leak forecast fraud test check crash bench prove lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,6 +24,9 @@ demo: .venv/ready  ## run a production ML system through a year of real flights 
 
 leak: .venv/ready  ## show the usual leak: better offline, worse live, and its cure (about a minute)
 	$(BIN)/python -m examples.flights.leak --out build/leak.json --home build/leak $(ARGS)
+
+forecast: .venv/ready  ## forecast the late flights of the next six hours, every hour, and live four months with it (about a minute)
+	$(BIN)/python -m examples.flights.forecast --out build/forecast.json --home build/forecast --page build/forecast.html $(ARGS)
 
 fraud: .venv/ready  ## late labels: five models by a published protocol, a forgotten delay, payments live, two rollouts (about 4 minutes)
 	$(BIN)/python -m examples.fraud.protocol --out build/fraud.json --home build/fraud $(ARGS)
