@@ -134,15 +134,20 @@ class LetsLateWritersWin(MemoryOnlineStore):
 
 
 class WritesTwice(MemoryLake):
-    def append(self, table, rows, *, writer, upto, after=None):
+    def append(self, table, rows, *, writer, upto, after=None, instead=""):
         if upto <= self.position(table, writer):
             self._positions.pop((table, writer), None)
-        return super().append(table, rows, writer=writer, upto=upto, after=after)
+        return super().append(table, rows, writer=writer, upto=upto, after=after, instead=instead)
 
 
 class LetsLateAppendsIn(MemoryLake):
-    def append(self, table, rows, *, writer, upto, after=None):
-        return super().append(table, rows, writer=writer, upto=upto)
+    def append(self, table, rows, *, writer, upto, after=None, instead=""):
+        return super().append(table, rows, writer=writer, upto=upto, instead=instead)
+
+
+class KeepsWhatIsReplaced(MemoryLake):
+    def append(self, table, rows, *, writer, upto, after=None, instead=""):
+        return super().append(table, rows, writer=writer, upto=upto, after=after)
 
 
 class Overwrites(MemoryBlobs):
@@ -199,9 +204,18 @@ def test_a_lake_that_lets_late_appends_in_fails_the_check_of_late_writers():
 def test_a_lake_that_writes_twice_fails_the_checks_of_positions():
     assert failures(lakes.checks(), lambda: always(WritesTwice())) == {
         "writer_position_is_stored_once",
+        "takes_no_piece_when_it_is_stored",
         "compacts_and_keeps_versions",
         "threads_append_one_position_once",
         "reopens",
+    }
+
+
+def test_a_lake_that_keeps_what_is_replaced_fails_the_checks_of_replacing():
+    assert failures(lakes.checks(), lambda: always(KeepsWhatIsReplaced())) == {
+        "replaces_rows_in_one_version",
+        "a_piece_that_fails_changes_nothing",
+        "threads_replace_what_is_theirs",
     }
 
 

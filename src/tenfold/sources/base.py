@@ -1,6 +1,6 @@
 """What a storage engine must do: three narrow protocols, each with its checks in `contract.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,11 +84,20 @@ class Lake(Protocol):
     """
 
     def append(
-        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+        self,
+        table: str,
+        rows: "pa.Table | Iterable[pa.Table]",
+        *,
+        writer: str,
+        upto: int,
+        after: int | None = None,
+        instead: str = "",
     ) -> bool:
         """Append rows as one version; return False when this writer already wrote up to there.
 
-        With `after`, also when its position is no longer that: the same writer, elsewhere, was first.
+        With `after`, also when its position is no longer that: the same writer, elsewhere, was first. Rows may come as
+        several tables, taken one after the other and only when they are to be stored. With `instead`, an SQL condition,
+        they replace in the same version the rows that meet it.
         """
         ...
 

@@ -4,8 +4,8 @@ import glob
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
@@ -15,6 +15,8 @@ import msgspec
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
 from tenfold.sources.blobs import flush
+from tenfold.sources.lake_parts import Written, first_and_all
+from tenfold.sources.lake_select import holding, select
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,9 +36,6 @@ KEPT = (
     "bool, int8 to int64, float, double, string, binary, date32, decimal128, timestamp[us, tz=UTC], "
     "or a list, struct or map of them"
 )
-USE_UTC = "SET TimeZone = 'UTC'"
-FROM_FILES = "FROM read_parquet(?, union_by_name = true)"
-FROM_ROWS = "FROM stored_rows"
 
 
 class DeltaLake:
@@ -46,7 +45,8 @@ class DeltaLake:
     processes: the position is part of the Delta commit, and Delta refuses a commit made against an older position.
     `upto` is at least 1. Rows may bring new columns (older rows read null) and may lack some; a column never changes
     its type. Types are returned as written, so types that Delta would replace are refused with SchemaError.
-    `compact` makes a version of fewer files and deletes none: every version stays readable. `where` is a condition in
+    Rows given as several tables go to files as they come; what a process wrote that died before it committed takes room
+    and is never read. `compact` makes a version of fewer files and deletes none: every version stays readable. `where` is a condition in
     DuckDB's SQL, where a column that is called like a keyword needs quotes: `"at" > ...`.
 
     Parameters
@@ -80,10 +80,22 @@ class DeltaLake:
         self._clock = clock or SystemClock()
 
     def append(
-        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+        self,
+        table: str,
+        rows: "pa.Table | Iterable[pa.Table]",
+        *,
+        writer: str,
+        upto: int,
+        after: int | None = None,
+        instead: str = "",
     ) -> bool:
+        import pyarrow as pa
+
         path = self._path(table)
         check_upto(upto)
+        if instead or not isinstance(rows, pa.Table):
+            pieces = (storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows))
+            return self._append_pieces(path, pieces, instead, writer, upto, after)
         plain = storable(rows, table)
         return self._retry(table, lambda: self._append(path, plain, writer, upto, after))
 
@@ -133,7 +145,11 @@ class DeltaLake:
     def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int, after: int | None) -> bool:
         from deltalake import write_deltalake
 
-        if not _is_table(path) and is_next(0, upto, after) and self._create(path, rows, writer, upto):
+        if (
+            not _is_table(path)
+            and is_next(0, upto, after)
+            and self._create(path, rows, _commit(writer, upto))
+        ):
             return True
         if not _is_table(path):
             return False
@@ -149,7 +165,57 @@ class DeltaLake:
         _flush_commit(path, delta.version())
         return True
 
-    def _create(self, path: Path, rows: "pa.Table", writer: str, upto: int) -> bool:
+    def _append_pieces(
+        self,
+        path: Path,
+        pieces: "Iterable[pa.Table]",
+        instead: str,
+        writer: str,
+        upto: int,
+        after: int | None,
+    ) -> bool:
+        """Write pieces to files as they come, then make these part of the table without the rows they replace."""
+        if not is_next(self.position(path.name, writer), upto, after):
+            return False
+        first, pieces = first_and_all(pieces)
+        if first is not None:
+            self._fit(path, first)
+        files = Written(path)
+
+        def attempt() -> bool:
+            delta = self._open(path.name)
+            if not is_next(_position(delta, writer), upto, after):
+                return False
+            files.commit(delta, partial(self._cut, delta, instead), _commit(writer, upto))
+            _flush_commit(path, delta.version())
+            return True
+
+        with files:
+            files.write(pieces)
+            return self._retry(path.name, attempt)
+
+    def _fit(self, path: Path, rows: "pa.Table") -> None:
+        """Make the table when it is missing, and give it the columns it lacks."""
+        if not _is_table(path):
+            self._create(path, rows.slice(0, 0), None)
+        delta = self._open(path.name)
+        check_types(path.name, _schema(delta), rows.schema)
+        if set(rows.schema.names) - set(_schema(delta).names):
+            from deltalake import write_deltalake
+
+            write_deltalake(delta, rows.slice(0, 0), mode="append", schema_mode="merge")
+            _flush_commit(path, delta.version())
+
+    def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
+        """Yield the files that hold rows which meet a condition, each with the rows that do not."""
+        files = [glob.escape(unquote(uri)) for uri in delta.file_uris()] if instead else []
+        with self._engine.cursor() as connection:
+            table = {"schema": _schema(delta), "table": Path(str(delta.table_uri)).name}
+            for file in holding(connection, files, instead, **table):
+                rest = f"({instead}\n) IS NOT TRUE"
+                yield Path(file), select(connection, [glob.escape(file)], where=rest, **table)
+
+    def _create(self, path: Path, rows: "pa.Table", commit: "CommitProperties | None") -> bool:
         """Make the table with its first rows; return False when another process was first.
 
         Two processes that create a Delta table in place may both succeed and the second one's schema wins. So the
@@ -159,9 +225,7 @@ class DeltaLake:
 
         staging = self._root / f".{uuid.uuid4().hex}"
         try:
-            write_deltalake(
-                staging, rows, configuration=CONFIGURATION, commit_properties=_commit(writer, upto)
-            )
+            write_deltalake(staging, rows, configuration=CONFIGURATION, commit_properties=commit)
             _flush_commit(staging, 0)
             staging.rename(path)
         except OSError:
@@ -192,59 +256,6 @@ class DeltaLake:
             f'table "{table}" was changed by other processes in each of {ATTEMPTS} attempts to commit. '
             "Nothing was changed here; it is safe to retry."
         )
-
-
-def select(
-    connection: "duckdb.DuckDBPyConnection",
-    source: "Sequence[str] | pa.Table",
-    schema: "pa.Schema",
-    *,
-    table: str,
-    columns: Sequence[str] | None = None,
-    where: str = "",
-) -> "pa.Table":
-    """Return columns of Parquet files or of an Arrow table, filtered and ordered by `_offset`, typed by a schema."""
-    import duckdb
-
-    names = schema.names if columns is None else list(columns)
-    unknown = [name for name in names if name not in schema.names]
-    if unknown:
-        raise NotFound("column", unknown[0], _plain(schema.names), within=f'table "{table}"')
-    values = [source] if isinstance(source, list) else []
-    if not values:
-        connection.register("stored_rows", source)
-    connection.execute(USE_UTC).fetchall()
-    sql = _select_sql(names, FROM_FILES if values else FROM_ROWS, where, "_offset" in schema.names)
-    try:
-        found = connection.sql(sql, params=values).to_arrow_table()
-    except (duckdb.ProgrammingError, duckdb.DataError) as error:
-        raise DefinitionError(
-            f'where="{where}" cannot be evaluated on table "{table}": {str(error).splitlines()[0]}. '
-            f"Write an SQL condition on {', '.join(_quoted(_plain(schema.names)))}."
-        ) from error
-    return found.cast(_chosen(schema, names))
-
-
-def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) -> str:
-    quoted = ", ".join(_quoted(names))
-    # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
-    condition = f" WHERE ({where}\n)" if where else ""
-    return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
-
-
-def _plain(names: Sequence[str]) -> list[str]:
-    """Return the columns a user may mean: those that begin with "_" are tenfold's own."""
-    return [name for name in names if not name.startswith("_")]
-
-
-def _quoted(names: Sequence[str]) -> list[str]:
-    return ['"' + name.replace('"', '""') + '"' for name in names]
-
-
-def _chosen(schema: "pa.Schema", names: Sequence[str]) -> "pa.Schema":
-    import pyarrow as pa
-
-    return pa.schema([schema.field(name) for name in names])
 
 
 def storable(rows: "pa.Table", table: str) -> "pa.Table":

@@ -1,7 +1,7 @@
 # ruff: noqa: S101, D103  asserting is what checks do, and their names are sentences
 """What every lake must pass, as plain functions; see `contract.py` for how they are used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError
@@ -25,6 +25,11 @@ def checks() -> list[Callable[[Make], None]]:
         writer_position_is_stored_once,
         a_late_writer_stores_nothing,
         writers_are_apart,
+        takes_pieces_as_one_version,
+        takes_no_piece_when_it_is_stored,
+        replaces_rows_in_one_version,
+        a_piece_that_fails_changes_nothing,
+        threads_replace_what_is_theirs,
         old_versions_stay,
         adds_columns,
         refuses_another_type,
@@ -112,6 +117,81 @@ def writers_are_apart(make: Make) -> None:
     assert lake.read("payments").equals(_rows([0, 1]))
     assert lake.read("labels").equals(_rows([2]))
     assert lake.position("labels", "b") == 0
+
+
+def takes_pieces_as_one_version(make: Make) -> None:
+    import pyarrow as pa
+
+    lake = make()
+    pieces = [_rows([0, 1]), _rows([]), _rows([2])]
+    assert lake.append("payments", iter(pieces), writer="w", upto=3)
+    version = lake.version("payments")
+    assert lake.read("payments").equals(_rows([0, 1, 2]))
+    wider = pa.table({"_offset": [3], "country": ["FR"]})
+    assert lake.append("payments", iter([wider]), writer="w", upto=4)
+    assert lake.read("payments", columns=["country"])["country"].to_pylist() == [None, None, None, "FR"]
+    assert lake.read("payments", version=version).equals(_rows([0, 1, 2]))
+    assert "int64" in refused(
+        SchemaError, lake.append, "payments", iter([pa.table({"_offset": ["1"]})]), writer="w", upto=5
+    )
+
+
+def takes_no_piece_when_it_is_stored(make: Make) -> None:
+    lake = make()
+    lake.append("payments", _rows([0]), writer="w", upto=2)
+    pieces = map(_rows, [[7], [8]])
+    assert not lake.append("payments", pieces, writer="w", upto=2, instead="_offset = 0")
+    assert next(pieces).equals(_rows([7]))
+    assert lake.read("payments").equals(_rows([0]))
+
+
+def replaces_rows_in_one_version(make: Make) -> None:
+    lake = make()
+    assert lake.append("payments", iter([_rows(range(5))]), writer="a", upto=5)
+    assert lake.append("payments", iter([_rows([7, 8])]), writer="b", upto=9)
+    before = lake.version("payments")
+    assert lake.append("payments", iter([_rows([1])]), writer="c", upto=1, instead="_offset IN (0, 3, 7, 8)")
+    assert lake.read("payments").equals(_rows([1, 1, 2, 4]))
+    assert lake.read("payments", version=before).equals(_rows([0, 1, 2, 3, 4, 7, 8]))
+    assert lake.append("payments", iter([]), writer="c", upto=2, instead="name = 'é1'")
+    assert lake.read("payments").equals(_rows([2, 4]))
+    assert lake.append("payments", _rows([5]), writer="c", upto=3, instead="_offset = 99")
+    assert lake.append("payments", iter([]), writer="c", upto=4)
+    assert lake.read("payments").equals(_rows([2, 4, 5]))
+    assert [lake.position("payments", writer) for writer in "abc"] == [5, 9, 4]
+    assert "nam = 1" in refused(
+        DefinitionError, lake.append, "payments", iter([]), writer="c", upto=5, instead="nam = 1"
+    )
+
+
+def a_piece_that_fails_changes_nothing(make: Make) -> None:
+    lake = make()
+    lake.append("payments", _rows([0]), writer="w", upto=1)
+
+    def pieces() -> "Iterator[pa.Table]":
+        yield _rows([1])
+        raise DefinitionError("no more")
+
+    refused(DefinitionError, lake.append, "payments", pieces(), writer="w", upto=2, instead="_offset = 0")
+    assert lake.read("payments").equals(_rows([0]))
+    assert lake.position("payments", "w") == 1
+    assert lake.append("payments", iter([_rows([1])]), writer="w", upto=2, instead="_offset = 0")
+    assert lake.read("payments").equals(_rows([1]))
+
+
+def threads_replace_what_is_theirs(make: Make) -> None:
+    lake = make()
+    lake.append("t", _rows(range(THREADS)), writer="w", upto=1)
+
+    def write(mine: int) -> list[bool]:
+        asked = f"_offset % {THREADS} = {mine}"
+        return [
+            lake.append("t", iter([_rows([mine + n * THREADS])]), writer=f"w{mine}", upto=n, instead=asked)
+            for n in (1, 2)
+        ]
+
+    assert together(write) == [[True] * 2] * THREADS
+    assert lake.read("t").equals(_rows(range(2 * THREADS, 3 * THREADS)))
 
 
 def old_versions_stay(make: Make) -> None:

@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.base import Batch, Ends
 from tenfold.sources.blobs import digest, encode
-from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, select, storable
+from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, storable
+from tenfold.sources.lake_select import select
 from tenfold.sources.log import check_count, keys_of
 
 if TYPE_CHECKING:
@@ -94,15 +95,28 @@ class MemoryLake:
         self._positions: dict[tuple[str, str], int] = {}
 
     def append(
-        self, table: str, rows: "pa.Table", *, writer: str, upto: int, after: int | None = None
+        self,
+        table: str,
+        rows: "pa.Table | Iterable[pa.Table]",
+        *,
+        writer: str,
+        upto: int,
+        after: int | None = None,
+        instead: str = "",
     ) -> bool:
+        import pyarrow as pa
+
         check_name(table)
         check_upto(upto)
-        plain = storable(rows, table)
+        if not is_next(self.position(table, writer), upto, after):
+            return False
+        plain = [storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows)]
         with self._lock:
             if not is_next(self._positions.get((table, writer), 0), upto, after):
                 return False
-            self._versions.setdefault(table, []).append(self._joined(table, plain))
+            held = [self._without(table, instead)] if table in self._versions else []
+            if held or plain:
+                self._versions.setdefault(table, []).append(_joined(table, [*held, *plain]))
             self._positions[table, writer] = upto
             return True
 
@@ -144,14 +158,20 @@ class MemoryLake:
             raise NotFound("table", table, self._versions)
         return newest
 
-    def _joined(self, table: str, rows: "pa.Table") -> "pa.Table":
-        import pyarrow as pa
-
-        versions = self._versions.get(table)
-        if not versions:
+    def _without(self, table: str, instead: str) -> "pa.Table":
+        rows = self._versions[table][-1]
+        if not instead:
             return rows
-        check_types(table, versions[-1].schema, rows.schema)
-        return pa.concat_tables([versions[-1], rows], promote_options="default")
+        with self._engine.cursor() as connection:
+            return select(connection, rows, rows.schema, table=table, where=f"({instead}\n) IS NOT TRUE")
+
+
+def _joined(table: str, parts: "Sequence[pa.Table]") -> "pa.Table":
+    import pyarrow as pa
+
+    for part in parts[1:]:
+        check_types(table, parts[0].schema, part.schema)
+    return pa.concat_tables(parts, promote_options="default")
 
 
 class MemoryBlobs:

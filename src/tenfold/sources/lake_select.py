@@ -1,0 +1,89 @@
+"""Reads Parquet files, or an Arrow table, by DuckDB: columns of the rows that meet an SQL condition."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tenfold.core.errors import DefinitionError, NotFound
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+USE_UTC = "SET TimeZone = 'UTC'"
+FROM_FILES = "FROM read_parquet(?, union_by_name = true)"
+FROM_ROWS = "FROM stored_rows"
+HOLDING = "SELECT DISTINCT _file FROM read_parquet(?, union_by_name = true, filename = '_file')"
+
+
+def select(
+    connection: "duckdb.DuckDBPyConnection",
+    source: "Sequence[str] | pa.Table",
+    schema: "pa.Schema",
+    *,
+    table: str,
+    columns: Sequence[str] | None = None,
+    where: str = "",
+) -> "pa.Table":
+    """Return columns of Parquet files or of an Arrow table, filtered and ordered by `_offset`, typed by a schema."""
+    names = schema.names if columns is None else list(columns)
+    unknown = [name for name in names if name not in schema.names]
+    if unknown:
+        raise NotFound("column", unknown[0], _plain(schema.names), within=f'table "{table}"')
+    values = [source] if isinstance(source, list) else []
+    if not values:
+        connection.register("stored_rows", source)
+    connection.execute(USE_UTC).fetchall()
+    sql = _select_sql(names, FROM_FILES if values else FROM_ROWS, where, "_offset" in schema.names)
+    return _run(connection, sql, values, where, table, schema).cast(_chosen(schema, names))
+
+
+def holding(
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[str], where: str, schema: "pa.Schema", table: str
+) -> list[str]:
+    """Return which of some Parquet files hold a row that meets a condition."""
+    if not files:
+        return []
+    connection.execute(USE_UTC).fetchall()
+    found = _run(connection, f"{HOLDING} WHERE ({where}\n)", [list(files)], where, table, schema)
+    return sorted(found["_file"].to_pylist())
+
+
+def _run(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    values: Sequence[object],
+    where: str,
+    table: str,
+    schema: "pa.Schema",
+) -> "pa.Table":
+    import duckdb
+
+    try:
+        return connection.sql(sql, params=values).to_arrow_table()
+    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+        raise DefinitionError(
+            f'where="{where}" cannot be evaluated on table "{table}": {str(error).splitlines()[0]}. '
+            f"Write an SQL condition on {', '.join(_quoted(_plain(schema.names)))}."
+        ) from error
+
+
+def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) -> str:
+    quoted = ", ".join(_quoted(names))
+    # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
+    condition = f" WHERE ({where}\n)" if where else ""
+    return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Return the columns a user may mean: those that begin with "_" are tenfold's own."""
+    return [name for name in names if not name.startswith("_")]
+
+
+def _quoted(names: Sequence[str]) -> list[str]:
+    return ['"' + name.replace('"', '""') + '"' for name in names]
+
+
+def _chosen(schema: "pa.Schema", names: Sequence[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([schema.field(name) for name in names])
