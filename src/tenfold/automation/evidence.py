@@ -1,7 +1,7 @@
 """Evidence that may be looked at after every label: tests whose error holds however often and whenever one looks.
 
 `betting` is exact for bounded values (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
-JRSS B 2024, section 4: one-sided capital processes, here a mixture of five constant bets); `interval` is asymptotic, for unbounded ones (Waudby-Smith,
+JRSS B 2024, section 4: one-sided capital processes, here a mixture of four constant bets); `interval` is asymptotic, for unbounded ones (Waudby-Smith,
 Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Annals of
 Statistics 2024, theorem 2.2 with the Gaussian mixture boundary).
 """
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from tenfold.core.errors import DefinitionError
 
 Floats = NDArray[np.float64]
-BETS = np.geomspace(0.05, 0.75, 5)
+BETS = np.geomspace(0.1, 0.6, 4)
 """Shares of the largest bet that cannot lose more than there is: small ones find small differences, large ones soon."""
 EXPECTED = 1_000
 """The number of values at which the interval is tightest."""
