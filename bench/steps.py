@@ -69,9 +69,9 @@ def several(kind: str, processes: int, rows: int, folder: str) -> dict[str, Any]
 
 def _prepare(path: Path, kind: str, processes: int) -> None:
     from tenfold.automation.journal import SCHEMA
-    from tenfold.sources.database import Database
+    from tenfold.sources.sqlite import SQLiteDatabase
 
-    database = Database(path, SCHEMA)
+    database = SQLiteDatabase(path, SCHEMA)
     if kind == "bare":
         for number in range(processes):
             database.execute(
@@ -85,9 +85,9 @@ def _prepare(path: Path, kind: str, processes: int) -> None:
 def ours(path: str, rows: int, number: int) -> None:
     from tenfold.automation.journal import SCHEMA, Journal
     from tenfold.core.clock import SystemClock
-    from tenfold.sources.database import Database
+    from tenfold.sources.sqlite import SQLiteDatabase
 
-    database = Database(Path(path), SCHEMA)
+    database = SQLiteDatabase(Path(path), SCHEMA)
     journal = Journal(database, SystemClock())
     steps = [(f"step {place}", lambda results: len(results)) for place in range(PER_RUN)]
     _ready()
@@ -104,7 +104,7 @@ def bare(path: str, rows: int, number: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE journal_run SET lease_end = ? WHERE id = ?", (place, f"r{number}"))
         connection.execute(
-            "INSERT INTO journal_step (run_id, name, result, at, fence, code) VALUES (?, ?, '1', ?, 1, '')",
+            "INSERT INTO journal_step (run_id, name, place, result, at, fence, code) VALUES (?, ?, 1, '1', ?, 1, '')",
             (f"r{number}", str(place), place),
         )
         connection.execute("COMMIT")

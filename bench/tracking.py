@@ -56,10 +56,10 @@ def main(bench: Bench) -> list[Entry]:
 def _open(folder: str) -> Any:
     from tenfold.core.clock import SystemClock
     from tenfold.registry import versions
-    from tenfold.sources.database import Database
+    from tenfold.sources.sqlite import SQLiteDatabase
     from tenfold.tracking import runs
 
-    database = Database(Path(folder) / "state.db", runs.SCHEMA + versions.SCHEMA)
+    database = SQLiteDatabase(Path(folder) / "state.db", runs.SCHEMA + versions.SCHEMA)
     clock = SystemClock()
     return database, runs.Runs(database, clock), versions.Registry(database, clock)
 

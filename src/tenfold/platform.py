@@ -22,7 +22,7 @@ SCHEMA = "\n".join(
     part.SCHEMA
     for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters)
 )
-LAYOUT = 3
+LAYOUT = 4
 """The number of this layout of the state database; it changes whenever a table does."""
 
 
@@ -41,6 +41,7 @@ class Platform:
 
     home: Path = Path(".tenfold")
     clock: Clock = field(default_factory=SystemClock)
+    state: Database | None = None
     log: Log | None = None
     lake: Lake | None = None
     online: OnlineStore | None = None
@@ -51,8 +52,13 @@ class Platform:
         object.__setattr__(self, "home", Path(self.home))
 
     def open_state(self) -> Database:
-        """Return the database of runs, versions, rollouts and decisions."""
-        return Database(self.home / "state.db", SCHEMA, layout=LAYOUT)
+        """Return the database of runs, versions, rollouts and decisions: the one that was given, or the embedded one."""
+        from tenfold.sources.sqlite import SQLiteDatabase
+
+        if self.state is None:
+            return SQLiteDatabase(self.home / "state.db", SCHEMA, layout=LAYOUT)
+        self.state.prepare(SCHEMA, layout=LAYOUT)
+        return self.state
 
     def open_log(self) -> Log:
         """Return the log that was given, or the embedded one."""

@@ -13,8 +13,8 @@ from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.processing import quarantine
 from tenfold.serving.http import application
 from tenfold.serving.predicting import MAX_BODY
-from tenfold.sources.database import Database
 from tenfold.sources.log import SQLiteLog
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
 from tests.examples.served import serving
 
@@ -314,7 +314,7 @@ def stored(client, source):
     """Return how many rows of a source are in the log, and how many were set aside."""
     log, database = (
         SQLiteLog(client.home / "log.db", SystemClock()),
-        Database(client.home / "state.db", quarantine.SCHEMA),
+        SQLiteDatabase(client.home / "state.db", quarantine.SCHEMA),
     )
     with closing(log), closing(database):
         aside = quarantine.Quarantine(database, SystemClock()).counts(source)

@@ -16,8 +16,8 @@ from tenfold.processing import quarantine
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.processing.quarantine import Quarantine
-from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.store.materialize import LakeSink
 from tenfold.store.offline import History
 from tenfold.training.folds import Split
@@ -45,7 +45,7 @@ def fill(lake, folder, source, rows, *, clock=None):
     """Load rows as history, or as arriving now on a clock."""
     now = clock or VirtualClock(to_us("2014-02-01"))
     log = MemoryLog(now)
-    with closing(Database(folder / f"{source.name}.db", quarantine.SCHEMA)) as database:
+    with closing(SQLiteDatabase(folder / f"{source.name}.db", quarantine.SCHEMA)) as database:
         aside = Quarantine(database, now)
         done = ingest(source, rows, log=log, quarantine=aside, clock=now, history=clock is None)
     assert (done.stored, done.rejected) == (len(rows), 0)

@@ -17,8 +17,8 @@ from tenfold.processing import batches
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.processing.quarantine import SCHEMA, Quarantine
-from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
@@ -49,7 +49,7 @@ class Shop:
         self.source = Events("sales", Sale, time="at", id="sale_id", **options)
         self.clock = VirtualClock(NOW)
         self.log = MemoryLog(self.clock)
-        self.database = Database(folder / "state.db", SCHEMA)
+        self.database = SQLiteDatabase(folder / "state.db", SCHEMA)
         self.aside = Quarantine(self.database, self.clock)
 
     def ingest(self, rows, **options):
@@ -175,7 +175,7 @@ def test_rows_are_the_same_as_few_or_as_a_stream(tmp_path, monkeypatch):
     found = []
     for few in (64, 0):
         monkeypatch.setattr(batches, "FEW", few)
-        with closing(Database(tmp_path / f"{few}.db", SCHEMA)) as database:
+        with closing(SQLiteDatabase(tmp_path / f"{few}.db", SCHEMA)) as database:
             clock = VirtualClock(NOW)
             log, aside = MemoryLog(clock), Quarantine(database, clock)
             for row in rows:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.registry.versions import SCHEMA, Registry, Stage
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 MODELS = st.sampled_from(["fraud", "churn"])
 NUMBERS = st.integers(1, 5)
@@ -34,7 +34,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self):
-        self.database = Database(Path(self.folder.name) / "state.db", SCHEMA)
+        self.database = SQLiteDatabase(Path(self.folder.name) / "state.db", SCHEMA)
         self.registry = Registry(self.database, self.clock)
 
     def teardown(self):

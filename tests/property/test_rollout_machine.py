@@ -12,7 +12,7 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.unit.rolled import BETTER, EQUAL, MODEL, NO_PAIRS, WORSE, Rolled, failing
 from tests.unit.test_journal_crash import Crash, FailPoints
 from tests.unit.test_rollout_crash import CrashingDatabase
@@ -27,7 +27,7 @@ class Rollouts(RuleBasedStateMachine):
         self.folder = Path(mkdtemp())
         self.path, self.clock = self.folder / "state.db", VirtualClock(0)
         Rolled.prepare(self.path)
-        self.databases = [Database(self.path, SCHEMA) for _ in range(2)]
+        self.databases = [SQLiteDatabase(self.path, SCHEMA) for _ in range(2)]
         self.controllers = [Rolled(database, self.clock) for database in self.databases]
         self.undone_before = None
 

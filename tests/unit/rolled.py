@@ -16,7 +16,7 @@ from tenfold.platform import SCHEMA
 from tenfold.registry.rollouts import DONE, Rollouts
 from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.counters import Counters
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
 
 MODEL = tiny.late_order.name
@@ -63,7 +63,7 @@ class Rolled:
     @classmethod
     def prepare(cls, path):
         """Make two versions, the first of them in Production; nothing when that is done."""
-        database = Database(path, SCHEMA)
+        database = SQLiteDatabase(path, SCHEMA)
         self = cls(database, VirtualClock(0))
         if not self.registry.versions(MODEL):
             self.register()
@@ -125,7 +125,7 @@ class Rolled:
 
 def forever(path):
     """Roll out one version after the other until killed, beside others that do the same."""
-    database = Database(path, SCHEMA)
+    database = SQLiteDatabase(path, SCHEMA)
     quick = Release(tiny.late_order, shadow="7d", canary=(0.1, 0.5), bake="1ms")
     rolled = Rolled(database, SystemClock(), quick)
     rolled.known = BETTER

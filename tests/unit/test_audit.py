@@ -4,7 +4,7 @@ import pytest
 
 from tenfold.automation.audit import SCHEMA, Audit, Decision
 from tenfold.core.clock import VirtualClock
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def clock():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "state.db", SCHEMA)
+    database = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
     yield database
     database.close()
 

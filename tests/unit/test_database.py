@@ -12,7 +12,7 @@ from tenfold.automation.audit import SCHEMA as AUDIT
 from tenfold.automation.audit import Audit
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY);
@@ -21,10 +21,10 @@ CREATE TABLE IF NOT EXISTS children (parent INTEGER NOT NULL REFERENCES parents 
 OPEN_AND_WRITE = """
 import sys
 from pathlib import Path
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 print("ready", flush=True)
 sys.stdin.readline()
-database = Database(Path(sys.argv[1]), sys.argv[2])
+database = SQLiteDatabase(Path(sys.argv[1]), sys.argv[2])
 database.execute("INSERT INTO parents VALUES (?)", int(sys.argv[3]))
 database.close()
 """
@@ -32,7 +32,7 @@ database.close()
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "deep" / "a.db", SCHEMA)
+    database = SQLiteDatabase(tmp_path / "deep" / "a.db", SCHEMA)
     yield database
     database.close()
 
@@ -81,7 +81,7 @@ def test_foreign_keys_are_enforced(database):
 
 
 def test_what_may_not_be_deleted_may_not_be_replaced(tmp_path):
-    database = Database(tmp_path / "state.db", AUDIT)
+    database = SQLiteDatabase(tmp_path / "state.db", AUDIT)
     audit = Audit(database, VirtualClock(10))
     first = audit.record("gate", "fraud 8", "passed", "auc rose", by="ann", evidence={})
     columns = [row["name"] for row in database.query("SELECT name FROM pragma_table_info('decision')")]
@@ -122,8 +122,8 @@ def test_readers_do_not_wait_for_a_writer(database):
 
 
 def test_a_writer_that_waits_too_long_is_told_so(tmp_path):
-    first = Database(tmp_path / "a.db", SCHEMA)
-    second = Database(tmp_path / "a.db", SCHEMA, busy_ms=10)
+    first = SQLiteDatabase(tmp_path / "a.db", SCHEMA)
+    second = SQLiteDatabase(tmp_path / "a.db", SCHEMA, busy_ms=10)
     with (
         first.transaction(),
         pytest.raises(Unavailable, match=r"locked by another writer for 10 ms.* safe to retry"),
@@ -153,10 +153,10 @@ def test_a_schema_may_hold_triggers_and_runs_at_every_opening(tmp_path):
         "INSERT INTO children VALUES (new.id, 'born; named'); UPDATE children SET note = note || '.'; END"
     )
     for number in (1, 2):
-        database = Database(tmp_path / "a.db", schema)
+        database = SQLiteDatabase(tmp_path / "a.db", schema)
         database.execute("INSERT INTO parents VALUES (?)", number)
         database.close()
-    database = Database(tmp_path / "a.db", schema)
+    database = SQLiteDatabase(tmp_path / "a.db", schema)
     assert [row["note"] for row in database.query("SELECT note FROM children")] == [
         "born; named..",
         "born; named.",
@@ -166,8 +166,8 @@ def test_a_schema_may_hold_triggers_and_runs_at_every_opening(tmp_path):
 
 def test_a_wrong_schema_changes_nothing(tmp_path):
     with pytest.raises(sqlite3.OperationalError, match="syntax error"):
-        Database(tmp_path / "a.db", "CREATE TABLE a (x); CREATE TABEL b (x)")
-    database = Database(tmp_path / "a.db", "")
+        SQLiteDatabase(tmp_path / "a.db", "CREATE TABLE a (x); CREATE TABEL b (x)")
+    database = SQLiteDatabase(tmp_path / "a.db", "")
     assert database.query("SELECT name FROM sqlite_master") == []
     database.close()
 
@@ -180,11 +180,11 @@ def test_closing_twice_is_fine_and_a_closed_database_says_so(database):
 
 
 def test_closing_lets_a_transaction_finish(tmp_path):
-    database = Database(tmp_path / "a.db", SCHEMA)
+    database = SQLiteDatabase(tmp_path / "a.db", SCHEMA)
     with database.transaction() as connection:
         connection.execute("INSERT INTO parents VALUES (1)")
         database.close()
-    again = Database(tmp_path / "a.db", SCHEMA)
+    again = SQLiteDatabase(tmp_path / "a.db", SCHEMA)
     assert ids(again) == [1]
     again.close()
     assert not (tmp_path / "a.db-wal").exists()
@@ -206,6 +206,6 @@ def test_processes_may_open_an_empty_file_at_once(tmp_path, attempt):
         process.stdin.write(b"\n")
         process.stdin.flush()
     assert [process.communicate()[1] for process in processes] == [b""] * 6
-    database = Database(path, SCHEMA)
+    database = SQLiteDatabase(path, SCHEMA)
     assert ids(database) == list(range(6))
     database.close()

@@ -14,8 +14,8 @@ from tenfold.processing.batches import read_frame, to_table
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.ingest import Ingested, ingest
 from tenfold.processing.quarantine import SCHEMA, Quarantine
-from tenfold.sources.database import Database
 from tenfold.sources.memory import MemoryLog
+from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
@@ -60,7 +60,7 @@ class Shop:
     def __init__(self, folder, fails):
         self.clock = VirtualClock(NOW)
         self.log = FailingLog(fails, self.clock)
-        self.database = Database(folder / "state.db", SCHEMA)
+        self.database = SQLiteDatabase(folder / "state.db", SCHEMA)
         self.aside = Quarantine(self.database, self.clock)
 
     def ingest(self, data, **options):

@@ -12,7 +12,7 @@ from tenfold.automation.owner import Process
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 LEASE = 60_000_000
 FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
@@ -26,10 +26,10 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 path, owner, task = sys.argv[1:]
-database = Database(Path(path), "")
+database = SQLiteDatabase(Path(path), "")
 journal = Journal(database, SystemClock())
 
 
@@ -80,7 +80,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def database(path):
-    database = Database(path, FULL_SCHEMA)
+    database = SQLiteDatabase(path, FULL_SCHEMA)
     yield database
     database.close()
 

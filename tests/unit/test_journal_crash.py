@@ -8,7 +8,7 @@ from tenfold.automation.journal import SCHEMA, Journal
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
 ADD_EFFECT = "INSERT INTO effect VALUES (?, ?)"
@@ -42,7 +42,7 @@ class CrashingConnection:
         return cursor
 
 
-class CrashingDatabase(Database):
+class CrashingDatabase(SQLiteDatabase):
     """Can die before and after each statement, before and after each commit."""
 
     def __init__(self, path, point):
@@ -98,9 +98,9 @@ class World:
 
     def look(self):
         """Return the committed steps and the effects."""
-        database = Database(self.path, FULL_SCHEMA)
+        database = SQLiteDatabase(self.path, FULL_SCHEMA)
         try:
-            steps = [row["name"] for row in database.query("SELECT name FROM journal_step ORDER BY rowid")]
+            steps = [row["name"] for row in database.query("SELECT name FROM journal_step ORDER BY place")]
             return steps, [row["step"] for row in database.query("SELECT step FROM effect ORDER BY rowid")]
         finally:
             database.close()
@@ -147,7 +147,7 @@ def test_the_fail_points_find_an_effect_that_is_not_in_the_transaction(tmp_path)
     assert found > 1
 
 
-class SmallDisk(Database):
+class SmallDisk(SQLiteDatabase):
     """A database whose file may not grow beyond some pages: SQLite then says that the disk is full."""
 
     pages = 1 << 30

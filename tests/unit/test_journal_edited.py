@@ -7,14 +7,14 @@ import pytest
 from tenfold.automation.journal import SCHEMA, Journal
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 STEPS = ("train", "gate", "promote")
 
 
 @pytest.fixture
 def journal(tmp_path):
-    with closing(Database(tmp_path / "state.db", SCHEMA)) as database:
+    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
         yield Journal(database, VirtualClock(10))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tenfold.core.clock import VirtualClock
 from tenfold.processing.conform import Reject
 from tenfold.processing.quarantine import SCHEMA, Quarantine, as_text
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def clock():
 
 @pytest.fixture
 def aside(tmp_path, clock):
-    with closing(Database(tmp_path / "state.db", SCHEMA)) as database:
+    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
         yield Quarantine(database, clock)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.registry.versions import MOVES, SCHEMA, Registry, Stage, StageEvent, champions
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 NONE, STAGING, PRODUCTION, ARCHIVED = Stage
 
@@ -21,9 +21,9 @@ from pathlib import Path
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
 from tenfold.registry.versions import SCHEMA, Registry, Stage
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
-database = Database(Path(sys.argv[1]), SCHEMA)
+database = SQLiteDatabase(Path(sys.argv[1]), SCHEMA)
 registry = Registry(database, SystemClock())
 
 
@@ -51,9 +51,9 @@ from pathlib import Path
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
 from tenfold.registry.versions import SCHEMA, Registry, Stage
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
-database = Database(Path(sys.argv[1]), SCHEMA)
+database = SQLiteDatabase(Path(sys.argv[1]), SCHEMA)
 registry = Registry(database, SystemClock())
 print("ready", flush=True)
 for line in sys.stdin:
@@ -75,7 +75,7 @@ def clock():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "state.db", SCHEMA)
+    database = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
     yield database
     database.close()
 

@@ -14,7 +14,7 @@ from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.platform import SCHEMA
 from tenfold.registry.rollouts import DONE, UNDONE
 from tenfold.registry.versions import Stage
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.unit.rolled import BETTER, Rolled, failing
 from tests.unit.test_journal_crash import Crash, CrashingConnection, FailPoints
 
@@ -27,7 +27,7 @@ class Connection(CrashingConnection):
         return cursor
 
 
-class CrashingDatabase(Database):
+class CrashingDatabase(SQLiteDatabase):
     """Can die before and after each statement, before and after each commit."""
 
     def __init__(self, path, point):
@@ -100,7 +100,7 @@ def live(path, life, armed=None):
 
 def look(path):
     """Check what holds at all times, and return where the rollout and Production stand."""
-    database = Database(path, SCHEMA)
+    database = SQLiteDatabase(path, SCHEMA)
     try:
         return Rolled(database, VirtualClock(0)).check()
     finally:
@@ -173,7 +173,7 @@ def test_killed_controllers_leave_whole_transitions_and_the_next_goes_on(tmp_pat
             process.kill()
             process.wait()
             process.stdout.close()
-        database = Database(path, SCHEMA)
+        database = SQLiteDatabase(path, SCHEMA)
         rolled = Rolled(database, VirtualClock(0))
         rolled.check()
         seen.append(rolled.newest().id)

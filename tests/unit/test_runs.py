@@ -9,7 +9,7 @@ import pytest
 
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.tracking.details import Note, details
 from tenfold.tracking.runs import BEST, SCHEMA, Run, Runs
 
@@ -21,7 +21,7 @@ def clock():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "state.db", SCHEMA)
+    database = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
     yield database
     database.close()
 
@@ -58,7 +58,7 @@ def test_a_run_reads_back_as_it_was_written(runs, clock, tmp_path):
     )
     assert done.environment["python"] == platform.python_version()
     assert done.environment["libraries"]["numpy"] == np.__version__
-    reopened = Database(tmp_path / "state.db", SCHEMA)
+    reopened = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
     assert Runs(reopened, clock).get("r0001") == done
     reopened.close()
 
@@ -222,14 +222,14 @@ import sys
 from pathlib import Path
 from tenfold.core.clock import SystemClock
 from tenfold.platform import LAYOUT, SCHEMA
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.sources.log import SQLiteLog
 from tenfold.tracking.runs import Runs
 
 print("ready", flush=True)
 sys.stdin.readline()
 SQLiteLog(Path(sys.argv[1]).parent / "log.db", SystemClock()).close()
-database = Database(Path(sys.argv[1]), SCHEMA, layout=LAYOUT)
+database = SQLiteDatabase(Path(sys.argv[1]), SCHEMA, layout=LAYOUT)
 runs = Runs(database, SystemClock())
 for turn in range(int(sys.argv[3])):
     run = runs.start("track", sys.argv[2], params={"turn": turn}, data={}, code={"diff": sys.argv[2]})
@@ -258,7 +258,7 @@ def test_a_store_that_six_processes_open_first_at_once(tmp_path, clock):
         path = tmp_path / str(attempt) / "state.db"
         codes, told = at_once(path, "abcdef", 1)
         assert codes == [0] * 6, told
-        database = Database(path, SCHEMA)
+        database = SQLiteDatabase(path, SCHEMA)
         assert len(Runs(database, clock).list()) == 6
         database.close()
 
@@ -267,7 +267,7 @@ def test_two_people_write_at_once(tmp_path, clock):
     path = tmp_path / "state.db"
     codes, told = at_once(path, ["ann", "bob"], 50)
     assert codes == [0, 0], told
-    database = Database(path, SCHEMA)
+    database = SQLiteDatabase(path, SCHEMA)
     runs = Runs(database, clock)
     assert [run.id for run in runs.list(limit=200)] == [f"r{n:04}" for n in range(100, 0, -1)]
     for name in ("ann", "bob"):

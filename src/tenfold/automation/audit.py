@@ -1,6 +1,5 @@
 """The append-only record of every decision: what was decided, by whom or what, why, and on which numbers."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tenfold.core.clock import Clock
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Row, Transaction
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS decision (
@@ -39,13 +38,15 @@ RETURNING *
 """
 LIST = """
 SELECT * FROM (
-    SELECT * FROM decision WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR kind = ?2)
+    SELECT * FROM decision WHERE (subject = ?1 OR ?1 IS NULL) AND (kind = ?2 OR ?2 IS NULL)
     ORDER BY seq DESC LIMIT ?3
-) ORDER BY seq
+) AS newest ORDER BY seq
 """
 
+# A part of a subject lies between "/" and the character after it.
 NEWEST = """
-SELECT * FROM decision WHERE kind = ?1 AND (subject = ?2 OR subject GLOB ?2 || '/*') AND "by" = ?3
+SELECT * FROM decision
+WHERE kind = ?1 AND (subject = ?2 OR (subject > ?2 || '/' AND subject < ?2 || '0')) AND "by" = ?3
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -72,8 +73,9 @@ class Audit:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
-    ...     database = Database(Path(folder) / "state.db", SCHEMA)
+    ...     database = SQLiteDatabase(Path(folder) / "state.db", SCHEMA)
     ...     audit = Audit(database, VirtualClock(0))
     ...     for _ in range(2):
     ...         decision = audit.record(
@@ -105,7 +107,7 @@ class Audit:
         by: str,
         evidence: Mapping[str, Any],
         cause: str | None = None,
-        tx: sqlite3.Connection | None = None,
+        tx: Transaction | None = None,
     ) -> Decision:
         """Append a decision.
 
@@ -131,11 +133,11 @@ class Audit:
         rows = self._database.query(NEWEST, kind, subject, by)
         return _decision(rows[0]) if rows else None
 
-    def _transaction(self, tx: sqlite3.Connection | None) -> AbstractContextManager[sqlite3.Connection]:
+    def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:
         return self._database.transaction() if tx is None else nullcontext(tx)
 
 
-def _decision(row: sqlite3.Row) -> Decision:
+def _decision(row: Row) -> Decision:
     return Decision(
         seq=row["seq"],
         at=row["at"],

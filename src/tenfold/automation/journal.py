@@ -1,6 +1,5 @@
 """Durable runs: steps that survive kill -9, each committed once, with the effects it has on the state database."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from tenfold.automation.steps import Effect, Step, codes, first_edited, result_j
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import Conflict, NotFound, Unavailable
 from tenfold.core.times import duration, iso
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Row, Transaction
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal_run (
@@ -42,26 +41,27 @@ CREATE INDEX IF NOT EXISTS journal_run_open ON journal_run (seq) WHERE status IN
 CREATE TABLE IF NOT EXISTS journal_step (
     run_id TEXT NOT NULL REFERENCES journal_run (id),
     name TEXT NOT NULL,
+    place INTEGER NOT NULL,
     result TEXT NOT NULL,
     at INTEGER NOT NULL,
     fence INTEGER NOT NULL,
     code TEXT NOT NULL,
     PRIMARY KEY (run_id, name)
-);
+) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS journal_step_fixed BEFORE UPDATE ON journal_step
 BEGIN SELECT RAISE(ABORT, 'a committed step never changes'); END;
 """
 
 BEGIN = """
-INSERT INTO journal_run (id, kind, cause, input, status, begun)
-SELECT printf('j%04d', coalesce(max(seq), 0) + 1), ?, ?, ?, 'waiting', ? FROM journal_run WHERE true
-ON CONFLICT (kind, cause) DO NOTHING
+INSERT INTO journal_run (seq, id, kind, cause, input, status, begun) VALUES (?, ?, ?, ?, ?, 'waiting', ?)
+RETURNING *
 """
+NEXT = "SELECT coalesce(max(seq), 0) + 1 AS seq FROM journal_run"
 NAMED = "SELECT * FROM journal_run WHERE kind = ? AND cause = ?"
 GET = "SELECT * FROM journal_run WHERE id = ?"
 OPEN = "SELECT * FROM journal_run WHERE status IN ('waiting', 'running') ORDER BY seq"
 NEWEST_IDS = "SELECT id FROM journal_run ORDER BY seq DESC LIMIT 200"
-STEPS = "SELECT name, result, code FROM journal_step WHERE run_id = ? ORDER BY rowid"
+STEPS = "SELECT name, result, code FROM journal_step WHERE run_id = ? ORDER BY place"
 CLAIM = """
 UPDATE journal_run SET status = 'running', fence = fence + 1, error = NULL, ended = NULL,
     owner = ?, host = ?, pid = ?, birth = ?, lease_end = ?, codes = ?, note = coalesce(?, note)
@@ -69,13 +69,15 @@ WHERE id = ?
 """
 SUPERSEDE = "UPDATE journal_run SET status = 'superseded', ended = ?, error = ?, successor = ?, fence = fence + 1 WHERE id = ?"
 KEEP_STEP = """
-INSERT INTO journal_step (run_id, name, result, at, fence, code)
-SELECT ?, name, result, at, 0, code FROM journal_step WHERE run_id = ? AND name = ?
+INSERT INTO journal_step (run_id, name, place, result, at, fence, code)
+SELECT ?, name, place, result, at, 0, code FROM journal_step WHERE run_id = ? AND name = ?
 """
 # The fence is the whole story of takeovers: whoever was overtaken changes no row here and commits nothing.
 RENEW = "UPDATE journal_run SET lease_end = ? WHERE id = ? AND fence = ? AND status = 'running'"
 END = "UPDATE journal_run SET status = ?, ended = ?, error = ? WHERE id = ? AND fence = ? AND status = 'running'"
-ADD_STEP = "INSERT INTO journal_step (run_id, name, result, at, fence, code) VALUES (?, ?, ?, ?, ?, ?)"
+ADD_STEP = (
+    "INSERT INTO journal_step (run_id, name, place, result, at, fence, code) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ class Journal:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
-    ...     database = Database(Path(folder) / "state.db", SCHEMA)
+    ...     database = SQLiteDatabase(Path(folder) / "state.db", SCHEMA)
     ...     journal = Journal(database, VirtualClock(0))
     ...     run_id = journal.begin("retrain", "drift of 2024-03-01", {"model": "fraud"})
     ...     steps = [
@@ -155,8 +158,7 @@ class Journal:
     def begin(self, kind: str, cause: str, input: Mapping[str, Any]) -> str:  # noqa: A002 - steps read results["input"]
         """Record that a run is to be done and return its id; one per (kind, cause), the first input counts."""
         with self._database.transaction() as tx:
-            tx.execute(BEGIN, (kind, cause, _json(input), self._clock.now()))
-            return str(tx.execute(NAMED, (kind, cause)).fetchone()["id"])
+            return str(self._begun(tx, kind, cause, _json(input))["id"])
 
     def run(
         self,
@@ -199,7 +201,8 @@ class Journal:
                 for name, step in steps:
                     if name not in results:
                         outcome = step(MappingProxyType(results))
-                        results[name] = self._commit(run_id, fence, name, outcome, present[name])
+                        place = run_id, fence, name, len(results)
+                        results[name] = self._commit(place, outcome, present[name])
             self._end(run_id, fence, "done", None)
         except Exception as error:
             # Changes nothing when the run was taken over or is done already: the fence and the status are checked.
@@ -244,7 +247,16 @@ class Journal:
             tx.execute(CLAIM, (*holder, pinned, note, row["id"]))
             return row["id"], int(row["fence"]) + 1
 
-    def _newest(self, tx: sqlite3.Connection, run_id: str) -> sqlite3.Row:
+    def _begun(self, tx: Transaction, kind: str, cause: str, text: str) -> Row:
+        """Return the run of a cause, begun now if it is new."""
+        row: Row | None = tx.execute(NAMED, (kind, cause)).fetchone()
+        if row is None:
+            seq = tx.execute(NEXT).fetchone()["seq"]
+            values = (seq, f"j{seq:04}", kind, cause, text, self._clock.now())
+            (row,) = tx.execute(BEGIN, values).fetchall()
+        return row
+
+    def _newest(self, tx: Transaction, run_id: str) -> Row:
         """Return a run, or the one that superseded it last."""
         row = tx.execute(GET, (run_id,)).fetchone()
         if row is None:
@@ -252,8 +264,8 @@ class Journal:
         return self._newest(tx, row["successor"]) if row["successor"] else row
 
     def _with_code(
-        self, tx: sqlite3.Connection, row: sqlite3.Row, present: Mapping[str, str], edited: str
-    ) -> tuple[sqlite3.Row, str | None]:
+        self, tx: Transaction, row: Row, present: Mapping[str, str], edited: str
+    ) -> tuple[Row, str | None]:
         """Return the run to execute with the present code, and what is to be said of code that was edited meanwhile."""
         committed = {step["name"]: step["code"] for step in tx.execute(STEPS, (row["id"],))}
         again = first_edited(committed, present)
@@ -271,17 +283,12 @@ class Journal:
         kept = list(committed)[: list(committed).index(again)]
         return self._supersede(tx, row, kept, why), why
 
-    def _supersede(
-        self, tx: sqlite3.Connection, row: sqlite3.Row, kept: Sequence[str], why: str
-    ) -> sqlite3.Row:
+    def _supersede(self, tx: Transaction, row: Row, kept: Sequence[str], why: str) -> Row:
         """End a run in favour of a new one with the same input and some of its steps."""
-        now = self._clock.now()
-        cause = f"{row['cause']}, after {row['id']}"
-        tx.execute(BEGIN, (row["kind"], cause, row["input"], now))
-        successor: sqlite3.Row = tx.execute(NAMED, (row["kind"], cause)).fetchone()
+        successor = self._begun(tx, row["kind"], f"{row['cause']}, after {row['id']}", row["input"])
         for name in kept:
             tx.execute(KEEP_STEP, (successor["id"], row["id"], name))
-        tx.execute(SUPERSEDE, (now, why, successor["id"], row["id"]))
+        tx.execute(SUPERSEDE, (self._clock.now(), why, successor["id"], row["id"]))
         return successor
 
     def _renew(self, run_id: str, fence: int) -> None:
@@ -289,13 +296,14 @@ class Journal:
         with suppress(Unavailable):
             self._database.execute(RENEW, self._wall.now() + self._lease, run_id, fence)
 
-    def _is_free(self, row: sqlite3.Row, owner: str, me: Process) -> bool:
+    def _is_free(self, row: Row, owner: str, me: Process) -> bool:
         holder = Process(row["host"], row["pid"], row["birth"])
         is_mine = row["owner"] == owner and holder == me
         return is_mine or row["lease_end"] <= self._wall.now() or holder.is_dead()
 
-    def _commit(self, run_id: str, fence: int, name: str, outcome: Any, code: str) -> Any:
+    def _commit(self, step: tuple[str, int, str, int], outcome: Any, code: str) -> Any:
         """Commit a step with its effect and return its result as later steps will see it."""
+        run_id, fence, name, place = step
         text = result_json(name, outcome.result if isinstance(outcome, Effect) else outcome)
         with self._database.transaction() as tx:
             if not tx.execute(RENEW, (self._wall.now() + self._lease, run_id, fence)).rowcount:
@@ -305,7 +313,7 @@ class Journal:
                 )
             if isinstance(outcome, Effect):
                 outcome.apply(tx)
-            tx.execute(ADD_STEP, (run_id, name, text, self._clock.now(), fence, code))
+            tx.execute(ADD_STEP, (run_id, name, place, text, self._clock.now(), fence, code))
         return msgspec.json.decode(text)
 
     def _end(self, run_id: str, fence: int, status: str, error: str | None) -> None:
@@ -314,7 +322,7 @@ class Journal:
     def _missing(self, run_id: str) -> NotFound:
         return NotFound("durable run", run_id, [row["id"] for row in self._database.query(NEWEST_IDS)])
 
-    def _load(self, row: sqlite3.Row) -> JournalRun:
+    def _load(self, row: Row) -> JournalRun:
         steps = self._database.query(STEPS, row["id"])
         return JournalRun(
             id=row["id"],

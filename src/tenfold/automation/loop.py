@@ -1,6 +1,5 @@
 """The loop: watch what was served, decide when to train, gate, promote or refuse. Every decision is durable."""
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
 from tenfold.registry.versions import Registry, Stage, Version
 from tenfold.serving.service import Versions
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Transaction
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.rows import TrainingSet
@@ -187,15 +186,15 @@ class Loop:
 
     def _decide(
         self, number: int, verdict: Mapping[str, Any], *, by: str, cause: str, trigger: str = ""
-    ) -> Callable[[sqlite3.Connection], None]:
+    ) -> Callable[[Transaction], None]:
         """Return the effect of a verdict: stage moves and one audit row, all in the caller's transaction."""
         name = self.release.model.name
         evidence = dict(verdict) | ({"trigger": trigger} if trigger else {})
 
-        def move(tx: sqlite3.Connection, to: Stage) -> None:
+        def move(tx: Transaction, to: Stage) -> None:
             self.registry.move(name, number, to, by=by, why=verdict["why"], evidence=evidence, tx=tx)
 
-        def apply(tx: sqlite3.Connection) -> None:
+        def apply(tx: Transaction) -> None:
             champion = self.registry.production(name)
             if (None if champion is None else champion.number) != verdict["champion"]:
                 raise Conflict(

@@ -86,7 +86,7 @@ ACCEPT = "DELETE FROM mirror_refused WHERE mirror = ? AND item = ?"
 REFUSED = "SELECT item, why FROM mirror_refused WHERE mirror = ? ORDER BY at, item"
 TRY = """
 INSERT INTO mirror_tried (mirror, item, times) VALUES (?, ?, 1)
-ON CONFLICT (mirror, item) DO UPDATE SET times = times + 1
+ON CONFLICT (mirror, item) DO UPDATE SET times = mirror_tried.times + 1
 """
 TRIED = "SELECT times FROM mirror_tried WHERE mirror = ? AND item = ?"
 SUCCEED = "DELETE FROM mirror_tried WHERE mirror = ? AND item = ?"

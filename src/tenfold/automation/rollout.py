@@ -4,7 +4,6 @@ Every transition is one transaction: the rollout's row, changed only if it still
 and the audit row with the evidence. So however processes die, and however many decide at once, each happens once or not.
 """
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from tenfold.core.errors import Conflict, NotFound
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
 from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.counters import Counters
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Transaction
 
 KIND = "rollout"
 LOOP = "loop"
@@ -86,7 +85,7 @@ class Rolling:
 
     def begin(
         self,
-        tx: sqlite3.Connection,
+        tx: Transaction,
         number: int,
         champion: int,
         *,
@@ -198,12 +197,12 @@ class Rolling:
             self._record(tx, after, seen.seq, said, found.why, by=LOOP, evidence=found.evidence)
             return f"{said}: {found.why}"
 
-    def _step(self, tx: sqlite3.Connection, seen: Rollout) -> Rollout:
+    def _step(self, tx: Transaction, seen: Rollout) -> Rollout:
         step = seen.step + 1
         now, share = self.clock.now(), self.release.canary[step]
         return self.rollouts.change(tx, seen, phase=CANARY, step=step, share=share, since=now, held=False)
 
-    def _promote(self, tx: sqlite3.Connection, seen: Rollout, found: Decision) -> str:
+    def _promote(self, tx: Transaction, seen: Rollout, found: Decision) -> str:
         after = self.rollouts.change(tx, seen, phase=DONE, share=1.0, since=self.clock.now(), held=False)
         if moved := self._moved(seen):
             raise Conflict(f"{moved}. Nothing was changed.")
@@ -220,7 +219,7 @@ class Rolling:
         return f"promoted: {found.why}"
 
     def _undo(
-        self, tx: sqlite3.Connection, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
+        self, tx: Transaction, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
     ) -> Rollout:
         """Undo an open rollout, or the promotion a finished one came to, in an open transaction."""
         now = self.clock.now()
@@ -235,7 +234,7 @@ class Rolling:
         return after
 
     def _restore(
-        self, tx: sqlite3.Connection, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
+        self, tx: Transaction, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
     ) -> None:
         champion = self.registry.production(seen.model)
         if champion is None or champion.number != seen.candidate:
@@ -259,7 +258,7 @@ class Rolling:
 
     def _record(
         self,
-        tx: sqlite3.Connection,
+        tx: Transaction,
         after: Rollout,
         seq: int,
         decision: str,

@@ -1,6 +1,5 @@
 """The steps of a durable run, and whether their code is what it was when the run began."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ import msgspec
 
 from tenfold.core.errors import DefinitionError
 from tenfold.core.fingerprint import fingerprint
+from tenfold.sources.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Effect:
     """
 
     result: Any
-    apply: Callable[[sqlite3.Connection], object]
+    apply: Callable[[Transaction], object]
 
 
 Step = tuple[str, Callable[[Mapping[str, Any]], Any]]

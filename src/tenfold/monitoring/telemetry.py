@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS freshness (
     PRIMARY KEY (topic, base)
 );
 """
-_ADD = "INSERT OR IGNORE INTO freshness VALUES (?, ?, ?, ?)"
+_ADD = "INSERT INTO freshness VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _READ = "SELECT us FROM freshness WHERE arrival >= ? AND arrival < ?"
 
 

@@ -23,7 +23,9 @@ CREATE TABLE IF NOT EXISTS rejects (
 );
 CREATE INDEX IF NOT EXISTS rejects_source ON rejects (source, reason);
 """
-_INSERT = "INSERT OR IGNORE INTO rejects (source, at, reason, row, digest) VALUES (?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO rejects (source, at, reason, row, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
 _COUNTS = "SELECT source, reason, count(*) AS rows, min(row) AS example FROM rejects {} GROUP BY 1, 2 ORDER BY 3 DESC, 2"
 _LIST = "SELECT * FROM rejects WHERE source = ? ORDER BY seq DESC LIMIT ?"
 

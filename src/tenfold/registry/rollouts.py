@@ -1,11 +1,10 @@
 """Rollouts: which candidate is on its way beside which champion, and how far; at most one open per model."""
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
 from tenfold.core.errors import Conflict, NotFound
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Row, Transaction
 
 # The unique index is what makes two open rollouts of a model impossible, whatever the code above it does.
 SCHEMA = """
@@ -100,9 +99,10 @@ class Rollouts:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> from tenfold.registry import versions
     >>> with TemporaryDirectory() as folder:
-    ...     database = Database(Path(folder) / "state.db", versions.SCHEMA + SCHEMA)
+    ...     database = SQLiteDatabase(Path(folder) / "state.db", versions.SCHEMA + SCHEMA)
     ...     registry, rollouts = versions.Registry(database, VirtualClock(0)), Rollouts(database)
     ...     for run in ("r1", "r2"):
     ...         version = registry.register("fraud", run_id=run, digest="d", artefact=run, info={})
@@ -143,7 +143,7 @@ class Rollouts:
 
     def begin(
         self,
-        tx: sqlite3.Connection,
+        tx: Transaction,
         model: str,
         *,
         candidate: int,
@@ -157,7 +157,7 @@ class Rollouts:
         (row,) = tx.execute(BEGIN, (model, candidate, champion, phase, step, share, at, at)).fetchall()
         return _rollout(row)
 
-    def change(self, tx: sqlite3.Connection, seen: Rollout, **changes: Any) -> Rollout:
+    def change(self, tx: Transaction, seen: Rollout, **changes: Any) -> Rollout:
         """Change one in an open transaction, if it still is what was seen.
 
         Raises
@@ -176,6 +176,6 @@ class Rollouts:
         return _rollout(rows[0])
 
 
-def _rollout(row: sqlite3.Row) -> Rollout:
+def _rollout(row: Row) -> Rollout:
     values = dict(row)
     return Rollout(**{**values, "paused": bool(values["paused"]), "held": bool(values["held"])})

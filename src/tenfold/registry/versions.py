@@ -1,6 +1,5 @@
 """Model versions, their stages and the append-only history of every move."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from tenfold.registry.schema import (
     VERSIONS,
 )
 from tenfold.registry.schema import SCHEMA as SCHEMA
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Row, Transaction
 
 
 class Stage(StrEnum):
@@ -115,8 +114,9 @@ class Registry:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
-    ...     database = Database(Path(folder) / "state.db", SCHEMA)
+    ...     database = SQLiteDatabase(Path(folder) / "state.db", SCHEMA)
     ...     registry = Registry(database, VirtualClock(0))
     ...     for run_id in ("r0001", "r0002"):
     ...         version = registry.register("fraud", run_id=run_id, digest="d", artefact=run_id, info={})
@@ -188,7 +188,7 @@ class Registry:
         why: str,
         evidence: Mapping[str, Any],
         expect: int | None = None,
-        tx: sqlite3.Connection | None = None,
+        tx: Transaction | None = None,
     ) -> StageEvent:
         """Move a version to a stage; a move to production archives the champion in the same transaction.
 
@@ -233,7 +233,7 @@ class Registry:
         why: str,
         evidence: Mapping[str, Any] | None = None,
         expect: int | None = None,
-        tx: sqlite3.Connection | None = None,
+        tx: Transaction | None = None,
     ) -> StageEvent:
         """Make the champion before the present one champion again, and archive the present one.
 
@@ -254,7 +254,7 @@ class Registry:
             self._archive_champion(tx, version, by=by, why=why)
             return self._set(tx, version, Stage.PRODUCTION, by=by, why=why, evidence=evidence or {})
 
-    def _fallback(self, tx: sqlite3.Connection, model: str) -> Version:
+    def _fallback(self, tx: Transaction, model: str) -> Version:
         found = champions(_event(row) for row in tx.execute(EVENTS, (model,)))
         if tx.execute(PRODUCTION, (model,)).fetchone():
             found.pop()
@@ -262,10 +262,10 @@ class Registry:
             raise self._no_champion(model)
         return _version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
 
-    def _transaction(self, tx: sqlite3.Connection | None) -> AbstractContextManager[sqlite3.Connection]:
+    def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:
         return self._database.transaction() if tx is None else nullcontext(tx)
 
-    def _archive_champion(self, tx: sqlite3.Connection, successor: Version, *, by: str, why: str) -> None:
+    def _archive_champion(self, tx: Transaction, successor: Version, *, by: str, why: str) -> None:
         row = tx.execute(PRODUCTION, (successor.model,)).fetchone()
         if row is not None:
             evidence = {"replaced_by": successor.number}
@@ -273,7 +273,7 @@ class Registry:
 
     def _set(
         self,
-        tx: sqlite3.Connection,
+        tx: Transaction,
         version: Version,
         to: Stage,
         *,
@@ -306,7 +306,7 @@ class Registry:
         return NotFound("version of model", model, models, hint=hint)
 
 
-def _check_last(tx: sqlite3.Connection, model: str, expect: int) -> None:
+def _check_last(tx: Transaction, model: str, expect: int) -> None:
     last = tx.execute(LAST_EVENT, (model,)).fetchone()["seq"]
     if last != expect:
         raise Conflict(
@@ -335,7 +335,7 @@ def _json(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _version(row: sqlite3.Row) -> Version:
+def _version(row: Row) -> Version:
     return Version(
         model=row["model"],
         number=row["number"],
@@ -348,7 +348,7 @@ def _version(row: sqlite3.Row) -> Version:
     )
 
 
-def _event(row: sqlite3.Row) -> StageEvent:
+def _event(row: Row) -> StageEvent:
     return StageEvent(
         seq=row["seq"],
         model=row["model"],

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS served (
 """
 ADD = """
 INSERT INTO served (model, version, minute, what, n) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (model, version, minute, what) DO UPDATE SET n = n + excluded.n
+ON CONFLICT (model, version, minute, what) DO UPDATE SET n = served.n + excluded.n
 """
 TOTAL = """
 SELECT what, sum(n) AS n FROM served WHERE model = ? AND version = ? AND minute >= ? GROUP BY what
@@ -61,8 +61,9 @@ class Counters:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
-    ...     counters = Counters(Database(Path(folder) / "state.db", SCHEMA), VirtualClock(0))
+    ...     counters = Counters(SQLiteDatabase(Path(folder) / "state.db", SCHEMA), VirtualClock(0))
     ...     counters.add("fraud", 2, rows=3, took=120, no_number=1)
     ...     counters.flush()
     ...     found = counters.total("fraud", 2)

@@ -1,254 +1,99 @@
-"""SQLite, opened the one way that is durable and safe for many threads and processes."""
+"""What a database must do that keeps the state of a project; its checks are in `database_contract.py`.
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+The SQL is one text for every database: what SQLite takes, with types in capitals. Upserts are written with ON CONFLICT and
+name their columns in full, subqueries have names, a value is compared before it is asked whether it IS NULL, and an order by
+text is that of its bytes.
+"""
 
-from tenfold.core.errors import SchemaError, Unavailable
-
-BEGIN = "BEGIN IMMEDIATE"
-WAL_ATTEMPTS = 100
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 
-class Database:
-    """One SQLite file in WAL mode; every commit is on disk before it returns (`synchronous=FULL`).
+class Row(Protocol):
+    """A row that was read: its values by name or place, in order."""
 
-    Any number of threads and processes may use the same file: readers never wait, writers wait for each other up to
-    `busy_ms` milliseconds and then get `Unavailable`. Connections are kept in a pool instead of one per thread, so
-    readers run beside a writer, a thread that ends leaves nothing open, and `close` is complete. Inside
-    `transaction` the same thread's `query` and `execute` join that transaction.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it and its folders are created when missing.
-    schema : str
-        SQL statements that may run at every opening (`CREATE ... IF NOT EXISTS`), in one transaction.
-    busy_ms : int
-        Milliseconds a writer waits for another one.
-    layout : int
-        The number of the schema's layout, which the file keeps; 0 for none.
-
-    Raises
-    ------
-    SchemaError
-        When the file has another layout.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> database = Database(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
-    >>> with database.transaction() as connection:
-    ...     rows = connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
-    >>> [row["a"] for row in database.query("SELECT a FROM t WHERE a > ?", 1)]
-    [2]
-    >>> database.close()
-    """
-
-    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000, layout: int = 0) -> None:
-        self._path = path
-        self._busy_ms = busy_ms
-        self._idle: list[sqlite3.Connection] = []
-        self._watches: list[Changes] = []
-        self._mine = threading.local()
-        self._closed = False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open()
-        try:
-            self._use_wal(connection)
-            self._check_layout(connection, layout)
-            self._create(connection, f"{schema}\n;PRAGMA user_version = {layout};" if layout else schema)
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.append(connection)
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that holds the write lock; commit at the end, roll back on any exception.
-
-        Raises
-        ------
-        Unavailable
-            When another writer held the lock for too long, or the disk is full; nothing was changed.
-        """
-        if self._current() is not None:
-            raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
-        with self._connection() as connection:
-            self._begin(connection)
-            self._mine.connection = connection
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and _family(error) == sqlite3.SQLITE_FULL:
-                    raise self._unavailable(error) from error
-                raise
-            finally:
-                self._mine.connection = None
-
-    def query(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """Return all rows of a statement that reads, from one snapshot."""
-        current = self._current()
-        if current is not None:
-            return current.execute(sql, values).fetchall()
-        with self._connection() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def execute(self, sql: str, *values: object) -> int:
-        """Run one statement that writes, in a transaction of its own, and return the number of rows it changed."""
-        current = self._current()
-        if current is not None:
-            return current.execute(sql, values).rowcount
-        with self.transaction() as connection:
-            return connection.execute(sql, values).rowcount
-
-    def changes(self) -> "Changes":
-        """Return what tells cheaply whether anybody wrote to the file; closed with it."""
-        found = Changes(self._open())
-        self._watches.append(found)
-        return found
-
-    def close(self) -> None:
-        """Close the file; may be called twice. A thread inside a transaction finishes it first."""
-        self._closed = True
-        while self._watches:
-            self._watches.pop().close()
-        while self._idle:
-            self._idle.pop().close()
-
-    def _current(self) -> sqlite3.Connection | None:
-        return getattr(self._mine, "connection", None)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self._closed:
-            raise Unavailable(f'database "{self._path}" was closed. Open it again before using it.')
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._open()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        self._idle.append(connection)
-        if self._closed:
-            self.close()
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._busy_ms / 1_000, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        # Without it, INSERT OR REPLACE deletes rows and fires no trigger that forbids to.
-        connection.execute("PRAGMA recursive_triggers=ON")
-        return connection
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        try:
-            connection.execute(BEGIN)
-        except sqlite3.OperationalError as error:
-            raise self._unavailable(error) from error
-
-    def _use_wal(self, connection: sqlite3.Connection) -> None:
-        # SQLite does not wait for a lock when it changes the journal mode, so an empty transaction does the waiting.
-        for _ in range(WAL_ATTEMPTS):
-            try:
-                connection.execute("PRAGMA journal_mode=WAL").fetchall()
-            except sqlite3.OperationalError as error:
-                if not is_locked(error):
-                    raise
-                self._begin(connection)
-                connection.execute("ROLLBACK")
-            else:
-                return
-        raise Unavailable(f'database "{self._path}" stayed locked while it was opened. Try again.')
-
-    def _check_layout(self, connection: sqlite3.Connection, layout: int) -> None:
-        # In this order: another process may be creating tables and number in one transaction.
-        is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if layout and found != layout and not is_new:
-            other = "an earlier" if found < layout else "a later"
-            raise SchemaError(
-                f'the home at "{self._path.parent}" was made by {other} version of tenfold. '
-                "Make a new home and load the history again."
-            )
-
-    def _create(self, connection: sqlite3.Connection, schema: str) -> None:
-        # executescript commits what is open, so the transaction has to be part of the script.
-        try:
-            connection.executescript(f"{BEGIN};\n{schema}\n;COMMIT;")
-        except sqlite3.OperationalError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: sqlite3.OperationalError) -> Exception:
-        """Return what to raise: what passes is worth a retry, anything else is a defect."""
-        if _family(error) == sqlite3.SQLITE_FULL:
-            return Unavailable(
-                f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
-            )
-        if not is_locked(error):
-            return error
-        return Unavailable(
-            f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
-            "Nothing was changed; it is safe to retry."
-        )
+    def __getitem__(self, place: Any, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def keys(self) -> list[str]:
+        """Return the names of its columns, so that `dict(row)` works."""
+        ...
 
 
-class Changes:
-    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time.
+class Cursor(Protocol):
+    """What a statement gave."""
 
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> database = Database(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
-    >>> changes = database.changes()
-    >>> (
-    ...     changes.since_last(),
-    ...     changes.since_last(),
-    ...     database.execute("INSERT INTO t VALUES (1)"),
-    ...     changes.since_last(),
-    ... )
-    (True, False, 1, True)
-    >>> database.close()
-    """
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._seen: int | None = None
+    def fetchone(self) -> Any:
+        """Return the next row, None after the last one."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Transaction(Protocol):
+    """What is open inside `Database.transaction`."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement; `?` or `?1` stand for values."""
+        ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Cursor:
+        """Run one statement for many rows of values."""
+        ...
+
+
+class Changes(Protocol):
+    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time."""
 
     def since_last(self) -> bool:
         """Return whether there was a commit since the last call; True the first time."""
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        before, self._seen = self._seen, version
-        return before != version
+        ...
+
+
+class Database(Protocol):
+    """Tables that any number of threads and processes read and write; what is committed survives kill -9 and power loss.
+
+    Readers never wait. Writers take turns: one transaction at a time, in one order, so whatever a transaction reads
+    holds until it commits. A writer that waits too long gets `Unavailable`, as does everybody while the database is away.
+    """
+
+    def prepare(self, schema: str, *, layout: int = 0) -> None:
+        """Make what is missing of a schema, whole or not at all, before the first use or after `close`.
+
+        `layout` is the number of the schema's layout, which the database keeps; 0 for none. SchemaError when it has
+        another one.
+        """
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Wait for this writer's turn; commit at the end, roll back on any exception.
+
+        Inside, the same thread's `query` and `execute` join it.
+        """
+        ...
+
+    def query(self, sql: str, *values: object) -> list[Any]:
+        """Return all rows of a statement that reads, from one snapshot."""
+        ...
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement that writes, in a transaction of its own, and return the number of rows it changed."""
+        ...
+
+    def changes(self) -> Changes:
+        """Return what tells cheaply whether anybody wrote; closed with the database."""
+        ...
 
     def close(self) -> None:
-        """Release the connection; may be called twice."""
-        self._connection.close()
-
-
-def is_locked(error: sqlite3.OperationalError) -> bool:
-    """Return whether another connection's lock is the cause.
-
-    Examples
-    --------
-    >>> is_locked(sqlite3.OperationalError("no such table: t"))
-    False
-    """
-    return _family(error) == sqlite3.SQLITE_BUSY
-
-
-def _family(error: sqlite3.OperationalError) -> int:
-    """Return what kind of error it is: the low byte of SQLite's code."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+        """Release what is held; may be called twice. A thread inside a transaction finishes it first."""
+        ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
 from tenfold.sources.base import Batch, Ends
-from tenfold.sources.database import Database
+from tenfold.sources.sqlite import SQLiteDatabase
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -62,7 +62,7 @@ class SQLiteLog:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._database, self._clock = Database(path, SCHEMA, layout=LAYOUT), clock
+        self._database, self._clock = SQLiteDatabase(path, SCHEMA, layout=LAYOUT), clock
         # Threads queue here: SQLite would let them poll, with pauses that grow.
         self._turn = threading.Lock()
 

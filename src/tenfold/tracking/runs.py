@@ -2,25 +2,22 @@
 
 import hashlib
 import math
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from sqlite3 import Row
 from typing import Any
 
 import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
-from tenfold.sources.database import Database
+from tenfold.sources.database import Database, Row, Transaction
 from tenfold.tracking.environment import environment
 from tenfold.tracking.schema import SCHEMA as SCHEMA
 
-# Runs are never deleted, so max(seq) + 1 is the seq SQLite is about to give.
+NEXT = "SELECT coalesce(max(seq), 0) + 1 AS seq FROM run"
 START = """
-INSERT INTO run (id, kind, subject, title, started, status, params, data, samples, code, environment)
-SELECT printf('r%04d', coalesce(max(seq), 0) + 1), ?, ?, ?, ?, 'running', ?, ?, '{}', ?, ? FROM run
-RETURNING *
+INSERT INTO run (seq, id, kind, subject, title, started, status, params, data, samples, code, environment)
+VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, '{}', ?, ?) RETURNING *
 """
 END = "UPDATE run SET status = ?, finished = ?, artefact = ?, error = ?, environment = ? WHERE seq = ? RETURNING *"
 DESCRIBE = "UPDATE run SET params = ?, samples = ? WHERE seq = ?"
@@ -52,13 +49,13 @@ NEWEST_IDS = "SELECT id FROM run ORDER BY seq DESC LIMIT 200"
 BEST = """
 SELECT run.* FROM run_result JOIN run ON run.seq = run_result.run
 WHERE run_result.name = ?1 AND run_result.value > ?2 AND run_result.value < ?3
-AND run.status = 'done' AND (?4 IS NULL OR run.subject = ?4)
+AND run.status = 'done' AND (run.subject = ?4 OR ?4 IS NULL)
 ORDER BY run_result.value {0}, run_result.run {0} LIMIT ?5
 """
 RESULTS = "SELECT run, name, value FROM run_result WHERE run IN ({}) ORDER BY run, place"
 READERS = """
 SELECT run.* FROM run, json_each(run.data) AS item
-WHERE item.key = ?1 AND (?2 IS NULL OR item.value = ?2) ORDER BY run.seq DESC LIMIT ?3
+WHERE item.key = ?1 AND (CAST(item.value AS TEXT) = ?2 OR ?2 IS NULL) ORDER BY run.seq DESC LIMIT ?3
 """
 
 
@@ -101,8 +98,9 @@ class Runs:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from tenfold.core.clock import VirtualClock
+    >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
-    ...     database = Database(Path(folder) / "state.db", SCHEMA)
+    ...     database = SQLiteDatabase(Path(folder) / "state.db", SCHEMA)
     ...     runs = Runs(database, VirtualClock(0))
     ...     run = runs.start(
     ...         "train", "fraud", params={"trees": 200}, data={"payments": 7}, code={"git": "1a2b3c"}
@@ -142,7 +140,18 @@ class Runs:
             if diff:
                 told["dirty"] = hashlib.sha256(diff.encode()).hexdigest()[:16]
                 tx.execute(KEEP_DIFF, (told["dirty"], diff))
-            values = (kind, subject, title, self._clock.now(), _json(params), _json(data), _json(told))
+            seq = tx.execute(NEXT).fetchone()["seq"]
+            values = (
+                seq,
+                f"r{seq:04}",
+                kind,
+                subject,
+                title,
+                self._clock.now(),
+                _json(params),
+                _json(data),
+                _json(told),
+            )
             (row,) = tx.execute(START, (*values, _json(self._environment()))).fetchall()
         return _run(row, {})
 
@@ -252,16 +261,20 @@ class Runs:
 
     def readers(self, table: str, version: int | None = None, limit: int = 100) -> Sequence[Run]:
         """Return the newest runs that read a table, in one version or in any: where a mistake in it has gone."""
-        return self._runs(self._database.query(READERS, table, version, limit))
+        return self._runs(
+            self._database.query(READERS, table, None if version is None else str(version), limit)
+        )
 
     def _runs(self, rows: Sequence[Row]) -> Sequence[Run]:
         results: dict[int, dict[str, float | None]] = {row["seq"]: {} for row in rows}
+        if not results:
+            return []
         marks = ",".join("?" * len(results))
         for seq, name, value in self._database.query(RESULTS.format(marks), *results):
             results[seq][name] = value
         return [_run(row, results[row["seq"]]) for row in rows]
 
-    def _running(self, tx: sqlite3.Connection, run_id: str) -> Row:
+    def _running(self, tx: Transaction, run_id: str) -> Row:
         row: Row | None = tx.execute(GET, (run_id,)).fetchone()
         if row is None:
             raise self._missing(run_id)
@@ -276,7 +289,7 @@ class Runs:
 
 
 def _number(name: str, value: Any) -> float | None:
-    """Return a metric as SQLite holds it: NULL stands for NaN, which it has not."""
+    """Return a metric as the database holds it: NULL stands for NaN, which SQLite has not."""
     try:
         found = float(value)
     except (TypeError, ValueError) as error:

@@ -1,0 +1,137 @@
+"""What databases have in common: a pool of connections that many threads share, and whole transactions."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from tenfold.core.errors import Unavailable
+from tenfold.sources.database import Transaction
+
+Connection = TypeVar("Connection", bound=Transaction)
+
+
+class Pooled(Generic[Connection]):
+    """Connections in a pool instead of one per thread: a thread that ends leaves nothing open, and `close` is complete.
+
+    A process that was forked opens connections of its own. What differs between databases is in the methods that raise
+    NotImplementedError here.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._idle: list[Connection] = []
+        self._abandoned: list[Connection] = []
+        self._process = os.getpid()
+        self._mine = threading.local()
+        self._closed = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a connection that holds the write lock; commit at the end, roll back on any exception.
+
+        Raises
+        ------
+        Unavailable
+            When another writer held the lock for too long, the disk is full, or the database is away; nothing was changed.
+        """
+        if self._current() is not None:
+            raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
+        with self._connection() as connection:
+            self._begin(connection)
+            self._mine.connection = connection
+            try:
+                yield connection
+                self._commit(connection)
+            except BaseException as error:
+                self._roll_back(connection)
+                self._tell(error)
+                raise
+            finally:
+                self._mine.connection = None
+
+    def query(self, sql: str, *values: object) -> list[Any]:
+        """Return all rows of a statement that reads, from one snapshot."""
+        current = self._current()
+        if current is not None:
+            return current.execute(sql, values).fetchall()
+        with self._connection() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement that writes, in a transaction of its own, and return the number of rows it changed."""
+        current = self._current()
+        if current is not None:
+            return current.execute(sql, values).rowcount
+        with self.transaction() as connection:
+            return connection.execute(sql, values).rowcount
+
+    def close(self) -> None:
+        """Close it; may be called twice. A thread inside a transaction finishes it first."""
+        self._closed = True
+        while self._idle:
+            self._quit(self._idle.pop())
+
+    def _current(self) -> Connection | None:
+        return getattr(self._mine, "connection", None)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        if self._closed:
+            raise Unavailable(f'database "{self._name}" was closed. Open it again before using it.')
+        self._after_fork()
+        connection = self._take()
+        try:
+            yield connection
+        except Exception as error:
+            self._tell(error)
+            raise
+        finally:
+            self._give_back(connection)
+
+    def _take(self) -> Connection:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open()
+            if self._works(connection):
+                return connection
+            self._quit(connection)
+
+    def _give_back(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def _after_fork(self) -> None:
+        if self._process != os.getpid():
+            # They are the parent's: to close them here would end them there, so they are only kept.
+            self._abandoned, self._idle = [*self._abandoned, *self._idle], []
+            self._process, self._mine = os.getpid(), threading.local()
+
+    def _works(self, connection: Connection) -> bool:
+        """Return whether an idle connection can be used."""
+        raise NotImplementedError
+
+    def _open(self) -> Connection:
+        raise NotImplementedError
+
+    def _quit(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin a transaction and wait for the write lock."""
+        raise NotImplementedError
+
+    def _commit(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def _roll_back(self, connection: Connection) -> None:
+        """Roll back if a transaction is open."""
+        raise NotImplementedError
+
+    def _tell(self, error: BaseException) -> None:
+        """Raise Unavailable in place of an error that says that the database is busy, full or away."""
+        raise NotImplementedError

@@ -1,0 +1,197 @@
+"""SQLite, opened the one way that is durable and safe for many threads and processes."""
+
+import sqlite3
+from pathlib import Path
+
+from tenfold.core.errors import SchemaError, Unavailable
+from tenfold.sources.pooled import Pooled
+
+BEGIN = "BEGIN IMMEDIATE"
+WAL_ATTEMPTS = 100
+
+
+class SQLiteDatabase(Pooled[sqlite3.Connection]):
+    """One SQLite file in WAL mode; every commit is on disk before it returns (`synchronous=FULL`).
+
+    Any number of threads and processes may use the same file: readers never wait, writers wait for each other up to
+    `busy_ms` milliseconds and then get `Unavailable`. Inside `transaction` the same thread's `query` and `execute` join
+    that transaction.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it and its folders are created when missing.
+    schema : str
+        SQL statements that may run at every opening (`CREATE ... IF NOT EXISTS`), in one transaction.
+    busy_ms : int
+        Milliseconds a writer waits for another one.
+    layout : int
+        The number of the schema's layout, which the file keeps; 0 for none.
+
+    Raises
+    ------
+    SchemaError
+        When the file has another layout.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> database = SQLiteDatabase(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+    >>> with database.transaction() as connection:
+    ...     rows = connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    >>> [row["a"] for row in database.query("SELECT a FROM t WHERE a > ?", 1)]
+    [2]
+    >>> database.close()
+    """
+
+    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000, layout: int = 0) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._busy_ms = busy_ms
+        self._watches: list[SQLiteChanges] = []
+        self.prepare(schema, layout=layout)
+
+    def prepare(self, schema: str, *, layout: int = 0) -> None:
+        """Make what is missing of a schema, whole or not at all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._open()
+        try:
+            self._use_wal(connection)
+            self._check_layout(connection, layout)
+            self._create(connection, f"{schema}\n;PRAGMA user_version = {layout};" if layout else schema)
+        except BaseException as error:
+            connection.close()
+            self._tell(error)
+            raise
+        self._closed = False
+        self._idle.append(connection)
+
+    def changes(self) -> "SQLiteChanges":
+        """Return what tells cheaply whether anybody wrote to the file; closed with it."""
+        found = SQLiteChanges(self._open())
+        self._watches.append(found)
+        return found
+
+    def close(self) -> None:
+        """Close the file; may be called twice. A thread inside a transaction finishes it first."""
+        while self._watches:
+            self._watches.pop().close()
+        super().close()
+
+    def _works(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - a file does not go away
+        return True
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_ms / 1_000, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        # Without it, INSERT OR REPLACE deletes rows and fires no trigger that forbids to.
+        connection.execute("PRAGMA recursive_triggers=ON")
+        return connection
+
+    def _quit(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        connection.execute(BEGIN)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        connection.execute("COMMIT")
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def _tell(self, error: BaseException) -> None:
+        if not isinstance(error, sqlite3.OperationalError):
+            return
+        if _family(error) == sqlite3.SQLITE_FULL:
+            raise Unavailable(
+                f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
+            ) from error
+        if is_locked(error):
+            raise Unavailable(
+                f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
+                "Nothing was changed; it is safe to retry."
+            ) from error
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # SQLite does not wait for a lock when it changes the journal mode, so an empty transaction does the waiting.
+        for _ in range(WAL_ATTEMPTS):
+            try:
+                connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                self._begin(connection)
+                connection.execute("ROLLBACK")
+            else:
+                return
+        raise Unavailable(f'database "{self._path}" stayed locked while it was opened. Try again.')
+
+    def _check_layout(self, connection: sqlite3.Connection, layout: int) -> None:
+        # In this order: another process may be creating tables and number in one transaction.
+        is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if layout and found != layout and not is_new:
+            other = "an earlier" if found < layout else "a later"
+            raise SchemaError(
+                f'the home at "{self._path.parent}" was made by {other} version of tenfold. '
+                "Make a new home and load the history again."
+            )
+
+    def _create(self, connection: sqlite3.Connection, schema: str) -> None:
+        # executescript commits what is open, so the transaction has to be part of the script.
+        connection.executescript(f"{BEGIN};\n{schema}\n;COMMIT;")
+
+
+class SQLiteChanges:
+    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> database = SQLiteDatabase(Path(mkdtemp()) / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+    >>> changes = database.changes()
+    >>> (
+    ...     changes.since_last(),
+    ...     changes.since_last(),
+    ...     database.execute("INSERT INTO t VALUES (1)"),
+    ...     changes.since_last(),
+    ... )
+    (True, False, 1, True)
+    >>> database.close()
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._seen: int | None = None
+
+    def since_last(self) -> bool:
+        """Return whether there was a commit since the last call; True the first time."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        before, self._seen = self._seen, version
+        return before != version
+
+    def close(self) -> None:
+        """Release the connection; may be called twice."""
+        self._connection.close()
+
+
+def is_locked(error: sqlite3.OperationalError) -> bool:
+    """Return whether another connection's lock is the cause.
+
+    Examples
+    --------
+    >>> is_locked(sqlite3.OperationalError("no such table: t"))
+    False
+    """
+    return _family(error) == sqlite3.SQLITE_BUSY
+
+
+def _family(error: sqlite3.OperationalError) -> int:
+    """Return what kind of error it is: the low byte of SQLite's code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
