@@ -1,0 +1,5 @@
+"""Postgres: runs, versions, decisions and durable runs of a project in one database for many machines (extra `postgres`)."""
+
+from tenfold.adapters.postgres.database import PostgresDatabase as PostgresDatabase
+
+__all__ = ["PostgresDatabase"]

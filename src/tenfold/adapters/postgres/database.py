@@ -1,0 +1,271 @@
+"""The state database on Postgres."""
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from tenfold.adapters.postgres.session import Session
+from tenfold.adapters.postgres.sql import JSON_EACH, statements
+from tenfold.core.errors import DefinitionError, MissingExtra, SchemaError, Unavailable
+from tenfold.sources.pooled import Pooled
+
+if TYPE_CHECKING:
+    import psycopg
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+IDLE = 8
+"""Most connections that are kept for later."""
+DEFAULTS = {
+    "client_encoding": "utf8",
+    "connect_timeout": "10",
+    "application_name": "tenfold",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+"""What an address that says otherwise may change."""
+# A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction
+# must not keep all others waiting for ever.
+SETTINGS = """
+SET search_path TO "{schema}";
+SET synchronous_commit TO on;
+SET default_transaction_isolation TO 'read committed';
+SET lock_timeout TO {busy_ms};
+SET idle_in_transaction_session_timeout TO {idle_ms}
+"""
+IDLE_IN_TRANSACTION_MS = 60_000
+
+# One row: to change it is a writer's turn, and how often it was changed tells readers that there is something new.
+STATE = """
+CREATE TABLE IF NOT EXISTS tenfold_state (
+    one bigint PRIMARY KEY CHECK (one = 1),
+    layout bigint NOT NULL,
+    digest text NOT NULL,
+    commits bigint NOT NULL
+) WITH (fillfactor = 10)
+"""
+BEGIN = "BEGIN; UPDATE tenfold_state SET commits = commits + 1 RETURNING pg_current_xact_id()::text AS xid"
+COMMITS = "SELECT commits FROM tenfold_state"
+STATUS = "SELECT pg_xact_status(CAST(? AS xid8)) AS status"
+ALONE = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('tenfold {schema}', 0))"
+KNOWN = "SELECT to_regnamespace(?) IS NOT NULL AS schema, to_regclass(?) IS NOT NULL AS state"
+FOUND = "SELECT layout, digest FROM tenfold_state"
+KEEP = """
+INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
+ON CONFLICT (one) DO UPDATE SET layout = excluded.layout, digest = excluded.digest
+"""
+LOCKED, FULL, IDLE_TOO_LONG, READ_ONLY = "55P03", "53100", "25P03", "25006"
+
+
+class PostgresDatabase(Pooled[Session]):
+    """The state of a project in a schema of its own in a Postgres database (14 or later), for processes on many machines.
+
+    Nothing is connected before a project is opened on it: `Platform(state=PostgresDatabase(address))`. Readers never
+    wait. Writers take turns, as they do on SQLite: each transaction first changes one row that all of them share, so
+    what it reads holds until it commits, and nothing has to be repeated as under SERIALIZABLE. Who waits longer than
+    `busy_ms` milliseconds, or finds the server away, gets `Unavailable`; after a restart of the server work goes on.
+
+    Parameters
+    ----------
+    address
+        "postgresql://user@host:5432/database"; a password is better kept in ~/.pgpass or PGPASSWORD. What it leaves out
+        comes from the variables PGHOST, PGUSER and so on.
+    schema
+        The schema with the tables of this project: lower-case letters, digits and "_". Made when it is missing.
+    busy_ms
+        Milliseconds a writer waits for another one.
+
+    Examples
+    --------
+    >>> from tenfold import Platform
+    >>> Platform(state=PostgresDatabase("postgresql://ann:secret@db.example:5432/ml", schema="fraud")).state
+    PostgresDatabase(schema fraud of ml at db.example:5432)
+    """
+
+    def __init__(self, address: str, *, schema: str = "tenfold", busy_ms: int = 30_000) -> None:
+        if not NAME.fullmatch(schema):
+            raise DefinitionError(
+                f'schema "{schema}" is not a name. Use lower-case letters, digits and "_", such as "fraud_2".'
+            )
+        parts = _parts(address)
+        self._address, self._schema, self._busy_ms = _joined(parts), schema, busy_ms
+        database = parts.get("dbname") or parts.get("user", "")
+        place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+        super().__init__(f"schema {schema} of {database} at {place}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name})"
+
+    def prepare(self, schema: str, *, layout: int = 0) -> None:
+        """Make what is missing of a schema, whole or not at all."""
+        session = self._open()
+        try:
+            self._make(session, schema, layout)
+        except BaseException as error:
+            session.connection.close()
+            self._tell(error)
+            raise
+        self._closed = False
+        self._give_back(session)
+
+    def changes(self) -> "PostgresChanges":
+        """Return what tells in one round trip whether anybody wrote."""
+        return PostgresChanges(self)
+
+    def _make(self, session: Session, schema: str, layout: int) -> None:
+        session.several(ALONE.format(schema=self._schema))
+        known = session.execute(KNOWN, (self._schema, f"{self._schema}.tenfold_state")).fetchone()
+        found = session.execute(FOUND).fetchone() if known and known["state"] else None
+        kept = found["layout"] if found else 0
+        if layout and found and kept != layout:
+            other = "an earlier" if kept < layout else "a later"
+            raise SchemaError(
+                f"the state in {self._name} was made by {other} version of tenfold. "
+                f'Name another schema, PostgresDatabase(..., schema="{self._schema}_{layout}"), '
+                "and load the history again."
+            )
+        digest = hashlib.sha256(schema.encode()).hexdigest()
+        if not found or found["digest"] != digest:
+            made = [] if known and known["schema"] else [f'CREATE SCHEMA "{self._schema}"']
+            session.several(";\n".join([*made, STATE, JSON_EACH, *statements(schema)]))
+            session.execute(KEEP, (layout or kept, digest))
+        session.several("COMMIT")
+
+    def _open(self) -> Session:
+        settings = SETTINGS.format(
+            schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms)
+        )
+        try:
+            return Session(self._address, settings)
+        except Exception as error:
+            self._tell(error)
+            raise
+
+    def _works(self, connection: Session) -> bool:
+        return connection.works()
+
+    def _quit(self, connection: Session) -> None:
+        connection.connection.close()
+
+    def _give_back(self, connection: Session) -> None:
+        if connection.is_idle and len(self._idle) < IDLE:
+            super()._give_back(connection)
+        else:
+            self._quit(connection)
+
+    def _begin(self, connection: Session) -> None:
+        try:
+            row = connection.several(BEGIN).fetchone()
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        connection.xid = row["xid"] if row else None
+
+    def _commit(self, connection: Session) -> None:
+        import psycopg
+
+        try:
+            said = connection.several("COMMIT").statusmessage
+        except psycopg.OperationalError as error:
+            if not connection.connection.closed:
+                raise
+            self._settle(str(connection.xid), error)
+        else:
+            if said != "COMMIT":
+                raise RuntimeError(
+                    "a statement of this transaction failed and its error was swallowed. Nothing was changed."
+                )
+
+    def _settle(self, xid: str, error: Exception) -> None:
+        """Find out what became of a commit whose answer was lost; return when it was stored."""
+        try:
+            session = self._open()
+            try:
+                self._begin(session)  # its turn comes when the lost transaction has ended
+                row = session.execute(STATUS, (xid,)).fetchone()
+            finally:
+                session.connection.close()
+        except Exception as later:
+            raise Unavailable(
+                f'database "{self._name}" went away during a commit, and it is not known whether that was stored. '
+                "Look before you do it again."
+            ) from later
+        if not row or row["status"] != "committed":
+            self._tell(error)
+
+    def _roll_back(self, connection: Session) -> None:
+        import psycopg
+
+        if connection.connection.closed or connection.is_idle:
+            return
+        try:
+            connection.several("ROLLBACK")
+        except psycopg.Error:
+            connection.connection.close()  # which rolls back, too
+
+    def _tell(self, error: BaseException) -> None:
+        import psycopg
+
+        if isinstance(error, psycopg.DataError) and "NUL" in str(error):
+            raise SchemaError(
+                f'a text with the character NUL cannot be kept in database "{self._name}". Take it out.'
+            ) from error
+        why = _why(error, self._busy_ms) if isinstance(error, psycopg.Error) else None
+        if why:
+            raise Unavailable(
+                f'database "{self._name}" {why}. Nothing was changed; it is safe to retry.'
+            ) from error
+
+
+class PostgresChanges:
+    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self._seen: int | None = None
+
+    def since_last(self) -> bool:
+        """Return whether there was a commit since the last call; True the first time."""
+        commits = self._database.query(COMMITS)[0]["commits"]
+        before, self._seen = self._seen, commits
+        return bool(before != commits)
+
+
+def _why(error: "psycopg.Error", busy_ms: int) -> str | None:
+    """Return why a database cannot serve now; None for an error that a retry does not help."""
+    import psycopg
+
+    if error.sqlstate == LOCKED:
+        return f"was locked by another writer for {busy_ms} ms"
+    if error.sqlstate == FULL:
+        return "cannot grow: the disk is full"
+    if error.sqlstate == READ_ONLY:
+        return "is a standby that takes no changes"
+    if (
+        isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        or error.sqlstate == IDLE_TOO_LONG
+    ):
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"does not answer: {lines[0]}".rstrip(".")
+    return None
+
+
+def _parts(address: str) -> dict[str, Any]:
+    try:
+        import psycopg
+        from psycopg import conninfo
+    except ImportError as error:
+        raise MissingExtra("a state database on Postgres", "postgres") from error
+    try:
+        return DEFAULTS | conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        # Not what psycopg says: that may hold a part of the password.
+        raise DefinitionError(
+            'the address of a Postgres database is not one. Write "postgresql://user@host:5432/database".'
+        ) from None
+
+
+def _joined(parts: dict[str, Any]) -> str:
+    from psycopg import conninfo
+
+    return conninfo.make_conninfo(**parts)
