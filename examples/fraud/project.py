@@ -93,17 +93,20 @@ def declare(
         threshold=0.3,
         metrics=["average_precision", "roc_auc", "log_loss"],
         test_window="7d",
+        outputs={  # what becomes of a payment, and why: answered, logged and delivered with the score
+            "large": col("amount") > 220,
+            "risky": col("decision"),
+            "odd": col("amount")
+            > 10 * spending["amount_30d"],  # an anomaly: far from what the card is used for
+            "loss": col("score") * col("amount"),
+            "action": (col("large") | col("risky")).then("block", col("odd").then("review", "pass")),
+        },
     )
 
 
 stolen = declare(transactions, reports)
 
-# Rules and release ---------------------------------------------------------------------------------
-
-RULES = {  # why a payment is stopped; written over its fields and its score
-    "amount above 220": col("amount") > 220,
-    "score at the threshold": col("score") >= stolen.threshold,
-}
+# Release -------------------------------------------------------------------------------------------
 
 release = Release(
     stolen,

@@ -44,7 +44,7 @@ def with_trees(**parameters: Any) -> Model:
 
 def replace_estimator(model: Model, estimator: Any) -> Model:
     """Return a model that learns with another estimator."""
-    names = ("spine", "features", "label", "lead", "threshold", "metrics", "test_window")
+    names = ("spine", "features", "label", "lead", "threshold", "metrics", "test_window", "outputs")
     return Model(model.name, estimator=estimator, **{name: getattr(model, name) for name in names})
 
 

@@ -1,5 +1,6 @@
 """The fraud example in small: the world, its switches, the features row by row, the protocol, and real processes."""
 
+import json
 import math
 from collections import defaultdict
 from dataclasses import replace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from examples.fraud.data import Change, Drift, World, simulate
-from examples.fraud.live import PROJECT, Stopped, decide, moments, prepare
+from examples.fraud.live import PROJECT, Stopped, moments, prepare
 from examples.fraud.project import project, stolen
 from examples.fraud.protocol import (
     Periods,
@@ -25,6 +26,10 @@ from examples.live import Processes, free_port, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import DAY, UNITS
+from tenfold.serving.answers import Said
+from tenfold.serving.outputs import Deciding
+from tenfold.serving.plan import Known
+from tenfold.serving.predictions import NO_CLASSES
 
 TOWN = World(customers=300, terminals=400, radius=20, days=60)
 DAY_OF_CHANGE = 30
@@ -331,6 +336,23 @@ def test_payments_are_answered_by_processes_as_history_says(tmp_path):
 
 
 def test_rules_say_why_a_payment_is_stopped():
-    assert decide({"amount": 220.01}, 0.0) == ["amount above 220"]
-    assert decide({"amount": 220.0}, stolen.threshold) == ["score at the threshold"]
-    assert decide({"amount": 220.0}, 0.0) == []
+    deciding, typical = Deciding(stolen), list(stolen.columns).index("spending.amount_30d")
+
+    def decided(amount, score, mean=200.0):
+        known = [None] * len(stolen.columns)
+        known[typical] = mean
+        answer = Said(np.array([score]), np.array([score >= stolen.threshold]), NO_CLASSES, ())
+        row = {"amount": amount}
+        return json.loads(deciding.one(row, Known(0, list(stolen.columns), known, {}), answer, 1))
+
+    assert decided(220.01, 0.0) == {
+        "large": True,
+        "risky": False,
+        "odd": False,
+        "loss": 0.0,
+        "action": "block",
+    }
+    assert decided(220.0, stolen.threshold)["action"] == "block"
+    assert decided(220.0, 0.0)["action"] == "pass"
+    assert decided(220.0, 0.0, mean=21.9)["action"] == "review"
+    assert decided(220.0, 0.0, mean=None)["odd"] is None

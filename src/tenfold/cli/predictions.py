@@ -1,6 +1,7 @@
 """Answers: predict one row, score many."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -41,7 +42,19 @@ def said(found: Mapping[str, Any]) -> str:
     'lost with probability 0.7500'
     >>> said({"prediction": 12.5, "score": 12.5})
     'value 12.5'
+    >>> said({"prediction": 12.5, "score": 12.5, "outputs": {"action": "block", "odd": None}})
+    'value 12.5, action block, odd null'
     """
+    return ", ".join([_answered(found), *_decided(found.get("outputs", {}))])
+
+
+def _decided(outputs: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in outputs.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield f"{name} {text}"
+
+
+def _answered(found: Mapping[str, Any]) -> str:
     if "decision" in found:
         decided = "yes" if found["decision"] else "no"
         return f"score {found['score']:.4f}, decision {decided} (from {found['threshold']:g} on)"

@@ -11,7 +11,7 @@ from tenfold.core.times import UNITS
 from tenfold.processing.conform import convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, column
-from tenfold.serving.predictions import ONLINE, Predictions
+from tenfold.serving.predictions import ONLINE, TEXTS, Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
 from tenfold.training.estimators import places, spread, together
@@ -51,9 +51,7 @@ class Matured:
         classes = together(self.predictions.classes, other.predictions.classes)
         mine, their = self.among(classes), other.among(classes)
         one, two = mine.predictions, their.predictions
-        texts: dict[str, Any] = {
-            name: [*getattr(one, name), *getattr(two, name)] for name in ("id", "row", "on", "request")
-        }
+        texts: dict[str, Any] = {name: [*getattr(one, name), *getattr(two, name)] for name in TEXTS}
         names = ("version", "at", "score", "decision", "features", "probabilities")
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.serving.predictions import NO_CLASSES, Predictions
 from tenfold.training.package import Manifest
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,19 @@ def as_dict(answers: Predictions, place: int, manifest: Manifest, views: Sequenc
         "model": answers.model,
         "version": int(answers.version[place]),
         **_by_kind(answers, place, manifest),
+        **_by_rule(answers, place),
         "as_of": iso(int(answers.at[place])),
         "ages_s": {
             name: None if np.isnan(age) else age / 1e6 for name, age in zip(views, ages.tolist(), strict=True)
         },
     }
+
+
+def _by_rule(answers: Predictions, place: int) -> dict[str, Any]:
+    """Return the outputs, and by which rules they were made; nothing for a model without."""
+    if not answers.outputs[place]:
+        return {}
+    return {"outputs": _decode(answers.outputs[place]), "outputs_by": answers.outputs_by[place]}
 
 
 def _by_kind(answers: Predictions, place: int, manifest: Manifest) -> dict[str, Any]:

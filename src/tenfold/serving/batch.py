@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from tenfold.processing.derive import apply
+from tenfold.processing.frame import Frame
 from tenfold.serving.asking import joined, numbers, sticky_fields
+from tenfold.serving.outputs import Deciding
 from tenfold.serving.predictions import BATCH, PredictionLog, Predictions, nothing
 from tenfold.serving.traffic import Traffic
 from tenfold.training.dataset import Dataset
@@ -31,6 +34,10 @@ def score(
         values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
         return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
 
+    def asked() -> Frame:
+        root = {name: item.take(rows) for name, item in dataset.spine.items()}
+        return apply(model.spine, root, len(rows))[0]
+
     route = traffic.routes.look(model.name)
     parts = traffic.asking(model).many(route, entities, matrix, len(rows))
     found = joined(parts)
@@ -51,6 +58,8 @@ def score(
         [""] * len(rows),
         found.said.probabilities,
         found.said.classes,
+        Deciding(model).many(asked, at, lambda: columns, found.said, numbers(parts)),
+        [model.rules.by] * len(rows),
     )
     stored = predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")
     if stored is answers:

@@ -48,7 +48,7 @@ class ServingPlan:
         self._read = [name for name in stored if name in used]
         self._pick_read = _picker([places[name] for name in self._read])
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
-        self._added = _added(model.spine)
+        self._added = added(model.spine)
         self._derive = compile_row(self._added, types)
         types |= {name: model.spine.fields[name].type for name in self._added}
         for view in model.stored:
@@ -104,11 +104,11 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     return lambda values: [values[place] for place in places]
 
 
-def _added(source: Source) -> dict[str, Expr]:
+def added(source: Source) -> dict[str, Expr]:
     """Return the columns a derived source adds, each after those it may read."""
     if not isinstance(source, Derived):
         return {}
-    return _added(source.source) | dict(source.computed)
+    return added(source.source) | dict(source.computed)
 
 
 def vector(known: Known, categories: Mapping[str, Sequence[str]]) -> np.ndarray:

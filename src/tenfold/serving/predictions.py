@@ -24,6 +24,8 @@ _END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+TEXTS = ("id", "row", "on", "request", "outputs", "outputs_by")
+"""The attributes of `Predictions` that are texts."""
 NO_CLASSES = np.zeros((0, 0))
 """The probabilities of a model that has no several classes."""
 
@@ -50,6 +52,10 @@ class Predictions:
         The row as it was asked for, as JSON; empty for batch scoring, whose rows are in the lake.
     probabilities : (n, n_classes) float64
         Of each of `classes`, for a model of several; 0 for a class that a version has not learned.
+    outputs : n texts
+        What the rules of the model made of it, as a JSON object; empty where it had none.
+    outputs_by : n texts
+        The short hash of those rules.
     """
 
     model: str
@@ -66,16 +72,24 @@ class Predictions:
     request: Sequence[str]
     probabilities: np.ndarray = field(default_factory=lambda: NO_CLASSES)
     classes: tuple[str, ...] = ()
+    outputs: Sequence[str] = ()
+    outputs_by: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("outputs", "outputs_by"):
+            if len(getattr(self, name)) != len(self.at):
+                object.__setattr__(self, name, [""] * len(self.at))
 
     def __len__(self) -> int:
         return len(self.at)
 
+    def output(self, name: str) -> list[Any]:
+        """Return an output of each row: instants in ISO 8601, decimals as text, None where it is null or not there."""
+        return [_decode(text).get(name) if text else None for text in self.outputs]
+
     def take(self, rows: np.ndarray) -> "Predictions":
         """Return the predictions at positions."""
-        texts: dict[str, Any] = {
-            name: [getattr(self, name)[row] for row in rows.tolist()]
-            for name in ("id", "row", "on", "request")
-        }
+        texts: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows.tolist()] for name in TEXTS}
         arrays: dict[str, Any] = {
             name: getattr(self, name)[rows]
             for name in ("version", "at", "score", "decision", "features", "ages")
@@ -189,6 +203,8 @@ def to_rows(answers: Predictions, told: Sequence[str]) -> "pa.Table":
             "answer": pa.array(told, pa.string()),
             "classes": pa.array([list(answers.classes)] * count, pa.list_(pa.string())),
             "probabilities": _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
+            "outputs": pa.array(answers.outputs, pa.string()),
+            "outputs_by": pa.array(answers.outputs_by, pa.string()),
         }
     )
 
@@ -223,6 +239,8 @@ def one_row(prediction: Predictions, told: str) -> bytes:
         told,
         list(prediction.classes),
         prediction.probabilities[0].tolist() if prediction.classes else [],
+        prediction.outputs[0],
+        prediction.outputs_by[0],
     )
     row = pa.array([dict(zip(schema.names, values, strict=True))], kind)
     return head + pa.RecordBatch.from_struct_array(row).serialize().to_pybytes() + _END
@@ -269,7 +287,15 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         matrix("ages"),
         texts["request"],
         *_several(table),
+        *(_later(table, name) for name in ("outputs", "outputs_by")),
     )
+
+
+def _later(table: "pa.Table", name: str) -> list[str]:
+    """Return a column of texts that older rows do not have."""
+    if name not in table.column_names:
+        return [""] * table.num_rows
+    return [text or "" for text in table.column(name).to_pylist()]
 
 
 def _several(table: "pa.Table") -> tuple[np.ndarray, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
 from tenfold.serving.asking import joined, numbers, sticky_fields
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
+from tenfold.serving.outputs import Deciding
 from tenfold.serving.plan import Known, ServingPlan, vector
 from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
 from tenfold.serving.traffic import Traffic
@@ -64,6 +65,7 @@ class Service:
         self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
         self._plan, self._checked = ServingPlan(model), Asked(model.spine)
         self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
+        self._deciding = Deciding(model)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
         self._time = model.spine.root.time
         self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
@@ -216,6 +218,8 @@ class Service:
             [ask.request for ask in mine],
             found.said.probabilities,
             found.said.classes,
+            self._deciding.many(lambda: mine_of, at[rows], known.columns, found.said, numbers(parts)),
+            [self._deciding.by] * len(rows),
         )
         views = [view.name for view in self.model.stored]
         manifests = {part.version.number: part.version.package.manifest for part in parts}
@@ -314,6 +318,8 @@ class Service:
             [request],
             part.said.probabilities,
             part.said.classes,
+            [self._deciding.one(values, known, part.said, part.version.number)],
+            [self._deciding.by],
         )
         answer = as_dict(prediction, 0, part.version.package.manifest, list(known.ages))
         told = self._predictions.answer(prediction, answer, key=place)

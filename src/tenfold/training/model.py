@@ -18,6 +18,7 @@ from tenfold.sources.declare import check_name
 from tenfold.training.checking import check_keys, check_learning, check_pipeline, check_sources
 from tenfold.training.kinds import DEFAULT_METRICS, Kind, kind_of
 from tenfold.training.label import Label
+from tenfold.training.outputs import Outputs, outputs_of
 from tenfold.training.space import Tune
 
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
@@ -69,6 +70,11 @@ class Model:
         What may be loaded from this model's files beside the types that are known to be harmless: names of types, such as
         "shop.features.Clip"; "pickle" allows a pickle, which can run any code.
 
+    outputs
+        What becomes of a score, by name: rules and checks over the fields of the spine, `view["name"]` of the features,
+        `col("score")`, `col("decision")`, `col("version")`, for several classes `col("prediction")` and
+        `col("probability.NAME")`, and the outputs before it. Another rule needs no other version.
+
     Raises
     ------
     DefinitionError
@@ -91,8 +97,10 @@ class Model:
     slices: Sequence[str] = field(default=(), kw_only=True)
     groups: str | None = field(default=None, kw_only=True)
     trusted: Sequence[str] = field(default=(), kw_only=True)
+    outputs: Mapping[str, Expr] = field(default_factory=dict, kw_only=True)
     columns: Mapping[str, str] = field(init=False, repr=False)
     views: Sequence[FeatureView] = field(init=False, repr=False)
+    rules: Outputs = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
@@ -107,6 +115,7 @@ class Model:
         names = [f"{view.name}.{name}" for view, name in references]
         object.__setattr__(self, "columns", {name: types[name] for name in names})
         check_pipeline(self)
+        object.__setattr__(self, "rules", outputs_of(self))
 
     @cached_property
     def kind(self) -> Kind:
