@@ -203,7 +203,23 @@ def _line(line: bytes) -> Any:
         return line.decode(errors="backslashreplace")
 
 
-def _csv(path: Path, types: Mapping[str, str]) -> Given:
+def csv_rows(content: bytes, types: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of a CSV text whose first line names the columns, read as what is declared; SchemaError when it is none."""
+    import pyarrow as pa
+
+    try:
+        found = _csv(pa.BufferReader(content), types)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise SchemaError(f"the body is not CSV: {_why(error)}.") from error
+    if found.torn:
+        raise SchemaError(
+            f"the body is not CSV: a line has other columns than the first one: {found.torn[0][:100]}."
+        )
+    columns = [cells(item) for item in found.columns]
+    return [dict(zip(found.names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _csv(path: "Path | pa.BufferReader", types: Mapping[str, str]) -> Given:
     import pyarrow as pa
     from pyarrow import csv
 

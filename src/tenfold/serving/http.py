@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.errors import NotFound
-from tenfold.serving import predicting
+from tenfold.serving import inference, invocations, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.service import Service
@@ -81,6 +81,8 @@ def application(
     app = Starlette(
         routes=[
             *predicting.routes(models),
+            *invocations.routes(models),
+            *inference.routes(models),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
         ],

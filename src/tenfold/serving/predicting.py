@@ -39,9 +39,8 @@ def _chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict
     for name in body:
         if name not in _FIELDS:
             raise SchemaError(f'the body has an unknown field "{name[:100]}".{suggest(name, _FIELDS)}')
-    model = body.get("model", next(iter(models)) if len(models) == 1 else "")
-    if not isinstance(model, str) or model not in models:
-        raise NotFound("model", str(model)[:100], models)
+    answering = named(models, body.get("model"))
+    model = answering.service.model.name
     asked = {name: body[name] for name in ("row", "rows") if name in body}
     if len(asked) != 1:
         raise SchemaError(
@@ -51,8 +50,20 @@ def _chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict
     rows = asked.get("rows", [])
     if not isinstance(rows, list):
         raise SchemaError('"rows" is not a list. Send "rows": [{...}, ...], or one row as "row": {...}.')
-    if len(rows) > MAX_ASKED:
-        raise TooLarge(
-            f"the body has {len(rows):,} rows, more than {MAX_ASKED:,}. Send fewer rows at a time."
-        )
-    return models[model], asked
+    check_count(len(rows))
+    return answering, asked
+
+
+def named(models: Mapping[str, Answering], name: Any) -> Answering:
+    """Return what answers for a model; without a name the only one there is, NotFound when there are several."""
+    if name is None and len(models) == 1:
+        return next(iter(models.values()))
+    if not isinstance(name, str) or name not in models:
+        raise NotFound("model", "" if name is None else str(name)[:100], models)
+    return models[name]
+
+
+def check_count(rows: int) -> None:
+    """Refuse more rows than are answered together."""
+    if rows > MAX_ASKED:
+        raise TooLarge(f"the body has {rows:,} rows, more than {MAX_ASKED:,}. Send fewer rows at a time.")

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 MAX_KEY = 200
 KEY = "idempotency-key"
+JSON = "application/json"
 DRAIN = 20_000_000
 """Bytes read and dropped of a body that is too large: a client hears the answer only when it may finish sending."""
 
@@ -69,12 +70,25 @@ def key_of(request: Request) -> str | None:
 
 async def content(request: Request, limit: int) -> Any:
     """Return the JSON of a body of at most `limit` bytes."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise WrongType(
-            f'the content type is "{kind[:100]}". Send the header "content-type: application/json".'
-        )
-    body = await body_of(request, limit)
+    kind = content_type(request)
+    if kind != JSON:
+        raise wrong_type(kind, JSON)
+    return decoded(await body_of(request, limit))
+
+
+def content_type(request: Request) -> str:
+    """Return the content type of a body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def wrong_type(kind: str, *known: str) -> WrongType:
+    """Return the error that says which content types are taken."""
+    told = " or ".join(f'"content-type: {name}"' for name in known)
+    return WrongType(f'the content type is "{kind[:100]}". Send the header {told}.')
+
+
+def decoded(body: bytes) -> Any:
+    """Return the value of a body in JSON."""
     if not body:
         raise SchemaError("the body is empty. Send JSON.")
     try:
