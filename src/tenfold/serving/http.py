@@ -4,6 +4,9 @@
                                   list, the answers are a list too
     POST /events/{source}         one event or a list of them
     GET  /health
+    GET  /openapi.json            all of it, made from the declaration
+
+MLflow's scoring protocol and the Open Inference Protocol are answered too: see `invocations` and `inference`.
 
 A POST carries JSON with `content-type: application/json`; without that header a web page could send it. The header
 `idempotency-key` makes it safe to repeat.
@@ -24,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.errors import NotFound
-from tenfold.serving import inference, invocations, predicting
+from tenfold.serving import inference, invocations, openapi, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.service import Service
@@ -56,6 +59,7 @@ def application(
         can reach it under a name of its own.
     """
     models = {name: Answering(service, wait=wait) for name, service in services.items()}
+    declared = {name: service.model for name, service in services.items()}
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -83,6 +87,7 @@ def application(
             *predicting.routes(models),
             *invocations.routes(models),
             *inference.routes(models),
+            *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
         ],

@@ -83,7 +83,13 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     each = "/v2/models/{model}"
     one = each + "/versions/{version}"
     probes = {"/v2/health/live": live, "/v2/health/ready": ready}
-    looks = {"/v2": server, each: model, one: model, f"{each}/ready": model_ready, f"{one}/ready": model_ready}
+    looks = {
+        "/v2": server,
+        each: model,
+        one: model,
+        f"{each}/ready": model_ready,
+        f"{one}/ready": model_ready,
+    }
     return [
         *(Scoped(path, guarded(act, told), methods=["GET"], needs=OPEN) for path, act in probes.items()),
         *(Scoped(path, guarded(act, told), methods=["GET"], needs=PREDICT) for path, act in looks.items()),

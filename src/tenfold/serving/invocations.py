@@ -21,7 +21,19 @@ from tenfold.processing.frame import types_of
 from tenfold.processing.tables import csv_rows
 from tenfold.serving.answering import Answering
 from tenfold.serving.predicting import MAX_BODY, check_count, named
-from tenfold.serving.web import JSON, OPEN, PREDICT, Scoped, as_json, body_of, content_type, decoded, guarded, key_of, wrong_type
+from tenfold.serving.web import (
+    JSON,
+    OPEN,
+    PREDICT,
+    Scoped,
+    as_json,
+    body_of,
+    content_type,
+    decoded,
+    guarded,
+    key_of,
+    wrong_type,
+)
 
 CSV = "text/csv"
 PARAMS = ("model", "returns")
