@@ -14,6 +14,7 @@ from tenfold.registry.rollouts import Rollouts
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import TOPIC, PredictionLog
 from tenfold.serving.service import Versions
+from tenfold.serving.tokens import Tokens
 from tenfold.serving.traffic import Traffic
 from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
@@ -38,6 +39,7 @@ class Opened:
         self.elsewhere = Elsewhere(self.kept, project.name, platform)
         self.quarantine = Quarantine(self.database, self.clock)
         self.telemetry = Telemetry(self.database, self.clock)
+        self.tokens = Tokens(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
         self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})

@@ -12,7 +12,7 @@ from tenfold.core.clock import Clock, SystemClock
 from tenfold.monitoring import telemetry
 from tenfold.processing import quarantine
 from tenfold.registry import rollouts, versions
-from tenfold.serving import counters
+from tenfold.serving import counters, tokens
 from tenfold.sources.base import Blobs, Lake, Log
 from tenfold.sources.database import Database
 from tenfold.store.base import OnlineStore
@@ -20,9 +20,9 @@ from tenfold.tracking import runs
 
 SCHEMA = "\n".join(
     part.SCHEMA
-    for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters)
+    for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters, tokens)
 )
-LAYOUT = 4
+LAYOUT = 5
 """The number of this layout of the state database; it changes whenever a table does."""
 
 

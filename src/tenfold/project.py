@@ -307,24 +307,54 @@ class App(Opened):
 
     # serving ---------------------------------------------------------------------------------------
 
-    def asgi(self, *, wait: float = 5.0, hosts: Sequence[str] = ()) -> "Starlette":
-        """Return the HTTP application; with `hosts`, it answers only requests for these Host names."""
+    def asgi(
+        self, *, wait: float = 5.0, hosts: Sequence[str] = (), rate: str | None = None, always: bool = False
+    ) -> "Starlette":
+        """Return the HTTP application.
+
+        Parameters
+        ----------
+        wait
+            Seconds a request waits for the worker to reach the newest event.
+        hosts
+            Answer only requests for these Host names; all when empty.
+        rate
+            How often a token, or without tokens an address, may ask: such as "100/s".
+        always
+            Ask for a token even while there is none.
+        """
+        from tenfold.serving.gate import Gate
         from tenfold.serving.http import application
+        from tenfold.serving.limits import Limits, Rate
 
         models = [release.model for release in self.project.releases]
+        limits = Limits(self.platform.home / "limits", self.clock)
+        given = None if rate is None else Rate.of(rate)
+        gate = Gate(self.database, self.tokens, limits, self.clock, rate=given, always=always)
         return application(
             {model.name: self.service(model) for model in models},
             self.project.sources,
             self.ingest,
             wait=wait,
             hosts=hosts,
+            gate=gate,
         )
 
-    def serve(self, *, port: int = 8000, host: str = "127.0.0.1", wait: float = 5.0) -> None:
-        """Answer requests until interrupted; a worker must run, in this process or another one."""
+    def serve(
+        self, *, port: int = 8000, host: str = "127.0.0.1", wait: float = 5.0, rate: str | None = None
+    ) -> None:
+        """Answer requests until interrupted; a worker must run, in this process or another one.
+
+        Raises
+        ------
+        DefinitionError
+            When others than this machine could ask, and no token was made.
+        """
         import uvicorn
 
-        from tenfold.serving.hosts import LOCAL
+        from tenfold.serving.hosts import LOCAL, check_host
 
-        app = self.asgi(wait=wait, hosts=LOCAL if host in LOCAL else ())
+        check_host(host, self.tokens.list())
+        local = host in LOCAL
+        app = self.asgi(wait=wait, hosts=LOCAL if local else (), rate=rate, always=not local)
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)

@@ -34,6 +34,7 @@ COMMANDS = {
     "status": ("watch", "Show where everything stands."),
     "run": ("processes", "Run worker, controller and server until interrupted."),
     "serve": ("processes", "Answer HTTP requests until interrupted."),
+    "tokens": ("tokens", "Make, list and revoke the tokens with which clients may ask."),
     "worker": ("processes", "Keep states and lake tables current until interrupted."),
     "controller": ("processes", "Judge monitors and retrain when it is due, until interrupted."),
     "doctor": ("doctor", "Check this machine, and that batch and online agree on it."),

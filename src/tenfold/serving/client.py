@@ -1,5 +1,6 @@
 """A client of the HTTP service, for programs that wait and for those that await."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
 AGAIN = (429, 502, 503, 504)
 """Statuses that say: not now."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
+LONGEST_TOLD = 10.0
+"""Seconds that a client waits at most because the service says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class _Calls(ABC):
             httpx = import_module("httpx")
         except ModuleNotFoundError as error:
             raise MissingExtra(type(self).__name__, "client") from error
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        headers = _authorization(token or os.environ.get("TENFOLD_TOKEN"))
         self._url, self._retries, self._lost = url, retries, httpx.TransportError
         self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout)
 
@@ -86,15 +89,15 @@ class _Calls(ABC):
 class Client(_Calls):
     """Asks a running service; use it in a `with` statement. Threads may share one.
 
-    A call that gets no answer, or is told that the service is busy, is repeated with pauses that grow from 50 ms to 2 s. It
-    carries an id, under which the service keeps its answer, so nothing is predicted or stored twice.
+    A call that gets no answer, or is told that the service is busy, is repeated with pauses that grow from 50 ms to 2 s, or as
+    the service says. It carries an id, under which the service keeps its answer, so nothing is predicted or stored twice.
 
     Parameters
     ----------
     url
         Such as "http://127.0.0.1:8000".
     token
-        An API token, when the service asks for one.
+        An API token, when the service asks for one; unless given, that in the environment as TENFOLD_TOKEN.
     timeout
         Seconds to wait for one answer.
     retries
@@ -141,6 +144,7 @@ class Client(_Calls):
             else:
                 if response.status_code not in AGAIN or pause is None:
                     return answer(call, response)
+                pause = _told(response, pause)
             self._wall.sleep(pause)
         return None
 
@@ -179,8 +183,15 @@ class AsyncClient(_Calls):
             else:
                 if response.status_code not in AGAIN or pause is None:
                     return answer(call, response)
+                pause = _told(response, pause)
             await anyio.sleep(pause)
         return None
+
+
+def _told(response: Any, pause: float) -> float:
+    """Return how long to wait: at least as long as the service says, but not for ever."""
+    told = response.headers.get("retry-after", "")
+    return min(max(pause, float(told)), LONGEST_TOLD) if told.isdecimal() and told.isascii() else pause
 
 
 def answer(call: Call, response: Any) -> Any:
@@ -194,6 +205,18 @@ def answer(call: Call, response: Any) -> Any:
     told = content.get("error", {}) if isinstance(content, dict) else {}
     raised: Callable[[str], Exception] = _KINDS.get(told.get("kind", ""), TenfoldError)
     raise raised(told.get("message") or f"{call.path} was answered with status {response.status_code}.")
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    """Return the header that carries a token; a mistake in it is told without showing it."""
+    if not token:
+        return {}
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise errors.DefinitionError(
+            "the token has characters that no token has. Give what tenfold tokens create printed."
+        )
+    return {"authorization": f"Bearer {token}"}
 
 
 def _not_found(message: str) -> TenfoldError:

@@ -1,30 +1,72 @@
-"""Refuses what a web page could send in a person's name: requests for a Host that is not served here."""
+"""Refuses what a web page could send in a person's name, and paths that a proxy may read in another way."""
 
+import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tenfold.serving.web import failed
+from tenfold.core.errors import DefinitionError
+from tenfold.serving.web import failed, refuse
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a server that is bound to this machine alone is asked for."""
+LONGEST_PATH = 4_096
+_READ_ONLY = ("GET", "HEAD", "OPTIONS")
+# Letters, digits, "-", ".", "_", "~" and "/" are not written as %XX but by who wants a rule for /metrics not to see it.
+_HIDDEN = re.compile(rb"%(?:2[defDEF]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
+_TRICK = re.compile(r"//|/\.{1,2}(?:/|$)|[\x00-\x1f\\]")
 
 
 class KnownHosts:
-    """Refuses requests whose Host header is not one of `hosts`; answers all when there are none."""
+    """Refuses requests for another Host than one of `hosts`, or sent by a page of another one; all are known when there are none."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self._app, self._hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._hosts and scope["type"] == "http":
-            given = Request(scope).headers.get("host", "")
-            if _hostname(given) not in self._hosts:
-                message = f'host "{given[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
-                await failed(400, "WrongHost", message)(scope, receive, send)
-                return
+        refused = self._refusal(scope) if scope["type"] == "http" else None
+        if refused is not None:
+            await refuse(refused, scope, receive, send)
+            return
         await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts and _hostname(host) not in self._hosts:
+            message = (
+                f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
+            )
+            return failed(400, "WrongHost", message)
+        origin = headers.get("origin")
+        if origin is not None and scope["method"] not in _READ_ONLY and not self._own(origin, host):
+            message = f'a page of "{origin[:100]}" may not send to this server.'
+            return failed(403, "WrongOrigin", message)
+        raw = scope.get("raw_path") or b""
+        if len(raw) > LONGEST_PATH or _TRICK.search(scope["path"]) or _HIDDEN.search(raw):
+            return failed(404, "NotFound", f'no path "{scope["path"][:100]}". Write it as it is documented.')
+        return None
+
+    def _own(self, origin: str, host: str) -> bool:
+        """Return whether a page is of this server: of the very Host it asks for, or of a name that was given."""
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        named = self._hosts - frozenset(LOCAL)
+        return bool(parts.netloc) and (parts.netloc.lower() == host.lower() or parts.hostname in named)
+
+
+def check_host(host: str, tokens: Sequence[object]) -> None:
+    """Refuse an address that others than this machine reach while everybody may ask."""
+    if host not in LOCAL and not tokens:
+        raise DefinitionError(
+            f"everybody who reaches {host} could ask, because this home has no token. Make one first: "
+            "tenfold tokens create PROJECT.py NAME --scope predict. Or serve this machine alone: --host 127.0.0.1."
+        )
 
 
 def _hostname(given: str) -> str:

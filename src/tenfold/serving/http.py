@@ -29,6 +29,7 @@ from starlette.responses import Response
 from tenfold.core.errors import NotFound
 from tenfold.serving import inference, invocations, openapi, predicting
 from tenfold.serving.answering import Answering
+from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.service import Service
 from tenfold.serving.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
@@ -47,6 +48,7 @@ def application(
     *,
     wait: float,
     hosts: Sequence[str] = (),
+    gate: Gate | None = None,
 ) -> Starlette:
     """Return the ASGI application over services by model name.
 
@@ -57,6 +59,8 @@ def application(
     hosts
         The Host names that are answered; all when empty. A server on this machine alone takes LOCAL, so that no web page
         can reach it under a name of its own.
+    gate
+        Decides who may pass; without one everybody may.
     """
     models = {name: Answering(service, wait=wait) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
@@ -91,7 +95,10 @@ def application(
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
         ],
-        middleware=[Middleware(KnownHosts, hosts=hosts)],
+        middleware=[
+            Middleware(KnownHosts, hosts=hosts),
+            *([] if gate is None else [Middleware(Gated, gate=gate)]),
+        ],
         exception_handlers={HTTPException: _unrouted},
     )
     app.router.redirect_slashes = False

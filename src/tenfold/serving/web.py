@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
 
@@ -99,6 +101,8 @@ def decoded(body: bytes) -> Any:
 
 async def body_of(request: Request, limit: int) -> bytes:
     """Return a body; TooLarge when it is longer than `limit` bytes."""
+    if _length(request.headers) > limit + DRAIN:
+        raise too_large(limit)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -107,8 +111,13 @@ async def body_of(request: Request, limit: int) -> bytes:
         elif size > limit + DRAIN:
             break
     if size > limit:
-        raise TooLarge(f"the body is larger than {limit:,} bytes. Send fewer rows at a time.")
+        raise too_large(limit)
     return b"".join(parts)
+
+
+def too_large(limit: int) -> TooLarge:
+    """Return the error of a body that is longer than a limit."""
+    return TooLarge(f"the body is larger than {limit:,} bytes. Send fewer rows at a time.")
 
 
 def guarded(endpoint: Endpoint, told: Told | None = None) -> Endpoint:
@@ -125,7 +134,7 @@ def guarded(endpoint: Endpoint, told: Told | None = None) -> Endpoint:
         try:
             return await endpoint(request)
         except TenfoldError as error:
-            found = (answer for kind, answer in _STATUS.items() if isinstance(error, kind))
+            found = (status for kind, status in _STATUS.items() if isinstance(error, kind))
             return told(*next(found, (400, type(error).__name__)), str(error))
         except ClientDisconnect:
             return Response(status_code=400)
@@ -136,6 +145,25 @@ def guarded(endpoint: Endpoint, told: Told | None = None) -> Endpoint:
             )
 
     return answer
+
+
+async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request whose body nobody reads; a small one is dropped first, because a client listens when it has sent."""
+    headers = Headers(scope=scope)
+    if "expect" in headers:  # the client waits to be told to go on, and is not
+        response.headers["connection"] = "close"
+    elif _length(headers) <= DRAIN:
+        size, more = 0, True
+        while more and size <= DRAIN:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+    await response(scope, receive, send)
+
+
+def _length(headers: Headers) -> int:
+    given = headers.get("content-length", "")
+    return int(given) if given.isascii() and given.isdecimal() else 0
 
 
 def failed(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,0 +1,393 @@
+"""Tokens: what is stored of them, who may pass with them, how often, and what a client does with one."""
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from contextlib import closing
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from tenfold import AsyncClient, Client, Platform
+from tenfold.core.clock import SystemClock, VirtualClock
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.serving.gate import Gate, needed
+from tenfold.serving.http import application
+from tenfold.serving.limits import Limits, Rate
+from tenfold.serving.tokens import SCHEMA, SCOPES, Tokens, found
+from tenfold.serving.web import OPEN
+from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
+from tests.examples import tiny
+from tests.unit.cli_project import ask, run
+
+DAY = 86_400_000_000
+NOW = 1_700_000_000_000_000
+BODY = {"content-type": "application/json"}
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(NOW)
+
+
+@pytest.fixture
+def app(tmp_path, clock):
+    with tiny.project.open(Platform(home=tmp_path / "home", clock=clock)) as found:
+        yield found
+
+
+def asked(api, path, method="POST", *, token=None, content=b"{}", client="127.0.0.1", **headers):
+    """Return the response of an application to one request."""
+    given = BODY | {name.replace("_", "-"): value for name, value in headers.items()}
+    if token is not None:
+        given["authorization"] = f"Bearer {token}"
+
+    async def send():
+        transport = httpx.ASGITransport(app=api, client=(client, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as there:
+            return await there.request(method, path, content=content, headers=given)
+
+    return asyncio.run(send())
+
+
+def filled(path):
+    """Return a route's path as a request has it."""
+    return path.replace("{source}", "visits").replace("{", "").replace("}", "")
+
+
+def test_every_route_asks_for_a_token_of_its_scope(app, clock):
+    secrets = {scope: app.tokens.create(scope, [scope]) for scope in SCOPES}
+    expired = app.tokens.create("expired", SCOPES, expires=NOW + 1)
+    revoked = app.tokens.create("revoked", SCOPES)
+    app.tokens.revoke("revoked")
+    clock.set(NOW + 1)
+    api = app.asgi()
+    wrong = secrets["predict"][:-1] + ("A" if secrets["predict"][-1] != "A" else "B")
+    for route in api.routes:
+        assert getattr(route, "needs", None) in (OPEN, *SCOPES), (
+            f"{route.path} does not say which scope it needs"
+        )
+        for method in sorted(route.methods - {"HEAD"}):
+            path = filled(route.path)
+            needs = needed(api.routes, {"type": "http", "path": path, "method": method, "root_path": ""})
+            assert needs == route.needs, f"another route answers {method} {path}"
+            refused = {None: 401, "": 401, wrong: 401, "x" * 5_000: 401, expired: 401, revoked: 401}
+            refused |= {secret: 403 for scope, secret in secrets.items() if scope != needs}
+            for token, status in refused.items():
+                if needs == OPEN:
+                    status = asked(api, path, method).status_code
+                answer = asked(api, path, method, token=token)
+                assert answer.status_code == status, (method, path, token)
+                if status in (401, 403):
+                    assert answer.headers["www-authenticate"].startswith('Bearer realm="tenfold"')
+                    assert not any(secret in answer.text for secret in [*secrets.values(), expired, revoked])
+            if needs != OPEN:
+                assert asked(api, path, method, token=secrets[needs]).status_code not in (401, 403)
+
+
+def test_what_no_route_takes_is_told_only_to_who_has_a_token(app):
+    secret = app.tokens.create("shop", ["predict"])
+    api = app.asgi()
+    assert asked(api, "/nothing").status_code == 401
+    assert asked(api, "/nothing", token=secret).status_code == 404
+    assert asked(api, "/predict", "DELETE", token=secret).status_code == 405
+    assert asked(api, "/predict", "DELETE").status_code == 401
+    twice = asked(api, "/nothing", token=secret, Authorization=f"Bearer {secret}")
+    assert twice.status_code == 401, "two tokens are none"
+    assert asked(api, "/nothing", authorization=f"Basic {secret}").status_code == 401
+    assert asked(api, "/nothing", authorization=f"bearer  {secret} ").status_code == 404
+
+
+def test_messages_say_what_to_do(app, clock):
+    api = app.asgi(always=True)
+    assert asked(api, "/predict").json()["error"] == {
+        "kind": "Unauthorized",
+        "message": 'this server answers only with a token. Send the header "authorization: Bearer TOKEN". To make a token: '
+        "tenfold tokens create PROJECT.py NAME --scope SCOPE",
+    }
+    secret = app.tokens.create("shop", ["ingest"], expires=NOW + DAY)
+    assert asked(api, "/predict", token=secret).json()["error"] == {
+        "kind": "Forbidden",
+        "message": 'token "shop" is for ingest; POST /predict needs one with the scope predict.',
+    }
+    clock.set(NOW + DAY)
+    answer = asked(api, "/events/visits", token=secret)
+    assert (
+        answer.json()["error"]["message"]
+        == 'token "shop" expired at 2023-11-15T22:13:20+00:00. Ask for a new one.'
+    )
+    assert answer.headers["www-authenticate"] == 'Bearer realm="tenfold", error="invalid_token"'
+
+
+def test_without_tokens_everybody_may_ask_and_the_first_one_changes_that_while_the_server_runs(app):
+    api = app.asgi()
+    assert asked(api, "/events/visits", content=b"[]").status_code == 200
+    secret = app.tokens.create("shop", ["ingest"])
+    assert asked(api, "/events/visits", content=b"[]").status_code == 401
+    assert asked(api, "/events/visits", content=b"[]", token=secret).status_code == 200
+    app.tokens.revoke("shop")
+    assert asked(api, "/events/visits", content=b"[]", token=secret).status_code == 401
+    assert asked(api, "/events/visits", content=b"[]").status_code == 401, "a revoked token is one too"
+    app.tokens.forget("shop")
+    assert asked(api, "/events/visits", content=b"[]").status_code == 200
+
+
+def test_an_address_that_others_reach_is_not_served_without_a_token(app):
+    with pytest.raises(DefinitionError) as error:
+        app.serve(host="0.0.0.0", port=1)
+    assert str(error.value) == (
+        "everybody who reaches 0.0.0.0 could ask, because this home has no token. Make one first: tenfold tokens create "
+        "PROJECT.py NAME --scope predict. Or serve this machine alone: --host 127.0.0.1."
+    )
+
+
+def test_only_a_hash_is_stored_and_secrets_differ(tmp_path, clock):
+    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
+        tokens = Tokens(database, clock)
+        secrets = [tokens.create(f"t{place}", ["predict"]) for place in range(50)]
+        assert len({secret.split("_", 2)[2] for secret in secrets}) == 50
+        assert all(len(secret.split("_", 2)[2]) == 43 for secret in secrets)
+        known = {token.id: token for token in tokens.list()}
+        assert [found(known, secret).name for secret in secrets] == [f"t{place}" for place in range(50)]
+        mixed = secrets[0].rsplit("_", 1)[0] + "_" + secrets[1].split("_", 2)[2]
+        assert found(known, mixed) is None
+        assert len({token.salt for token in known.values()}) == 50
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not any(secret.split("_", 2)[2].encode() in kept for secret in secrets)
+
+
+def test_a_name_is_given_again_only_when_its_token_is_not_valid(address, clock):
+    with closing(states.opened(address, SCHEMA)) as database:
+        tokens = Tokens(database, clock)
+        first = tokens.create("shop", ["predict"], expires=NOW + 5)
+        with pytest.raises(Conflict, match='there is a valid token "shop"'):
+            tokens.create("shop", ["ingest"])
+        clock.set(NOW + 5)
+        second = tokens.create("shop", ["ingest", "predict"])
+        known = {token.id: token for token in tokens.list()}
+        assert found(known, first) is None
+        assert found(known, second).scopes == ("predict", "ingest")
+        with pytest.raises(NotFound, match='Did you mean "shop"'):
+            tokens.revoke("shpo")
+        with pytest.raises(DefinitionError, match='Did you mean "predict"'):
+            tokens.create("other", ["predct"])
+        tokens.use({known[second.split("_")[1]].id: NOW + 7})
+        tokens.revoke("shop")
+        (last,) = tokens.list()
+        assert (last.used, last.revoked, last.state(NOW)) == (NOW + 7, NOW + 5, "revoked")
+        tokens.forget("shop")
+        assert tokens.list() == []
+
+
+def test_when_a_token_was_used_is_stored_once_a_minute(app, clock):
+    secret = app.tokens.create("shop", ["ingest"])
+    api = app.asgi()
+
+    def use(at):
+        clock.set(at)
+        assert asked(api, "/events/visits", content=b"[]", token=secret).status_code == 200
+        return app.tokens.list()[0].used
+
+    assert [use(NOW), use(NOW + 30_000_000), use(NOW + 60_000_000)] == [NOW, NOW, NOW + 60_000_000]
+
+
+def test_a_use_that_cannot_be_stored_fails_nobody(app, monkeypatch, caplog):
+    secret = app.tokens.create("shop", ["ingest"])
+    api = app.asgi()
+
+    def full(seen):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Tokens, "use", lambda self, seen: full(seen))
+    assert asked(api, "/events/visits", content=b"[]", token=secret).status_code == 200
+    assert "the use of tokens was not stored" in caplog.text
+    assert secret not in caplog.text
+
+
+class Ticking(SystemClock):
+    at = 1
+
+    def elapsed(self):
+        return self.at
+
+
+def test_a_token_asks_as_often_as_its_rate_allows_in_all_processes_together(app, tmp_path):
+    secret = app.tokens.create("shop", ["ingest"], rate="3/m")
+    clock = Ticking()
+    apis = []
+    for _ in range(2):  # as two processes have it: buckets in one file
+        gate = Gate(app.database, app.tokens, Limits(tmp_path / "limits", clock), app.clock)
+        apis.append(with_gate(app, gate))
+    statuses = [asked(api, "/events/visits", content=b"[]", token=secret).status_code for api in apis * 3]
+    assert statuses == [200, 200, 200, 429, 429, 429]
+    clock.at += 19_000_000
+    late = asked(apis[0], "/events/visits", content=b"[]", token=secret)
+    assert (late.status_code, late.headers["retry-after"]) == (429, "1")
+    assert late.json()["error"]["kind"] == "TooOften"
+    clock.at += 1_000_000
+    assert asked(apis[1], "/events/visits", content=b"[]", token=secret).status_code == 200
+    assert asked(apis[0], "/events/visits", content=b"[]", token=secret).status_code == 429
+
+
+def with_gate(app, gate):
+    return application({}, app.project.sources, app.ingest, wait=1, gate=gate)
+
+
+def test_without_tokens_each_address_has_the_rate_of_the_server(app):
+    api = app.asgi(rate="2/d")
+    told = [asked(api, "/events/visits", content=b"[]", client="192.0.2.1").status_code for _ in range(3)]
+    assert told == [200, 200, 429]
+    assert asked(api, "/events/visits", content=b"[]", client="192.0.2.2").status_code == 200
+    assert asked(api, "/health", "GET", client="192.0.2.1").status_code == 200
+    networks = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+    told = [asked(api, "/events/visits", content=b"[]", client=name).status_code for name in networks]
+    assert told == [200, 200, 429, 200]
+
+
+def test_buckets_fill_with_time_and_hold_no_more_than_the_rate(tmp_path):
+    clock = Ticking()
+    limits = Limits(tmp_path / "limits", clock)
+    rate = Rate.of("10/s")
+
+    def granted(tries):
+        return sum(not limits.wait("a", rate) for _ in range(tries))
+
+    assert granted(30) == 10
+    assert 0 < limits.wait("a", rate) <= 0.1
+    clock.at += 250_000
+    assert granted(30) == 2
+    clock.at += 10**12
+    assert granted(30) == 10
+    clock.at = 5  # the machine was started again
+    assert granted(30) == 10
+    assert (tmp_path / "limits").stat().st_size < 1_100_000
+
+
+def test_a_flood_of_callers_takes_no_room_and_none_from_others(tmp_path):
+    clock = Ticking()
+    limits = Limits(tmp_path / "limits", clock)
+    rate, slow = Rate.of("1000/s"), Rate.of("1/h")
+    assert not limits.wait("mine", slow)
+    for caller in range(20_000):
+        clock.at += 100
+        limits.wait(f"caller {caller}", rate)
+    assert limits.wait("mine", slow) > 3_000
+    assert (tmp_path / "limits").stat().st_size < 1_100_000
+
+
+@pytest.mark.parametrize("text", ["", "100", "0/s", "-1/s", "1/y", "1.5/s", "100/s "])
+def test_a_rate_that_is_none_is_refused(text):
+    with pytest.raises(DefinitionError, match="is not a rate"):
+        Rate.of(text)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1", 200),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:8080", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("https://api.bank.example", 200),
+    ],
+)
+def test_a_page_of_another_origin_may_not_send(app, origin, status):
+    api = app.asgi(hosts=("127.0.0.1", "api.bank.example"))
+    assert asked(api, "/events/visits", content=b"[]", origin=origin).status_code == status
+    assert asked(api, "/health", "GET", origin=origin).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//health",
+        "/./health",
+        "/x/../health",
+        "/%68ealth",
+        "/health%00",
+        "/%2e%2e/health",
+        "/health%2f",
+        "/health/",
+    ],
+)
+def test_a_path_is_answered_only_as_it_is_written(app, path):
+    api = app.asgi()
+    raw = path.encode()
+
+    async def as_is(scope, receive, send):  # httpx tidies a path up
+        await api(scope | {"path": unquote(path), "raw_path": raw}, receive, send)
+
+    answer = asked(as_is, "/", "GET")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "NotFound")
+    assert asked(api, "/health", "GET").status_code == 200
+
+
+def test_a_client_sends_its_token_and_never_tells_it(monkeypatch):
+    heads = []
+
+    class Silent(threading.Thread):
+        def __init__(self, listening):
+            super().__init__(daemon=True)
+            self.listening = listening
+
+        def run(self):
+            for _ in range(2):
+                with self.listening.accept()[0] as connection:
+                    heads.append(connection.recv(65_536).decode())
+                    connection.sendall(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Silent(listening).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("TENFOLD_TOKEN", "tenfold_0_fromenv")
+        with Client(url) as client, pytest.raises(Exception, match="status 401") as error:
+            client.health()
+        assert "authorization: Bearer tenfold_0_fromenv\r\n" in heads[0]
+        assert "fromenv" not in str(error.value)
+
+        async def awaiting():
+            async with AsyncClient(url, token="tenfold_0_given\n") as client:
+                await client.health()
+
+        with pytest.raises(Exception, match="status 401"):
+            asyncio.run(awaiting())
+        assert "authorization: Bearer tenfold_0_given\r\n" in heads[1]
+    for wrong in ("secret\r\nx: y", "secret secret", "sécret"):
+        with pytest.raises(DefinitionError) as told:
+            Client(url, token=wrong)
+        assert "cret" not in str(told.value)
+
+
+def test_the_commands(tmp_path):
+    made = ask(
+        tmp_path, "tokens create", "shop", "--scope", "ingest", "--scope", "predict", "--expires", "90d"
+    )
+    assert made["scopes"] == ["ingest", "predict"]
+    listed = run(tmp_path, "tokens list")
+    assert "shop" in listed.stdout
+    assert "valid" in listed.stdout
+    assert made["secret"] not in listed.stdout
+    (token,) = ask(tmp_path, "tokens list")["tokens"]
+    assert (token["name"], token["scopes"], token["state"]) == ("shop", ["predict", "ingest"], "valid")
+    assert (token["used"], token["revoked"]) == (None, None)
+    assert made["secret"] not in json.dumps(token)
+    again = run(tmp_path, "tokens create", "shop", "--scope", "admin")
+    assert again.exit_code == 5
+    assert ask(tmp_path, "tokens revoke", "shop", "--by", "ann", "--why", "lost")["state"] == "revoked"
+    decisions = ask(tmp_path, "audit")["decisions"]
+    assert [(item["decision"], item["by"], item["why"]) for item in decisions] == [
+        ("created", os.environ.get("USER", "user"), "for ingest, predict"),
+        ("revoked", "ann", "lost"),
+    ]
+    text = run(tmp_path, "tokens create", "other", "--scope", "admin", "--rate", "5/s")
+    assert text.stdout.startswith("tenfold_")
+    assert len(text.stdout.splitlines()) == 1
+    assert run(tmp_path, "tokens create", "third", "--scope", "admin", "--rate", "5").exit_code == 2
+    assert run(tmp_path, "tokens create", "third", "--scope", "admin", "--expires", "soon").exit_code == 2
+    assert run(tmp_path, "tokens create", "third").exit_code == 2
+    assert run(tmp_path, "tokens revoke", "othr").exit_code == 3
