@@ -13,7 +13,7 @@ from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
 from tenfold.registry.versions import Registry
 from tenfold.serving.predictions import TOPIC, PredictionLog
-from tenfold.serving.service import Versions
+from tenfold.serving.service import Service, Versions
 from tenfold.serving.tokens import Tokens
 from tenfold.serving.traffic import Traffic
 from tenfold.store.base import OnlineStore
@@ -42,6 +42,7 @@ class Opened:
         self.tokens = Tokens(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
         self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
+        self._services: dict[str, Service] = {}
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
 
     def __enter__(self) -> Self:
@@ -54,6 +55,8 @@ class Opened:
 
     def close(self) -> None:
         """Release everything; may be called twice."""
+        for service in self._services.values():
+            service.close()
         if "traffic" in self.__dict__:
             self.traffic.close()
         if "online" in self.__dict__:

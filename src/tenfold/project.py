@@ -230,15 +230,19 @@ class App(Opened):
     # predictions -----------------------------------------------------------------------------------
 
     def service(self, model: Model | str) -> Service:
-        """Return what answers single rows of a model."""
-        return Service(
-            self._model(model),
-            store=self.online,
-            log=self.log,
-            versions=self.versions,
-            predictions=self.predictions,
-            traffic=self.traffic,
-        )
+        """Return what answers rows of a model: made once."""
+        model = self._model(model)
+        known = self._services.get(model.name)
+        if known is None or known.model is not model:
+            known = self._services[model.name] = Service(
+                model,
+                store=self.online,
+                log=self.log,
+                versions=self.versions,
+                predictions=self.predictions,
+                traffic=self.traffic,
+            )
+        return known
 
     def predict(self, model: Model | str, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Answer one row as of now, from everything in the log; the answer is durable when it returns."""

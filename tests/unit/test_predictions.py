@@ -9,7 +9,7 @@ import pytest
 from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
-from tenfold.processing.batches import to_bytes, to_table
+from tenfold.processing.batches import to_table
 from tenfold.serving.answers import as_dict, said
 from tenfold.serving.predictions import (
     BATCH,
@@ -18,9 +18,7 @@ from tenfold.serving.predictions import (
     PredictionLog,
     Predictions,
     nothing,
-    one_row,
     read,
-    to_rows,
 )
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store.materialize import LakeSink
@@ -86,19 +84,15 @@ def test_many_predictions_are_stored_once_per_key(kept, log):
     assert log.ends().offsets == {TOPIC: 2}
 
 
-def test_one_answer_is_stored_once_per_key(kept, log):
-    told = as_dict(predictions("a"), 0, SCORED, ["view"])
+def test_answers_are_stored_once_per_key(kept, log):
+    told = [b'{"score":0.5}', b'{"score":0.25}']
     assert kept.find("k") is None
-    stored = kept.answer(predictions("a"), told, key="k")
-    again = kept.answer(predictions("a", score=0.9), {"score": 0.9}, key="k")
-    assert stored == again == kept.find("k")
-    assert stored.answer == told
-    assert log.ends().offsets == {TOPIC: 1}
-
-
-def test_one_row_is_written_as_many_are():
-    answer = predictions("a")
-    assert one_row(answer, "told") == to_bytes(to_rows(answer, ["told"]))
+    stored = kept.answer(predictions("a", "b"), told, keys=["k", "l"])
+    assert kept.answer(predictions("c", "d", score=0.9), told, keys=["m", "l"]) == {}
+    assert stored == {"a": kept.find("k", "a"), "b": kept.find("l", "b")}
+    assert [one.told for one in stored.values()] == told
+    assert kept.find("m") is None
+    assert log.ends().offsets == {TOPIC: 2}
 
 
 def test_what_the_client_gets():
@@ -143,11 +137,6 @@ def test_what_the_client_gets_of_several_classes_and_of_numbers():
         number = as_dict(predictions("a", score=7.5), 0, manifest(kind), ["view"])
         assert (number["prediction"], number["score"]) == (7.5, 7.5)
         assert not {"decision", "threshold", "probabilities"} & number.keys()
-
-
-def test_one_row_of_several_classes_is_written_as_many_are():
-    answer = several("a", STATES, [0.75, 0.25])
-    assert one_row(answer, "told") == to_bytes(to_rows(answer, ["told"]))
 
 
 def test_the_log_holds_the_probabilities_of_versions_that_know_different_classes(kept, log):

@@ -1,8 +1,8 @@
 """From rows of a source to sorted records of a view: keys, order, versions. The same steps offline and online."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,6 +96,18 @@ def identities(columns: Sequence[Column]) -> np.ndarray:
     texts = [_texts(item) for item in columns]
     joined = texts[0] if len(texts) == 1 else [b"\x1f".join(parts) for parts in zip(*texts, strict=True)]
     return np.array(joined, dtype=np.bytes_) if joined else np.zeros(0, dtype="S1")
+
+
+def identity(cells: Iterable[tuple[Any, str]]) -> str:
+    r"""Return the same as text for one row, given as its values with their types.
+
+    Examples
+    --------
+    >>> identity([("a\x1fb", "str"), (7, "int"), (None, "str")])
+    'a\x1bsb\x1f7\x1f'
+    """
+    texts = [_plain(value or "") if type_ == "str" else str(int(value or 0)) for value, type_ in cells]
+    return texts[0] if len(texts) == 1 else "\x1f".join(texts)
 
 
 def _texts(item: Column) -> list[bytes]:

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import msgspec
+
 from tenfold.core.errors import Unavailable
+from tenfold.serving.groups import POLL, Groups, Told
+from tenfold.serving.questions import Question
 from tenfold.serving.service import Service
 from tenfold.sources.base import Ends
 
-POLL = 0.0005
-"""Seconds between two looks at how far the states are."""
+_decode = msgspec.json.Decoder().decode
 
 
 class Answering:
@@ -18,22 +22,33 @@ class Answering:
     Parameters
     ----------
     wait
-        Seconds a request waits for the worker to reach the newest acknowledged event.
+        Seconds a request waits for the worker to reach the newest acknowledged event, and for its turn.
     """
 
     def __init__(self, service: Service, *, wait: float) -> None:
         self.service = service
+        self.groups = Groups(service, wait=wait)
         self._wait = wait
 
     async def one(self, row: Any, *, key: str | None = None) -> dict[str, Any]:
-        """Return what `Service.predict` answers for a row as of now; Unavailable when the states are not there in time."""
-        mark = await self.reached()
-        return self.service.predict(row, key=key, at=mark.at)
+        """Return what `Service.predict` answers for a row as of now; Unavailable when that is not possible in time."""
+        found: dict[str, Any] = _decode(await self.told(Question([row], key, alone=True)))
+        return found
 
     async def many(self, rows: Sequence[Any], *, key: str | None = None) -> list[dict[str, Any]]:
         """Return what `Service.predict_many` answers for rows as of now."""
-        mark = await self.reached()
-        return self.service.predict_many(rows, key=key, at=mark.at)
+        found: list[dict[str, Any]] = _decode(await self.told(Question(rows, key)))
+        return found
+
+    async def told(self, question: Question) -> bytes:
+        """Return the answer of a question as JSON."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        waiting = self.groups.ask(question, partial(_settle, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.groups.forget(waiting)
+            raise
 
     async def reached(self) -> Ends:
         """Return the mark of now once the states have reached it."""
@@ -45,3 +60,12 @@ class Answering:
         except TimeoutError as error:
             raise Unavailable(self.service.why_late(mark, self._wait)) from error
         return mark
+
+
+def _settle(future: asyncio.Future[bytes], told: Told) -> None:
+    if future.done():
+        return
+    if isinstance(told, bytes):
+        future.set_result(told)
+    else:
+        future.set_exception(told)

@@ -23,6 +23,11 @@ class Said:
     probabilities: np.ndarray
     classes: tuple[str, ...]
 
+    def of(self, place: int) -> "Said":
+        """Return what was said of one row."""
+        row = slice(place, place + 1)
+        return Said(self.score[row], self.decision[row], self.probabilities[row], self.classes)
+
 
 def said(manifest: Manifest, found: np.ndarray) -> Said:
     """Return what a version's predictor gave as scores, decisions and probabilities."""

@@ -58,17 +58,6 @@ class Asking:
         self._versions, self._counters, self._clock = versions, counters, clock
         self._silent: dict[int, int] = {}
 
-    def one(self, route: Route, key: str, matrix: Matrix) -> Part:
-        """Return the answer for one row of the entity with a key."""
-        if route.candidate is None or route.version_for(key) != route.candidate:
-            return self.champion(matrix, 1, route.production)
-        tried = self.tried(route.candidate, matrix, 1)
-        if tried.part is not None:
-            return tried.part
-        found = replace(self.champion(matrix, 1, route.production), instead=True)
-        self.blame(tried)
-        return found
-
     def many(self, route: Route, keys: Callable[[], Sequence[str]], matrix: Matrix, count: int) -> list[Part]:
         """Return the answers for rows by version; together they are all rows, each once.
 
@@ -187,6 +176,12 @@ def joined(parts: Sequence[Part]) -> Part:
         tuple(map(str, names)),
     )
     return Part(parts[0].version, rows[order], np.concatenate([part.X for part in parts])[order], found)
+
+
+def some(parts: Sequence[Part], rows: Sequence[int]) -> list[Part]:
+    """Return which of some rows each version answered; without what it said."""
+    left = [replace(part, rows=part.rows[np.isin(part.rows, rows)]) for part in parts]
+    return [part for part in left if len(part.rows)]
 
 
 def numbers(parts: Sequence[Part]) -> np.ndarray:

@@ -80,18 +80,18 @@ class KnownRows:
     at: np.ndarray
     ages: np.ndarray
     _types: Mapping[str, str]
-    _rows: Sequence[Known]
+    rows: Sequence[Known]
 
     def columns(self) -> dict[str, Column]:
         """Return the features by name, in the model's order."""
         return {
-            name: column(kind, [_units(known.row[place], kind) for known in self._rows])
+            name: column(kind, [_units(known.row[place], kind) for known in self.rows])
             for place, (name, kind) in enumerate(self._types.items())
         }
 
     def matrix(self, categories: Categories) -> np.ndarray:
         """Return what `encode` returns for the features: shape (n_rows, n_columns) float64."""
-        rows = [vector(known, categories) for known in self._rows]
+        rows = [vector(known, categories) for known in self.rows]
         return np.concatenate(rows) if rows else np.zeros((0, len(self._types)))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,9 +17,6 @@ TOPIC = "predictions"
 ONLINE, BATCH = "online", "batch"
 SHADOW = "shadow"
 """The mode of what the other version of a rollout says of a request: kept, never returned."""
-_encode = msgspec.json.Encoder().encode
-_END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
-"""What ends an Arrow IPC stream."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -102,10 +98,10 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer as it is in the log: the row that was asked about, as JSON, and what the client got."""
+    """An answer as it is in the log: the row that was asked about, and what the client got, as JSON."""
 
     request: str
-    answer: dict[str, Any]
+    told: bytes
 
 
 class PredictionLog:
@@ -120,27 +116,18 @@ class PredictionLog:
         batch = self._log.append(TOPIC, data, len(answers), key=key)
         return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
 
-    def answer(self, prediction: Predictions, answer: dict[str, Any], *, key: str) -> Answered:
-        """Store one prediction and what the client gets, durably, and return what is stored under the key."""
-        data = one_row(prediction, _encode(answer).decode())
-        batch = self._log.append(TOPIC, data, 1, key=key)
-        if batch.data == data:
-            return Answered(prediction.request[0], answer)
-        return _answered(batch, prediction.id[0])
-
-    def answer_many(
-        self, predictions: Predictions, answers: Sequence[dict[str, Any]], *, keys: Sequence[str]
+    def answer(
+        self, predictions: Predictions, told: Sequence[bytes], *, keys: Sequence[str]
     ) -> dict[str, Answered]:
         """Store predictions under a key each and what the clients get, durably and all at once, and return them by id.
 
         Nothing is stored or returned when an answer is stored under one of the keys.
         """
-        told = [_encode(answer).decode() for answer in answers]
         data = to_bytes(to_rows(predictions, told))
-        if self._log.append(TOPIC, data, len(answers), key=keys).data != data:
+        if self._log.append(TOPIC, data, len(told), key=keys).data != data:
             return {}
-        each = zip(predictions.id, predictions.request, answers, strict=True)
-        return {name: Answered(request, answer) for name, request, answer in each}
+        each = zip(predictions.id, predictions.request, told, strict=True)
+        return {name: Answered(request, text) for name, request, text in each}
 
     def keep(self, answers: Predictions) -> None:
         """Store what was not told to anybody, durably; readers take the first of each id."""
@@ -159,7 +146,7 @@ def _answered(batch: Batch, prediction_id: str | None = None) -> Answered:
     row = 0
     if batch.count > 1 and prediction_id is not None:
         row = table.column("prediction_id").to_pylist().index(prediction_id)
-    return Answered(table.column("request")[row].as_py(), _decode(table.column("answer")[row].as_py()))
+    return Answered(table.column("request")[row].as_py(), table.column("answer")[row].as_py().encode())
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
@@ -181,7 +168,7 @@ def nothing(model: str, mode: str) -> Predictions:
     return Predictions(model, mode, [], [], [], whole, whole, zero, zero.astype(np.bool_), blank, blank, [])
 
 
-def to_rows(answers: Predictions, told: Sequence[str]) -> "pa.Table":
+def to_rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.Table":
     """Return predictions as rows of the log, with what each client got."""
     import pyarrow as pa
 
@@ -207,43 +194,6 @@ def to_rows(answers: Predictions, told: Sequence[str]) -> "pa.Table":
             "outputs_by": pa.array(answers.outputs_by, pa.string()),
         }
     )
-
-
-@cache
-def _schema() -> "tuple[pa.Schema, pa.DataType, bytes]":
-    """Return the schema of the prediction log, as the type of one row, and as the first message of a stream."""
-    import pyarrow as pa
-
-    schema = to_rows(nothing("", ""), []).schema
-    return schema, pa.struct(list(schema)), schema.serialize().to_pybytes()
-
-
-def one_row(prediction: Predictions, told: str) -> bytes:
-    """Return the same stream as for many rows, with few calls: a request pays for each call, not for its bytes."""
-    import pyarrow as pa
-
-    schema, kind, head = _schema()
-    values = (
-        prediction.id[0],
-        prediction.model,
-        prediction.mode,
-        int(prediction.version[0]),
-        prediction.row[0],
-        prediction.on[0],
-        int(prediction.at[0]),
-        float(prediction.score[0]),
-        None if prediction.decision[0] is None else bool(prediction.decision[0]),
-        prediction.features[0].tolist(),
-        prediction.ages[0].tolist(),
-        prediction.request[0],
-        told,
-        list(prediction.classes),
-        prediction.probabilities[0].tolist() if prediction.classes else [],
-        prediction.outputs[0],
-        prediction.outputs_by[0],
-    )
-    row = pa.array([dict(zip(schema.names, values, strict=True))], kind)
-    return head + pa.RecordBatch.from_struct_array(row).serialize().to_pybytes() + _END
 
 
 def _lists(matrix: np.ndarray) -> "pa.Array":

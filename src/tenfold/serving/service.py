@@ -1,45 +1,30 @@
 """Answers rows, one or many at once: state of the row's keys, the kernel, the Production version, the prediction log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import Conflict, SchemaError
-from tenfold.core.times import FOREVER, iso
-from tenfold.features.records import identities
-from tenfold.processing.bring import shown
-from tenfold.processing.frame import Frame, column
-from tenfold.serving.answers import as_dict
-from tenfold.serving.asked import Asked
-from tenfold.serving.asked_many import AskedMany
-from tenfold.serving.asking import joined, numbers, sticky_fields
+from tenfold.core.errors import Conflict, TenfoldError
+from tenfold.serving.answers import Said, as_dict
+from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.outputs import Deciding
-from tenfold.serving.plan import Known, ServingPlan, vector
+from tenfold.serving.plan import Known, ServingPlan
 from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
+from tenfold.serving.questions import Asks, Question, Questions
 from tenfold.serving.traffic import Traffic
 from tenfold.serving.versions import Loaded as Loaded
 from tenfold.serving.versions import Versions as Versions
 from tenfold.sources.base import Ends, Log
-from tenfold.sources.declare import Field
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
-from tenfold.training.vector import Categories
 
 _encode = msgspec.json.Encoder().encode
-
-
-class _Ask(NamedTuple):
-    """What is stored of a row beside its answer: the prediction's id, the row's, how it meets its label, the row as JSON."""
-
-    id: str
-    row: str
-    on: str
-    request: str
+_decode = msgspec.json.Decoder().decode
 
 
 class Service:
@@ -63,13 +48,17 @@ class Service:
         self._store, self._log, self._versions = store, log, versions
         self._predictions, self._traffic = predictions, traffic
         self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
-        self._plan, self._checked = ServingPlan(model), Asked(model.spine)
-        self._plan_many, self._checked_many = ManyPlan(model), AskedMany(model.spine, self._checked)
+        self._questions = Questions(model)
+        self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
         self._deciding = Deciding(model)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
-        self._time = model.spine.root.time
-        self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
+        self.closing: list[Callable[[], None]] = []
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
+
+    def close(self) -> None:
+        """End what answers beside the caller; may be called twice."""
+        for close in self.closing:
+            close()
 
     def mark(self) -> Ends:
         """Return the moment at which a request now is answered, and the offsets that the states must reach for that.
@@ -121,20 +110,8 @@ class Service:
         Conflict
             When the key was used for another row; the first answer counts.
         """
-        spine = self.model.spine.root
-        values = self._checked(row)
-        at = self._asked_at(values, at)
-        request = _request(spine.fields, values)
-        row_id = identities([column(spine.fields[name].type, [values[name]]) for name in spine.ids])[
-            0
-        ].decode()
-        prediction_id = key or f"{self.model.name}/{row_id}/{at}"
-        place = self._place(prediction_id)
-        told = None if key is None else self._predictions.find(place, prediction_id)
-        if told is None:
-            on = str(values[self.model.label.on])
-            told = self._answer(values, at, (prediction_id, row_id, on, request), place)
-        return self._same(told, prediction_id, request)
+        found: dict[str, Any] = self._only(Question([row], key, alone=True), at)
+        return found
 
     def predict_many(self, rows: Sequence[Any], *, at: int, key: str | None = None) -> list[dict[str, Any]]:
         """Return the answer for each row, as `predict` gives them, all of one moment; they are logged together.
@@ -151,185 +128,189 @@ class Service:
         Conflict
             When a key was used for another row; the first answer counts.
         """
-        if not rows:
-            return []
-        frame = self._checked_many(rows)
-        moments = self._asked_at_many(frame, at)
-        asks = self._asks(frame, moments, key)
-        told: dict[str, Answered] = {} if key is None else self._stored(asks)
-        while missing := [place for place, ask in enumerate(asks) if ask.id not in told]:
-            once = {asks[place].id: place for place in reversed(missing)}
-            told |= self._answer_many(frame, moments, asks, np.sort(list(once.values()))) or self._stored(
-                asks
-            )
-        return [self._same(told[ask.id], ask.id, ask.request) for ask in asks]
+        found: list[dict[str, Any]] = self._only(Question(rows, key), at)
+        return found
 
-    def _same(self, told: Answered, prediction_id: str, request: str) -> dict[str, Any]:
-        """Return what was answered; Conflict when it was for another row."""
-        if told.request != request:
-            raise Conflict(
-                f'key "{prediction_id}" was already used for another row of model "{self.model.name}". The first answer '
-                "counts; give another row a new key."
-            )
-        return told.answer
+    def _only(self, question: Question, at: int) -> Any:
+        (told,) = self.answer([question], at)
+        if not isinstance(told, bytes):
+            assert told is not None  # noqa: S101 - for the type checker; one question is never put off
+            raise told
+        return _decode(told)
+
+    def answer(
+        self, questions: Sequence[Question], at: int, *, wanted: Callable[[int], bool] = lambda _: True
+    ) -> list[bytes | TenfoldError | None]:
+        """Return the answer of each question as JSON, or what it is refused with; all are logged together, durably.
+
+        None of them costs another one its answer, and each gets what it would get alone.
+
+        Parameters
+        ----------
+        wanted
+            Whether the question at a place is still to be answered; asked right before answers are stored. What is not
+            wanted any more is not stored, and its answer is None.
+
+        Returns
+        -------
+        None too for a question that is to be asked again, later: without keys, an answer is known by its row and its moment,
+        and another question asks about another form of one of its rows at the same moment.
+        """
+        few = sum(len(question.rows) for question in questions) <= FEW
+        asks, failed = self._questions(questions, at, as_columns=not few)
+        put_off = _put_off(questions, asks)
+        told = self._stored(
+            {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
+        )
+        first: dict[str, int] = {}
+        for place, (of, name) in enumerate(zip(asks.of, asks.id, strict=True)):
+            if name not in told and of not in put_off:
+                first.setdefault(name, place)
+        if first:
+            told |= self._answer(asks.take(np.array(list(first.values()))), wanted)
+        each: list[list[int]] = [[] for _ in questions]
+        for place, of in enumerate(asks.of):
+            each[of].append(place)
+        return [
+            failed.get(place) or (None if place in put_off else self._told(question, rows, asks, told))
+            for place, (question, rows) in enumerate(zip(questions, each, strict=True))
+        ]
+
+    def _told(
+        self, question: Question, rows: Sequence[int], asks: Asks, told: Mapping[str, Answered]
+    ) -> bytes | TenfoldError | None:
+        """Return the answer of a question: Conflict when a row's key was used for another row, None when it was not wanted."""
+        found = []
+        for row in rows:
+            name, request = asks.id[row], asks.request[row]
+            if name not in told:
+                return None
+            if told[name].request != request:
+                return Conflict(
+                    f'key "{name}" was already used for another row of model "{self.model.name}". The first answer '
+                    "counts; give another row a new key."
+                )
+            found.append(told[name].told)
+        return found[0] if question.alone else b"[" + b",".join(found) + b"]"
 
     def _place(self, prediction_id: str) -> str:
         """Return the key of an answer in the log."""
         return f"{self.model.name}/{ONLINE}/{prediction_id}"
 
-    def _stored(self, asks: Sequence["_Ask"]) -> dict[str, Answered]:
+    def _stored(self, ids: Iterable[str]) -> dict[str, Answered]:
         """Return the answers that are stored, by id."""
-        found = {ask.id: self._predictions.find(self._place(ask.id), ask.id) for ask in asks}
+        found = {name: self._predictions.find(self._place(name), name) for name in ids}
         return {name: told for name, told in found.items() if told is not None}
 
-    def _asks(self, frame: Frame, at: np.ndarray, key: str | None) -> list["_Ask"]:
-        spine = self.model.spine.root
-        columns = {name: frame[name].plain() for name in spine.fields}
-        each = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        ids = [name.decode() for name in identities([frame[name] for name in spine.ids]).tolist()]
-        asks = []
-        for place, (row_id, moment, values) in enumerate(zip(ids, at.tolist(), each, strict=True)):
-            name = f"{self.model.name}/{row_id}/{moment}" if key is None else f"{key}/{place}"
-            asks.append(_Ask(name, row_id, str(values[self.model.label.on]), _request(spine.fields, values)))
-        return asks
-
-    def _answer_many(
-        self, frame: Frame, at: np.ndarray, asks: Sequence["_Ask"], rows: np.ndarray
-    ) -> dict[str, Answered]:
-        """Answer some rows and store the answers; nothing when one of them has been answered meanwhile."""
+    def _answer(self, asks: Asks, wanted: Callable[[int], bool]) -> dict[str, Answered]:
+        """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
         route = self._traffic.routes.look(self.model.name)
-        mine_of = {name: item.take(rows) for name, item in frame.items()}
-        known = self._known_many(mine_of, at[rows])
-        parts = self._asking.many(route, partial(self._entities, mine_of), known.matrix, len(rows))
-        found = joined(parts)
-        mine = [asks[row] for row in rows.tolist()]
-        predictions = Predictions(
+        known = self._known_of(asks)
+        parts = self._asking.many(route, partial(self._entities, asks), known.matrix, len(asks.of))
+        found, versions = joined(parts), numbers(parts)
+        answers = Predictions(
             self.model.name,
             ONLINE,
-            [ask.id for ask in mine],
-            [ask.row for ask in mine],
-            [ask.on for ask in mine],
-            numbers(parts),
-            at[rows],
+            asks.id,
+            asks.row,
+            asks.on,
+            versions,
+            asks.at,
             found.said.score,
             found.said.decision,
             found.X,
             known.ages,
-            [ask.request for ask in mine],
+            asks.request,
             found.said.probabilities,
             found.said.classes,
-            self._deciding.many(lambda: mine_of, at[rows], known.columns, found.said, numbers(parts)),
-            [self._deciding.by] * len(rows),
+            self._outputs(asks, known, found.said, versions),
+            [self._deciding.by] * len(asks.of),
         )
+        told: dict[str, Answered] = {}
+        texts = self._texts(answers, parts)
+        while True:
+            left = [
+                place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
+            ]
+            if not left:
+                return told
+            whole = len(left) == len(asks.id)
+            mine = self._predictions.answer(
+                answers if whole else answers.take(np.array(left)),
+                texts if whole else [texts[place] for place in left],
+                keys=[self._place(asks.id[place]) for place in left],
+            )
+            if mine:
+                stored = parts if whole else some(parts, left)
+                self._traffic.answered(route, self.model, answers, stored, known.matrix)
+                return told | mine
+            told |= self._stored(asks.id[place] for place in left)
+
+    def _outputs(
+        self, asks: Asks, known: KnownMany | KnownRows, said: Said, versions: np.ndarray
+    ) -> Sequence[str]:
+        """Return what the rules of the model make of what was said."""
+        decide = self._deciding
+        if isinstance(known, KnownMany):
+            return decide.many(lambda: asks.frame or {}, asks.at, known.columns, said, versions)
+        return [
+            decide.one(values, one, said.of(place), version) if decide.by else ""
+            for place, (values, one, version) in enumerate(
+                zip(asks.values, known.rows, versions.tolist(), strict=True)
+            )
+        ]
+
+    def _texts(self, answers: Predictions, parts: Sequence[Part]) -> list[bytes]:
+        """Return what the clients get, as JSON."""
         views = [view.name for view in self.model.stored]
         manifests = {part.version.number: part.version.package.manifest for part in parts}
-        answers = [
-            as_dict(predictions, place, manifests[number], views)
-            for place, number in enumerate(predictions.version.tolist())
+        return [
+            _encode(as_dict(answers, place, manifests[number], views))
+            for place, number in enumerate(answers.version.tolist())
         ]
-        told = self._predictions.answer_many(predictions, answers, keys=[self._place(ask.id) for ask in mine])
-        if told:
-            self._traffic.answered_many(route, self.model, predictions, parts, known.matrix)
-        return told
 
-    def _entities(self, frame: Frame) -> list[str]:
+    def _entities(self, asks: Asks) -> list[str]:
         """Return the entity of each row: by it a canary knows who is among its share."""
-        columns = [frame[name].plain() for name in self._sticky]
-        return ["/".join(map(str, values)) for values in zip(*columns, strict=True)]
+        return ["/".join([str(values[name]) for name in self._sticky]) for values in asks.values]
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
-        values = self._checked(row)
-        return self._known(values, self._asked_at(values, at))
+        values = self._questions.one(row)
+        return self._known(values, self._questions.moment(values, at))
 
     def features_many(self, rows: Sequence[Any], at: int) -> KnownMany | KnownRows:
         """Return the features of rows as `predict_many` would read them at that moment; nothing is logged."""
-        frame = self._checked_many(rows)
-        return self._known_many(frame, self._asked_at_many(frame, at))
+        asks, failed = self._questions([Question(rows)], at, as_columns=len(rows) > FEW)
+        if failed:
+            raise failed[0]
+        return self._known_of(asks)
 
-    def _known_many(self, frame: Frame, at: np.ndarray) -> KnownMany | KnownRows:
-        if len(at) > FEW:
-            return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
-        fields = self.model.spine.root.fields
-        each = zip(*(frame[name].plain() for name in fields), at.tolist(), strict=True)
-        rows = [self._known(dict(zip(fields, values, strict=False)), values[-1]) for values in each]
+    def _known_of(self, asks: Asks) -> KnownMany | KnownRows:
+        if asks.frame is not None:
+            return self._plan_many(
+                self._store, asks.frame, asks.at, asks.frame if self._includes_self else None
+            )
+        rows = [
+            self._known(values, moment) for values, moment in zip(asks.values, asks.at.tolist(), strict=True)
+        ]
         return of_rows(self.model, rows)
 
-    def _asked_at_many(self, frame: Frame, at: int) -> np.ndarray:
-        """Return the moment each row is answered for."""
-        happened = frame[self._time].values
-        if self.model.lead is not None:
-            return np.full(len(happened), at)
-        early = int(happened.min(initial=at))
-        if at - early > self._reach:
-            place = int(np.flatnonzero(happened == early)[0])
-            raise SchemaError(f"rows[{place}]: {self._too_early(early)}")
-        return np.minimum(happened, at)
-
     def _known(self, values: Mapping[str, Any], at: int) -> Known:
-        own = self._checked.columns(values) if self._includes_self else None
+        own = self._questions.one.columns(values) if self._includes_self else None
         return self._plan(self._store, values, at, own)
 
-    def _asked_at(self, values: Mapping[str, Any], at: int) -> int:
-        """Return the moment a row is answered for: without a lead, when it happened, if that is past.
 
-        So a row is never part of its own history, and a request reads what its training row would.
-        """
-        happened: int = values[self._time]
-        if self.model.lead is not None or happened >= at:
-            return at
-        if at - happened > self._reach:
-            raise SchemaError(self._too_early(happened))
-        return happened
-
-    def _too_early(self, happened: int) -> str:
-        return (
-            f"the row happened at {iso(happened)}, longer ago than states reach back ({self._reach // 1_000_000} s, the "
-            "shortest lateness of the sources, an hour where none is declared). Score it in batch, or declare a "
-            "longer lateness."
-        )
-
-    def _answer(
-        self, values: Mapping[str, Any], at: int, texts: tuple[str, str, str, str], place: str
-    ) -> Answered:
-        """Answer a row by the version that the route names, durably; then have the other one of a rollout asked."""
-        route = self._traffic.routes.look(self.model.name)
-        known = self._known(values, at)
-        entity = "/".join([str(values[name]) for name in self._sticky])
-
-        def matrix(categories: Categories) -> np.ndarray:
-            return vector(known, categories)
-
-        part = self._asking.one(route, entity, matrix)
-        ages = [np.nan if age is None else float(age) for age in known.ages.values()]
-        prediction_id, row_id, on, request = texts
-        prediction = Predictions(
-            self.model.name,
-            ONLINE,
-            [prediction_id],
-            [row_id],
-            [on],
-            np.array([part.version.number], dtype=np.int64),
-            np.array([at], dtype=np.int64),
-            part.said.score,
-            part.said.decision,
-            part.X,
-            np.array([ages], dtype=np.float64),
-            [request],
-            part.said.probabilities,
-            part.said.classes,
-            [self._deciding.one(values, known, part.said, part.version.number)],
-            [self._deciding.by],
-        )
-        answer = as_dict(prediction, 0, part.version.package.manifest, list(known.ages))
-        told = self._predictions.answer(prediction, answer, key=place)
-        self._traffic.answered(route, self.model, prediction, part, matrix)
-        return told
-
-
-def _request(fields: Mapping[str, Field], values: Mapping[str, Any]) -> str:
-    """Return the row as JSON that reads back to the same values."""
-    return _encode({name: shown(values[name], item.type) for name, item in fields.items()}).decode()
+def _put_off(questions: Sequence[Question], asks: Asks) -> set[int]:
+    """Return the questions without a key of which an earlier one asks about a row with the same id and moment, but other fields."""
+    if len(set(asks.id)) == len(asks.id):
+        return set()
+    first: dict[str, tuple[str, int]] = {}
+    found: set[int] = set()
+    for of, name, request in zip(asks.of, asks.id, asks.request, strict=True):
+        before, by = first.setdefault(name, (request, of))
+        if before != request and by != of and questions[of].key is None:
+            found.add(of)
+    return found
 
 
 def too_late(seconds: float) -> str:

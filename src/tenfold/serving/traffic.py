@@ -32,26 +32,21 @@ class Traffic:
             self._asking[model.name] = Asking(model, self._versions, self.counters, self._clock)
         return self._asking[model.name]
 
-    def answered(self, route: Route, model: Model, answers: Predictions, part: Part, matrix: Matrix) -> None:
-        """Hand over rows that one version answered, so that the other version of a rollout is asked about them too.
+    def answered(
+        self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
+    ) -> None:
+        """Hand over rows that were answered together, so that the other version of a rollout is asked about them too.
 
         To be called when the answers are durable; returns at once. A candidate that had no answer is not asked again.
         """
-        other = route.other(part.version.number)
-        if other is None or part.instead:
-            self.aside.start()
-        else:
-            self.aside.put(Shadowed(self.asking(model), other, matrix, answers))
-
-    def answered_many(
-        self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
-    ) -> None:
-        """Hand over rows that were answered together, by version."""
+        self.aside.start()
         if route.candidate is None:
-            self.aside.start()
             return
         for part in parts:
-            self.answered(route, model, answers.take(part.rows), part, _some(matrix, part.rows))
+            other = route.other(part.version.number)
+            if other is not None and not part.instead:
+                mine = answers if len(part.rows) == len(answers) else answers.take(part.rows)
+                self.aside.put(Shadowed(self.asking(model), other, _some(matrix, part.rows), mine))
 
     def shadow_batch(
         self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
