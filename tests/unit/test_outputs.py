@@ -79,7 +79,7 @@ def test_one_row_and_many_have_the_same_outputs_in_answer_and_log(home, few, mon
             assert (json.loads(row["outputs"]), row["outputs_by"]) == (one["outputs"], ruled.rules.by)
             assert json.loads(row["answer"]) == one
         app.flush()
-        logged = read(app.lake, "late_order", ONLINE, 0, tiny.ASK_AT + 2)
+        logged = read(app.lake, "late_order", ONLINE, 0, tiny.ASK_AT + 5)
         assert set(logged.output("action")) == {"call", "look", "pass"}
         assert app.predict(ruled, ROWS[0], key=f"alone {few} 0") == alone[0]
 
@@ -139,7 +139,7 @@ def test_other_rules_need_no_other_version(home):
     with opened(home, plain) as app:
         assert not {"outputs", "outputs_by"} & app.predict(plain, tiny.order("plain")).keys()
         app.flush()
-        assert read(app.lake, "late_order", ONLINE, 0, tiny.ASK_AT + 1).output("large")[-1] is None
+        assert read(app.lake, "late_order", ONLINE, 0, tiny.ASK_AT + 5).output("large")[-1] is None
 
 
 def test_the_order_and_the_meaning_make_the_hash():
