@@ -29,10 +29,14 @@ class Asked:
 
 
 @contextmanager
+def opened(home, project=tiny.project):
+    """Give the app of a home that `tiny.build` made; its states are current."""
+    with project.open(Platform(home=home, clock=VirtualClock(tiny.ASK_AT))) as app:
+        yield app
+
+
+@contextmanager
 def asked(home, project=tiny.project, **how):
-    """Give a client of a project whose home `tiny.build` made; its states are current."""
-    with (
-        project.open(Platform(home=home, clock=VirtualClock(tiny.ASK_AT))) as app,
-        closing(Asked(app.asgi(**how))) as client,
-    ):
+    """Give a client of it."""
+    with opened(home, project) as app, closing(Asked(app.asgi(**how))) as client:
         yield client

@@ -1,8 +1,8 @@
 """Answers: predict one row, score many."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,25 +10,68 @@ from tenfold.cli.data import read_row
 from tenfold.cli.options import Where, as_json, model_of, on_project, period, span, wrong_usage
 from tenfold.cli.output import answer, line, plural
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.project import App
+    from tenfold.training.model import Model
+
 
 @click.command()
 @on_project
 @click.argument("model")
 @click.argument("row_json")
 @click.option("--key", help="The same key again gives the answer that was stored first.")
+@click.option("--why", is_flag=True, help="Say what each feature adds to the score; nothing is logged then.")
 @as_json
-def predict(where: Where, model: str, row_json: str, *, key: str | None, as_json: bool) -> None:
+def predict(where: Where, model: str, row_json: str, *, key: str | None, why: bool, as_json: bool) -> None:
     """Answer one row as of now, from everything in the log; the answer is logged.
 
     ROW_JSON is a row of the model's spine, or - to read it from stdin.
     """
+    if why and key is not None:
+        raise wrong_usage("--why logs nothing, so it takes no --key.")
     with where.read() as app:
+        if why:
+            found = explained(app, model_of(app, model), read_row(row_json))
+            answer(found, draw_why(model, found), as_json=as_json)
+            return
         found = app.predict(model_of(app, model), read_row(row_json), key=key)
     text = (
         f"{model} version {found['version']}: {said(found)}, as of {found['as_of']}, "
         f"prediction {found['prediction_id']}"
     )
     answer(found, line(text), as_json=as_json)
+
+
+def explained(app: "App", model: "Model", row: Any) -> dict[str, Any]:
+    """Return the answer of a row as of now, and what each feature adds to it; nothing is logged."""
+    from tenfold.serving.explaining import Explaining
+
+    service = app.service(model)
+    mark = service.mark()
+    app.process()
+    return Explaining(service)(row, mark.at)
+
+
+def draw_why(model: str, found: Mapping[str, Any]) -> "Callable[[Console], None]":
+    """Return what prints an explanation: the answer, and a line per feature, the largest contribution first."""
+
+    def draw(console: "Console") -> None:
+        from tenfold.ui.terminal import table
+
+        title = f"{model} version {found['version']}: {said(found)}, as of {found['as_of']}"
+        cells = [
+            [item["feature"], item["value"], item["contribution"], item.get("age_s")]
+            for item in [
+                {"feature": "(base)", "value": None, "contribution": found["base"]},
+                *found["contributions"],
+            ]
+        ]
+        table(console, title, ["feature", "value", "adds", "age (s)"], cells)
+        line(f"together {found['raw_score']:+.6g}, the raw score")(console)
+
+    return draw
 
 
 def said(found: Mapping[str, Any]) -> str:

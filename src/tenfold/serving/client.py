@@ -65,6 +65,10 @@ class _Calls(ABC):
         """Return a list with the answer for each row, all as of the same moment."""
         return self._ask(Call("POST", "/predict", {"model": model, "rows": rows}, id))
 
+    def explain(self, model: str, row: Mapping[str, Any]) -> Any:
+        """Return the answer for one row with what each feature adds to its score, as a dict; nothing is logged."""
+        return self._ask(Call("POST", "/explain", {"model": model, "row": row}))
+
     def send(self, source: str, events: Sequence[Mapping[str, Any]], *, id: str = "") -> Any:  # noqa: A002
         """Append events and return how many were stored and how many rejected; durable when it returns."""
         return self._ask(Call("POST", f"/events/{source}", events, id))

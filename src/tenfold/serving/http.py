@@ -2,6 +2,7 @@
 
     POST /predict                 {"model": ..., "row": {...}}, or the row itself when there is one model; with "rows" and a
                                   list, the answers are a list too
+    POST /explain                 the same of one row, not logged, and what each feature adds to its score
     POST /events/{source}         one event or a list of them
     GET  /health
     GET  /openapi.json            all of it, made from the declaration
@@ -27,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.errors import NotFound
-from tenfold.serving import inference, invocations, openapi, predicting
+from tenfold.serving import explaining, inference, invocations, openapi, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
@@ -89,6 +90,7 @@ def application(
     app = Starlette(
         routes=[
             *predicting.routes(models),
+            *explaining.routes(models),
             *invocations.routes(models),
             *inference.routes(models),
             *openapi.routes(declared, sources, lambda: app.routes),

@@ -122,6 +122,11 @@ def _operations(models: Mapping[str, Model], sources: Mapping[str, Events]) -> O
         "/predict",
         _post("Predict a row, or rows as of one moment", _asked(models), _answers(models)),
     )
+    yield (
+        "post",
+        "/explain",
+        _post("Why a row gets its answer", _asked(models, many=False), _explained(models)),
+    )
     for name in sources:
         yield (
             "post",
@@ -197,7 +202,7 @@ def _inference(models: Mapping[str, Model]) -> Operations:
             )
 
 
-def _asked(models: Mapping[str, Model]) -> Schema:
+def _asked(models: Mapping[str, Model], *, many: bool = True) -> Schema:
     """Return what POST /predict takes: a model with a row or with rows, or the row itself when there is one model."""
     found = []
     for name, model in models.items():
@@ -205,10 +210,15 @@ def _asked(models: Mapping[str, Model]) -> Schema:
         wanted = {"model": {"const": name}}
         need = ["model"] if len(models) > 1 else []
         found.append(_object({**wanted, "row": one}, required=[*need, "row"], only=True))
-        found.append(_object({**wanted, "rows": _list(one)}, required=[*need, "rows"], only=True))
+        if many:
+            found.append(_object({**wanted, "rows": _list(one)}, required=[*need, "rows"], only=True))
         if len(models) == 1:
             found.append(one)
     return {"anyOf": found}
+
+
+def _explained(models: Mapping[str, Model]) -> Schema:
+    return {"anyOf": [schemas.explanation(model) for model in models.values()]}
 
 
 def _answers(models: Mapping[str, Model]) -> Schema:

@@ -21,7 +21,7 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     """Return the routes that predict."""
 
     async def predict(request: Request) -> Response:
-        answering, asked = _chosen(models, await content(request, MAX_BODY))
+        answering, asked = chosen(models, await content(request, MAX_BODY))
         key = key_of(request)
         if "rows" in asked:
             return as_json(200, await answering.many(asked["rows"], key=key))
@@ -30,7 +30,7 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     return [Scoped("/predict", guarded(predict), methods=["POST"], needs=PREDICT)]
 
 
-def _chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:
+def chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:
     """Return the service that is asked, and the row or the rows."""
     if not isinstance(body, dict):
         raise SchemaError('the body is not an object. Send the row as {"field": value, ...}.')

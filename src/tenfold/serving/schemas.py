@@ -114,7 +114,37 @@ def answer(model: Model) -> Schema:
             "properties": {view.name: {"type": ["number", "null"]} for view in model.stored},
         },
     }
-    return {"type": "object", "properties": kinds, "required": list(kinds)}
+    need = list(kinds)
+    if model.outputs:
+        kinds |= {"outputs": {"type": "object"}, "outputs_by": {"type": "string"}}
+    return {"type": "object", "properties": kinds, "required": need}
+
+
+def explanation(model: Model) -> Schema:
+    """Return the schema of an answer that says why."""
+    found = answer(model)
+    number = {"type": "number"}
+    feature = {
+        "type": "object",
+        "properties": {
+            "feature": {"enum": list(model.columns)},
+            "value": {},
+            "contribution": number,
+            "age_s": {"type": ["number", "null"]},
+        },
+        "required": ["feature", "value", "contribution"],
+    }
+    more: Schema = {
+        "raw_score": {**number, "description": "Before the link and the calibration."},
+        "base": number,
+        "contributions": {
+            "type": "array",
+            "items": feature,
+            "description": "With the base they add up to the raw score; the largest first.",
+        },
+    }
+    kinds = {name: item for name, item in found["properties"].items() if name != "prediction_id"} | more
+    return {"type": "object", "properties": kinds, "required": list(kinds.keys() - {"outputs", "outputs_by"})}
 
 
 def said(model: Model) -> Schema:

@@ -88,6 +88,11 @@ class Service:
             else too_late(seconds)
         )
 
+    @property
+    def traffic(self) -> Traffic:
+        """Which version answers, and what asks it."""
+        return self._traffic
+
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
         return self._versions.number(self.model)

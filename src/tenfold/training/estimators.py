@@ -81,8 +81,17 @@ class Fitted:
 
     @property
     def contributions(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Gives what each feature adds to each score before the link, (n_rows, n_features), where the format can."""
+        """Gives what each feature adds to each score before the link, (n_rows, n_scores, n_features + 1), where the format can."""
         return getattr(self.engine, "contributions", None)
+
+    @property
+    def linear(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Gives the scores before the link, (n_rows, n_scores), where they are sums of functions of one feature each."""
+        return getattr(self.engine, "linear", None)
+
+    def raw(self, X: np.ndarray) -> np.ndarray:
+        """Return the scores before the link, (n_rows, n_scores), of what has contributions."""
+        return self.engine.raw(X)  # type: ignore[attr-defined]
 
     def files(self) -> dict[str, bytes]:
         """Return the files to store."""

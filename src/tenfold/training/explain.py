@@ -66,7 +66,8 @@ def _contributions(model: Model, material: Material, predictor: Predictor) -> di
     contributions = getattr(predictor, "contributions", None)
     if contributions is None:
         return None
-    found = contributions(material.X[spaced(material, material.test(), SHAP_ROWS)]).mean(axis=0)
+    found = contributions(material.X[spaced(material, material.test(), SHAP_ROWS)])
+    found = np.abs(found[:, :, :-1]).sum(axis=1).mean(axis=0)
     return dict(zip(model.columns, found.tolist(), strict=True))
 
 

@@ -52,9 +52,16 @@ class LightGBM:
         return np.asarray(self._booster.predict(X, num_iteration=trees, num_threads=1))
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
-        """Return how much each feature moves each score before the link: (n_rows, n_features) float64 (SHAP)."""
+        """Return what each feature adds to each score before the link, and the base behind them (SHAP).
+
+        (n_rows, n_scores, n_features + 1) float64; they add up to `raw`.
+        """
         found = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        return np.abs(found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1]).sum(axis=1)
+        return found.reshape(len(X), -1, X.shape[1] + 1)
+
+    def raw(self, X: np.ndarray) -> np.ndarray:
+        """Return the scores before the link: (n_rows, n_scores)."""
+        return np.asarray(self._booster.predict(X, raw_score=True, num_threads=1)).reshape(len(X), -1)
 
     def importance(self) -> np.ndarray:
         gain = self._booster.feature_importance("gain")

@@ -53,6 +53,7 @@ class Rowwise:
         )
         self._score = _scorer(last if apart else estimator, last, context)
         self._whole = type(last).__name__ in _TREES if apart else _by_value(estimator)
+        self.linear = self._sums(last) if apart or last is estimator else None
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Return (n_rows,) or (n_rows, n_classes) float64 for rows as `encode` makes them.
@@ -68,6 +69,19 @@ class Rowwise:
         except ValueError as error:
             raise SchemaError(f"the estimator refuses a row: {error}") from error
         return np.ascontiguousarray(found, dtype=np.float64)
+
+    def _sums(self, last: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return what gives the sums a linear estimator makes of its columns, (n_rows, n_scores); None for any other."""
+        if not (type(last).__module__.startswith("sklearn.linear_model") and hasattr(last, "coef_")):
+            return None
+        weights = np.atleast_2d(last.coef_).T
+
+        def linear(X: np.ndarray) -> np.ndarray:
+            rows = self._prepare(X)
+            rows = rows.toarray() if hasattr(rows, "toarray") else rows
+            return np.asarray(rows, dtype=np.float64) @ weights + last.intercept_
+
+        return linear
 
     def _blocks(self, X: np.ndarray) -> np.ndarray:
         """Score blocks of one size; also how a block lies in memory must not depend on how many rows there are."""
@@ -157,6 +171,11 @@ class Scored:
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self._score(rows)
+
+    @property
+    def linear(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Gives the scores before the link as sums of functions of one feature each; None where they are none."""
+        return self._score.linear
 
     def importance(self) -> np.ndarray | None:
         return shares(self._estimator, self._columns)

@@ -60,15 +60,23 @@ class XGBoost:
         return np.asarray(self._one.inplace_predict(X, iteration_range=(0, trees)), dtype=np.float64)
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
-        """Return how much each feature moves each score before the link: (n_rows, n_features) float64 (SHAP)."""
+        """Return what each feature adds to each score before the link, and the base behind them (SHAP).
+
+        (n_rows, n_scores, n_features + 1) float64; they add up to `raw`.
+        """
+        found = self._one.predict(self._matrix(X), pred_contribs=True, validate_features=False)
+        return np.asarray(found, dtype=np.float64).reshape(len(X), -1, X.shape[1] + 1)
+
+    def raw(self, X: np.ndarray) -> np.ndarray:
+        """Return the scores before the link: (n_rows, n_scores)."""
+        found = self._one.predict(self._matrix(X), output_margin=True, validate_features=False)
+        return np.asarray(found, dtype=np.float64).reshape(len(X), -1)
+
+    def _matrix(self, X: np.ndarray) -> Any:
         import xgboost
 
         types = self._one.feature_types
-        rows = xgboost.DMatrix(X, feature_types=types, enable_categorical=bool(types), nthread=1)
-        found = np.asarray(
-            self._one.predict(rows, pred_contribs=True, validate_features=False), dtype=np.float64
-        )
-        return np.abs(found.reshape(len(X), -1, X.shape[1] + 1)[:, :, :-1]).sum(axis=1)
+        return xgboost.DMatrix(X, feature_types=types, enable_categorical=bool(types), nthread=1)
 
     def importance(self) -> np.ndarray:
         gain = np.zeros(self._columns)

@@ -1,0 +1,104 @@
+"""POST /explain: the answer /predict would give, and why; nothing of it is logged."""
+
+import asyncio
+import json
+import shutil
+from contextlib import closing
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tenfold import Client
+from tenfold.cli import cli
+from tenfold.core.errors import SchemaError
+from tenfold.serving.explaining import WAITING
+from tests.examples import tiny
+from tests.examples.asked import Asked, opened
+from tests.examples.served import serving
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(home, tmp_path_factory):
+    mine = tmp_path_factory.mktemp("mine") / "tiny"  # a process may open a home once
+    shutil.copytree(home, mine)
+    with opened(mine) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    with closing(Asked(app.asgi())) as found:
+        yield found
+
+
+def test_it_is_the_answer_of_predict_and_why(client):
+    row = tiny.order(1)
+    answer = client.post("/predict", json=row).json()
+    found = client.post("/explain", json={"model": "late_order", "row": row}).json()
+    told = {name: found.pop(name) for name in ("raw_score", "base", "contributions")}
+    assert found == {name: value for name, value in answer.items() if name != "prediction_id"}
+    assert told["base"] + sum(one["contribution"] for one in told["contributions"]) == pytest.approx(
+        told["raw_score"], abs=1e-9
+    )
+    sizes = [abs(one["contribution"]) for one in told["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    each = {one["feature"]: one for one in told["contributions"]}
+    assert each["this_order.amount"]["value"] == 12.5
+    assert "age_s" not in each["this_order.amount"]
+    assert each["shop_visits.visits_1d"]["age_s"] == answer["ages_s"]["shop_visits"]
+
+
+def test_nothing_is_logged(app, client):
+    before = app.log.ends().offsets.get("predictions", 0)
+    assert client.post("/explain", json=tiny.order(2)).status_code == 200
+    assert app.log.ends().offsets.get("predictions", 0) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"rows": [tiny.order(1)]}, 422, "one row is explained at a time."),
+        ({"row": tiny.order(1, amount=-1)}, 422, 'the row does not fit source "orders"'),
+        ({"model": "x", "row": {}}, 404, 'no model "x".'),
+    ],
+)
+def test_what_does_not_fit_is_refused(client, body, status, message):
+    found = client.post("/explain", json=body)
+    assert found.status_code == status
+    assert found.json()["error"]["message"].startswith(message)
+
+
+def test_more_than_may_wait_are_told_to_come_back(app):
+    async def ask(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+            every = [http.post("/explain", json=tiny.order(place)) for place in range(3 * WAITING)]
+            return [found.status_code for found in await asyncio.gather(*every)]
+
+    statuses = asyncio.run(ask(app.asgi()))
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) >= WAITING
+
+
+def test_the_client_and_the_command_line_ask_for_it_too(home):
+    row = tiny.order(3)
+    with serving(home) as port, Client(f"http://127.0.0.1:{port}") as client:
+        found = client.explain("late_order", row)
+        with pytest.raises(SchemaError):
+            client.explain("late_order", {})
+    place = ["tests/examples/tiny.py", "late_order", json.dumps(row), "--home", str(home)]
+    clock = ["--clock", str(home / "clock")]
+    told = CliRunner().invoke(cli, ["predict", *place, *clock, "--why", "--json"])
+    assert json.loads(told.output) == found
+    shown = CliRunner().invoke(cli, ["predict", *place, *clock, "--why"]).output
+    assert shown.splitlines()[0].startswith("late_order version 1: score 0.")
+    assert "this_order.amount" in shown
+    both = CliRunner().invoke(cli, ["predict", *place, "--why", "--key", "k"])
+    assert both.exit_code == 2
