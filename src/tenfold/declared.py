@@ -8,7 +8,7 @@ from tenfold.automation.release import Release
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
-from tenfold.serving.predictions import TOPIC
+from tenfold.serving.predictions import SCORES, TOPIC
 from tenfold.sources.declare import Events, check_name
 from tenfold.training.model import Model
 
@@ -68,8 +68,9 @@ def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, F
         roots = (model.spine.root, model.label.source.root, *(view.source.root for view in read))
         for root in roots:
             _add("source", sources, root.name, root)
-    if TOPIC in sources:
-        raise DefinitionError(f'source name "{TOPIC}" is taken by the prediction log. Rename the source.')
+    for name, holder in ((TOPIC, "the prediction log"), (SCORES, "what batch scoring answers")):
+        if name in sources:
+            raise DefinitionError(f'source name "{name}" is taken by {holder}. Rename the source.')
     return sources, views
 
 

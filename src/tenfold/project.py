@@ -11,6 +11,7 @@ from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.rollback import roll_back
 from tenfold.automation.rollout import Rolling
+from tenfold.automation.scoring import Scored, Scoring
 from tenfold.automation.training import train
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
@@ -23,7 +24,6 @@ from tenfold.processing.derive import Source
 from tenfold.processing.ingest import Ingested, ingest
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
-from tenfold.serving.batch import score
 from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
 from tenfold.serving.service import Service, Versions
 from tenfold.store.explain import Explanation, explain, find
@@ -225,7 +225,7 @@ class App(Opened):
         """Run history through the loop, day by day, on a clock that can be set."""
         loop, period = self.loop(self.project.release(model)), (to_us(start), to_us(end))
         name = loop.release.model
-        return replay(loop, self.clock, *period, score=lambda *day: len(self.score(name, *day)))
+        return replay(loop, self.clock, *period, score=lambda *day: self.batch(name, *day).rows)
 
     # predictions -----------------------------------------------------------------------------------
 
@@ -287,9 +287,28 @@ class App(Opened):
         moment = self.log.ends().at if at is None else to_us(at)
         return explain(History(self.lake), view, one, key, moment, limit)
 
-    def score(self, model: Model | str, start: Any, end: Any) -> Predictions:
-        """Score all rows predicted in [start, end) with the Production version and log them, once per period."""
-        return score(self.dataset(model), to_us(start), to_us(end), self.predictions, self.traffic)
+    def score(self, model: Model | str, start: Any, end: Any, **how: Any) -> Predictions:
+        """Score all rows predicted in [start, end) with the Production version, once, and return the answers; see `batch`."""
+        self.batch(model, start, end, **how)
+        return read(self.lake, self._model(model).name, BATCH, to_us(start), to_us(end))
+
+    def batch(self, model: Model | str, start: Any, end: Any, **how: Any) -> Scored:
+        """Score all rows predicted in [start, end), however many, and return what was done: counts, not the answers.
+
+        Partitions of a day, or of `every`, are scored and stored one after the other, each once; `again` replaces what was
+        answered before, and `by` says who wants that. `watch` is told of rows as they are answered, as a `Progress` is.
+        After a crash, the same call goes on at the first unfinished partition.
+        """
+        return self.scoring(model).run(to_us(start), to_us(end), **how)
+
+    def scoring(self, model: Model | str) -> Scoring:
+        """Return what scores the rows of a model in batch."""
+        model = self._model(model)
+        rows = partial(self._rows_of, model)
+        return Scoring(model, rows, self.lake, lambda: self.traffic, self.journal, self.audit)
+
+    def _rows_of(self, model: Model, start: int, end: int) -> Dataset:  # noqa: ARG002
+        return self.dataset(model)
 
     # monitoring ------------------------------------------------------------------------------------
 

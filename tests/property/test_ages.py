@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tenfold.core.times import UNITS
 from tenfold.serving import batch
-from tenfold.serving.predictions import PredictionLog
+from tenfold.serving.predictions import BATCH, read
+from tenfold.serving.scores import Partition
 from tenfold.store.online import lookup
 from tenfold.training.dataset import Dataset
 from tests.property.shop import START, NoRollouts, World, gaps, histories, keys_of, model, order
@@ -58,7 +59,9 @@ def test_a_day_scored_in_batch_logs_the_ages_a_request_is_told():
     steps = [("orders", hour, [raw]) for raw in orders]
     world = World().play([*steps[:3], ("logins", 0, [login]), *steps[3:]])
     dataset = Dataset(model, world.history())
-    scored = batch.score(dataset, START, START + 24 * hour, PredictionLog(world.log), NoRollouts(world.clock))
+    part = Partition(model.name, START, START + 24 * hour)
+    batch.score(dataset, part, world.lake, NoRollouts(world.clock), run=1)
+    scored = read(world.lake, model.name, BATCH, part.start, part.end)
     assert len(scored) == len(orders)
     newest_at = len(scored) - 1  # states answer for the present
     keys = {name: item.plain()[newest_at] for name, item in keys_of(model, dataset.spine).items()}

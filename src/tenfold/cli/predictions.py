@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenfold.cli.data import read_row
-from tenfold.cli.options import Where, as_json, model_of, on_project, period, span, wrong_usage
+from tenfold.cli.options import Where, as_json, by, model_of, on_project, period, span, wrong_usage
 from tenfold.cli.output import answer, line, plural
 
 if TYPE_CHECKING:
@@ -110,25 +110,40 @@ def _answered(found: Mapping[str, Any]) -> str:
 @on_project
 @click.argument("model")
 @period(required=True)
+@click.option(
+    "--every", default="1d", show_default=True, help="How long a partition is: each is scored once."
+)
+@click.option("--again", is_flag=True, help="Replace the answers that are there; the audit log says who did.")
+@by
 @as_json
-def score(where: Where, model: str, *, start: str, end: str, as_json: bool) -> None:
-    """Score all rows predicted in the period with the Production version and log them, once per period."""
+def score(
+    where: Where, model: str, *, start: str, end: str, every: str, again: bool, by: str, as_json: bool
+) -> None:
+    """Score all rows predicted in the period with the Production version, partition by partition, each once.
+
+    When it is interrupted, the same command goes on at the first partition that is not finished.
+    """
+    from tenfold.core.clock import SystemClock
     from tenfold.core.times import iso
+    from tenfold.ui.terminal import Progress
 
     first, last = span(start, end, until=0)
-    with where.read() as app:
+    with where.read() as app, Progress(SystemClock()) as progress:
         chosen, now = model_of(app, model), app.clock.now()
         if last > now:
             raise wrong_usage(f"the period is not over: it ends at {iso(last)}, and now is {iso(now)}.")
         app.flush()
-        found = app.score(chosen, first, last)
-    rows = len(found)
-    positive = sum(found.decision.tolist()) if chosen.threshold is not None else None
-    mean = float(found.score.mean()) if rows else None
-    document = {"model": model, "rows": rows, "decided_true": positive, "mean_score": mean}
-    scored = f"{plural(rows, 'row')} scored" + ("" if positive is None else f", {positive:,} decided true")
-    answer(
-        document,
-        line(f"{model}: {scored if rows else 'nothing was served in this period'}"),
-        as_json=as_json,
-    )
+        found = app.batch(chosen, first, last, every=every, again=again, by=by, watch=progress)
+    document = {
+        "model": model,
+        "rows": found.rows,
+        "decided_true": found.decided,
+        "mean_score": found.mean,
+        "versions": found.versions,
+        "partitions": found.partitions,
+    }
+    told = f"{plural(found.rows, 'row')} scored"
+    told += "" if found.decided is None else f", {found.decided:,} decided true"
+    told += f", in {plural(len(found.partitions), 'partition')}"
+    text = line(f"{model}: {told if found.rows else 'nothing was served in this period'}")
+    answer(document, text, as_json=as_json)

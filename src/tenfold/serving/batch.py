@@ -1,67 +1,179 @@
-"""Scores many rows of the lake at once, as of their own prediction time, and logs them."""
+"""Scores the rows of a partition as of their own prediction times, in pieces, and stores them in the lake as one version."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tenfold.processing.derive import apply
-from tenfold.processing.frame import Frame
-from tenfold.serving.asking import joined, numbers, sticky_fields
+from tenfold.processing.frame import Column, Frame
+from tenfold.serving.asking import Part, joined, numbers, sticky_fields
 from tenfold.serving.outputs import Deciding
-from tenfold.serving.predictions import BATCH, PredictionLog, Predictions, nothing
+from tenfold.serving.predictions import BATCH, SCORES, Predictions, to_rows
+from tenfold.serving.route import Route
+from tenfold.serving.scores import Partition, Tally, among, ids, listed, stored, tally, texts
 from tenfold.serving.traffic import Traffic
+from tenfold.sources.base import Lake
 from tenfold.training.dataset import Dataset
 from tenfold.training.vector import Categories, encode
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+U = TypeVar("U")
+PIECE = 100_000
+"""Rows that are asked about together."""
+AHEAD = 2
+"""Pieces that may be ready before they are written."""
+
 
 def score(
-    dataset: Dataset, start: int, end: int, predictions: PredictionLog, traffic: Traffic
-) -> Predictions:
-    """Return and log the predictions for all spine rows predicted in [start, end).
+    dataset: Dataset,
+    part: Partition,
+    lake: Lake,
+    traffic: Traffic,
+    *,
+    run: int,
+    again: bool = False,
+    advance: Callable[[int], object] = lambda rows: None,  # noqa: ARG005
+) -> Tally:
+    """Answer the rows of a partition and store them; return what is stored afterwards, added up.
 
     While a rollout is under way, its route says which version answers a row, and the other one is asked about it too.
+    A partition that was scored stays as it is, and so do rows that another partition holds, unless it is scored again:
+    then all answers for its period are replaced, in one version of the table.
 
-    Once per period: the same period again returns what was answered first, whatever version is given then.
+    Parameters
+    ----------
+    dataset
+        Rows of the model's spine, those of the partition among them.
+    run
+        The number of the run; the same one stores a partition once, however often it is called.
+    advance
+        Told of rows as they are answered.
     """
-    model = dataset.model
-    rows = dataset.select(start, end)
-    if not len(rows):
-        return nothing(model.name, BATCH)
-    columns = {name: item.take(rows) for name, item in dataset.columns.items()}
+    if not again and lake.position(SCORES, part.writer):
+        return tally(lake, part)
+    made = Tally()
 
-    def matrix(categories: Categories) -> np.ndarray:
-        return encode(columns, categories)
+    def pieces() -> "Iterator[pa.Table]":
+        rows = _Rows(dataset, traffic, traffic.routes.look(part.model), Deciding(dataset.model))
+        for answers, aside in ahead(rows.answer, rows.pieces(part, None if again else lake)):
+            made.add(answers.score, answers.decision, answers.version)
+            for table in (answers, *aside):
+                yield to_rows(table, [""] * len(table))
+            advance(len(answers))
 
-    def entities() -> list[str]:
-        values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
-        return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
-
-    def asked() -> Frame:
-        root = {name: item.take(rows) for name, item in dataset.spine.items()}
-        return apply(model.spine, root, len(rows))[0]
-
-    route = traffic.routes.look(model.name)
-    parts = traffic.asking(model).many(route, entities, matrix, len(rows))
-    found = joined(parts)
-    ids = [row.decode() for row in dataset.ids[rows].tolist()]
-    at = dataset.at[rows]
-    answers = Predictions(
-        model.name,
-        BATCH,
-        [f"{model.name}/{row}/{moment}/batch" for row, moment in zip(ids, at.tolist(), strict=True)],
-        ids,
-        [str(value) for value in dataset.spine[model.label.on].values[rows].tolist()],
-        numbers(parts),
-        at,
-        found.said.score,
-        found.said.decision,
-        found.X,
-        dataset.ages(rows),
-        [""] * len(rows),
-        found.said.probabilities,
-        found.said.classes,
-        Deciding(model).many(asked, at, lambda: columns, found.said, numbers(parts)),
-        [model.rules.by] * len(rows),
+    replaced = among(part.model, part.start, part.end) if again else ""
+    done = lake.append(
+        SCORES, pieces(), writer=part.writer, upto=run, after=None if again else 0, instead=replaced
     )
-    stored = predictions.write(answers, key=f"{model.name}/batch/{start}/{end}")
-    if stored is answers:
-        traffic.shadow_batch(route, model, answers, parts, matrix)
-    return stored
+    return made if done else tally(lake, part)
+
+
+def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """Yield what is made of items, in order, while a thread makes the next ones.
+
+    Examples
+    --------
+    >>> list(ahead(lambda item: 2 * item, [1, 2, 3]))
+    [2, 4, 6]
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting: deque[Future[U]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a dataset, and where they are asked about."""
+
+    dataset: Dataset
+    traffic: Traffic
+    route: Route
+    deciding: Deciding
+
+    def pieces(self, part: Partition, lake: Lake | None) -> Iterator[np.ndarray]:
+        """Yield the positions of a partition's rows piece by piece, without those that the lake has an answer for."""
+        rows = self.dataset.select(part.start, part.end)
+        held = None if lake is None else stored(lake, part.model, part.start, part.end, ["prediction_id"])
+        if held is not None and held.num_rows:
+            rows = rows[~_among(self._ids(rows), held["prediction_id"])]
+        for first in range(0, len(rows), PIECE):
+            yield rows[first : first + PIECE]
+
+    def answer(self, rows: np.ndarray) -> tuple[Predictions, Sequence[Predictions]]:
+        """Return the answers for rows, and what other versions of a rollout say of them."""
+        dataset, model = self.dataset, self.dataset.model
+        columns = {name: taken(item, rows) for name, item in dataset.columns.items()}
+
+        def matrix(categories: Categories) -> np.ndarray:
+            return encode(columns, categories)
+
+        def entities() -> list[str]:
+            values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
+            return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
+
+        parts = self.traffic.asking(model).many(self.route, entities, matrix, len(rows))
+        answers = self._answers(rows, parts, columns)
+        if self.route.candidate is None:
+            return answers, []
+        answers = listed(answers)
+        return answers, self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
+
+    def _ids(self, rows: np.ndarray) -> "pa.Array":
+        return ids(self.dataset.model.name, texts(self.dataset.ids[rows]), self.dataset.at[rows])
+
+    def _answers(self, rows: np.ndarray, parts: Sequence[Part], columns: Frame) -> Predictions:
+        dataset, model, found = self.dataset, self.dataset.model, joined(parts)
+        at, versions = dataset.at[rows], numbers(parts)
+
+        def asked() -> Frame:
+            root = {name: item.take(rows) for name, item in dataset.spine.items()}
+            return apply(model.spine, root, len(rows))[0]
+
+        return Predictions(
+            model.name,
+            BATCH,
+            self._ids(rows),
+            texts(dataset.ids[rows]),
+            texts(dataset.spine[model.label.on].values[rows]),
+            versions,
+            at,
+            found.said.score,
+            found.said.decision,
+            found.X,
+            dataset.ages(rows),
+            [""] * len(rows),
+            found.said.probabilities,
+            found.said.classes,
+            self.deciding.many(asked, at, lambda: columns, found.said, versions),
+            [model.rules.by] * len(rows),
+        )
+
+
+def taken(item: Column, rows: np.ndarray) -> Column:
+    """Return the values at positions, with the codes of texts, so that each distinct one is looked at once in all."""
+    found = item.take(rows)
+    if item.type == "str":
+        codes, values = item.coded
+        found.__dict__["coded"] = codes[rows], values
+    return found
+
+
+def _among(names: "pa.Array", held: "pa.ChunkedArray") -> np.ndarray:
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.is_in(names, value_set=held.combine_chunks()))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TOPIC = "predictions"
+SCORES = "scores"
+"""The lake table of what batch scoring answered: a partition is stored, or replaced, as one version."""
 ONLINE, BATCH = "online", "batch"
 SHADOW = "shadow"
 """The mode of what the other version of a rollout says of a request: kept, never returned."""
@@ -150,15 +152,39 @@ def _answered(batch: Batch, prediction_id: str | None = None) -> Answered:
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
-    """Return the predictions of a model in one mode with `start <= at < end`, in log order, each id once."""
-    if lake.version(TOPIC) < 0:
+    """Return the predictions of a model in one mode with `start <= at < end`, each id once: of the log in its order.
+
+    Those of batch scoring, which are not in the log, are in the order of their times.
+    """
+    where = f"model = '{model}' AND mode = '{mode}' AND {within(start, end)}"
+    tables = [SCORES] if mode != ONLINE and lake.version(SCORES) >= 0 else []
+    tables += [TOPIC] if lake.version(TOPIC) >= 0 else []
+    if not tables:
         return nothing(model, mode)
-    where = (
-        f"""model = '{model}' AND mode = '{mode}' AND epoch_us("at") >= {start} AND epoch_us("at") < {end}"""
-    )
-    found = _from_table(lake.read(TOPIC, where=where), model, mode)
+    found = _from_table(_joined([lake.read(table, where=where) for table in tables]), model, mode)
+    if tables == [SCORES] or not len(found):
+        return found
     _, first = np.unique(np.array(found.id, dtype=object), return_index=True)
     return found if len(first) == len(found) else found.take(np.sort(first))
+
+
+def within(start: int, end: int) -> str:
+    """Return the SQL condition for what is predicted in [start, end), in microseconds UTC."""
+    return f'"at" >= make_timestamptz({start}) AND "at" < make_timestamptz({end})'
+
+
+def _joined(tables: "Sequence[pa.Table]") -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.concat_tables([_in_time(table) for table in tables], promote_options="default")
+
+
+def _in_time(table: "pa.Table") -> "pa.Table":
+    """Return rows that have no place in the log in the order of their times."""
+    if "_offset" in table.column_names:
+        return table
+    at = table.column("at").to_numpy()
+    return table if (at[1:] >= at[:-1]).all() else table.take(np.argsort(at, kind="stable"))
 
 
 def nothing(model: str, mode: str) -> Predictions:

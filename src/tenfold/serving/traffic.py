@@ -50,8 +50,9 @@ class Traffic:
 
     def shadow_batch(
         self, route: Route, model: Model, answers: Predictions, parts: Sequence[Part], matrix: Matrix
-    ) -> None:
-        """Ask the other version of a rollout about the rows of a batch, here and now, and keep what it says."""
+    ) -> list[Predictions]:
+        """Return what the other version of a rollout says of the rows of a batch, asked here and now."""
+        found = []
         for part in parts:
             other = route.other(part.version.number)
             if other is None or part.instead:
@@ -60,7 +61,8 @@ class Traffic:
             tried = asking.tried(other, matrix, len(answers), part.rows)
             asking.blame(tried)
             if tried.part is not None:
-                self._predictions.keep(as_shadow([answers], tried.part))
+                found.append(as_shadow([answers], tried.part))
+        return found
 
     def settle(self) -> None:
         """Wait until nothing is left to ask aside in this process, and store the counters."""

@@ -178,6 +178,8 @@ class DeltaLake:
         if not is_next(self.position(path.name, writer), upto, after):
             return False
         first, pieces = first_and_all(pieces)
+        if first is None and not _is_table(path):
+            return True
         if first is not None:
             self._fit(path, first)
         files = Written(path)

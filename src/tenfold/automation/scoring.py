@@ -1,0 +1,174 @@
+"""Batch scoring as durable runs: a period is cut into partitions, and each is a step that is done once."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.automation.audit import Audit
+from tenfold.automation.journal import Journal
+from tenfold.automation.steps import Effect, Step
+from tenfold.core.errors import Conflict
+from tenfold.core.times import duration, iso
+from tenfold.processing.frame import from_arrow
+from tenfold.serving.batch import score
+from tenfold.serving.predictions import SCORES
+from tenfold.serving.scores import Partition, partitions, stored, tally
+from tenfold.serving.traffic import Traffic
+from tenfold.sources.base import Lake
+from tenfold.training.dataset import Dataset
+from tenfold.training.model import Model
+from tenfold.training.watch import Step as Shown
+from tenfold.training.watch import Unwatched, Watch
+
+KIND = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a run of batch scoring did.
+
+    Attributes
+    ----------
+    rows, decided
+        How many rows it answered or found answered, and how many of them are decided true; None without a threshold.
+    mean
+        The mean score; None without rows.
+    versions
+        Rows by the version that answered.
+    partitions
+        What was done of each, by its period; where it was scored again, `before` says how many rows it had, and in which
+        version of the table they still are.
+    """
+
+    rows: int
+    decided: int | None
+    mean: float | None
+    versions: Mapping[str, int]
+    partitions: Mapping[str, Mapping[str, Any]]
+
+
+class Scoring:
+    """Scores the rows of one model in batch; usable in any process, and two at once.
+
+    Parameters
+    ----------
+    rows
+        Gives rows of the model's spine in which all are that are predicted in [start, end).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rows: Callable[[int, int], Dataset],
+        lake: Lake,
+        traffic: Callable[[], Traffic],
+        journal: Journal,
+        audit: Audit,
+    ) -> None:
+        self.model = model
+        self._rows, self._lake, self._traffic = rows, lake, traffic
+        self._journal, self._audit = journal, audit
+
+    def run(
+        self,
+        start: int,
+        end: int,
+        *,
+        every: str = "1d",
+        again: bool = False,
+        by: str = "user",
+        watch: Watch | None = None,
+    ) -> Scored:
+        """Score the rows predicted in [start, end), partition by partition, and return what was done.
+
+        A run that a crash interrupted goes on at its first unfinished partition when the same is asked for again.
+
+        Parameters
+        ----------
+        every
+            How long a partition is, such as "1h"; partitions begin at multiples of it since 1970 UTC.
+        again
+            Replace what was answered before.
+        by
+            Who asks, for the audit log: it says what was replaced.
+        """
+        duration(every, name="every")
+        wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
+        for run in self._journal.unfinished():
+            if run.kind == KIND and {name: run.input.get(name) for name in wanted} == wanted:
+                try:
+                    return self._finished(run.id, run.input, watch)
+                except Conflict:
+                    continue  # a process that lives is at it
+        given = wanted | {"by": by}
+        cause = f"{self.model.name}/{iso(start)}/{iso(end)}/{uuid.uuid4().hex}"
+        return self._finished(self._journal.begin(KIND, cause, given), given, watch)
+
+    def _finished(self, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
+        start, end, every = given["start"], given["end"], duration(given["every"])
+        parts = self._partitions(start, end, every, again=given["again"])
+        shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
+        steps = [step for part in parts for step in self._steps(part, int(run_id[1:]), given, shown)]
+        declaration = self.model.fingerprint
+        # each call is an owner of its own: another thread of this process may be at the same run
+        done = self._journal.run(
+            run_id, steps, owner=f"score {uuid.uuid4().hex}", declaration=declaration, edited="continue"
+        )
+        return self._scored({part.name: done[part.name] for part in parts})
+
+    def _partitions(self, start: int, end: int, every: int, *, again: bool) -> list[Partition]:
+        """Return the partitions that have rows; when they are scored again, also those that had some."""
+        dataset = self._rows(start, end)
+        at = dataset.at[dataset.select(start, end)]
+        found = {part.name: part for part in partitions(self.model.name, at, start, end, every)}
+        if again:
+            held = from_arrow(stored(self._lake, self.model.name, start, end, ["at"]), {"at": "time"})
+            before = partitions(self.model.name, held["at"].values, start, end, every)
+            gone = [Partition(part.model, part.start, part.end) for part in before if part.name not in found]
+            found |= {part.name: part for part in gone}
+        return sorted(found.values(), key=lambda part: part.start)
+
+    def _steps(self, part: Partition, run: int, given: Mapping[str, Any], shown: Shown) -> list[Step]:
+        def before(results: Mapping[str, Any]) -> Any:  # noqa: ARG001
+            return {"rows": tally(self._lake, part).rows, "table": self._lake.version(SCORES)}
+
+        def answer(results: Mapping[str, Any]) -> Any:
+            told = score(
+                self._rows(part.start, part.end),
+                part,
+                self._lake,
+                self._traffic(),
+                run=run,
+                again=given["again"],
+                advance=shown.advance,
+            ).plain()
+            if not given["again"]:
+                return told
+            return self._replaced(part, run, given["by"], told | {"before": results[f"before {part.name}"]})
+
+        # a step of its own: after a crash behind the commit, nobody could say what was there
+        looked: list[Step] = [(f"before {part.name}", before)] if given["again"] else []
+        return [*looked, (part.name, answer)]
+
+    def _replaced(self, part: Partition, run: int, by: str, told: Mapping[str, Any]) -> Effect:
+        """Return what was done, with its audit row, which is recorded with it."""
+        why = f"{told['rows']:,} rows of {part.name}, instead of {told['before']['rows']:,}"
+        cause = f"{run}/{part.name}"
+
+        def record(tx: Any) -> None:
+            self._audit.record(
+                KIND, self.model.name, "scored again", why, by=by, evidence=told, cause=cause, tx=tx
+            )
+
+        return Effect(told, record)
+
+    def _scored(self, done: Mapping[str, Mapping[str, Any]]) -> Scored:
+        rows = sum(told["rows"] for told in done.values())
+        versions: dict[str, int] = {}
+        for told in done.values():
+            for number, count in told["versions"].items():
+                versions[number] = versions.get(number, 0) + count
+        decided = sum(told["decided"] for told in done.values())
+        mean = sum(told["total"] for told in done.values()) / rows if rows else None
+        return Scored(rows, None if self.model.threshold is None else decided, mean, versions, done)
