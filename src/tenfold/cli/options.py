@@ -47,7 +47,8 @@ class Where:
     def read(self) -> "App":
         """Return the project running, for a command that only looks: it does not make a home."""
         load(self.target)  # a mistake in the declaration is told before a home that is missing
-        if not (self.home / "state.db").exists():
+        elsewhere = load_platform(self.target).state is not None
+        if not elsewhere and not (self.home / "state.db").exists():
             raise DefinitionError(
                 f'there is nothing at "{self.home}" yet. Run tenfold ingest PROJECT.py SOURCE FILE first, '
                 "or say where the project lives: --home PATH."
