@@ -19,8 +19,14 @@ def postgres():
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def address(request, tmp_path):
-    """Where an empty state database is, as `states.opened` takes it."""
+def places(request, tmp_path):
+    """What gives empty places for state databases, as `states.opened` takes them."""
     if request.param == "sqlite":
-        return str(tmp_path / "state.db")
-    return states.fresh(request.getfixturevalue("postgres").url)
+        return states.Folder(tmp_path)
+    return states.Schemas(request.getfixturevalue("postgres").url)
+
+
+@pytest.fixture
+def address(places):
+    """Where an empty state database may be."""
+    return places()

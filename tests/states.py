@@ -1,5 +1,6 @@
 """State databases by address, a path or that of a schema on Postgres, which a process can be given as text."""
 
+import sqlite3
 import uuid
 from pathlib import Path
 
@@ -9,6 +10,30 @@ from tenfold.sources.sqlite import SQLiteDatabase
 def fresh(url):
     """Return the address of a schema that nobody has used."""
     return f"{url}#t{uuid.uuid4().hex}"
+
+
+class Folder:
+    """Empty places in a folder; `stride` is how many of the points of a crash test are worth their time."""
+
+    stride = 1
+
+    def __init__(self, path):
+        self._path = path
+
+    def __call__(self):
+        return str(self._path / uuid.uuid4().hex / "state.db")
+
+
+class Schemas:
+    """Empty schemas on a server; each takes a while to make."""
+
+    stride = 9
+
+    def __init__(self, url):
+        self._url = url
+
+    def __call__(self):
+        return fresh(self._url)
 
 
 def state(address, **how):
@@ -26,3 +51,15 @@ def opened(address, schema, *, layout=0, **how):
     database = state(address, **how)
     database.prepare(schema, layout=layout)
     return database
+
+
+def _refusals():
+    """Return the errors of a statement that a database refuses for good."""
+    try:
+        import psycopg
+    except ImportError:
+        return (sqlite3.IntegrityError,)
+    return (sqlite3.IntegrityError, psycopg.IntegrityError)
+
+
+REFUSED = _refusals()

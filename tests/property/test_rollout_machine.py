@@ -13,9 +13,8 @@ from tenfold.core.errors import Conflict, NotFound
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
 from tenfold.sources.sqlite import SQLiteDatabase
+from tests.unit.crashing import Crash, Crashing, FailPoints
 from tests.unit.rolled import BETTER, EQUAL, MODEL, NO_PAIRS, WORSE, Rolled, failing
-from tests.unit.test_journal_crash import Crash, FailPoints
-from tests.unit.test_rollout_crash import CrashingDatabase
 
 evidence = st.sampled_from([NO_PAIRS, EQUAL, BETTER, WORSE])
 hours = st.sampled_from([0.0, 0.5, 1.0, 2.0, 24.0 * 8])
@@ -123,7 +122,7 @@ class Rollouts(RuleBasedStateMachine):
     @precondition(lambda self: self.one.newest() is not None)
     @rule(known=evidence, hours=hours, armed=st.integers(1, 40))
     def a_controller_dies(self, known, hours, armed):
-        database = CrashingDatabase(self.path, FailPoints(armed))
+        database = Crashing(SQLiteDatabase(self.path, SCHEMA), FailPoints(armed))
         try:
             Rolled(database, self.clock).advance(known, hours)
         except Crash:

@@ -1,7 +1,6 @@
 """Rollouts without a server: a registry, counters and outcomes that tests say; run alone, it rolls out until it is killed."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from tenfold.platform import SCHEMA
 from tenfold.registry.rollouts import DONE, Rollouts
 from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.counters import Counters
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 from tests.examples import tiny
 
 MODEL = tiny.late_order.name
@@ -63,7 +62,7 @@ class Rolled:
     @classmethod
     def prepare(cls, path):
         """Make two versions, the first of them in Production; nothing when that is done."""
-        database = SQLiteDatabase(path, SCHEMA)
+        database = states.opened(str(path), SCHEMA)
         self = cls(database, VirtualClock(0))
         if not self.registry.versions(MODEL):
             self.register()
@@ -125,7 +124,7 @@ class Rolled:
 
 def forever(path):
     """Roll out one version after the other until killed, beside others that do the same."""
-    database = SQLiteDatabase(path, SCHEMA)
+    database = states.opened(str(path), SCHEMA)
     quick = Release(tiny.late_order, shadow="7d", canary=(0.1, 0.5), bake="1ms")
     rolled = Rolled(database, SystemClock(), quick)
     rolled.known = BETTER
@@ -146,4 +145,4 @@ def forever(path):
 
 
 if __name__ == "__main__":
-    forever(Path(sys.argv[1]))
+    forever(sys.argv[1])

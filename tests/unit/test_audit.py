@@ -1,10 +1,8 @@
-import sqlite3
-
 import pytest
 
 from tenfold.automation.audit import SCHEMA, Audit, Decision
 from tenfold.core.clock import VirtualClock
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 
 @pytest.fixture
@@ -13,8 +11,8 @@ def clock():
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
+def database(address):
+    database = states.opened(address, SCHEMA)
     yield database
     database.close()
 
@@ -68,7 +66,7 @@ def test_list_filters_and_gives_the_newest_oldest_first(audit):
 def test_the_database_refuses_to_change_or_delete_a_decision(audit, database):
     kept = record(audit)
     for statement in ("UPDATE decision SET why = 'other'", "DELETE FROM decision"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        with pytest.raises(states.REFUSED, match="append-only"):
             database.execute(statement)
     assert audit.list() == [kept]
 

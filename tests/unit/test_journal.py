@@ -1,7 +1,6 @@
 import math
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from tenfold.automation.owner import Process
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 LEASE = 60_000_000
 FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
@@ -21,15 +20,14 @@ STEPS = ("train", "gate", "promote")
 
 WORKER = """
 import os, signal, sys
-from pathlib import Path
 from tenfold.automation.journal import Journal
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 path, owner, task = sys.argv[1:]
-database = SQLiteDatabase(Path(path), "")
+database = states.opened(path, "")
 journal = Journal(database, SystemClock())
 
 
@@ -74,13 +72,8 @@ def wall():
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "state.db"
-
-
-@pytest.fixture
-def database(path):
-    database = SQLiteDatabase(path, FULL_SCHEMA)
+def database(address):
+    database = states.opened(address, FULL_SCHEMA)
     yield database
     database.close()
 
@@ -190,7 +183,7 @@ def test_an_unknown_run_names_the_nearest(journal):
 
 def test_a_committed_step_cannot_be_changed(journal, database):
     journal.run(journal.begin("release", "drift", {}), [("a", constant(1))], owner="me")
-    with pytest.raises(sqlite3.IntegrityError, match="never changes"):
+    with pytest.raises(states.REFUSED, match="never changes"):
         database.execute("UPDATE journal_step SET result = '2'")
 
 
@@ -276,14 +269,14 @@ def wait_until(true):
     raise AssertionError("it did not become true within 10 s")
 
 
-def worker(path, owner, task):
-    return subprocess.Popen([sys.executable, "-c", WORKER, str(path), owner, task])
+def worker(address, owner, task):
+    return subprocess.Popen([sys.executable, "-c", WORKER, address, owner, task])
 
 
-def test_a_run_of_a_killed_process_is_taken_over_at_once(database, path, clock):
+def test_a_run_of_a_killed_process_is_taken_over_at_once(database, address, clock):
     journal = Journal(database, clock)
     run_id = journal.begin("release", "drift", {})
-    dead = worker(path, "dead", "die")
+    dead = worker(address, "dead", "die")
     os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # ended, not yet collected: a zombie
     run = journal.get(run_id)
     assert (run.status, run.results) == ("running", {"train": "dead"})
@@ -298,10 +291,10 @@ def test_a_run_of_a_killed_process_is_taken_over_at_once(database, path, clock):
     assert [row["step"] for row in database.query("SELECT step FROM effect")] == ["train"]
 
 
-def test_two_processes_share_the_runs_and_each_effect_happens_once(database, path, clock):
+def test_two_processes_share_the_runs_and_each_effect_happens_once(database, address, clock):
     journal = Journal(database, clock)
     ids = [journal.begin("release", f"tick {number}", {}) for number in range(60)]
-    assert [process.wait() for process in [worker(path, name, "work") for name in ("a", "b")]] == [0, 0]
+    assert [process.wait() for process in [worker(address, name, "work") for name in ("a", "b")]] == [0, 0]
     assert journal.unfinished() == []
     rows = [(row["run_id"], row["step"]) for row in database.query("SELECT * FROM effect")]
     assert sorted(rows) == sorted((run_id, step) for run_id in ids for step in STEPS)
@@ -334,11 +327,11 @@ def test_a_step_may_take_longer_than_the_lease(database, clock):
     assert journal.run(run_id, [("a", step)], owner="me")["a"] == 1
 
 
-def test_a_process_that_was_stopped_and_goes_on_commits_nothing(database, path, clock):
+def test_a_process_that_was_stopped_and_goes_on_commits_nothing(database, address, clock):
     """SIGSTOP, takeover, SIGCONT: the zombie finds that its fence is old."""
     journal = Journal(database, clock, lease="300ms")
     run_id = journal.begin("release", "drift", {})
-    zombie = worker(path, "zombie", "stop")
+    zombie = worker(address, "zombie", "stop")
     os.waitid(os.P_PID, zombie.pid, os.WSTOPPED)
     wait_until(lambda: journal.stuck())
     results = journal.run(run_id, [(name, constant("me")) for name in STEPS], owner="me", edited="continue")

@@ -9,69 +9,25 @@ from tenfold.automation.steps import Effect
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
+from tests.unit.crashing import Crash, Crashing, FailPoints
 
-FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (run_id TEXT, step TEXT);"
-ADD_EFFECT = "INSERT INTO effect VALUES (?, ?)"
+FULL_SCHEMA = SCHEMA + "CREATE TABLE IF NOT EXISTS effect (seq INTEGER PRIMARY KEY, run_id TEXT, step TEXT);"
+ADD_EFFECT = "INSERT INTO effect (run_id, step) VALUES (?, ?)"
 STEPS = ("train", "gate", "promote")
-
-
-class Crash(BaseException):
-    """The process dies here: no `except Exception` may see it."""
-
-
-class FailPoints:
-    """Count the points passed; die at the one that is armed."""
-
-    def __init__(self, armed=None):
-        self.armed, self.passed = armed, 0
-
-    def __call__(self):
-        self.passed += 1
-        if self.passed == self.armed:
-            raise Crash
-
-
-class CrashingConnection:
-    def __init__(self, connection, point):
-        self._connection, self._point = connection, point
-
-    def execute(self, *args):
-        self._point()
-        cursor = self._connection.execute(*args)
-        self._point()
-        return cursor
-
-
-class CrashingDatabase(SQLiteDatabase):
-    """Can die before and after each statement, before and after each commit."""
-
-    def __init__(self, path, point):
-        super().__init__(path, FULL_SCHEMA)
-        self._point = point
-
-    @contextmanager
-    def transaction(self):
-        with super().transaction() as connection:
-            yield CrashingConnection(connection, self._point)
-            self._point()
-        self._point()
-
-    def query(self, sql, *values):
-        self._point()
-        return super().query(sql, *values)
 
 
 class World:
     """One state database, lived in by one process after another; `executed` outlives them all."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, address):
+        self.address = address
         self.executed = []
 
     def live(self, armed=None, steps=None):
         """Run until done or dead; return the number of points passed."""
         point = FailPoints(armed)
-        database = CrashingDatabase(self.path, point)
+        database = Crashing(states.opened(self.address, FULL_SCHEMA), point)
         try:
             journal = Journal(database, VirtualClock(0))
             run_id = journal.begin("release", "drift", {"model": "m"})
@@ -98,19 +54,19 @@ class World:
 
     def look(self):
         """Return the committed steps and the effects."""
-        database = SQLiteDatabase(self.path, FULL_SCHEMA)
+        database = states.opened(self.address, FULL_SCHEMA)
         try:
             steps = [row["name"] for row in database.query("SELECT name FROM journal_step ORDER BY place")]
-            return steps, [row["step"] for row in database.query("SELECT step FROM effect ORDER BY rowid")]
+            return steps, [row["step"] for row in database.query("SELECT step FROM effect ORDER BY seq")]
         finally:
             database.close()
 
 
-def test_whatever_point_a_process_dies_at_each_step_commits_once(tmp_path):
-    points = World(tmp_path / "whole.db").live()
+def test_whatever_point_a_process_dies_at_each_step_commits_once(places):
+    points = World(places()).live()
     assert points > 40
-    for armed in range(1, points + 1):
-        world = World(tmp_path / f"{armed}.db")
+    for armed in range(1, points + 1, places.stride):
+        world = World(places())
         world.live(armed)
         committed, effects = world.look()
         assert committed == effects == list(STEPS[: len(committed)]), armed
@@ -120,9 +76,9 @@ def test_whatever_point_a_process_dies_at_each_step_commits_once(tmp_path):
         assert world.look() == (list(STEPS), list(STEPS)), armed
 
 
-def test_dying_again_and_again_ends_in_the_same_state(tmp_path):
-    for stride in range(10, 30):
-        world = World(tmp_path / f"{stride}.db")
+def test_dying_again_and_again_ends_in_the_same_state(places):
+    for stride in range(10, 30, places.stride):
+        world = World(places())
         for armed in range(stride, 1_000, stride):
             if world.live(armed) < armed:
                 break
@@ -138,9 +94,9 @@ def test_the_fail_points_find_an_effect_that_is_not_in_the_transaction(tmp_path)
         return [(name, step) for name in STEPS]
 
     found = 0
-    points = World(tmp_path / "whole.db").live(steps=careless)
+    points = World(str(tmp_path / "whole.db")).live(steps=careless)
     for armed in range(1, points + 1, 3):
-        world = World(tmp_path / f"{armed}.db")
+        world = World(str(tmp_path / f"{armed}.db"))
         world.live(armed, careless)
         world.live(steps=careless)
         found += len(world.look()[1]) != len(STEPS)

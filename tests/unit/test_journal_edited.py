@@ -7,14 +7,14 @@ import pytest
 from tenfold.automation.journal import SCHEMA, Journal
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 STEPS = ("train", "gate", "promote")
 
 
 @pytest.fixture
-def journal(tmp_path):
-    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
+def journal(address):
+    with closing(states.opened(address, SCHEMA)) as database:
         yield Journal(database, VirtualClock(10))
 
 

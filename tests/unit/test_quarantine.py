@@ -11,7 +11,7 @@ import pytest
 from tenfold.core.clock import VirtualClock
 from tenfold.processing.conform import Reject
 from tenfold.processing.quarantine import SCHEMA, Quarantine, as_text
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def clock():
 
 
 @pytest.fixture
-def aside(tmp_path, clock):
-    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
+def aside(address, clock):
+    with closing(states.opened(address, SCHEMA)) as database:
         yield Quarantine(database, clock)
 
 

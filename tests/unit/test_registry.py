@@ -1,4 +1,3 @@
-import sqlite3
 import subprocess
 import sys
 
@@ -7,7 +6,7 @@ import pytest
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.registry.versions import MOVES, SCHEMA, Registry, Stage, StageEvent, champions
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
 NONE, STAGING, PRODUCTION, ARCHIVED = Stage
 
@@ -17,13 +16,12 @@ SELECT (SELECT count(*) FROM stage_event) AS events,
 """
 PROMOTER = """
 import sys
-from pathlib import Path
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
 from tenfold.registry.versions import SCHEMA, Registry, Stage
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
-database = SQLiteDatabase(Path(sys.argv[1]), SCHEMA)
+database = states.opened(sys.argv[1], SCHEMA)
 registry = Registry(database, SystemClock())
 
 
@@ -47,13 +45,12 @@ database.close()
 
 RACER = """
 import sys
-from pathlib import Path
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict
 from tenfold.registry.versions import SCHEMA, Registry, Stage
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
 
-database = SQLiteDatabase(Path(sys.argv[1]), SCHEMA)
+database = states.opened(sys.argv[1], SCHEMA)
 registry = Registry(database, SystemClock())
 print("ready", flush=True)
 for line in sys.stdin:
@@ -74,8 +71,8 @@ def clock():
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = SQLiteDatabase(tmp_path / "state.db", SCHEMA)
+def database(address):
+    database = states.opened(address, SCHEMA)
     yield database
     database.close()
 
@@ -259,13 +256,13 @@ def test_what_does_not_exist_says_what_to_do(registry):
         ("DELETE FROM stage_event", "append-only"),
         ("UPDATE model_version SET digest = 'other'", "never changes"),
         ("DELETE FROM model_version", "never deleted"),
-        ("UPDATE model_version SET stage = 'production'", "UNIQUE"),
+        ("UPDATE model_version SET stage = 'production'", "(?i)unique"),
     ],
 )
 def test_the_database_refuses_what_the_registry_never_does(registry, database, statement, message):
     promoted(registry, 2)
     before = (registry.versions("m"), registry.history("m"))
-    with pytest.raises(sqlite3.IntegrityError, match=message):
+    with pytest.raises(states.REFUSED, match=message):
         database.execute(statement)
     assert (registry.versions("m"), registry.history("m")) == before
 
@@ -286,9 +283,8 @@ def test_moves_commit_with_the_transaction_they_are_given(registry, database):
     assert (registry.versions("m"), registry.history("m")) == before
 
 
-def test_two_processes_promoting_never_leave_two_champions(registry, database, tmp_path):
-    path = str(tmp_path / "state.db")
-    racers = [subprocess.Popen([sys.executable, "-c", PROMOTER, path, name]) for name in ("ann", "bob")]
+def test_two_processes_promoting_never_leave_two_champions(registry, database, address):
+    racers = [subprocess.Popen([sys.executable, "-c", PROMOTER, address, name]) for name in ("ann", "bob")]
     looks = []
     while any(racer.poll() is None for racer in racers):
         looks += [tuple(row) for row in database.query(LOOK)]
@@ -303,7 +299,7 @@ def test_two_processes_promoting_never_leave_two_champions(registry, database, t
     assert champions(history) == promotions
 
 
-def test_of_two_promoters_at_once_exactly_one_wins(registry, database, tmp_path):
+def test_of_two_promoters_at_once_exactly_one_wins(registry, database, address):
     races = 600
     with (
         database.transaction() as tx
@@ -311,7 +307,7 @@ def test_of_two_promoters_at_once_exactly_one_wins(registry, database, tmp_path)
         rows = [("m", n, f"r{n}", "d", "a", 0, "{}", "staging") for n in range(1, 2 * races + 1)]
         tx.executemany("INSERT INTO model_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    command = [sys.executable, "-c", RACER, str(tmp_path / "state.db")]
+    command = [sys.executable, "-c", RACER, address]
     racers = [subprocess.Popen(command, **pipes) for _ in range(2)]
     assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
     seen, winners = 0, set()

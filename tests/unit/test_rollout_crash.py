@@ -4,7 +4,6 @@ import random
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,36 +13,9 @@ from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.platform import SCHEMA
 from tenfold.registry.rollouts import DONE, UNDONE
 from tenfold.registry.versions import Stage
-from tenfold.sources.sqlite import SQLiteDatabase
+from tests import states
+from tests.unit.crashing import Crash, Crashing, FailPoints
 from tests.unit.rolled import BETTER, Rolled, failing
-from tests.unit.test_journal_crash import Crash, CrashingConnection, FailPoints
-
-
-class Connection(CrashingConnection):
-    def executemany(self, *args):
-        self._point()
-        cursor = self._connection.executemany(*args)
-        self._point()
-        return cursor
-
-
-class CrashingDatabase(SQLiteDatabase):
-    """Can die before and after each statement, before and after each commit."""
-
-    def __init__(self, path, point):
-        super().__init__(path, SCHEMA)
-        self._point = point
-
-    @contextmanager
-    def transaction(self):
-        with super().transaction() as connection:
-            yield Connection(connection, self._point)
-            self._point()
-        self._point()
-
-    def query(self, sql, *values):
-        self._point()
-        return super().query(sql, *values)
 
 
 def forth(rolled):
@@ -88,7 +60,7 @@ ENDS = {forth: (DONE, 2), back: (UNDONE, 1), broken: (UNDONE, 1), by_hand: (UNDO
 def live(path, life, armed=None):
     """Live until done or dead; return the number of points passed."""
     point = FailPoints(armed)
-    database = CrashingDatabase(path, point)
+    database = Crashing(states.opened(str(path), SCHEMA), point)
     try:
         life(Rolled(database, VirtualClock(0)))
     except Crash:
@@ -100,7 +72,7 @@ def live(path, life, armed=None):
 
 def look(path):
     """Check what holds at all times, and return where the rollout and Production stand."""
-    database = SQLiteDatabase(path, SCHEMA)
+    database = states.opened(str(path), SCHEMA)
     try:
         return Rolled(database, VirtualClock(0)).check()
     finally:
@@ -131,6 +103,19 @@ def test_whatever_point_a_process_dies_at_a_transition_happened_or_did_not(life,
         if look(path)[0] != UNDONE:
             live(path, life)
         assert look(path) == ENDS[life], armed
+
+
+def test_on_postgres_too_a_transition_happened_or_did_not(postgres):
+    address = states.fresh(postgres.url)
+    Rolled.prepare(address)
+    points = live(address, back)
+    for armed in range(3, points + 1, points // 8):
+        address = states.fresh(postgres.url)
+        Rolled.prepare(address)
+        live(address, back, armed)
+        if look(address)[0] != UNDONE:
+            live(address, back)
+        assert look(address) == ENDS[back], armed
 
 
 def test_the_fail_points_find_a_promotion_that_is_not_in_the_transaction(prepared, tmp_path, monkeypatch):
@@ -173,7 +158,7 @@ def test_killed_controllers_leave_whole_transitions_and_the_next_goes_on(tmp_pat
             process.kill()
             process.wait()
             process.stdout.close()
-        database = SQLiteDatabase(path, SCHEMA)
+        database = states.opened(str(path), SCHEMA)
         rolled = Rolled(database, VirtualClock(0))
         rolled.check()
         seen.append(rolled.newest().id)

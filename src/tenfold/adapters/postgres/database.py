@@ -54,7 +54,7 @@ KEEP = """
 INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
 ON CONFLICT (one) DO UPDATE SET layout = excluded.layout, digest = excluded.digest
 """
-LOCKED, FULL, IDLE_TOO_LONG, READ_ONLY = "55P03", "53100", "25P03", "25006"
+LOCKED, FULL, IDLE_TOO_LONG, READ_ONLY, TOO_LONG = "55P03", "53100", "25P03", "25006", "54000"
 
 
 class PostgresDatabase(Pooled[Session]):
@@ -206,11 +206,17 @@ class PostgresDatabase(Pooled[Session]):
     def _tell(self, error: BaseException) -> None:
         import psycopg
 
+        if not isinstance(error, psycopg.Error):
+            return
         if isinstance(error, psycopg.DataError) and "NUL" in str(error):
             raise SchemaError(
                 f'a text with the character NUL cannot be kept in database "{self._name}". Take it out.'
             ) from error
-        why = _why(error, self._busy_ms) if isinstance(error, psycopg.Error) else None
+        if error.sqlstate == TOO_LONG:
+            raise SchemaError(
+                f'a name is too long to be found again in database "{self._name}": {_line(error)}. Shorten it.'
+            ) from error
+        why = _why(error, self._busy_ms)
         if why:
             raise Unavailable(
                 f'database "{self._name}" {why}. Nothing was changed; it is safe to retry.'
@@ -245,9 +251,13 @@ def _why(error: "psycopg.Error", busy_ms: int) -> str | None:
         isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         or error.sqlstate == IDLE_TOO_LONG
     ):
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return f"does not answer: {lines[0]}".rstrip(".")
+        return f"does not answer: {_line(error)}"
     return None
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def _parts(address: str) -> dict[str, Any]:

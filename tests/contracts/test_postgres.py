@@ -1,0 +1,259 @@
+"""What only a server can do to us: restart, be away, lose the answer to a commit, see what a trigger does not."""
+
+import hashlib
+import re
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from tenfold.automation import audit
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
+from tenfold.platform import LAYOUT, SCHEMA
+from tenfold.sources import database_contract as contract
+from tests import postgres_there, states
+
+pytest.importorskip("psycopg", reason='psycopg is not installed: pip install "tenfold[postgres]"')
+
+TABLES = contract.TABLES
+
+
+@pytest.fixture(scope="module")
+def own():
+    """A server of its own, to be ended in a test and started again."""
+    folder, why = postgres_there.programs()
+    if folder is None:
+        pytest.skip(why)
+    server = postgres_there.Server(folder)
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def fresh(postgres):
+    return states.fresh(postgres.url)
+
+
+def names(database):
+    return [row["name"] for row in database.query(contract.NAMES)]
+
+
+def test_work_goes_on_after_a_restart_and_is_refused_while_the_server_is_away(own):
+    database = states.opened(states.fresh(own.url), TABLES)
+    changes = database.changes()
+    database.execute(contract.ADD, "a", 0, None)
+    assert changes.since_last()
+    own.stop()
+    for ask in (
+        lambda: names(database),
+        lambda: database.execute(contract.ADD, "b", 0, None),
+        changes.since_last,
+    ):
+        with pytest.raises(
+            Unavailable, match=r"does not answer: .* Nothing was changed; it is safe to retry"
+        ):
+            ask()
+    own.start()
+    assert names(database) == ["a"]
+    database.execute(contract.ADD, "b", 0, None)
+    assert changes.since_last()
+    database.close()
+
+
+def test_a_transaction_that_a_crash_of_the_server_interrupts_changes_nothing(own):
+    database = states.opened(states.fresh(own.url), TABLES)
+    database.execute(contract.ADD, "a", 0, None)
+
+    def crash():
+        with database.transaction() as tx:
+            tx.execute(contract.ADD, ("b", 0, None))
+            own.kill()
+            tx.execute(contract.ADD, ("c", 0, None))
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        crash()
+    own.start()
+    assert names(database) == ["a"]
+    database.close()
+
+
+class Between:
+    """Stands between a client and the server; cuts one connection at the commit: before it, or before its answer."""
+
+    def __init__(self, server):
+        self.cut, self.server = None, server
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"postgresql://tenfold@127.0.0.1:{self.listening.getsockname()[1]}/postgres?sslmode=disable&gssencmode=disable"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self.listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(f"{self.server.folder}/.s.PGSQL.5432")
+                threading.Thread(target=self._there, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._back, args=(client, server), daemon=True).start()
+
+    def _there(self, client, server):
+        with suppress(OSError):
+            while data := client.recv(65_536):
+                if b"COMMIT" in data and self.cut == "before":
+                    self.cut = None
+                    break
+                server.sendall(data)
+        self._end(client, server)
+
+    def _back(self, client, server):
+        with suppress(OSError):
+            while data := server.recv(65_536):
+                if b"COMMIT\0" in data and self.cut == "after":
+                    self.cut = None
+                    break
+                client.sendall(data)
+        self._end(client, server)
+
+    def _end(self, *sockets):
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+def test_a_commit_whose_answer_is_lost_is_told_as_what_became_of_it(postgres):
+    between = Between(postgres)
+    database = states.opened(states.fresh(between.url), TABLES)
+    between.cut = "after"
+    database.execute(contract.ADD, "stored", 0, None)
+    assert between.cut is None, "the answer was not lost"
+    between.cut = "before"
+    with pytest.raises(Unavailable, match="Nothing was changed; it is safe to retry"):
+        database.execute(contract.ADD, "lost", 0, None)
+    assert names(database) == ["stored"]
+    between.cut = "after"
+
+    def vanish():
+        with database.transaction() as tx:
+            tx.execute(contract.ADD, ("unknown", 0, None))
+            between.close()
+
+    with pytest.raises(
+        Unavailable, match=r"it is not known whether that was stored\. Look before you do it again"
+    ):
+        vanish()
+    database.close()
+
+
+def test_a_writer_that_does_nothing_within_a_transaction_loses_its_turn(fresh):
+    slow, other = states.opened(fresh, TABLES), states.opened(fresh, TABLES)
+
+    def stop():
+        with slow.transaction() as tx:
+            tx.execute("SET idle_in_transaction_session_timeout TO 20")
+            other.execute(contract.ADD, "a", 0, None)
+            tx.execute(contract.ADD, ("b", 0, None))
+
+    with pytest.raises(Unavailable, match="idle-in-transaction timeout"):
+        stop()
+    assert names(slow) == ["a"]
+    slow.close()
+    other.close()
+
+
+def test_what_may_not_be_deleted_may_not_be_truncated_or_replaced(fresh):
+    database = states.opened(fresh, audit.SCHEMA)
+    told = audit.Audit(database, VirtualClock(10))
+    first = told.record("gate", "fraud 8", "passed", "auc rose", by="ann", evidence={})
+    for forged in ("TRUNCATE decision", "DELETE FROM decision", "UPDATE decision SET \"by\" = 'mallory'"):
+        with pytest.raises(states.REFUSED, match="append-only"):
+            database.execute(forged)
+    assert told.list() == [first]
+    database.close()
+
+
+def test_an_error_that_is_swallowed_does_not_look_like_a_commit(fresh):
+    database = states.opened(fresh, TABLES)
+
+    def swallow():
+        with database.transaction() as tx:
+            tx.execute(contract.ADD, ("a", 0, None))
+            with suppress(Exception):
+                tx.execute(contract.ADD, ("a", 0, None))
+
+    with pytest.raises(RuntimeError, match=r"its error was swallowed\. Nothing was changed"):
+        swallow()
+    assert names(database) == []
+    database.close()
+
+
+def test_text_that_postgres_cannot_keep_is_refused_in_words(fresh):
+    database = states.opened(fresh, TABLES)
+    with pytest.raises(SchemaError, match="with the character NUL cannot be kept"):
+        database.execute(contract.ADD, "a\0b", 0, None)
+    odd = "".join(hashlib.sha256(bytes([place])).hexdigest() for place in range(250))
+    with pytest.raises(SchemaError, match="a name is too long"):
+        database.execute(contract.ADD, odd, 0, None)
+    database.close()
+
+
+def test_states_of_projects_lie_apart_in_one_database(postgres):
+    first, second = (states.opened(states.fresh(postgres.url), TABLES) for _ in range(2))
+    first.execute(contract.ADD, "a", 0, None)
+    changes = second.changes()
+    changes.since_last()
+    first.execute(contract.ADD, "b", 0, None)
+    assert (names(first), names(second), changes.since_last()) == (["a", "b"], [], False)
+    first.close()
+    second.close()
+
+
+def test_a_state_that_is_whole_is_opened_without_a_change(fresh, postgres):
+    states.opened(fresh, SCHEMA, layout=LAYOUT).close()
+    again = states.opened(fresh, SCHEMA, layout=LAYOUT)
+    found = again.query(
+        "SELECT count(*) AS n FROM pg_class WHERE relnamespace = ?::regnamespace", fresh[-33:]
+    )
+    assert found[0]["n"] > 20
+    wrong = states.state(fresh)
+    with pytest.raises(SchemaError) as error:
+        wrong.prepare(SCHEMA, layout=LAYOUT + 1)
+    assert re.fullmatch(
+        r"the state in schema t\w+ of postgres at \S+ was made by an earlier version of tenfold\. "
+        rf'Name another schema, PostgresDatabase\(\.\.\., schema="t\w+_{LAYOUT + 1}"\), and load the history again\.',
+        str(error.value),
+    )
+    again.close()
+
+
+SECRET = "postgresql://ann:s3cret@127.0.0.1:9/ml"
+
+
+def test_nothing_is_connected_before_it_is_needed_and_no_password_is_told():
+    database = states.state(f"{SECRET}?connect_timeout=2#fraud")
+    assert repr(database) == "PostgresDatabase(schema fraud of ml at 127.0.0.1:9)"
+    with pytest.raises(
+        Unavailable, match=r'database "schema fraud of ml at 127\.0\.0\.1:9" does not answer'
+    ) as error:
+        database.prepare("")
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("schema", ["Fraud", "fraud; DROP TABLE run", "", "1st", "a" * 64])
+def test_a_schema_that_is_not_a_name_is_refused(schema):
+    with pytest.raises(DefinitionError, match=r'is not a name\. Use lower-case letters, digits and "_"'):
+        states.state(f"{SECRET}#{schema}")
+
+
+@pytest.mark.parametrize("address", ["postgresql://ann:s3cret@[::1/ml", "host=a s3cret", "sqlite:///s3cret"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(DefinitionError, match='Write "postgresql://user@host:5432/database"') as error:
+        states.state(f"{address}#fraud")
+    assert "s3cret" not in str(error.value)
