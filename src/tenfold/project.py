@@ -39,6 +39,8 @@ from tenfold.training.tracked import Tracked
 from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from starlette.applications import Starlette
 
 
@@ -348,14 +350,10 @@ class App(Opened):
         """
         from tenfold.serving.gate import Gate
         from tenfold.serving.http import application
-        from tenfold.serving.limits import Limits, Rate
 
-        models = [release.model for release in self.project.releases]
-        limits = Limits(self.platform.home / "limits", self.clock)
-        given = None if rate is None else Rate.of(rate)
-        gate = Gate(self.database, self.tokens, limits, self.clock, rate=given, always=always)
+        gate = Gate.of(self.database, self.tokens, self.platform.home, self.clock, rate=rate, always=always)
         return application(
-            {model.name: self.service(model) for model in models},
+            {release.model.name: self.service(release.model) for release in self.project.releases},
             self.project.sources,
             self.ingest,
             wait=wait,
@@ -364,20 +362,37 @@ class App(Opened):
         )
 
     def serve(
-        self, *, port: int = 8000, host: str = "127.0.0.1", wait: float = 5.0, rate: str | None = None
+        self,
+        *,
+        port: int = 8000,
+        host: str = "127.0.0.1",
+        wait: float = 5.0,
+        rate: str | None = None,
+        names: Sequence[str] = (),
+        listening: "socket | None" = None,
+        **bounds: Any,
     ) -> None:
-        """Answer requests until interrupted; a worker must run, in this process or another one.
+        """Answer requests until SIGTERM or SIGINT; a worker must run, in this process or another one.
+
+        Parameters
+        ----------
+        names
+            Further Host names to answer for, such as those a proxy passes on.
+        listening
+            A socket that listens on the address already.
+        bounds
+            `timeout`, `connections` and `drain`, see `serving.server.Bounds`.
 
         Raises
         ------
         DefinitionError
             When others than this machine could ask, and no token was made.
         """
-        import uvicorn
-
-        from tenfold.serving.hosts import LOCAL, check_host
+        from tenfold.serving.listening import LOCAL, check_host, listen
+        from tenfold.serving.server import Bounds, run
 
         check_host(host, self.tokens.list())
         local = host in LOCAL
-        app = self.asgi(wait=wait, hosts=LOCAL if local else (), rate=rate, always=not local)
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+        api = self.asgi(wait=wait, hosts=(*LOCAL, *names) if local else (), rate=rate, always=not local)
+        with listening or listen(host, port) as found:
+            run(api, found, Bounds(**bounds), api.state.ready)

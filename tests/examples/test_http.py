@@ -255,7 +255,7 @@ def test_a_foreign_host_is_refused(client, host):
     assert client.error("GET", "/health", headers={"host": host}) == (
         400,
         "WrongHost",
-        f'host "{host}" is not served here. Ask for one of 127.0.0.1, localhost.',
+        f'host "{host}" is not served here. Ask for one of 127.0.0.1, ::1, localhost.',
     )
 
 
@@ -352,7 +352,7 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
 
 def test_every_route_says_which_scope_it_needs():
     app = application({}, tiny.project.sources, None, wait=0)
-    probes = {"/health", "/ping", "/v2/health/live", "/v2/health/ready"}
+    probes = {"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"}
     assert {route.path for route in app.routes if route.needs == "open"} == probes
     assert {route.needs for route in app.routes} <= {"open", "predict", "ingest", "admin"}
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import sys
 import threading
@@ -159,24 +161,21 @@ def serve(home, fd):
         serve_app(app, fd)
 
 
-def serve_app(app, fd):
-    import uvicorn
-
-    server = uvicorn.Server(
-        uvicorn.Config(app.asgi(wait=10, hosts=("127.0.0.1", "localhost")), log_level="warning")
-    )
-
+def serve_app(app, fd, **bounds):
     def watch():
         sys.stdin.read()
-        server.should_exit = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
     ending = threading.Event()
     worker = threading.Thread(target=app.worker(seconds=0.2).run, args=(ending.is_set,))
     worker.start()
     threading.Thread(target=watch, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=fd)])
-    ending.set()
-    worker.join()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        app.serve(listening=socket.socket(fileno=fd), wait=10, **bounds)
+    finally:
+        ending.set()
+        worker.join()
 
 
 if __name__ == "__main__":

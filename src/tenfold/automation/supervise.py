@@ -26,9 +26,11 @@ class Child:
     It is not in the terminal's process group, so that Ctrl-C reaches it in its turn.
     """
 
-    def __init__(self, name: str, command: Sequence[str], clock: Clock, tell: Tell) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], clock: Clock, tell: Tell, *, keep: Sequence[int] = ()
+    ) -> None:
         self.name = name
-        self._command, self._clock, self._tell = list(command), clock, tell
+        self._command, self._clock, self._tell, self._keep = list(command), clock, tell, tuple(keep)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = clock.elapsed()
         self._pause = FIRST_PAUSE
@@ -66,7 +68,9 @@ class Child:
 
     def _start(self) -> None:
         # the command is this package's own, and no shell reads it
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            self._command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=self._keep
+        )
         self._started = self._clock.elapsed()
         self._tell(f"{self.name} started (process {self._process.pid})")
 
@@ -85,11 +89,20 @@ class Supervisor:
         Program and arguments by name, in the order to start them; they are stopped in the opposite order.
     tell
         Gets one line for each start and each end.
+    keep
+        Open files, such as a listening socket, that the processes inherit: they outlive each of them.
     """
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], clock: Clock, *, tell: Tell) -> None:
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        clock: Clock,
+        *,
+        tell: Tell,
+        keep: Sequence[int] = (),
+    ) -> None:
         self._clock = clock
-        self._children = [Child(name, command, clock, tell) for name, command in commands.items()]
+        self._children = [Child(name, command, clock, tell, keep=keep) for name, command in commands.items()]
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Keep all of them running until `stopped`; afterwards none is left."""

@@ -16,7 +16,7 @@ import click
 from tenfold.cli.errors import verbose
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
-from tenfold.cli.processes import is_free
+from tenfold.serving.listening import is_free
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,7 +112,7 @@ def _disk(home: Path) -> Finding:
 
 
 def _port(port: int) -> Finding:
-    ok = is_free(port)
+    ok = is_free("127.0.0.1", port)
     return Finding(
         "port", ok, f"{port} is {'free' if ok else 'in use'}", "" if ok else "Choose another one: --port."
     )

@@ -5,21 +5,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 
 import click
 
 from tenfold.cli.options import Function, Where, on_project, on_signals
 from tenfold.cli.output import tell
-
-port = click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="TCP port."
-)
-wait = click.option(
-    "--wait",
-    default=5.0,
-    show_default=True,
-    help="Seconds a request waits for the worker to reach the newest event, before it gets status 503.",
-)
+from tenfold.cli.serving import Serving, served
+from tenfold.serving.listening import listen
 
 
 def supervised(function: Function) -> Function:
@@ -42,16 +35,43 @@ def _end_with_parent() -> None:
 
 @click.command()
 @on_project
-@port
-@wait
+@served
+@click.option("--fd", type=int, hidden=True)
 @supervised
-def serve(where: Where, *, port: int, wait: float) -> None:
-    """Answer POST /predict, POST /events/SOURCE and GET /health on 127.0.0.1; a worker must run too."""
+def serve(where: Where, *, serving: Serving, fd: int | None) -> None:
+    """Answer requests over HTTP, such as POST /predict, POST /events/SOURCE and GET /ready; a worker must run too.
+
+    On SIGTERM it accepts nothing more, answers what is under way, and ends.
+    """
+    if fd is not None:
+        _answer(where, serving, socket.socket(fileno=fd))
+        return
+    serving.check(where)
+    with listen(serving.host, serving.port) as listening:
+        if serving.processes == 1:
+            _answer(where, serving, listening)
+            return
+        from tenfold.cli.loading import load
+
+        load(where.target)  # a mistake in the declaration is told here, once
+        tell(f"serving with {serving.processes} processes on {serving.url}")
+        _supervise(serving.commands(where, listening), listening)
+
+
+def _answer(where: Where, serving: Serving, listening: socket.socket) -> None:
     # raised wherever the signal comes, and raised again by uvicorn after it has ended the open requests
     with on_signals(sys.exit), where.open() as app:
-        _check_free(port)
-        tell(f"serving {app.project.name} on http://127.0.0.1:{port}")
-        app.serve(port=port, wait=wait)
+        tell(f"serving {app.project.name} on {serving.url}")
+        app.serve(**serving.settings(), listening=listening)
+
+
+def _supervise(commands: Mapping[str, Sequence[str]], listening: socket.socket) -> None:
+    from tenfold.automation.supervise import Supervisor
+    from tenfold.core.clock import SystemClock
+
+    stopped = threading.Event()
+    with on_signals(stopped.set):
+        Supervisor(commands, SystemClock(), tell=tell, keep=[listening.fileno()]).run(stopped.is_set)
 
 
 @click.command()
@@ -80,48 +100,24 @@ def controller(where: Where) -> None:
 
 @click.command()
 @on_project
-@port
-@wait
-def run(where: Where, *, port: int, wait: float) -> None:
+@served
+def run(where: Where, *, serving: Serving) -> None:
     """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all in order.
 
     A project whose platform has mirrors gets a process that sends to them too.
     """
-    from tenfold.automation.supervise import Supervisor
     from tenfold.cli.loading import load, load_platform
-    from tenfold.core.clock import SystemClock
 
     load(where.target)  # a mistake in the declaration is told here, once
-    _check_free(port)
+    serving.check(where)
     python = [sys.executable, "-m", "tenfold.cli"]
     place = [*where.arguments, "--supervised"]
-    commands = {
-        "worker": [*python, "worker", *place],
-        "controller": [*python, "controller", *place],
-        "server": [*python, "serve", *place, "--port", str(port), "--wait", str(wait)],
-    }
-    if load_platform(where.target).mirrors:
-        commands["mirror"] = [*python, "mirror", *place, "--follow"]
-    stopped = threading.Event()
-    with on_signals(stopped.set):
-        Supervisor(commands, SystemClock(), tell=tell).run(stopped.is_set)
-
-
-def _check_free(port: int) -> None:
-    from tenfold.core.errors import Unavailable
-
-    if not is_free(port):
-        raise Unavailable(
-            f"port {port} is used by another process. Stop it, or choose another one with --port."
-        )
-
-
-def is_free(port: int) -> bool:
-    """Return whether a server could listen on a port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    with listen(serving.host, serving.port) as listening:
+        commands = {
+            "worker": [*python, "worker", *place],
+            "controller": [*python, "controller", *place],
+            **serving.commands(where, listening),
+        }
+        if load_platform(where.target).mirrors:
+            commands["mirror"] = [*python, "mirror", *place, "--follow"]
+        _supervise(commands, listening)

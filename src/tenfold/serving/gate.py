@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -53,6 +54,14 @@ class Gate:
         self._seen: dict[str, int] = {}
         self._unstored: dict[str, int] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls, database: Database, tokens: Tokens, home: Path, clock: Clock, *, rate: str | None, always: bool
+    ) -> "Gate":
+        """Return the gate of a home, whose server processes share their limits."""
+        given = None if rate is None else Rate.of(rate)
+        return cls(database, tokens, Limits(home / "limits", clock), clock, rate=given, always=always)
 
     def refusal(self, scope: Scope, needs: str) -> Response | None:
         """Return the answer to a request that may not pass, None when it may."""

@@ -8,11 +8,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tenfold.core.errors import DefinitionError
+from tenfold.serving.listening import LOCAL
 from tenfold.serving.web import failed, refuse
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""The names by which a server that is bound to this machine alone is asked for."""
 LONGEST_PATH = 4_096
 _READ_ONLY = ("GET", "HEAD", "OPTIONS")
 # Letters, digits, "-", ".", "_", "~" and "/" are not written as %XX but by who wants a rule for /metrics not to see it.
@@ -58,15 +56,6 @@ class KnownHosts:
             return False
         named = self._hosts - frozenset(LOCAL)
         return bool(parts.netloc) and (parts.netloc.lower() == host.lower() or parts.hostname in named)
-
-
-def check_host(host: str, tokens: Sequence[object]) -> None:
-    """Refuse an address that others than this machine reach while everybody may ask."""
-    if host not in LOCAL and not tokens:
-        raise DefinitionError(
-            f"everybody who reaches {host} could ask, because this home has no token. Make one first: "
-            "tenfold tokens create PROJECT.py NAME --scope predict. Or serve this machine alone: --host 127.0.0.1."
-        )
 
 
 def _hostname(given: str) -> str:

@@ -4,7 +4,8 @@
                                   list, the answers are a list too
     POST /explain                 the same of one row, not logged, and what each feature adds to its score
     POST /events/{source}         one event or a list of them
-    GET  /health
+    GET  /health                  whether the process lives
+    GET  /ready                   whether it should be sent requests
     GET  /openapi.json            all of it, made from the declaration
 
 MLflow's scoring protocol and the Open Inference Protocol are answered too: see `invocations` and `inference`.
@@ -27,11 +28,13 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenfold.core.errors import NotFound
+from tenfold.core.clock import SystemClock
+from tenfold.core.errors import NotFound, Unavailable
 from tenfold.serving import explaining, inference, invocations, openapi, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
+from tenfold.serving.ready import Ready
 from tenfold.serving.service import Service
 from tenfold.serving.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
 from tenfold.sources.declare import Events
@@ -87,6 +90,13 @@ def application(
             200, {"status": "ok", "models": {name: service.version() for name, service in services.items()}}
         )
 
+    ready = Ready(services, SystemClock(), wait=wait)
+
+    async def is_ready(_: Request) -> Response:
+        if reason := await ready.reason():
+            raise Unavailable(reason)
+        return as_json(200, {"status": "ready"})
+
     app = Starlette(
         routes=[
             *predicting.routes(models),
@@ -96,6 +106,7 @@ def application(
             *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
+            Scoped("/ready", guarded(is_ready), methods=["GET"], needs=OPEN),
         ],
         middleware=[
             Middleware(KnownHosts, hosts=hosts),
@@ -104,6 +115,7 @@ def application(
         exception_handlers={HTTPException: _unrouted},
     )
     app.router.redirect_slashes = False
+    app.state.ready = ready
     return app
 
 

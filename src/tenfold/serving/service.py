@@ -1,12 +1,14 @@
 """Answers rows, one or many at once: state of the row's keys, the kernel, the Production version, the prediction log."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from tenfold.core.decimals import PLACES
 from tenfold.core.errors import Conflict, TenfoldError
 from tenfold.serving.answers import Said, as_dict
 from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
@@ -23,6 +25,15 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
 
+BLANKS: Mapping[str, Any] = {
+    "str": "",
+    "bool": False,
+    "float": 0.0,
+    "int": 0,
+    "time": 0,
+    **dict.fromkeys(PLACES, 0),
+}
+"""A value of each type, as a checked row has it."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -96,6 +107,16 @@ class Service:
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
         return self._versions.number(self.model)
+
+    def warm(self) -> None:
+        """Load the versions that answer now and read the features of a row of blanks, so that no request is the first."""
+        route = self._traffic.routes.look(self.model.name)
+        for number in (route.production, route.candidate):
+            if number is not None:
+                self._versions.get(self.model, number)
+        blank = {name: BLANKS[item.type] for name, item in self.model.spine.root.fields.items()}
+        with suppress(Exception):  # a function of the user's need not take a row of blanks
+            self._plan(self._store, blank, self.mark().at)
 
     def predict(self, row: Any, *, at: int, key: str | None = None) -> dict[str, Any]:
         """Return the answer for one row of the spine, logged durably.

@@ -1,0 +1,292 @@
+"""The server process: connections that may be slow, silent or too many, and an end at which no request is lost.
+
+uvicorn reads and writes HTTP; what it leaves open is bounded here. A request must come in whole, and its answer be read,
+within a time; heads are short; there are only so many connections, and the one that has kept silent longest makes room.
+"""
+
+import asyncio
+import gc
+import resource
+import signal
+import socket
+from dataclasses import dataclass
+from types import FrameType
+
+import httptools
+import msgspec
+import uvicorn  # noqa: TID253 - this module is imported by who serves
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: TID253
+from uvicorn.server import ServerState  # noqa: TID253
+
+from tenfold.serving.listening import BACKLOG
+from tenfold.serving.ready import Ready
+from tenfold.serving.web import DRAIN
+
+MAX_HEAD = 32_768
+"""Bytes of a head, or around a body that is sent in chunks beside as many as the body has."""
+IDLE = 75
+"""Seconds after which a connection without a request is closed: longer than proxies keep one, so they close first."""
+LINGER = 1.0
+"""Seconds in which a server that ends still answers who has just begun to ask on a connection that was open."""
+GRACE = 25
+"""Seconds an ending server gives what is under way; less than its supervisor waits."""
+LOOK = 0.25
+"""Seconds between two looks for who is late."""
+SPARE = 200
+"""Open files that are left for databases and states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a server allows its clients.
+
+    Attributes
+    ----------
+    timeout
+        Seconds in which a request must have come in, head and body, and in which a client must read its answer.
+    connections
+        How many may be open at a time; as many as there may be open files unless given.
+    drain
+        Seconds between SIGTERM, when /ready begins to say no, and the moment no more connections are accepted.
+    """
+
+    timeout: float = 30.0
+    connections: int | None = None
+    drain: float = 0.0
+
+
+class Open(ServerState):
+    """The connections of a server by what is waited for, those that have waited longest first."""
+
+    def __init__(self, timeout: float, most: int) -> None:
+        super().__init__()
+        self.timeout, self.most, self.ending = timeout, most, False
+        self.coming: dict[Connection, float] = {}
+        self.unread: dict[Connection, float] = {}
+        self.idle: dict[Connection, None] = {}
+
+    def end_late(self, now: float) -> None:
+        """End the connections whose time is over."""
+        for waiting, act in ((self.coming, Connection.too_slow), (self.unread, Connection.abort)):
+            late = []
+            for connection, deadline in waiting.items():
+                if deadline > now:
+                    break
+                late.append(connection)
+            for connection in late:
+                act(connection)
+
+    def make_room(self, newest: "Connection", now: float) -> None:
+        """End one connection that nobody is answered on: one that has been silent for a second, or else an idle one."""
+        first = next(iter(self.coming), newest)
+        if first is newest or self.coming[first] - self.timeout > now - 1:
+            first = next(iter(self.idle), first)
+        if first is newest:
+            newest.refuse(503, "Unavailable", "the server has too many connections. Try again.")
+        else:
+            first.abort()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client."""
+
+    server_state: Open
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begin()
+        now = self.loop.time()
+        self.server_state.coming[self] = now + self.server_state.timeout
+        if len(self.connections) > self.server_state.most:
+            self.server_state.make_room(self, now)
+        if self.server_state.ending:
+            self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset_keepalive_if_required()
+        self._forget()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._expect()
+        self._received += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError:
+            self.refuse(400, "NotHTTP", "this is no HTTP request.")
+            return
+        if self._received - self._taken > MAX_HEAD + self._taken:
+            self.refuse(431, "TooLarge", f"the head of a request is longer than {MAX_HEAD:,} bytes.")
+        elif self._dropped > DRAIN:
+            self.abort()
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._expect()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.server_state.ending:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._taken += len(body)
+        if self.cycle.response_complete:
+            self._dropped += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.server_state.coming.pop(self, None)
+        if self.cycle.response_complete:
+            self.server_state.idle[self] = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self not in self.server_state.coming and not self.transport.is_closing():
+            self.server_state.idle[self] = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._must_read()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.server_state.unread.pop(self, None)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def shutdown(self) -> None:
+        """End after the answer that is under way, or that may be asked for at this very moment."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        self.loop.call_later(LINGER, self._close_if_silent)
+
+    def too_slow(self) -> None:
+        """Tell a client that began a request, and not more than that, why the connection ends."""
+        answering = (
+            self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started
+        )
+        if not self._received or answering:
+            self.abort()
+        else:
+            seconds = self.server_state.timeout
+            self.refuse(408, "TooSlow", f"the request did not come in within {seconds:g} s.")
+
+    def refuse(self, status: int, kind: str, message: str) -> None:
+        """Answer what is no request for the application, and end."""
+        body = msgspec.json.encode({"error": {"kind": kind, "message": message}})
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(
+            body
+        )
+        if not self.transport.is_closing():
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self._close()
+
+    def abort(self) -> None:
+        """End at once; what is unsent is dropped."""
+        self._forget()
+        self.transport.abort()
+
+    def _begin(self) -> None:
+        self._received = self._taken = self._dropped = 0
+
+    def _expect(self) -> None:
+        """From now on a request must come in within the time."""
+        self.server_state.idle.pop(self, None)
+        self.server_state.coming.setdefault(self, self.loop.time() + self.server_state.timeout)
+
+    def _must_read(self) -> None:
+        self.server_state.unread.setdefault(self, self.loop.time() + self.server_state.timeout)
+
+    def _close_if_silent(self) -> None:
+        if self in self.server_state.idle or not self._received:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when what is unsent has been read, which must not take for ever."""
+        self._forget()
+        if self.transport.get_write_buffer_size():
+            self._must_read()
+        self.transport.close()
+
+    def _forget(self) -> None:
+        state = self.server_state
+        state.coming.pop(self, None)
+        state.idle.pop(self, None)
+        state.unread.pop(self, None)
+
+
+class Server(uvicorn.Server):
+    """Answers on a socket that listens already, until told to end."""
+
+    server_state: Open
+
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, ready: Ready) -> None:
+        super().__init__(config)
+        self.server_state = Open(bounds.timeout, _most(bounds.connections))
+        self._drain, self._ready = bounds.drain, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        self._look()
+        self._ready.start().add_done_callback(_settled)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.ending = True
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        first = not self._ready.ending
+        self._ready.ending = True
+        if first and self._drain and sig == signal.SIGTERM:
+            self._captured_signals.append(sig)
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._drain, self._exit)
+        else:
+            super().handle_exit(sig, frame)
+
+    def _exit(self) -> None:
+        self.should_exit = True
+
+    def _look(self) -> None:
+        self.server_state.end_late(self._loop.time())
+        self._loop.call_later(LOOK, self._look)
+
+
+def run(app: ASGIApp, listening: socket.socket, bounds: Bounds, ready: Ready) -> None:
+    """Answer on a socket until SIGTERM or SIGINT; what is under way is answered first."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        proxy_headers=False,  # rates are by token where there is a proxy; an address is easily made up
+        server_header=False,
+        access_log=False,
+        log_level="warning",
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=GRACE,
+    )
+    Server(config, bounds, ready).run(sockets=[listening])
+
+
+def _settled(_: object) -> None:
+    """Look no more at what is loaded now when memory is freed: it stays, and looking makes answers late."""
+    gc.collect()
+    gc.freeze()
+
+
+def _most(given: int | None) -> int:
+    """Return how many connections may be open, after allowing this process as many open files as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = max(hard - SPARE, 1) if hard != resource.RLIM_INFINITY else 1_000_000
+    return room if given is None else min(given, room)
