@@ -232,7 +232,7 @@ def test_only_json_is_taken(client):
 def test_wrong_paths_and_methods_are_answered_as_json(client):
     status, kind, message = client.error("POST", "/predct")
     assert (status, kind) == (404, "NotFound")
-    assert message.startswith('no path "/predct". Did you mean "/predict"? Known: /events/SOURCE, /health, ')
+    assert message.startswith('no path "/predct". Did you mean "/predict"? Known: /events/SOURCE, /explain, ')
     assert client.error("GET", "/predict/")[0] == 404
     assert client.error("GET", "/%ff%00" + "x" * 5_000)[0] == 404
     assert client.error("GET", "/predict") == (405, "WrongMethod", "GET /predict is not answered. Use POST.")
