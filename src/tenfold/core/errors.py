@@ -13,6 +13,9 @@ TenfoldError
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 200
+"""Characters of a name that are compared with others: a client may send a million, each of which takes time."""
+
 
 class TenfoldError(Exception):
     """Parent of every error raised on purpose; the message says what to do."""
@@ -85,7 +88,7 @@ def suggest(name: str, known: Iterable[str], limit: int = 8) -> str:
     names = sorted(known)
     if not names:
         return " None are defined yet."
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:LONGEST], names, n=1)
     hint = f' Did you mean "{close[0]}"?' if close else ""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{hint} Known: {', '.join(names[:limit])}{more}."

@@ -9,10 +9,12 @@ The answer is {"predictions": [...]}, of each row its prediction, or what `param
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -63,7 +65,7 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
         return as_json(200, {"predictions": [_returned(answer, returns) for answer in answers]})
 
     async def ping(_: Request) -> Response:
-        return Response("\n", media_type="application/json")
+        return Response("\n", media_type="text/plain")
 
     async def version_(_: Request) -> Response:
         return Response(version("tenfold"), media_type="text/plain")
@@ -112,11 +114,27 @@ def _loose(body: bytes) -> Any:
     try:
         return decoded(body)
     except SchemaError:
+        if b"NaN" not in body:
+            raise
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
+            found = json.loads(body, parse_constant=_blank, parse_float=_finite)
+            return decoded(
+                msgspec.json.encode(found)
+            )  # which refuses what else json takes, such as half a surrogate
+        except (ValueError, OverflowError, RecursionError):
             pass
         raise
+
+
+def _blank(text: str) -> None:
+    if text != "NaN":
+        raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(found := float(text)):
+        raise ValueError(text)
+    return found
 
 
 def _returns(params: Mapping[str, Any]) -> str:

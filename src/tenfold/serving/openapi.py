@@ -169,7 +169,7 @@ def _mlflow(models: Mapping[str, Model]) -> Operations:
             f"/invocations/{name}",
             _post("Predict rows, as MLflow's server does", *_invoked(model), form=form),
         )
-    yield "get", "/ping", _get("Whether the server lives", {}, form=form)
+    yield "get", "/ping", _get("Whether the server lives", {"type": "string"}, media="text/plain", form=form)
     yield "get", "/version", _get("The version of tenfold", {"type": "string"}, media="text/plain", form=form)
 
 
