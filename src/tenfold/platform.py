@@ -22,7 +22,7 @@ SCHEMA = "\n".join(
     part.SCHEMA
     for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters, tokens)
 )
-LAYOUT = 5
+LAYOUT = 6
 """The number of this layout of the state database; it changes whenever a table does."""
 
 

@@ -26,6 +26,7 @@ from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
 from tenfold.serving.service import Service, Versions
+from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.offline import History
 from tenfold.store.worker import Worker
@@ -145,9 +146,9 @@ class App(Opened):
         """
         name = self.project.name if model is None else self._model(model).name
         data = {table: at for table in self.project.sources if (at := self.lake.version(table)) >= 0}
-        run = self.runs.start(
-            "track", name, title=title, params=params or {}, data=data, code=self.trainer.code
-        )
+        self.runs.settle()
+        told = {"params": params or {}, "data": data, "code": self.trainer.code}
+        run = self.runs.start("track", name, title=title, process=Process.current(), **told)
         return Tracked(self.runs, self.blobs, self.clock, run)
 
     def train(

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from tenfold.automation.journal import SCHEMA, Journal
-from tenfold.automation.owner import Process
 from tenfold.automation.steps import Effect
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.sources.owner import Process
 from tests import states
 
 LEASE = 60_000_000

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from tenfold.automation.owner import Process, heartbeat
 from tenfold.automation.steps import Effect, Step, codes, first_edited, result_json
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import Conflict, NotFound, Unavailable
 from tenfold.core.times import duration, iso
 from tenfold.sources.database import Database, Row, Transaction
+from tenfold.sources.owner import Process, heartbeat
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal_run (

@@ -134,6 +134,7 @@ def control(loops: Sequence[Loop], clock: Clock, stopped: Callable[[], bool], *,
         if clock.now() >= due:
             due = clock.now() + UNITS["m"]
             for loop in loops:
+                loop.trainer.runs.settle()
                 for cause in loop.tick():
                     tell(f"{loop.release.model.name}: trained because of {cause}")
         clock.sleep(POLL)

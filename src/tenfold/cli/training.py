@@ -85,6 +85,7 @@ def list_runs(
             "--best, --reads and MODEL with --reads ask for different things. Give one of them."
         )
     with where.read() as app:
+        app.runs.settle()
         if model is not None and not app.runs.list(model, 1):
             model_of(app, model)
         if reads is not None:

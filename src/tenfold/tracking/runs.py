@@ -3,22 +3,30 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from tenfold.core.clock import Clock
+from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.core.times import UNITS, iso
 from tenfold.sources.database import Database, Row, Transaction
+from tenfold.sources.owner import Process
 from tenfold.tracking.environment import environment
 from tenfold.tracking.schema import SCHEMA as SCHEMA
 
 NEXT = "SELECT coalesce(max(seq), 0) + 1 AS seq FROM run"
 START = """
-INSERT INTO run (seq, id, kind, subject, title, started, status, params, data, samples, code, environment)
-VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, '{}', ?, ?) RETURNING *
+INSERT INTO run
+(seq, id, kind, subject, title, started, status, params, data, samples, code, environment, host, pid, birth, alive)
+VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?, '{}', ?, ?, ?, ?, ?, ?) RETURNING *
 """
+ALIVE = "UPDATE run SET alive = ? WHERE id = ? AND status = 'running'"
+OWNED = (
+    "SELECT id, host, pid, birth, alive FROM run WHERE status = 'running' AND pid IS NOT NULL ORDER BY seq"
+)
 END = "UPDATE run SET status = ?, finished = ?, artefact = ?, error = ?, environment = ? WHERE seq = ? RETURNING *"
 DESCRIBE = "UPDATE run SET params = ?, samples = ? WHERE seq = ?"
 ADD_RESULT = "INSERT INTO run_result (run, place, name, value) VALUES (?, ?, ?, ?)"
@@ -57,6 +65,8 @@ READERS = """
 SELECT run.* FROM run, json_each(run.data) AS item
 WHERE item.key = ?1 AND (CAST(item.value AS TEXT) = ?2 OR ?2 IS NULL) ORDER BY run.seq DESC LIMIT ?3
 """
+PATIENCE = UNITS["h"]
+"""Microseconds without a sign of life after which a process of another machine is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +124,17 @@ class Runs:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, *, environment: Callable[[], dict[str, Any]] = environment
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        environment: Callable[[], dict[str, Any]] = environment,
+        wall: Clock | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._environment = environment
+        self._wall = wall or SystemClock()  # signs of life concern real processes
 
     def start(
         self,
@@ -129,10 +145,12 @@ class Runs:
         data: Mapping[str, Any],
         code: Mapping[str, Any],
         title: str = "",
+        process: Process | None = None,
     ) -> Run:
         """Record that a run has begun; `params`, `data` and `code` are made of JSON values.
 
-        A "diff" in `code` is kept once per content; the run names its digest as "dirty".
+        A "diff" in `code` is kept once per content; the run names its digest as "dirty". With a `process`, the run ends
+        as failed when that is gone (see `settle`).
         """
         told = dict(code)
         diff = str(told.pop("diff", ""))
@@ -152,8 +170,33 @@ class Runs:
                 _json(data),
                 _json(told),
             )
-            (row,) = tx.execute(START, (*values, _json(self._environment()))).fetchall()
+            owner = (process.host, process.pid, process.birth, self._wall.now()) if process else (None,) * 4
+            (row,) = tx.execute(START, (*values, _json(self._environment()), *owner)).fetchall()
         return _run(row, {})
+
+    def alive(self, run_id: str) -> None:
+        """Show a sign of life of the process that a run belongs to."""
+        self._database.execute(ALIVE, self._wall.now(), run_id)
+
+    def settle(self) -> Sequence[str]:
+        """Close as failed the runs whose process is gone, and return their ids.
+
+        Of this machine that is known at once; a process of another one is given up when it showed no sign of life for
+        an hour, since a machine may sleep.
+        """
+        lost = {row["id"]: why for row in self._database.query(OWNED) if (why := self._lost(row))}
+        for run_id, why in lost.items():
+            with suppress(Conflict):  # it ended meanwhile
+                self.fail(run_id, why)
+        return list(lost)
+
+    def _lost(self, row: Row) -> str:
+        name = f"lost: process {row['pid']} on {row['host']}"
+        if Process(row["host"], row["pid"], row["birth"]).is_dead():
+            return f"{name} ended without closing it"
+        if row["host"] != Process.current().host and row["alive"] < self._wall.now() - PATIENCE:
+            return f"{name} showed no sign of life since {iso(row['alive'])}"
+        return ""
 
     def describe(
         self,

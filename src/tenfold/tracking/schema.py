@@ -16,9 +16,14 @@ CREATE TABLE IF NOT EXISTS run (
     code TEXT NOT NULL,
     environment TEXT NOT NULL,
     artefact TEXT,
-    error TEXT
+    error TEXT,
+    host TEXT,
+    pid INTEGER,
+    birth INTEGER,
+    alive INTEGER
 );
 CREATE INDEX IF NOT EXISTS run_subject ON run (subject, seq);
+CREATE INDEX IF NOT EXISTS run_owned ON run (seq) WHERE status = 'running' AND pid IS NOT NULL;
 CREATE TRIGGER IF NOT EXISTS run_finished BEFORE UPDATE ON run WHEN OLD.status <> 'running'
 BEGIN SELECT RAISE(ABORT, 'a finished run never changes'); END;
 CREATE TRIGGER IF NOT EXISTS run_kept BEFORE DELETE ON run

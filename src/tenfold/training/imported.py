@@ -125,7 +125,7 @@ class Importer:
             return False
         if not run_id:
             code = {f"{item.system}_run": item.id, **item.code}
-            params = {"params": item.params, "data": {}, "code": code}
+            params: dict[str, Any] = {"params": item.params, "data": {}, "code": code}
             run_id = runs.start("import", item.subject, title=item.title, **params).id
         for (step, at), values in _moments(item.points).items():
             clock.set(at)

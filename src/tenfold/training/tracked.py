@@ -6,6 +6,7 @@ Nothing is patched: `run.fit` calls the estimator's own `fit`, and what it asks 
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +15,10 @@ import msgspec
 import numpy as np
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable
 from tenfold.sources.base import Blobs
 from tenfold.sources.blobs import encode
+from tenfold.sources.owner import heartbeat
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.metrics import evaluate
 
@@ -27,11 +30,16 @@ SCORES, VALUES = (
     ("roc_auc", "average_precision", "log_loss", "brier"),
     ("mean_absolute_error", "root_mean_squared_error"),
 )
+EVERY = 60.0
+"""Seconds between two signs of life."""
 EARLY = ("early_stopping_rounds", "early_stopping_round", "n_iter_no_change")
 
 
 class Tracked:
     """A run under way. Leaving the `with` block closes it: as done, or as failed with the error that left the block.
+
+    When its process ends before that, the next look at the runs closes it as failed. Inside the block it shows a sign of
+    life every minute, for those who look from other machines.
 
     Every call is durable when it returns. What is measured stays; the same step, file or parameter again replaces it.
     """
@@ -40,13 +48,16 @@ class Tracked:
         self._runs, self._blobs, self._clock = runs, blobs, clock
         self._results: dict[str, float] = {}
         self.id = run.id
+        self._beating = ExitStack()
 
     def __enter__(self) -> Self:
+        self._beating.enter_context(heartbeat(self._beat, EVERY))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._beating.close()
         if error is None:
             self._runs.finish(self.id, metrics=self._results)
         else:
@@ -54,6 +65,10 @@ class Tracked:
 
     def __repr__(self) -> str:
         return f"run {self.id}"
+
+    def _beat(self) -> None:
+        with suppress(Unavailable):  # the next one will do
+            self._runs.alive(self.id)
 
     def log(self, metric: str, value: float, *, step: int | None = None) -> None:
         """Record a metric at a step, by default the next one; its last value becomes its result."""

@@ -1,4 +1,4 @@
-"""Who executes a durable run: processes that can be told apart, and the heartbeat of one at work."""
+"""Who is at work on a run: processes that can be told apart, and the heartbeat of one of them."""
 
 import os
 import platform
