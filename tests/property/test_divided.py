@@ -25,7 +25,7 @@ from tenfold.sources.memory import MemoryLog
 from tenfold.store import materialize
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
-from tenfold.store.online import Lookup, prefix, state_key
+from tenfold.store.online import Lookup, prefix, state_keys
 from tests.property import reference
 from tests.property.shop import folded
 
@@ -175,7 +175,7 @@ def test_chunks_hold_the_records_of_the_state_in_one_piece(history, batched, div
     whole = dict(folded(VIEWS, log, [], divided=WHOLE).items())
     store = folded(VIEWS, log, batched, divided=divided)
     for view in VIEWS:
-        for key in (state_key(view, [0]), state_key(view, [1])):
+        for key in state_keys(view, [[0], [1]]):
             parts = {name.removeprefix(key): value for name, value in store.items(key)}
             assert (key in whole) == bool(parts)
             if parts:
@@ -249,7 +249,7 @@ def test_chunks_come_and_go():
     rows = [row_of(one, later.now(), moves=False)]
     ingest(sales, rows, log=new, quarantine=None, clock=later)
     StateSink(new, store, [view], sizes=divided).advance()
-    assert [key for key, _ in store.items()] == [state_key(view, [0])], "one record is one piece again"
+    assert [key for key, _ in store.items()] == state_keys(view, [[0]]), "one record is one piece again"
 
 
 def test_sums_beyond_a_word_are_those_of_the_window():
@@ -280,6 +280,6 @@ def test_a_divided_state_is_not_read_without_its_parts():
     one = dict.fromkeys(("price", "units", "paid", "word")) | {"sale_id": "s0", "hours": 0, "gone": False}
     log, now = filled(sales, [(HOUR, [one])])
     store = folded(VIEWS[:1], log, [], divided=TINY[0])
-    state = store.use([state_key(VIEWS[0], [0])], lambda states, _: states[0])
+    state = store.use(state_keys(VIEWS[0], [[0]]), lambda states, _: states[0])
     with pytest.raises(ValueError, match="without its parts"):
         reader_of(VIEWS[0])(state, now + 1)

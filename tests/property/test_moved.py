@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from tenfold import Derived, Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import UNITS, to_datetime, to_us
+from tenfold.features.records import Rows
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store.located import HASH, Slice, located, unpacked, versions
 from tenfold.store.materialize import LakeSink
 from tenfold.store.memory import MemoryOnlineStore
-from tenfold.store.moved import INDEX
+from tenfold.store.moved import INDEX, _packed
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup, prefix
 from tests.property.shop import folded
@@ -103,12 +105,61 @@ def test_where_versions_lie_is_forgotten_when_no_window_reaches_them(steps, size
     sent = [(*step[:4], True, step[5]) for step in steps]
     log, _ = filled([*sent, (99, "a", 1, 0, True, 50)])
     store = folded(VIEWS, log, sizes)
-    kept = [key for key, _ in store.items(prefix(VIEWS[1]) + INDEX)]
-    ahead = [key for key in kept if not key.endswith(b"99")]
-    assert len(kept) - len(ahead) == 1
-    assert not ahead or any(step[3] < 0 for step in steps), "only of a time that is still to come"
-    every = {step[0] for step in steps} | {99}
-    assert len(list(store.items(prefix(VIEWS[0]) + INDEX))) == len(every), "all of a view without an end"
+    kept = ids_of(store, VIEWS[1])
+    assert kept.count(b"99") == 1
+    assert kept == [b"99"] or any(step[3] < 0 for step in steps), "only of a time that is still to come"
+    every = {b"%d" % step[0] for step in steps} | {b"99"}
+    assert set(ids_of(store, VIEWS[0])) == every, "all of a view without an end"
+
+
+def ids_of(store, view):
+    """Return the ids of the versions of which it is stored where they are."""
+    head = prefix(view) + INDEX
+    slices = [key for key, _ in store.items(head) if len(key) == len(head) + len(_packed(0))]
+    buckets = [value for key, value in store.items(head) if key not in slices]
+    names = [name for name, _ in versions(unpacked(buckets))]
+    assert len(names) == sum(int.from_bytes(dict(store.items(key))[key], "little") for key in slices)
+    return names
+
+
+rows = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 2), st.sampled_from(["", "a", "b\0", "longer than a word"])),
+    min_size=1,
+    max_size=60,
+    unique=True,
+)
+
+
+def made(given):
+    """Return rows of versions: the id, the offset and the key of each."""
+    number = np.array([[offset, offset, offset] for _, offset, _ in given], dtype=np.int64).T
+    ids = np.array([b"%d" % name * (1 + name // 10) for name, _, _ in given])
+    keys = [key.encode() for *_, key in given]
+    return located(Rows(number[0], number[1], number[0], number[2], ids, ()), keys, np.arange(len(keys)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.lists(st.integers(1, 9)), st.integers(1, 4))
+def test_buckets_are_a_function_of_their_rows(rows, sizes, mean):
+    stores = []
+    for cuts in (sizes, [], [1] * len(rows)):
+        held, first = {}, 0
+        for size in [*cuts, len(rows)]:
+            part = rows[first : first + size]
+            # Some of them come again.
+            part += rows[: max(first - 1, 0)][:2]
+            first += size
+            if part:
+                changes = dict(Slice(b"s", held.get, mean=mean).changed(made(part)))
+                held = {key: value for key, value in (held | changes).items() if value is not None}
+        stores.append(held)
+    assert stores[0] == stores[1] == stores[2]
+    assert len(stores[0]) <= max(len(rows) // mean, 1) + 1
+    some = made(rows[::2])
+    hashes = np.sort(some[:, HASH].view(np.uint64))
+    found = sorted(versions(Slice(b"s", stores[0].get, mean=mean).find(hashes)))
+    names = {name for name, _ in versions(some)}
+    assert found == sorted(one for one in versions(made(rows)) if one[0] in names)
 
 
 def test_a_version_behind_the_horizon_leaves_no_trace_of_batches():

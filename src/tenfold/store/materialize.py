@@ -16,15 +16,17 @@ from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import SINK, Get, OnlineStore
-from tenfold.store.groups import Keys
+from tenfold.store.groups import Keys, by_group
 from tenfold.store.moved import Keyed, may_move, with_moved
-from tenfold.store.online import group_name, parts_of, state_key
+from tenfold.store.online import group_name, parts_of, state_keys
 from tenfold.store.upstream import Upstream
 
 Changes = dict[bytes, bytes | None]
 """What keys of the store hold from now on, None where nothing."""
-BATCHES, ROWS = 20_000, 100_000
+BATCHES, ROWS = 20_000, 200_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
+LAKE = 100_000, 500_000
+"""The same of a commit to the lake."""
 LARGE = 500_000
 """Bytes of a state that is folded alone."""
 KEYS = 2_000
@@ -52,10 +54,14 @@ class StateSink:
         self._views: dict[str, list[FeatureView]] = {}
         for view in views:
             self._views.setdefault(view.source.root.name, []).append(view)
+        self._groups = {group_name(view) for view in views}
 
     def advance(self) -> list[Batch]:
         """Process what is new, about ROWS records a view at most, and return the batches that all views have by this call."""
         offsets = self._store.offsets()
+        for group in self._groups:
+            if RETIRED + group in offsets:
+                self._remove(group)
         return [batch for topic in self._views for batch in self._advance(topic, offsets)]
 
     def behind(self) -> bool:
@@ -70,22 +76,27 @@ class StateSink:
     def retire(self) -> int:
         """Remove the states of definitions that are no longer declared, in small transactions; return how many.
 
-        First such a definition loses its offset, so one that is declared again later starts from nothing: after a crash at
-        any point the same call goes on. For when no process runs the older declaration any more.
+        First such a definition loses its offset, so one that is declared again later starts from nothing, once what was left of
+        it is removed: after a crash at any point the same call goes on. For when no process runs the older declaration any more.
         """
-        declared = {group_name(view) for views in self._views.values() for view in views}
         removed = 0
         for name in self._store.offsets():
             group = name.removeprefix(RETIRED)
-            if group in declared and group != name:
-                self._store.write({}, {name: None})
-            if group in declared:
-                continue
-            self._store.write({}, {group: None, RETIRED + group: 1})
-            while some := [key for key, _ in itertools.islice(self._store.items(group.encode()), KEYS)]:
-                self._store.write(dict.fromkeys(some), {})
-                removed += len(some)
-            self._store.write({}, {RETIRED + group: None})
+            if group not in self._groups:
+                self._store.write({}, {group: None, RETIRED + group: 1})
+            if group != name or group not in self._groups:
+                removed += self._remove(group)
+        return removed
+
+    def _remove(self, group: str) -> int:
+        """Remove the states of a definition that is marked as retired, and the mark; return how many."""
+        removed, marked = 0, {RETIRED + group: 1}
+        while some := [key for key, _ in itertools.islice(self._store.items(group.encode()), KEYS)]:
+            # Another process may have removed all of them by now, and have begun anew.
+            if not self._store.write(dict.fromkeys(some), {}, after=marked):
+                return removed
+            removed += len(some)
+        self._store.write({}, {RETIRED + group: None}, after=marked)
         return removed
 
     def _advance(self, topic: str, offsets: Mapping[str, int]) -> list[Batch]:
@@ -124,7 +135,7 @@ class StateSink:
             keyed, where = with_moved(view, self._store, keyed)
             yield where
         names, rows, arrival = keyed.names, keyed.rows, keyed.arrival
-        order = np.argsort(keyed.group, kind="stable")[np.count_nonzero(keyed.group < 0) :]
+        order = by_group(keyed.group)
         edges = np.searchsorted(keyed.group[order], np.arange(len(names) + 1))
         for first in range(0, len(names), KEYS):
             some = edges[first : first + KEYS + 1]
@@ -179,11 +190,13 @@ DIVIDED = b""
 def _keyed(view: FeatureView, frame: Frame) -> Keyed:
     """Return the records of a view in a frame, with their keys."""
     keys, rows = rows_of(view, frame, len(frame[OFFSET]))
-    distinct, firsts, group = np.unique(Keys(keys).codes, return_index=True, return_inverse=True)
-    missing = int(np.count_nonzero(distinct < 0))
-    cells = (item.take(firsts[missing:]).plain() for item in keys)
-    names = [state_key(view, values) for values in zip(*cells, strict=True)]
-    return Keyed(names, group - missing, rows, frame[ARRIVAL].values)
+    codes = Keys(keys)
+    place = np.full(codes.size + 1, -1)  # the last one is that of the rows without a key
+    place[codes.codes[::-1]] = np.arange(len(codes.codes))[::-1]
+    there = place[:-1] >= 0
+    cells = (item.take(place[:-1][there]).plain() for item in keys)
+    group = np.append(np.cumsum(there) - 1, -1)[codes.codes]
+    return Keyed(state_keys(view, zip(*cells, strict=True)), group, rows, frame[ARRIVAL].values)
 
 
 def _apart(states: Sequence[bytes | None]) -> Iterator[np.ndarray]:
@@ -210,7 +223,7 @@ class LakeSink:
     def _flush(self, topic: str, end: int) -> int:
         moved = 0
         while (position := self._lake.position(topic, SINK)) < end:
-            batches = self._log.read(topic, position, limit=5 * BATCHES, rows=5 * ROWS)
+            batches = self._log.read(topic, position, limit=LAKE[0], rows=LAKE[1])
             upto = batches[-1].end
             if self._lake.append(topic, to_tables(batches), writer=SINK, upto=upto, after=position):
                 moved += upto - position

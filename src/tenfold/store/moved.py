@@ -4,11 +4,8 @@ Unless a source says `moves=False`, the online store holds, beside the states, w
 holds the versions that lie at other keys too, as records that take no part: they end those that lie here.
 """
 
-import struct
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,15 +16,13 @@ from tenfold.features.state.shapes import states_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
 from tenfold.store.base import Get, OnlineStore
+from tenfold.store.located import HASH, OFFSET, Slice, Version, located, versions
 from tenfold.store.online import prefix
 
 INDEX = b"#"
 """What stands between a view's prefix and the id of a record; no state's key begins so."""
 FAR = 1 << 46
 """The slice of versions from times that lie far ahead of their arrival; it is never old."""
-Version = tuple[bytes, int, int, int]
-"""The key it belongs to, without the view's prefix, b"" for none; event, known and offset."""
-ENTRY = struct.Struct("<4q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,115 +63,55 @@ class _Index:
         none = np.zeros_like(last)
         self._slices = none if reach is None else np.where(last > new.arrival + reach, FAR, last // reach)
         self._floors = none if reach is None else new.arrival // reach - 1
-        oldest = int(self._floors.max())
+        self._oldest = int(self._floors.max())
+        keys = [name[len(self._prefix) :] for name in new.names]
+        self._rows = located(rows, keys, new.group)
         self.ghosts: list[tuple[bytes, bytes, Version]] = []
-        self.found: dict[bytes, bytes | None] = dict.fromkeys(self._before(store, oldest))
-        self._add(store, new, oldest)
+        self.found: dict[bytes, bytes | None] = dict.fromkeys(self._before(store))
+        store.use([], lambda _, get: self._add(get))
 
-    def _before(self, store: OnlineStore, oldest: int) -> Iterator[bytes]:
-        """Yield the keys of all slices before one."""
-        end = self._head + _packed(oldest)
+    def _before(self, store: OnlineStore) -> Iterator[bytes]:
+        """Yield the keys of all slices before the oldest one."""
+        end = self._head + _packed(self._oldest)
         for key, _ in store.items(self._head):
             if key >= end:
                 return
             yield key
 
-    def _heads(self, store: OnlineStore) -> dict[int, bytes]:
-        """Return what the keys of the slices begin with that new versions may find others in."""
+    def _add(self, get: Get) -> None:
+        """Let new versions and those that are stored find each other, and store the new ones."""
         reached = np.unique(np.unique(self._floors)[:, None] + np.arange(3)).tolist()
-        heads = {place: self._head + _packed(place) for place in (*reached, FAR)}
-        return {place: head for place, head in heads.items() if next(iter(store.items(head)), None)}
+        slices = {place: Slice(self._head + _packed(place), get) for place in (*reached, FAR)}
+        hashes = np.sort(self._rows[:, HASH].view(np.uint64))
+        held = {place: some.find(hashes) for place, some in slices.items() if some}
+        self._follow(held, hashes[1:][hashes[1:] == hashes[:-1]])
+        for place in np.unique(self._slices).tolist():
+            if place >= self._oldest:
+                self.found.update(slices[place].changed(self._rows[self._slices == place]))
 
-    def _add(self, store: OnlineStore, new: Keyed, oldest: int) -> None:
-        names = new.rows.ids.tolist()
-        keys = [name[len(self._prefix) :] for name in new.names]
-        places = [b"" if place < 0 else keys[place] for place in new.group.tolist()]
-        entries, slices = _entries(new.rows, places), self._slices.tolist()
-        held = {place: _held(store, head, names) for place, head in self._heads(store).items()}
-        several = {names[row] for states in held.values() for row in states}
-        if len(set(names)) < len(names):
-            several.update(name for name, times in Counter(names).items() if times > 1)
-        heads = {place: self._head + _packed(place) for place in set(slices)}
-        if not several and min(heads) >= oldest:
-            self.found.update(
-                zip(
-                    [heads[place] + name for place, name in zip(slices, names, strict=True)],
-                    entries,
-                    strict=True,
-                )
-            )
-            return
-        for name, entry, place in zip(names, entries, slices, strict=True):
-            if place >= oldest and name not in several:
-                self.found[heads[place] + name] = entry
-        known: dict[bytes, dict[bytes, int]] = {name: {} for name in several}
-        for place, states in held.items():
-            for row, state in states.items():
-                known[names[row]] |= dict.fromkeys(_apart(state), place)
-        self._follow(known, names, entries, oldest)
-
-    def _follow(
-        self,
-        known: dict[bytes, dict[bytes, int]],
-        names: Sequence[bytes],
-        entries: Sequence[bytes],
-        oldest: int,
-    ) -> None:
-        """Let the versions of records that have several find each other; `known` has those of each, with their slices."""
-        floors, slices = self._floors.tolist(), self._slices.tolist()
-        rows = [row for row, name in enumerate(names) if name in known]
-        for row in sorted(rows, key=lambda row: _version(entries[row])[3]):
-            name, entry, every = names[row], entries[row], known[names[row]]
-            version = _version(entry)
-            for other, place in every.items():
-                earlier = _version(other)
-                if earlier[3] < version[3] and place >= floors[row] and earlier[0] != version[0]:
+    def _follow(self, held: Mapping[int, np.ndarray], again: np.ndarray) -> None:
+        """Let the versions of records that have several find each other: of stored ones, and of those with some hashes."""
+        several = np.concatenate([again, *(rows[:, HASH].view(np.uint64) for rows in held.values())])
+        mine = np.flatnonzero(np.isin(self._rows[:, HASH].view(np.uint64), several))
+        known: dict[bytes, dict[Version, int]] = {}
+        for place, rows in held.items():
+            for name, version in versions(rows):
+                known.setdefault(name, {})[version] = place
+        mine = mine[np.argsort(self._rows[mine, OFFSET], kind="stable")]
+        each = zip(
+            versions(self._rows[mine]), self._floors[mine].tolist(), self._slices[mine].tolist(), strict=True
+        )
+        for (name, version), floor, place in each:
+            every = known.setdefault(name, {})
+            for earlier, at in every.items():
+                if earlier[3] < version[3] and at >= floor and earlier[0] != version[0]:
                     self._ghost(earlier[0], name, version)
                     self._ghost(version[0], name, earlier)
-            every[entry] = slices[row]
-        for name, every in known.items():
-            for place in set(every.values()):
-                if place >= oldest:
-                    mine = sorted(
-                        (entry for entry in every if every[entry] == place), key=lambda one: _version(one)[3]
-                    )
-                    self.found[self._head + _packed(place) + name] = b"".join(mine)
+            every[version] = place
 
     def _ghost(self, key: bytes, name: bytes, version: Version) -> None:
         if key:
             self.ghosts.append((self._prefix + key, name, version))
-
-
-def _held(store: OnlineStore, head: bytes, names: Sequence[bytes]) -> dict[int, bytes]:
-    """Return what is stored of ids in a slice, by their place; of nearly all nothing is."""
-
-    def work(states: list[Any], _: Get) -> dict[int, bytes]:
-        return {row: bytes(state) for row, state in enumerate(states) if state is not None}
-
-    return store.use([head + name for name in names], work)
-
-
-def _entries(rows: Rows, places: Sequence[bytes]) -> list[bytes]:
-    """Return versions as bytes: how long the key is, the numbers, and the key."""
-    cells = np.zeros(len(places), dtype=[("size", "<i8"), ("numbers", "<i8", 3)])
-    cells["size"] = list(map(len, places))
-    cells["numbers"] = np.stack([rows.event, rows.known, rows.offset], axis=1)
-    data, size = cells.tobytes(), ENTRY.size
-    return [data[at : at + size] + place for at, place in zip(range(0, len(data), size), places, strict=True)]
-
-
-def _version(entry: bytes) -> Version:
-    _, event, known, offset = ENTRY.unpack_from(entry)
-    return entry[ENTRY.size :], event, known, offset
-
-
-def _apart(state: bytes) -> Iterator[bytes]:
-    """Yield the versions of a record one by one."""
-    at = 0
-    while at < len(state):
-        end = at + ENTRY.size + ENTRY.unpack_from(state, at)[0]
-        yield state[at:end]
-        at = end
 
 
 def _packed(place: int) -> bytes:

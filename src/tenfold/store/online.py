@@ -1,6 +1,6 @@
 """Online features: the states of the keys asked for, read at the moment of the request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +39,10 @@ def group_name(view: FeatureView) -> str:
     return prefix(view).decode()
 
 
-def state_key(view: FeatureView, values: Sequence[Any]) -> bytes:
-    """Return the key of a state in the online store."""
-    return prefix(view) + pack(values if type(values) is list else list(values))
+def state_keys(view: FeatureView, keys: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Return the keys of states in the online store, from the values of the key fields."""
+    head = prefix(view)
+    return [head + pack(list(values)) for values in keys]
 
 
 def parts_of(get: Get, key: bytes) -> Get:

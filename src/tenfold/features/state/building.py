@@ -40,6 +40,14 @@ class Group:
 
     def extremes(self, values: np.ndarray, pick: np.ufunc) -> np.ndarray:
         """Return per row the extreme from it to the last row of its group."""
+        if values.dtype == np.int64 and len(values):
+            low, groups = int(values.min()), len(self.size)
+            span = int(values.max()) - low + 1
+            if span * groups < FOREVER:
+                # Each group in a range of its own, so that none reaches into the next one.
+                number = np.arange(groups) if pick is np.minimum else np.arange(groups)[::-1]
+                shift = np.repeat(number * span - low, self.size)
+                return pick.accumulate((values + shift)[::-1])[::-1] - shift
         found = values[::-1].copy()
         rows = len(values)
         for begin, end in zip(

@@ -53,7 +53,7 @@ SIZES = Sizes()
 
 def is_divided(state: Any) -> bool:
     """Return whether a state is a directory of chunks."""
-    return bool(memoryview(state).cast("q")[layout.FLAGS] & layout.DIVIDED)
+    return bool(state[layout.FLAGS * WORD] & layout.DIVIDED)
 
 
 def hashed(ids: np.ndarray) -> np.ndarray:

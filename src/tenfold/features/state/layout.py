@@ -15,7 +15,7 @@ from tenfold.features.kernel.compute import Aggregate
 from tenfold.features.kernel.moments import UNITS
 from tenfold.features.view import FeatureView, InputSpec
 
-VERSION = 2
+VERSION = 3
 HEADER = 8
 """Words of the header."""
 COUNT, GONE, KIND, ARRIVAL, SETTLED, FLAGS, PAST = range(1, 8)

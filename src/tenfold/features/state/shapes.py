@@ -94,7 +94,9 @@ class Spread:
         if len(self.size) == 1:
             begin = int(self._first[0]) + int(np.ravel(unit)[0]) * self.rows
             return slice(begin, begin + self.rows)
-        return self._begin + self.each(unit) * self._run
+        if np.ndim(unit) and (unit == np.ravel(unit)[0]).all():
+            unit = int(np.ravel(unit)[0])
+        return self._begin + (self.each(unit) if np.ndim(unit) else unit) * self._run
 
     def each(self, of_keys: np.ndarray | int) -> np.ndarray:
         """Return for each row what belongs to its key."""

@@ -83,8 +83,9 @@ class Stored:
         width = self.shapes.width
         ids = np.zeros((spread.rows, int(width.max(initial=1))), dtype=np.int64)
         for place in range(ids.shape[1]):
-            there = spread.each(width > place)
-            ids[there, place] = self.words[spread.at(unit + np.minimum(place, width - 1))][there]
+            words = self.words[spread.at(unit + np.minimum(place, width - 1))]
+            wide = width > place
+            ids[:, place] = words if wide.all() else words * spread.each(wide)
         return ids.view(f"S{ids.shape[1] * WORD}").reshape(-1)
 
     def _values(self, spread: Spread, need: Needs, unit: np.ndarray) -> np.ndarray:
@@ -125,7 +126,6 @@ def gather(made: States, states: Sequence[bytes | None]) -> tuple[np.ndarray, Ro
 
 def as_stored(rows: Rows) -> Rows:
     """Return rows as states hold them: ids of whole words, text as bytes, nothing where a record does not take part."""
-    width = max(1, -(-rows.ids.dtype.itemsize // WORD)) * WORD
     inputs = []
     for item in rows.inputs:
         used = item.member & item.column.valid
@@ -139,7 +139,7 @@ def as_stored(rows: Rows) -> Rows:
         elif not used.all():
             values = np.where(used, values, values.dtype.type(0))
         inputs.append(Input(item.name, Column(item.column.type, values, used), item.member))
-    return Rows(rows.event, rows.known, rows.until, rows.offset, rows.ids.astype(f"S{width}"), tuple(inputs))
+    return Rows(rows.event, rows.known, rows.until, rows.offset, whole(rows.ids), tuple(inputs))
 
 
 def join(old: Rows, new: Rows) -> Rows:
@@ -174,6 +174,11 @@ def empty(view: FeatureView) -> Rows:
         for spec in view.plan.inputs
     )
     return Rows(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, dtype="S1"), inputs)
+
+
+def whole(ids: np.ndarray) -> np.ndarray:
+    """Return ids as bytes of whole words."""
+    return ids.astype(f"S{max(1, -(-ids.dtype.itemsize // WORD)) * WORD}", copy=False)
 
 
 def id_words(ids: np.ndarray) -> np.ndarray:
