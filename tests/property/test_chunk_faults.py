@@ -114,19 +114,30 @@ def chunks_are_not_joined(patch):
 
     def expire(self, arrival):
         before = self._dirty.copy()
-        truth(self, arrival)
+        unread = truth(self, arrival)
         self._dirty = before | (self._dirty & (self._held.cells[chunks.START] <= (self._oldest or 0)))
+        return unread
 
     patch.setattr(divided._Folding, "_expire", expire)
 
 
 def nothing_is_too_old(patch):
-    patch.setattr(divided._Folding, "_expire", lambda *_: None)
+    patch.setattr(divided._Folding, "_expire", lambda self, _: np.zeros_like(self._dirty))
+
+
+def what_is_partly_too_old_is_not_read(patch):
+    truth = divided._Folding._expire
+
+    def expire(self, arrival):
+        truth(self, arrival)
+        return self._held.cells[chunks.START] <= (self._oldest or 0)
+
+    patch.setattr(divided._Folding, "_expire", expire)
 
 
 def entries_stay(patch):
     truth = index.Index.changed
-    patch.setattr(index.Index, "changed", lambda self, new, total, _: truth(self, new, total, None))
+    patch.setattr(index.Index, "changed", lambda self, new, _: truth(self, new, None))
 
 
 def divided_by_place(patch):
@@ -140,10 +151,18 @@ def width_of_ids_counts(patch):
         return truth(ids) + np.uint64(ids.dtype.itemsize)
 
     patch.setattr(divided, "hashed", hashed)
+    patch.setattr(index, "hashed", hashed)
     patch.setattr(chunks, "hashed", hashed)
 
 
-BYTES = [chunks_are_not_joined, nothing_is_too_old, entries_stay, divided_by_place, width_of_ids_counts]
+BYTES = [
+    chunks_are_not_joined,
+    nothing_is_too_old,
+    what_is_partly_too_old_is_not_read,
+    entries_stay,
+    divided_by_place,
+    width_of_ids_counts,
+]
 
 
 @pytest.mark.parametrize("fault", BYTES, ids=lambda fault: fault.__name__)

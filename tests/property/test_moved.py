@@ -10,13 +10,14 @@ from tenfold import Derived, Entity, Events, FeatureView, col, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import UNITS, to_datetime, to_us
 from tenfold.features.records import Rows
+from tenfold.features.state.buckets import Buckets
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store.located import HASH, Slice, located, unpacked, versions
+from tenfold.store.located import HASH, MEAN, OWN, located, versions
 from tenfold.store.materialize import LakeSink
 from tenfold.store.memory import MemoryOnlineStore
-from tenfold.store.moved import INDEX, _packed
+from tenfold.store.moved import INDEX
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup, prefix
 from tests.property.shop import folded
@@ -115,11 +116,9 @@ def test_where_versions_lie_is_forgotten_when_no_window_reaches_them(steps, size
 def ids_of(store, view):
     """Return the ids of the versions of which it is stored where they are."""
     head = prefix(view) + INDEX
-    slices = [key for key, _ in store.items(head) if len(key) == len(head) + len(_packed(0))]
-    buckets = [value for key, value in store.items(head) if key not in slices]
-    names = [name for name, _ in versions(unpacked(buckets))]
-    assert len(names) == sum(int.from_bytes(dict(store.items(key))[key], "little") for key in slices)
-    return names
+    buckets = Buckets(lambda _: None, mean=MEAN, words=OWN + 1)
+    rows, _ = buckets.unpacked([value for key, value in store.items(head) if key != head])
+    return [name for name, _ in versions(rows)]
 
 
 rows = st.lists(
@@ -139,8 +138,8 @@ def made(given):
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows, st.lists(st.integers(1, 9)), st.integers(1, 4))
-def test_buckets_are_a_function_of_their_rows(rows, sizes, mean):
+@given(rows, st.lists(st.integers(1, 9)), st.integers(1, 4), st.integers(0, 3))
+def test_buckets_are_a_function_of_their_rows(rows, sizes, mean, least):
     stores = []
     for cuts in (sizes, [], [1] * len(rows)):
         held, first = {}, 0
@@ -150,21 +149,33 @@ def test_buckets_are_a_function_of_their_rows(rows, sizes, mean):
             part += rows[: max(first - 1, 0)][:2]
             first += size
             if part:
-                changes = dict(Slice(b"s", held.get, mean=mean).changed(made(part)))
-                held = {key: value for key, value in (held | changes).items() if value is not None}
+                changes = dict(buckets_of(held, mean).changed(slices_of(part), made(part)))
+                held = kept(held, changes)
         stores.append(held)
     assert stores[0] == stores[1] == stores[2]
-    assert len(stores[0]) <= max(len(rows) // mean, 1) + 1
+    assert len(stores[0]) <= len(rows) / mean + len(set(slices_of(rows).tolist())) + 1
     some = made(rows[::2])
     hashes = np.sort(some[:, HASH].view(np.uint64))
-    found = sorted(versions(Slice(b"s", stores[0].get, mean=mean).find(hashes)))
     names = {name for name, _ in versions(some)}
-    assert found == sorted(one for one in versions(made(rows)) if one[0] in names)
+    found, places = buckets_of(stores[0], mean).find(hashes, least=least)
+    every = zip(versions(made(rows)), slices_of(rows).tolist(), strict=True)
+    wanted = sorted((*one, place) for one, place in every if one[0] in names and place >= least)
+    assert sorted((*one, at) for one, at in zip(versions(found), places.tolist(), strict=True)) == wanted
+    stay = [row for row in rows if slices_of([row])[0] >= least]
+    none = made(rows)[:0], np.zeros(0, dtype=np.int64)
+    less = kept(stores[0], dict(buckets_of(stores[0], mean).changed(none[1], none[0], least=least)))
+    alone = kept({}, dict(buckets_of({}, mean).changed(slices_of(stay), made(stay)))) if stay else {}
+    assert less == alone, "as if the others had never been"
+    assert kept(stores[0], dict(buckets_of(stores[0], mean).removed())) == {}
 
 
-def test_a_version_behind_the_horizon_leaves_no_trace_of_batches():
-    """Five versions of one record, a day apart each, at two keys; the view reaches back ten hours."""
-    steps = [(1, SHOPS[place % 2], 1 + place, 0, True, 24) for place in range(5)]
-    log, _ = filled(steps)
-    stores = [dict(folded(VIEWS, log, sizes).items()) for sizes in ([], [1] * 5, [2, 1, 2])]
-    assert stores[0] == stores[1] == stores[2]
+def buckets_of(held, mean):
+    return Buckets(held.get, mean=mean, words=OWN + 1)
+
+
+def slices_of(given):
+    return np.array([name % 3 for name, *_ in given])
+
+
+def kept(held, changes):
+    return {key: value for key, value in (held | changes).items() if value is not None}

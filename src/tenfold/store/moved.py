@@ -4,7 +4,7 @@ Unless a source says `moves=False`, the online store holds, beside the states, w
 holds the versions that lie at other keys too, as records that take no part: they end those that lie here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,12 @@ import numpy as np
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel.compute import Input
 from tenfold.features.records import Rows
+from tenfold.features.state.buckets import Buckets
 from tenfold.features.state.shapes import states_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
 from tenfold.store.base import Get, OnlineStore
-from tenfold.store.located import HASH, OFFSET, Slice, Version, located, versions
+from tenfold.store.located import HASH, MEAN, OFFSET, OWN, Version, located, versions
 from tenfold.store.online import prefix
 
 INDEX = b"#"
@@ -63,40 +64,27 @@ class _Index:
         none = np.zeros_like(last)
         self._slices = none if reach is None else np.where(last > new.arrival + reach, FAR, last // reach)
         self._floors = none if reach is None else new.arrival // reach - 1
-        self._oldest = int(self._floors.max())
         keys = [name[len(self._prefix) :] for name in new.names]
         self._rows = located(rows, keys, new.group)
         self.ghosts: list[tuple[bytes, bytes, Version]] = []
-        self.found: dict[bytes, bytes | None] = dict.fromkeys(self._before(store))
-        store.use([], lambda _, get: self._add(get))
+        self.found: dict[bytes, bytes | None] = store.use([], lambda _, get: self._add(get))
 
-    def _before(self, store: OnlineStore) -> Iterator[bytes]:
-        """Yield the keys of all slices before the oldest one."""
-        end = self._head + _packed(self._oldest)
-        for key, _ in store.items(self._head):
-            if key >= end:
-                return
-            yield key
-
-    def _add(self, get: Get) -> None:
-        """Let new versions and those that are stored find each other, and store the new ones."""
-        reached = np.unique(np.unique(self._floors)[:, None] + np.arange(3)).tolist()
-        slices = {place: Slice(self._head + _packed(place), get) for place in (*reached, FAR)}
+    def _add(self, get: Get) -> dict[bytes, bytes | None]:
+        """Let new versions and those that are stored find each other, and return what to store with the new ones."""
+        buckets = Buckets(lambda name: get(self._head + name), mean=MEAN, words=OWN + 1)
         hashes = np.sort(self._rows[:, HASH].view(np.uint64))
-        held = {place: some.find(hashes) for place, some in slices.items() if some}
-        self._follow(held, hashes[1:][hashes[1:] == hashes[:-1]])
-        for place in np.unique(self._slices).tolist():
-            if place >= self._oldest:
-                self.found.update(slices[place].changed(self._rows[self._slices == place]))
+        held = buckets.find(hashes, least=int(self._floors.min()))
+        self._follow(*held, hashes[1:][hashes[1:] == hashes[:-1]])
+        changed = buckets.changed(self._slices, self._rows, least=int(self._floors.max()))
+        return {self._head + name: part for name, part in changed}
 
-    def _follow(self, held: Mapping[int, np.ndarray], again: np.ndarray) -> None:
+    def _follow(self, held: np.ndarray, where: np.ndarray, again: np.ndarray) -> None:
         """Let the versions of records that have several find each other: of stored ones, and of those with some hashes."""
-        several = np.concatenate([again, *(rows[:, HASH].view(np.uint64) for rows in held.values())])
+        several = np.concatenate([again, held[:, HASH].view(np.uint64)])
         mine = np.flatnonzero(np.isin(self._rows[:, HASH].view(np.uint64), several))
         known: dict[bytes, dict[Version, int]] = {}
-        for place, rows in held.items():
-            for name, version in versions(rows):
-                known.setdefault(name, {})[version] = place
+        for (name, version), place in zip(versions(held), where.tolist(), strict=True):
+            known.setdefault(name, {})[version] = place
         mine = mine[np.argsort(self._rows[mine, OFFSET], kind="stable")]
         each = zip(
             versions(self._rows[mine]), self._floors[mine].tolist(), self._slices[mine].tolist(), strict=True
@@ -112,10 +100,6 @@ class _Index:
     def _ghost(self, key: bytes, name: bytes, version: Version) -> None:
         if key:
             self.ghosts.append((self._prefix + key, name, version))
-
-
-def _packed(place: int) -> bytes:
-    return (place + (1 << 47)).to_bytes(6, "big")
 
 
 def _joined(new: Keyed, ghosts: Sequence[tuple[bytes, bytes, Version]]) -> Keyed:

@@ -5,7 +5,7 @@ reads chunks of visible records only.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import neg
 from typing import Any
 
@@ -45,6 +45,7 @@ class Chunks:
         self._held: dict[int, tuple[Words, int]] = {}
         self._behind: dict[tuple[int, int], int] = {}
         self._suffix: dict[int, np.ndarray] = {}
+        self.tallies: dict[tuple[int, Point, Point], tuple[Sequence[Any], np.ndarray]] = {}
         if at < self._words[layout.SETTLED]:
             self._hide()
 
@@ -197,12 +198,33 @@ class Chunks:
         if end is None:
             at = HEADER + places.totals[item.fn] * count + begin
             return cells[at : at + (begin < count)]
-        values = cells[HEADER + places.values * count :][begin:end]
-        if places.used < 0:
-            return values
-        first = HEADER + places.used * count
-        totals = np.append(np.asarray(given.words[first : first + count]), 0)
-        return values[totals[begin:end] != totals[begin + 1 : end + 1]]
+        return self.values(item.input, chunk, begin, end)
+
+    def values(self, place: int, chunk: int, begin: int, end: int) -> np.ndarray:
+        """Return the values of an input in some rows of a chunk, of those that have one."""
+        given, kind = self.chunk(chunk)
+        cells = np.asarray(given.floats if self.made.needs[place].type == "float" else given.words)
+        found = cells[HEADER + self.made.shape(kind).inputs[place].values * given.rows :][begin:end]
+        used = self.used(place, chunk, begin, end)
+        return found if used is None else found[used]
+
+    def used(self, place: int, chunk: int, begin: int, end: int) -> np.ndarray | None:
+        """Return which of some rows of a chunk have a value of an input, None where all have."""
+        given, kind = self.chunk(chunk)
+        unit = self.made.shape(kind).inputs[place].used
+        if unit < 0:
+            return None
+        first = HEADER + unit * given.rows
+        totals = np.append(np.asarray(given.words[first : first + given.rows]), 0)
+        return totals[begin:end] != totals[begin + 1 : end + 1]
+
+    def ranges(self, lo: Point, hi: Point) -> Iterator[tuple[int, int, int]]:
+        """Yield the chunks from one point to another, and which of their rows."""
+        for chunk in range(lo[0], min(hi[0] + 1, self.size)):
+            begin = lo[1] if chunk == lo[0] else 0
+            end = hi[1] if chunk == hi[0] else self.chunk(chunk)[0].rows
+            if begin < end:
+                yield chunk, begin, end
 
     def value(self, place: int, point: Point) -> Any:
         """Return the value of an input in the record at a point."""

@@ -42,10 +42,13 @@ class Sizes:
         With so many records a state is divided.
     mean
         Records of a chunk, on average; their number is geometric, so one in 3,000 chunks has more than eight times as many.
+    bucket
+        Rows of a bucket of the index of ids, on average.
     """
 
     most: int = 4_096
     mean: int = 1_024
+    bucket: int = 64
 
 
 SIZES = Sizes()

@@ -10,10 +10,11 @@ import numpy as np
 
 from tenfold.features.records import Rows
 from tenfold.features.state import chunks, layout
+from tenfold.features.state.buckets import Part
 from tenfold.features.state.building import Build
 from tenfold.features.state.chunks import Directory, Get, Sizes, begins, hashed, joined, sums_of
 from tenfold.features.state.fold import horizon, in_groups, survivors
-from tenfold.features.state.index import Index, Part
+from tenfold.features.state.index import Index, rows_of
 from tenfold.features.state.layout import IDS, WORD
 from tenfold.features.state.shapes import States, states_of
 from tenfold.features.state.stored import as_stored, gather, join
@@ -37,7 +38,7 @@ def divide(view: FeatureView, state: bytes, sizes: Sizes) -> Iterator[Part]:
     group, rows, before = gather(made, [state])
     _, rows = in_groups(group, rows)
     folding = _Folding(made, Directory.read(made, None), lambda _: None, sizes)
-    yield from folding.parts(np.zeros_like(group), rows, _entries(rows), int(before[0, 0]), int(before[1, 0]))
+    yield from folding.parts(np.zeros_like(group), rows, rows_of(rows), int(before[0, 0]), int(before[1, 0]))
 
 
 def fold_divided(
@@ -60,7 +61,7 @@ def fold_divided(
 class _Folding:
     def __init__(self, made: States, held: Directory, get: Get, sizes: Sizes) -> None:
         self._made, self._held, self._get, self._sizes = made, held, get, sizes
-        self._index = Index(get, held.total, sizes)
+        self._index = Index(made, get, sizes)
         self._dirty = np.zeros(len(held.ids), dtype=np.bool_)
         self._oldest: int | None = None
 
@@ -74,15 +75,16 @@ class _Folding:
         events, which = self._index.find(hashes)
         self._dirty[found] = True
         self._dirty[held.locate(events, new.ids[which])] = True
-        self._expire(int(newest[0]))
-        places = np.flatnonzero(self._dirty)
+        whole = self._expire(int(newest[0]))
+        past = np.maximum(past, held.cells[chunks.NEWEST, whole].max(initial=held.past))
+        places = np.flatnonzero(self._dirty & ~whole)
         before, old, _ = gather(self._made, self._chunks(places))
         rows = join(old, new)
         chunk = np.concatenate([places[before], found])
         rows, keep = survivors(
             self._made, np.zeros(len(rows.event), dtype=np.int64), rows, len(new.event), newest, past
         )
-        entries = _entries(rows, hashes)[:, keep[len(before) :]]
+        entries = rows_of(rows, hashes)[keep[len(before) :]]
         if not keep.all():
             chunk, rows = chunk[keep], rows.take(keep)
         # Records of neighbouring chunks are sorted and divided together.
@@ -90,17 +92,21 @@ class _Folding:
         run = np.cumsum(starts)[chunk] if len(starts) else chunk
         yield from self.parts(*in_groups(run, rows), entries, int(newest[0]), int(past[0]))
 
-    def _expire(self, arrival: int) -> None:
-        """Mark chunks with records that are too old, and those before them, which they may become one with."""
-        reach = self._made.reach
+    def _expire(self, arrival: int) -> np.ndarray:
+        """Mark chunks with records that are too old, and those before them, which they may become one with.
+
+        Return which of them need not be read: no record of them stays, none was replaced, and no new one falls into them.
+        """
+        asked, reach, cells = self._dirty.copy(), self._made.reach, self._held.cells
         if reach is None:
-            return
+            return np.zeros_like(asked)
         oldest = horizon(reach, arrival)
-        gone = self._held.cells[chunks.START] <= oldest
+        gone = cells[chunks.START] <= oldest
         if gone.any():
             self._oldest = oldest
             self._dirty |= gone
             self._dirty[:-1] |= gone[1:]
+        return gone & (cells[chunks.SETTLED] <= oldest) & (cells[chunks.GONE] == 0) & ~asked
 
     def _chunks(self, places: np.ndarray) -> list[bytes]:
         return [bytes(self._get(name)) for name in self._held.names(places)]
@@ -121,7 +127,7 @@ class _Folding:
         base = np.flatnonzero(self._dirty & ~np.concatenate([[False], self._dirty[:-1]]))
         place = base[run[first] - 1] if len(base) else first
         yield from changed.items()
-        yield from self._index.changed(entries, total, self._oldest)
+        yield from self._index.changed(entries, self._oldest)
         yield HEAD, joined([(kept, stay), (place, fresh)], arrival, past).state()
 
     def _divided(self, run: np.ndarray, rows: Rows) -> tuple[Directory, list[bytes], np.ndarray]:
@@ -148,11 +154,3 @@ class _Folding:
             yield name, None
         yield from self._index.removed()
         yield HEAD, Build(self._made, group, rows, np.array([arrival]), np.array([past])).states()[0]
-
-
-def _entries(rows: Rows, hashes: np.ndarray | None = None) -> np.ndarray:
-    """Return the entries of the last rows, all without `hashes`."""
-    code = hashed(rows.ids) if hashes is None else hashes
-    first = len(rows.event) - len(code)
-    event, known = rows.event[first:], rows.known[first:]
-    return np.stack([code.view(np.int64), event, np.maximum(event, known)])

@@ -76,8 +76,13 @@ def survivors(
 
 def horizon(reach: int, arrival: Any) -> Any:
     """Return before when a record must have happened and been known to be dropped, from the newest arrival."""
-    step = max(reach // TILES, 1)
+    step = step_of(reach)
     return (arrival - reach) // step * step
+
+
+def step_of(reach: int) -> int:
+    """Return the steps in which records are dropped, in microseconds."""
+    return max(reach // TILES, 1)
 
 
 def _versions(group: np.ndarray, rows: Rows, new: int) -> tuple[np.ndarray, np.ndarray]:

@@ -227,7 +227,7 @@ def _nth(member: int, back: int, value: Callable[[Words, int], Any]) -> Read:
 
 def value_of(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words, int], Any]:
     """Return the look-up of the value of an input in one record, None for null."""
-    places, before = shape.inputs[place], _text_before(place, needs, shape)
+    places, before = shape.inputs[place], text_before(place, needs, shape)
     unit, valid, kind = places.values, _is_counted(places.used), needs[place].type
     always = places.used < 0
 
@@ -246,7 +246,7 @@ def value_of(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Word
     return value
 
 
-def _text_before(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words], int]:
+def text_before(place: int, needs: Sequence[Needs], shape: Shape) -> Callable[[Words], int]:
     """Return what finds the first byte of the texts of an input."""
     units = [
         one.values

@@ -7,7 +7,7 @@ are look-ups in such a range; everything else is unpacked and given to the kerne
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from operator import neg
 from typing import Any, NamedTuple
 
@@ -18,13 +18,14 @@ from tenfold.core.windows import Window
 from tenfold.features.kernel.compute import Aggregate, Own, aggregate
 from tenfold.features.records import Rows
 from tenfold.features.state import layout
-from tenfold.features.state.across import Chunks, look_of, reach_of
+from tenfold.features.state.across import Chunks, Look, look_of, reach_of
 from tenfold.features.state.chunks import Get
 from tenfold.features.state.fold import unpack
 from tenfold.features.state.layout import HEADER, Places
 from tenfold.features.state.lookups import Read, Words, look_up
-from tenfold.features.state.shapes import states_of
+from tenfold.features.state.shapes import States, states_of
 from tenfold.features.state.stored import empty
+from tenfold.features.state.tally import TALLIED, tallied
 from tenfold.features.state.written import compiled
 from tenfold.features.view import FeatureView, aggregate_type, slot
 from tenfold.processing.compiled import compile_row
@@ -59,10 +60,11 @@ class Reader:
         self._all = range(len(plan.aggregates))
         self._slow = [place for place, item in enumerate(plan.aggregates) if not is_fast(item)]
         self._windows = list(dict.fromkeys(_bounds_key(plan.aggregates[place]) for place in self._fast))
-        self._looks = [
-            (place, self._windows.index(_bounds_key(item)), look_of(item, self._made))
-            for place, item in ((place, plan.aggregates[place]) for place in self._fast)
-        ]
+        self._looks = {
+            place: (_bounds_key(item), _look(item, self._made))
+            for place, item in enumerate(plan.aggregates)
+            if is_fast(item, (*FAST, *TALLIED))
+        }
         self._shapes: dict[int, _Compiled] = {}
         self._direct = {
             name: int(expr.args[0][1:])
@@ -136,12 +138,11 @@ class Reader:
     def _across(self, chunks: Chunks, own: Rows | None) -> tuple[list[Any], int | None]:
         """Return the same from a state that is divided."""
         found: list[Any] = [None] * len(self._all)
-        slow = list(self._slow)
-        bounds = [chunks.bounds(*key) for key in self._windows]
-        for place, which, look in self._looks:
-            item = self.view.plan.aggregates[place]
-            if chunks.fits(item, *bounds[which]):
-                found[place] = look(chunks, *bounds[which])
+        slow = [place for place in self._slow if place not in self._looks]
+        bounds = {key: chunks.bounds(*key) for key in dict.fromkeys(key for key, _ in self._looks.values())}
+        for place, (key, look) in self._looks.items():
+            if chunks.fits(self.view.plan.aggregates[place], *bounds[key]):
+                found[place] = look(chunks, *bounds[key])
             else:
                 slow.append(place)
         if slow:
@@ -228,9 +229,14 @@ def reader_of(view: FeatureView) -> Reader:
     return Reader(view)
 
 
-def is_fast(item: Aggregate) -> bool:
+def is_fast(item: Aggregate, fns: Sequence[str] = FAST) -> bool:
     """Return whether an aggregate is a look-up in a range of records."""
-    return item.fn in FAST and item.window.kind in KINDS and not item.window.include_self
+    return item.fn in fns and item.window.kind in KINDS and not item.window.include_self
+
+
+def _look(item: Aggregate, made: States) -> Look:
+    """Return what an aggregate is of a divided state."""
+    return partial(tallied, item) if item.fn in TALLIED else look_of(item, made)
 
 
 def _types(view: FeatureView) -> list[str]:

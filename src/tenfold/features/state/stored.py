@@ -36,6 +36,8 @@ class Stored:
     def rows(self) -> tuple[np.ndarray, Rows]:
         """Return the number of the state of each row, and the rows."""
         keys = np.arange(len(self.count))
+        if not self._behind.rows:
+            return self._here.each(keys), self._main()
         here, behind = self._main(), self._replaced()
         return np.concatenate([self._here.each(keys), self._behind.each(keys)]), join(here, behind)
 
