@@ -47,6 +47,12 @@ def windows(source: Events, field: str) -> FeatureView:
 
 
 by_cents = windows(in_cents, "cents")
+of_values = FeatureView(
+    "card_values",
+    entity=CARD,
+    source=in_cents,
+    features={"mode_30d": col("cents").mode(window="30d"), "values_30d": col("cents").n_unique(window="30d")},
+)
 by_floats = windows(in_floats, "amount")
 
 

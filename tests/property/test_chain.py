@@ -14,12 +14,13 @@ from tenfold.core.times import UNITS, to_datetime
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store import materialize
+from tenfold.store import materialize, spill
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup
 from tests.property import reference
+from tests.property.test_spill import bits
 
 HOUR = UNITS["h"]
 
@@ -124,6 +125,37 @@ def test_offline_is_the_reference(events, queries):
     found = History(lake_of(records)).features(by_shop, keys, at)
     for row, (key, moment) in enumerate(queries):
         assert {name: item.plain()[row] for name, item in found.items()} == expected(records, key, moment)
+
+
+twice = Derived("twice", source=judged, added={"third": col("amount") > by_shop["unusual_6h"].fill_null(0)})
+by_both = FeatureView(
+    "by_third",
+    entity=Entity("third", key="third"),
+    source=twice,
+    features={"spent": col("amount").sum(window="9h"), "unusual": col("unusual").last()},
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(events, st.lists(st.integers(0, 16).map(lambda n: n * HOUR // 2 + 1), min_size=1, max_size=5))
+def test_larger_than_memory_is_the_same_to_the_bit(events, moments):
+    """Of a view, a view of that, and one of both whose key is a feature itself; corrections move records between parts."""
+    records = records_of(events)
+    records += [record | {"payment_id": place, "shop": "x"} for place, record in enumerate(records[1:4])]
+    lake, at = lake_of(records), np.array(moments)
+    asked = {
+        by_shop: column("str", ["xyz"[n % 3] for n in moments]),
+        by_both: column("bool", [n % 2 for n in moments]),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spill, "ROWS_READ", 4)
+        patch.setattr(spill, "ROWS_PER_PART", 3)
+        for view, keys in asked.items():
+            divided, whole = History(lake, memory=1), History(lake)
+            assert divided.divides(payments) or not records
+            assert bits(divided.features(view, [keys], at)) == bits(whole.features(view, [keys], at))
+            assert bits({"": divided.newest(view, [keys], at)}) == bits({"": whole.newest(view, [keys], at)})
+            assert not divided._pasts or not records, "nothing was read whole"
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,7 +1,8 @@
 """Offline features: every query answered from the history in the lake, as it was known then."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,7 @@ from tenfold.store.pieces import (
     reads,
     taken,
 )
-from tenfold.store.spill import spilled
+from tenfold.store.spill import Asks, Divided, divided, parts_for
 
 NEWEST = Aggregate("last", 0, Window())
 SHARE = 4
@@ -113,16 +114,36 @@ class History:
     ) -> dict[str, Column]:
         """Return what `compute` says of pieces of the view's records and of those who ask, in the order of the queries."""
         out, every = Answers(len(at)), np.arange(len(at))
-        if view.source.upstream or not self.divides(view.source.root):
+        if not self.divides(view.source.root):
             answer(view, self._by_key(view), (keys, at, every), compute, out)
             return out.columns
-        root, rows = view.source.root, self._lake.position(view.source.root.name, SINK)
-        with spilled(self._lake, self.version(root), view, keys, rows=rows) as parts:
-            for known, mine in parts:
+        with self._divided(view, self._parts(view)) as table:
+            asked = groups(table.part_of(keys), table.count)
+            for part in range(table.count):
+                mine = asked.order[asked.first[part] : asked.first[part + 1]]
                 if len(mine) or not out.columns:  # one part at least says which columns there are
                     queries = [gather(item, mine) for item in keys], at[mine], mine
-                    answer(view, by_key(view, known()), queries, compute, out)
+                    answer(view, by_key(view, table.past(part)), queries, compute, out)
         return out.columns
+
+    def _divided(self, view: FeatureView, count: int) -> AbstractContextManager[Divided]:
+        root = view.source.root
+        rows = self._lake.position(root.name, SINK)
+        return divided(self._lake, self.version(root), view, rows=rows, count=count, asking=self._asking)
+
+    def _parts(self, view: FeatureView) -> int:
+        """Return into how many parts a view's records are divided, and those of the views that its source reads."""
+        own = parts_for(self._lake.position(view.source.root.name, SINK))
+        return max(own, *map(self._parts, view.source.upstream), 1)
+
+    @contextmanager
+    def _asking(self, view: FeatureView, count: int) -> Iterator[Asks]:
+        """Give what gives the features of a view for keys that are all in one of so many parts."""
+        if not self.divides(view.source.root):
+            yield lambda _, keys, at: self.features(view, keys, at)
+            return
+        with self._divided(view, count) as table:
+            yield lambda part, keys, at: _found(view, table.past(part), keys, at)
 
     def divides(self, source: Events) -> bool:
         """Return whether a source is too large for memory, by its number of rows and the types of its fields."""
@@ -166,8 +187,15 @@ def features(
     view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
 ) -> dict[str, Column]:
     """Return the features of a view for queries, computed from a frame of its source's records in any order."""
-    out, have = Answers(len(at)), by_key(view, past(view.source.root, frame))
-    answer(view, have, (keys, at, np.arange(len(at))), lambda piece: _features(view, piece, own), out)
+    return _found(view, past(view.source.root, frame), keys, at, own)
+
+
+def _found(
+    view: FeatureView, known: Past, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+) -> dict[str, Column]:
+    out = Answers(len(at))
+    queries = keys, at, np.arange(len(at))
+    answer(view, by_key(view, known), queries, lambda piece: _features(view, piece, own), out)
     return out.columns
 
 

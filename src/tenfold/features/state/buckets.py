@@ -49,7 +49,7 @@ class Buckets:
         self._get, self._mean, self._words = get, mean, words
         held = get(LIST)
         table = np.zeros((0, 2), np.int64) if held is None else np.frombuffer(held, np.int64).reshape(-1, 2)
-        self._sizes: dict[int, int] = dict(table.tolist())
+        self._sizes: dict[int, int] = dict(zip(*table.T.tolist(), strict=True))
 
     def find(self, hashes: np.ndarray, *, least: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows with some of these hashes, which are sorted, and the slice of each.
