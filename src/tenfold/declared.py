@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.automation.release import Release
+from tenfold.automation.sinks import same_name, shown
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
 from tenfold.serving.predictions import SCORES, TOPIC
 from tenfold.sources.declare import Events, check_name
 from tenfold.training.model import Model
+
+TAKEN = (TOPIC, SCORES)
+"""Names of topics and tables that tenfold writes itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,33 @@ def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, F
     for name, holder in ((TOPIC, "the prediction log"), (SCORES, "what batch scoring answers")):
         if name in sources:
             raise DefinitionError(f'source name "{name}" is taken by {holder}. Rename the source.')
+    _check_sinks(releases, sources)
     return sources, views
+
+
+def sinks(releases: Sequence[Release]) -> dict[str, list[str]]:
+    """Return the addresses that answers go to, each with the names of the models whose answers those are."""
+    found: dict[str, list[str]] = {}
+    for release in releases:
+        for address in release.to:
+            found.setdefault(address, []).append(release.model.name)
+    return found
+
+
+def _check_sinks(releases: Sequence[Release], sources: dict[str, Events]) -> None:
+    seen: dict[str, str] = {}
+    for address, models in sinks(releases).items():
+        if seen.setdefault(shown(address), address) != address:
+            raise DefinitionError(
+                f'release of "{models[0]}": to="{shown(address)}" is named twice, with different queries. Remove one.'
+            )
+        name = same_name(address)
+        if name in sources or name in TAKEN:
+            holder = f'source "{name}"' if name in sources else "tenfold itself"
+            raise DefinitionError(
+                f'release of "{models[0]}": to="{address}" would be mixed with the rows of {holder}. Choose another name, for '
+                f'example "{address}_decided".'
+            )
 
 
 def find_source(source: Source | str, sources: dict[str, Events], releases: Sequence[Release]) -> Events:

@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from tenfold.automation.audit import Audit
+from tenfold.automation.deliver import Delivery, deliveries
 from tenfold.automation.journal import Journal
-from tenfold.declared import Declared
+from tenfold.declared import Declared, sinks
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
 from tenfold.processing.quarantine import Quarantine
@@ -59,6 +60,8 @@ class Opened:
             service.close()
         if "traffic" in self.__dict__:
             self.traffic.close()
+        for delivery in self.__dict__.get("deliveries", ()):
+            delivery.sink.close()
         if "online" in self.__dict__:
             self.online.close()
         self.log.close()
@@ -73,6 +76,12 @@ class Opened:
     def traffic(self) -> Traffic:
         """Which version answers in this process, what each did, and who asks the other one of a rollout."""
         return Traffic(self.database, self.versions, self.predictions, self.clock)
+
+    @cached_property
+    def deliveries(self) -> list[Delivery]:
+        """For each address that a release names, what it was not sent yet."""
+        parts = self.log, self.lake, self.database, self.clock, self.platform.home
+        return deliveries(sinks(self.project.releases), *parts)
 
     def _model(self, model: Model | str) -> Model:
         return self.project.release(model).model if isinstance(model, str) else model

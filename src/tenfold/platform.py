@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenfold.automation import audit, journal, outbox
+from tenfold.automation import audit, deliver, journal, outbox
 from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.monitoring import telemetry
@@ -20,7 +20,19 @@ from tenfold.tracking import runs
 
 SCHEMA = "\n".join(
     part.SCHEMA
-    for part in (runs, versions, journal, audit, quarantine, telemetry, outbox, rollouts, counters, tokens)
+    for part in (
+        runs,
+        versions,
+        journal,
+        audit,
+        quarantine,
+        telemetry,
+        outbox,
+        rollouts,
+        counters,
+        tokens,
+        deliver,
+    )
 )
 LAYOUT = 6
 """The number of this layout of the state database; it changes whenever a table does."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tenfold.automation.sinks import check_address, shown
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import duration
 from tenfold.monitoring.checks import Check
@@ -34,6 +35,9 @@ class Release:
         a share of the champion's mean absolute error.
     approval
         Whether a person must approve before it is promoted.
+    to
+        Where every answer goes downstream, at least once and in order: "topic:decisions" of the log, "table:decisions" of
+        the lake, "https://host/path" of somebody else.
 
     Examples
     --------
@@ -52,6 +56,7 @@ class Release:
     bake: str = field(default="1h", kw_only=True)
     margin: float = field(default=0.005, kw_only=True)
     approval: bool = field(default=False, kw_only=True)
+    to: Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         times = ("retrain_every", "cooldown", "shadow", "bake")
@@ -59,6 +64,7 @@ class Release:
             if getattr(self, name) is not None:
                 duration(getattr(self, name), name=name)
         self._check_rollout()
+        self._check_sinks()
         for check in (*self.gates, *self.monitors):
             if check.metric:
                 check_metric(f'release of "{self.model.name}"', self.model.kind, check.metric)
@@ -93,6 +99,16 @@ class Release:
                 f"{where}: approval=True has nothing to wait with: a version that passes the gates is promoted at once. "
                 'Add shadow="7d" or canary=(0.1,).'
             )
+
+    def _check_sinks(self) -> None:
+        where = f'release of "{self.model.name}"'
+        if isinstance(self.to, str):
+            raise DefinitionError(f'{where}: to="{self.to}" is not a list. Write to=["{self.to}"].')
+        object.__setattr__(self, "to", tuple(self.to))
+        for address in self.to:
+            check_address(address, where)
+        if len(set(map(shown, self.to))) < len(self.to):
+            raise DefinitionError(f"{where}: to={list(self.to)} names a place twice. Remove one.")
 
     @property
     def has_rollout(self) -> bool:

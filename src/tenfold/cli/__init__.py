@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": ("releases", "Run history through the whole loop on a virtual clock."),
     "mirror": ("elsewhere", "Send runs and versions to the mirrors; say what is behind."),
     "import": ("elsewhere", "Take over runs and versions of another system, such as MLflow."),
+    "deliver": ("deliver", "Send answers to the places that releases name; say what waits."),
     "predict": ("predictions", "Answer one row as of now."),
     "score": ("predictions", "Score and log all rows of a period."),
     "monitor": ("watch", "Show how served predictions did, and which features drift."),

@@ -104,11 +104,11 @@ def controller(where: Where) -> None:
 def run(where: Where, *, serving: Serving) -> None:
     """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all in order.
 
-    A project whose platform has mirrors gets a process that sends to them too.
+    A project whose platform has mirrors, or whose releases name places to deliver to, gets a process that sends there too.
     """
     from tenfold.cli.loading import load, load_platform
 
-    load(where.target)  # a mistake in the declaration is told here, once
+    project = load(where.target)  # a mistake in the declaration is told here, once
     serving.check(where)
     python = [sys.executable, "-m", "tenfold.cli"]
     place = [*where.arguments, "--supervised"]
@@ -120,4 +120,6 @@ def run(where: Where, *, serving: Serving) -> None:
         }
         if load_platform(where.target).mirrors:
             commands["mirror"] = [*python, "mirror", *place, "--follow"]
+        if any(release.to for release in project.releases):
+            commands["deliver"] = [*python, "deliver", *place, "--follow"]
         _supervise(commands, listening)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenfold.cli.deliver import lines, waiting
 from tenfold.cli.options import Where, as_json, model_of, on_project, period, span
 from tenfold.cli.output import answer, minute, plural
 from tenfold.cli.releases import decision
@@ -145,6 +146,7 @@ def status(where: Where, *, as_json: bool) -> None:
             for release in app.project.releases
         }
         newest = app.audit.list(limit=1)
+        places = [waiting(delivery) for delivery in app.deliveries]
         stuck = [f"{run.id} ({run.kind}: {run.cause})" for run in app.journal.stuck()]
         document = {
             "project": app.project.name,
@@ -154,6 +156,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "production": {name: None if item is None else item.number for name, item in production.items()},
             "last_decision": decision(newest[0]) if newest else None,
             "stuck": stuck,
+            "deliveries": places,
         }
 
     def draw(console: "Console") -> None:
@@ -169,6 +172,8 @@ def status(where: Where, *, as_json: bool) -> None:
             click.echo(
                 f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}: {last.why}"
             )
+        for text in lines(places):
+            click.echo(text)
         for run in stuck:
             click.echo(f"Nobody works on durable run {run}; tenfold run goes on with it.")
 

@@ -1,0 +1,260 @@
+"""Answers sent downstream: what a sink was not sent follows from the prediction log and a cursor, so no request waits for one."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.automation.answers import Answers, Cursor
+from tenfold.automation.outbox import home_id
+from tenfold.automation.sinks import Part, Refused, Sink, TableSink, TopicSink, shown
+from tenfold.automation.webhook import Webhook
+from tenfold.core.clock import Clock
+from tenfold.core.errors import SchemaError, TenfoldError
+from tenfold.features.records import OFFSET
+from tenfold.serving.predictions import TOPIC
+from tenfold.sources.base import Lake, Log
+from tenfold.sources.database import Database
+from tenfold.sources.locked import alone
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# `first` and `upto` are the part under way: after a crash it is sent again with the same rows under the same name.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS sink_cursor (
+    sink TEXT PRIMARY KEY,
+    base INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    upto INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sink_refused (
+    sink TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    upto INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    answers INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (sink, first)
+) WITHOUT ROWID;
+"""
+CURSOR = "SELECT base, first, upto FROM sink_cursor WHERE sink = ?"
+MOVE = """
+INSERT INTO sink_cursor (sink, base, first, upto) VALUES (?, ?, ?, ?)
+ON CONFLICT (sink) DO UPDATE SET base = excluded.base, first = excluded.first, upto = excluded.upto
+"""
+REFUSE = """
+INSERT INTO sink_refused (sink, first, upto, base, answers, at, why) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sink, first) DO UPDATE SET at = excluded.at, why = excluded.why
+"""
+ACCEPT = "DELETE FROM sink_refused WHERE sink = ? AND first = ?"
+REFUSED = "SELECT first, upto, base, answers, at, why FROM sink_refused WHERE sink = ? ORDER BY first"
+STILL = "UPDATE sink_refused SET at = ?, why = ? WHERE sink = ? AND first = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a sink was not sent: at most so many answers of the log, and those it refused by the reason it gave."""
+
+    sink: str
+    answers: int
+    refused: dict[str, int]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What one sink is sent: every answer of some models, in the order of the log, at least once, none twice by its id.
+
+    The cursor moves when the sink has taken a part; a crash between the two sends the part once more, under the same name.
+
+    Parameters
+    ----------
+    address
+        As a release declares it.
+    home
+        The id of the home, so that parts of two homes have different names.
+    folder
+        Where the lock lies that keeps two processes from sending at once.
+    """
+
+    address: str
+    models: frozenset[str]
+    sink: Sink
+    log: Log
+    database: Database
+    clock: Clock
+    home: str
+    folder: Path
+    _answers: Answers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._answers = Answers(self.log)
+
+    @property
+    def name(self) -> str:
+        """The address without what may be secret in it."""
+        return shown(self.address)
+
+    def waiting(self) -> Waiting:
+        """Return what is not sent yet; it looks only at this side."""
+        end = self.log.ends().offsets.get(TOPIC, 0)
+        refused: dict[str, int] = {}
+        for row in self.database.query(REFUSED, self.name):
+            refused[row["why"]] = refused.get(row["why"], 0) + row["answers"]
+        return Waiting(self.name, end - self._cursor().first, refused)
+
+    def send(self, *, again: bool = False, stopped: Callable[[], bool] = bool) -> int:
+        """Send everything that is not sent yet; return how many answers the sink took.
+
+        Parameters
+        ----------
+        again
+            Send first once more what it refused.
+        stopped
+            Looked at after each part.
+
+        Raises
+        ------
+        Unavailable
+            When it does not answer, or another process sends to it: what was sent stays sent.
+        """
+        lock = hashlib.sha256(self.name.encode()).hexdigest()[:12]
+        with alone(self.folder / f"sink-{lock}.lock", f"delivering to {self.name}"):
+            sent = self._send_again() if again else 0
+            while not stopped() and (taken := self._send_next()) is not None:
+                sent += taken
+            return sent
+
+    def skip(self) -> None:
+        """Leave out everything that is in the log by now: the sink begins with what is answered next."""
+        end = self.log.ends().offsets.get(TOPIC, 0)
+        self._move(Cursor(end, end, end))
+
+    def has_more(self) -> bool:
+        """Return whether there is something to look at; cheap enough to be asked often."""
+        cursor = self._cursor()
+        return any(batch.end > cursor.first for batch in self.log.read(TOPIC, cursor.base, limit=2))
+
+    def _send_next(self) -> int | None:
+        """Send a part of what comes next; None when there is nothing more."""
+        cursor = self._cursor()
+        found = self._answers.part(cursor, self.models, self.sink.most)
+        if found is None:
+            return None
+        rows, upto = found
+        after = self._answers.cursor(upto)
+        if not len(rows):
+            self._move(after)
+            return 0
+        self._move(Cursor(cursor.base, cursor.first, upto))
+        try:
+            self.sink.put(self._part(rows, cursor.first, upto))
+        except SchemaError as error:
+            if isinstance(error, Refused) and error.each and len(rows) > 1:
+                half = rows.column(OFFSET)[len(rows) // 2].as_py()
+                self._move(Cursor(cursor.base, cursor.first, half))
+            else:
+                refused = (
+                    self.name,
+                    cursor.first,
+                    upto,
+                    cursor.base,
+                    len(rows),
+                    self.clock.now(),
+                    str(error),
+                )
+                self._move(after, (REFUSE, refused))
+            return 0
+        self._move(after)
+        return len(rows)
+
+    def _send_again(self) -> int:
+        sent = 0
+        for row in self.database.query(REFUSED, self.name):
+            first, upto = row["first"], row["upto"]
+            found = self._answers.part(Cursor(row["base"], first, upto), self.models, self.sink.most)
+            if found is not None and len(found[0]):
+                try:
+                    self.sink.put(self._part(found[0], first, upto, late=True))
+                except SchemaError as error:
+                    self.database.execute(STILL, self.clock.now(), str(error), self.name, first)
+                    continue
+                sent += len(found[0])
+            self.database.execute(ACCEPT, self.name, first)
+        return sent
+
+    def _part(self, rows: "pa.Table", first: int, upto: int, *, late: bool = False) -> Part:
+        return Part(rows, f"{self.home}-{first}-{upto}", upto, late)
+
+    def _cursor(self) -> Cursor:
+        found = self.database.query(CURSOR, self.name)
+        return Cursor(*found[0]) if found else Cursor()
+
+    def _move(self, cursor: Cursor, *writes: tuple[str, tuple[object, ...]]) -> None:
+        with self.database.transaction() as tx:
+            tx.execute(MOVE, (self.name, cursor.base, cursor.first, cursor.upto))
+            for sql, values in writes:
+                tx.execute(sql, values)
+
+
+def deliveries(
+    wanted: Mapping[str, Sequence[str]], log: Log, lake: Lake, database: Database, clock: Clock, folder: Path
+) -> list[Delivery]:
+    """Return what brings answers to each address, by the names of the models whose answers go there."""
+    home = home_id(database)
+    parts = log, database, clock, home, folder
+    return [
+        Delivery(address, frozenset(models), _sink(address, log, lake), *parts)
+        for address, models in wanted.items()
+    ]
+
+
+def _sink(address: str, log: Log, lake: Lake) -> Sink:
+    kind, _, name = address.partition(":")
+    if kind == "topic":
+        return TopicSink(log, name)
+    return TableSink(lake, name) if kind == "table" else Webhook(address)
+
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until a sink that did not answer is tried again; doubled each time."""
+LOOK = 0.2
+"""Seconds between two looks whether there is something new."""
+POLL = 0.05
+"""Seconds between two looks whether it should stop."""
+
+
+def follow(
+    found: Sequence[Delivery], clock: Clock, stopped: Callable[[], bool], *, tell: Callable[[str], object]
+) -> None:
+    """Send what is new until `stopped`, to each sink in a thread of its own, so that none waits for another one."""
+    threads = [
+        threading.Thread(target=_follow, args=(one, clock, stopped, tell), name=one.name, daemon=True)
+        for one in found
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(POLL)
+
+
+def _follow(
+    delivery: Delivery, clock: Clock, stopped: Callable[[], bool], tell: Callable[[str], object]
+) -> None:
+    pause = FIRST_PAUSE
+    while not stopped():
+        rest = LOOK
+        try:
+            if delivery.has_more():
+                delivery.send(stopped=stopped)
+            pause = FIRST_PAUSE
+        except TenfoldError as error:
+            tell(f"{delivery.name}: {error} Next try in {pause:g} s.")
+            rest, pause = pause, min(2 * pause, LONGEST_PAUSE)
+        due = clock.elapsed() + int(rest * 1e6)
+        while clock.elapsed() < due and not stopped():
+            clock.sleep(POLL)

@@ -1,0 +1,117 @@
+"""A sink that is somebody else's: answers are posted as a JSON list, under an id that is the same however often they are sent."""
+
+import http.client
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tenfold.automation.sinks import Part, Refused, shown, token_name
+from tenfold.core.errors import DefinitionError, Unavailable
+from tenfold.core.times import iso
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TIMEOUT = 10.0
+"""Seconds that a connection, or the next piece of an answer, may take."""
+LATER = (408, 425, 429)
+"""Statuses below 500 that say: not now."""
+EACH = (400, 413, 422)
+"""Statuses that may be due to one row."""
+READ = 65_536
+"""Bytes of an answer that are read."""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.decode
+
+
+class Webhook:
+    """Posts answers to an address; the certificate of a host is always verified, and a redirection never followed."""
+
+    most = 100
+
+    def __init__(
+        self, address: str, *, timeout: float = TIMEOUT, trust: ssl.SSLContext | None = None
+    ) -> None:
+        self._name, self._timeout = shown(address), timeout
+        url = urlsplit(address)
+        self._host, self._port = url.hostname or "", url.port
+        self._path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        self._tls = (trust or ssl.create_default_context()) if url.scheme == "https" else None
+        self._connection: http.client.HTTPConnection | None = None
+
+    def put(self, part: Part) -> None:
+        status, reason = self._post(_encode(documents(part.rows)), part.id)
+        if 200 <= status < 300:
+            return
+        told = f"{self._name} answered {status}{f': {reason}' if reason else ''}"
+        if status >= 500 or status in LATER:
+            raise Unavailable(f"{told}.")
+        if 300 <= status < 400:
+            raise Refused(f"{told}. Declare the address that it leads to.")
+        raise Refused(f"{told}.", each=status in EACH)
+
+    def _post(self, body: bytes, name: str) -> tuple[int, str]:
+        """Return the status and the beginning of the answer; on a connection that was left open, tried twice."""
+        headers = {"content-type": "application/json", "idempotency-key": name, "user-agent": "tenfold"}
+        headers |= _authorization(self._host)
+        again = self._connection is not None
+        try:
+            return self._exchange(body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if again and not isinstance(error, TimeoutError):
+                return self._post(body, name)
+            said = str(error) or type(error).__name__
+            raise Unavailable(f"no answer from {self._name}: {said}.") from error
+
+    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        if self._connection is None:
+            self._connection = self._open()
+        self._connection.request("POST", self._path, body, headers)
+        response = self._connection.getresponse()
+        text = response.read(READ)
+        if response.read(1):  # more than anybody wants to know
+            self.close()
+        return response.status, text[:200].decode(errors="replace").strip()
+
+    def _open(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _authorization(host: str) -> dict[str, str]:
+    token = os.environ.get(token_name(host), "").strip()
+    if not token:
+        return {}
+    if not token.isascii() or not token.isprintable():
+        raise DefinitionError(f"{token_name(host)} holds characters that no header can. Set it again.")
+    return {"authorization": f"Bearer {token}"}
+
+
+def documents(rows: "pa.Table") -> list[dict[str, Any]]:
+    """Return answers as they are posted."""
+    import pyarrow as pa
+
+    at = rows.column("at").cast(pa.int64()).to_pylist()
+    return [_document(row, moment) for row, moment in zip(rows.drop(["at"]).to_pylist(), at, strict=True)]
+
+
+def _document(row: dict[str, Any], at: int) -> dict[str, Any]:
+    found = {name: row[name] for name in ("prediction_id", "model", "mode", "version", "row_id")}
+    found |= {"on": row["label_key"], "as_of": iso(at), "score": row["score"], "decision": row["decision"]}
+    if row["classes"]:
+        found["probabilities"] = dict(zip(row["classes"], row["probabilities"], strict=True))
+    return found | {
+        "outputs": _decode(row["outputs"]) if row["outputs"] else {},
+        "outputs_by": row["outputs_by"],
+    }

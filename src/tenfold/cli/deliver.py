@@ -1,0 +1,124 @@
+"""Answers on their way downstream: deliver, which sends them to the places that releases name."""
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenfold.cli.options import Where, as_json, on_project, on_signals
+from tenfold.cli.output import answer, plural, tell
+from tenfold.cli.processes import supervised
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.automation.deliver import Delivery
+    from tenfold.project import App
+
+
+@click.command()
+@on_project
+@click.option("--look", is_flag=True, help="Only say what waits; send nothing.")
+@click.option("--again", is_flag=True, help="Send once more what was refused.")
+@click.option("--from-now", is_flag=True, help="Leave out what was answered so far; for a place that is new.")
+@click.option("--to", "only", help="Only this place; all that releases name unless given.")
+@click.option("--follow", is_flag=True, help="Go on sending what is new until interrupted.")
+@as_json
+@supervised
+@click.pass_context
+def deliver(
+    ctx: click.Context,
+    where: Where,
+    *,
+    look: bool,
+    again: bool,
+    from_now: bool,
+    only: str | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Send answers to the places that the releases of PROJECT name, and say what still waits.
+
+    Exit code 75 when a place does not answer: nothing is lost, and no request waits for it; 1 when it refused something.
+    """
+    from tenfold.automation.deliver import follow as keep_sending
+
+    with where.open() if follow else where.read() as app:
+        chosen = _chosen(app, where.target, only)
+        if from_now:
+            for delivery in chosen:
+                delivery.skip()
+        if follow:
+            stopped = threading.Event()
+            with on_signals(stopped.set):
+                tell(f"delivering to {', '.join(delivery.name for delivery in chosen)}")
+                keep_sending(chosen, app.clock, stopped.is_set, tell=tell)
+            return
+        found = [_send(delivery, again=again, look=look) for delivery in chosen]
+    answer({"places": found}, lambda console: _draw(console, found), as_json=as_json)
+    if not look and any(item["problem"] for item in found):
+        ctx.exit(75)
+    if any(item["refused"] for item in found):
+        ctx.exit(1)
+
+
+def _chosen(app: "App", target: str, only: str | None) -> "list[Delivery]":
+    from tenfold.core.errors import DefinitionError, NotFound
+
+    known = {delivery.name: delivery for delivery in app.deliveries}
+    if not known:
+        raise DefinitionError(
+            f'no release of "{target}" names a place to deliver to. Write in one, for example: to=["topic:decisions"].'
+        )
+    if only is not None and only not in known:
+        raise NotFound("place", only, known)
+    return list(known.values()) if only is None else [known[only]]
+
+
+def _send(delivery: "Delivery", *, again: bool, look: bool) -> dict[str, Any]:
+    from tenfold.core.errors import Unavailable
+
+    sent, problem = 0, ""
+    try:
+        sent = 0 if look else delivery.send(again=again)
+    except Unavailable as error:
+        problem = str(error)
+    return {**waiting(delivery), "sent": sent, "problem": problem}
+
+
+def waiting(delivery: "Delivery") -> dict[str, Any]:
+    """Return what waits for a place, and what it refused, by reason."""
+    found = delivery.waiting()
+    return {"to": found.sink, "waiting": found.answers, "refused": found.refused}
+
+
+def lines(places: list[dict[str, Any]]) -> list[str]:
+    """Return what is to be said of places, a line each.
+
+    Examples
+    --------
+    >>> lines([{"to": "topic:decisions", "waiting": 2, "refused": {"it answered 403.": 5}}])
+    ['topic:decisions: at most 2 answers wait, 5 answers were refused: it answered 403.']
+    """
+    return [
+        ", ".join(
+            [
+                f"{item['to']}: at most {plural(item['waiting'], 'answer')} wait",
+                *(f"{plural(count, 'answer')} were refused: {why}" for why, count in item["refused"].items()),
+            ]
+        )
+        for item in places
+    ]
+
+
+def _draw(console: "Console", found: list[dict[str, Any]]) -> None:
+    from tenfold.ui.terminal import table
+
+    cells = [
+        [item["to"], item["sent"], item["waiting"], sum(item["refused"].values()), item["problem"]]
+        for item in found
+    ]
+    table(console, "Answers downstream", ["to", "sent", "waiting", "refused", "problem"], cells)
+    for item in found:
+        for why, count in item["refused"].items():
+            click.echo(f"{plural(count, 'answer')} refused: {why}")
