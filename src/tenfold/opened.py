@@ -75,7 +75,8 @@ class Opened:
     @cached_property
     def traffic(self) -> Traffic:
         """Which version answers in this process, what each did, and who asks the other one of a rollout."""
-        return Traffic(self.database, self.versions, self.predictions, self.clock)
+        budgets = {release.model.name: release.budget_us for release in self.project.releases}
+        return Traffic(self.database, self.versions, self.predictions, self.clock, budgets)
 
     @cached_property
     def deliveries(self) -> list[Delivery]:

@@ -10,7 +10,7 @@ from tenfold import Platform, Project, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
 from tests.examples import tiny
 
-FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS = range(6)
+FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS = range(7)
 ODD = 19.99
 REFUSED = 1234.5
 """The amount of an order on which candidates misbehave; some do on amounts above 100, which history does not have."""
@@ -34,6 +34,8 @@ class Rule:
             raise ValueError("an amount that no version takes")
         if (self.fault == ALWAYS and new.any()) or (self.fault == RAISES and odd.any()):
             raise ValueError("an order that was not thought of")
+        if self.fault == HANGS and new.any():
+            threading.Event().wait()
         if self.fault == SLOW:
             SystemClock().sleep(0.03 * int(new.sum()))
         if self.fault == DRAGS:

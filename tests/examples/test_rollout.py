@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,11 @@ from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY, UNDONE
 from tenfold.registry.versions import Stage
+from tenfold.serving import asking
 from tenfold.serving.predictions import BATCH, ONLINE, read
 from tenfold.serving.predictions import SHADOW as ASIDE
 from tests.examples import rolling, tiny
-from tests.examples.rolling import ALWAYS, DRAGS, LATE, NO_NUMBER, ODD, RAISES, REFUSED, SLOW
+from tests.examples.rolling import ALWAYS, DRAGS, HANGS, LATE, NO_NUMBER, ODD, RAISES, REFUSED, SLOW
 
 ROOT = Path(__file__).parents[2]
 FAR = 2**60
@@ -80,9 +82,16 @@ def test_an_entity_is_always_answered_by_the_same_version(home):
 
 @pytest.mark.parametrize(
     ("fault", "why"),
-    [(RAISES, "it raised for"), (NO_NUMBER, "gave no number for"), (ALWAYS, "it raised for")],
+    [
+        (RAISES, "it raised for"),
+        (NO_NUMBER, "gave no number for"),
+        (ALWAYS, "it raised for"),
+        (HANGS, "it raised for"),
+    ],
 )
-def test_a_candidate_that_fails_is_undone_by_itself_and_no_request_fails(home, fault, why):
+def test_a_candidate_that_fails_is_undone_by_itself_and_no_request_fails(home, fault, why, monkeypatch):
+    if fault == HANGS:
+        monkeypatch.setattr(asking, "LIMIT", 0.5)
     with opened(home) as app:
         number = begun(app, fault)
         rounds = 0
@@ -263,6 +272,45 @@ def test_in_batch_a_candidate_that_raises_costs_no_row(home):
         told = read(app.lake, LATE.name, BATCH, tiny.ASK_AT, FAR)
         assert len(told) == 80
         assert set(told.version) == {1}
+
+
+def test_a_candidate_that_never_returns_holds_up_neither_shadow_nor_batch(home, monkeypatch):
+    monkeypatch.setattr(asking, "LIMIT", 0.5)
+    with opened(home, rolling.SHADOW) as app:
+        number = begun(app, HANGS)
+        answers = asked(app, 30)
+        app.traffic.settle()
+        served = app.traffic.counters.total(LATE.name, number)
+        assert (served.raised, len(answers)) == (30, 30)
+        asked(app, 5, first=30)
+        app.traffic.settle()
+        assert app.traffic.counters.total(LATE.name, number).raised == 35
+        app.rollout().undo(by="ann", why="the next one")
+    with opened(home) as app:
+        begun(app, HANGS)
+        assert next(live_days(app, 1, low=150, high=1_000)).startswith("undone: it raised for")
+        assert set(read(app.lake, LATE.name, BATCH, tiny.ASK_AT, FAR).version) == {1}
+
+
+def test_a_candidate_that_takes_long_to_load_is_not_to_blame(home, monkeypatch):
+    monkeypatch.setattr(asking, "LIMIT", 0.05)
+    with opened(home) as app:
+        number = begun(app, rolling.FINE)
+        held, get = threading.Event(), app.versions.get
+
+        def slowly(model, wanted):
+            if wanted == number:
+                held.wait()
+            return get(model, wanted)
+
+        monkeypatch.setattr(app.versions, "get", slowly)
+        assert {answer["version"] for answer in asked(app, 20)} == {1}
+        held.set()
+        app.traffic.asking(LATE)._limit = 30.0
+        while number not in {answer["version"] for answer in asked(app, 20, first=20)}:
+            app.clock.sleep(0.01)
+        app.traffic.counters.flush()
+        assert app.traffic.counters.total(LATE.name, number).failed == 0
 
 
 def test_early_outcomes_do_not_count_before_all_of_a_cohort_are_known(home):

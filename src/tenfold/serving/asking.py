@@ -1,8 +1,10 @@
 """Asks versions: the one that a route names, the champion where a candidate fails, and counts what comes of it."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY
 from tenfold.serving.answers import Said, said
 from tenfold.serving.counters import Counters
+from tenfold.serving.limited import Call, Late, Limited
 from tenfold.serving.route import Route
 from tenfold.serving.versions import Loaded, Versions
 from tenfold.training.estimators import spread, together
@@ -20,6 +23,10 @@ from tenfold.training.vector import Categories
 
 logger = logging.getLogger(__name__)
 
+LIMIT, A_ROW = 2.0, 0.001
+"""Seconds that a version which may fail may take at least, and for each row more."""
+LOADING = 60.0
+"""Seconds that it may take to be loaded."""
 PATIENCE = 200
 """For how many rows asked about together a version may raise before what is left counts as raised too, unasked."""
 
@@ -51,12 +58,28 @@ class Tried(NamedTuple):
 
 
 class Asking:
-    """Asks the versions of one model. A candidate can raise, or answer no number, and no request fails of it."""
+    """Asks the versions of one model. A candidate can raise, answer no number, or never return, and no request fails of it.
 
-    def __init__(self, model: Model, versions: Versions, counters: Counters, clock: Clock) -> None:
+    Parameters
+    ----------
+    budget
+        Microseconds that the release allows a version for a row, if it says so.
+    """
+
+    def __init__(
+        self, model: Model, versions: Versions, counters: Counters, clock: Clock, budget: int | None = None
+    ) -> None:
         self.model = model
         self._versions, self._counters, self._clock = versions, counters, clock
         self._silent: dict[int, int] = {}
+        self._limit = max(LIMIT, (budget or 0) / 1e6)
+        self._limited, self._lock = Limited(), threading.Lock()
+        self._loading: dict[int, tuple[Call[Loaded], int]] = {}
+        self._stuck: set[int] = set()
+
+    def close(self) -> None:
+        """End the threads in which candidates are asked; may be called twice."""
+        self._limited.close()
 
     def many(self, route: Route, keys: Callable[[], Sequence[str]], matrix: Matrix, count: int) -> list[Part]:
         """Return the answers for rows by version; together they are all rows, each once.
@@ -101,19 +124,61 @@ class Asking:
         """Return what a version says of those of some of `count` rows that it has an answer for.
 
         Where it raises for several rows, they are asked about in smaller groups, so that one row costs no other its answer.
-        What it raised is not counted: see `blame`.
+        One that does not return in time raised for all of them, and is not asked again in this process. What it raised is
+        not counted: see `blame`.
         """
         rows, begun = np.arange(count) if rows is None else rows, self._clock.elapsed()
-        failed: list[int] = []
         try:
-            version = self._versions.get(self.model, number)
-            X = matrix(version.package.manifest.categories)
-            parts = self._halved(version, X if len(rows) == len(X) else X[rows], rows, failed)
+            if number not in self._stuck and not self._loaded(number):
+                return Tried(number, None, 0, 0)
+            if number not in self._stuck:
+                call = self._limited.start(partial(self._tried, number, matrix, rows))
+                parts, failed = call.result(self._limit + A_ROW * len(rows))
+                return Tried(number, parts, failed, self._clock.elapsed() - begun)
+        except Late:
+            self._give_up(number)
         except Exception:  # noqa: BLE001 - whatever a candidate does, it is counted and logged, and the champion answers
             self._log(number, len(rows))
-            parts, failed = [], [len(rows)]
-        took = self._clock.elapsed() - begun
-        return Tried(number, _numbers_only(parts) if parts else None, sum(failed), took)
+        return Tried(number, None, len(rows), self._clock.elapsed() - begun)
+
+    def _tried(self, number: int, matrix: Matrix, rows: np.ndarray) -> tuple[Part | None, int]:
+        """Return what a version says, and for how many rows it raised."""
+        failed: list[int] = []
+        version = self._versions.get(self.model, number)
+        X = matrix(version.package.manifest.categories)
+        parts = self._halved(version, X if len(rows) == len(X) else X[rows], rows, failed)
+        return _numbers_only(parts) if parts else None, sum(failed)
+
+    def _loaded(self, number: int) -> bool:
+        """Return whether a version is in memory; when that takes long, it is loaded while the champion answers.
+
+        Raises
+        ------
+        Late
+            When it does not come to an end.
+        """
+        with self._lock:
+            first = number not in self._loading
+            if first:
+                load = self._limited.start(partial(self._versions.get, self.model, number))
+                self._loading[number] = load, self._clock.elapsed()
+        load, begun = self._loading[number]
+        try:
+            load.result(self._limit if first else 0.0)
+        except Late:
+            if self._clock.elapsed() - begun > LOADING * 1e6:
+                raise
+            return False
+        except Exception:
+            self._loading.pop(number, None)  # the next time, it may be there
+            raise
+        return True
+
+    def _give_up(self, number: int) -> None:
+        self._stuck.add(number)
+        logger.error(
+            "version did not return, and is not asked again model=%s version=%s", self.model.name, number
+        )
 
     def blame(self, tried: Tried) -> None:
         """Count what a version raised; to be called when the other one had an answer, so that the rows are not to blame."""

@@ -1,6 +1,7 @@
 """What rollouts need of a process that answers: routes, versions in memory, counters, and the thread that asks aside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,20 +17,33 @@ from tenfold.training.model import Model
 
 
 class Traffic:
-    """The traffic of a project's models in one process; made once, closed at the end."""
+    """The traffic of a project's models in one process; made once, closed at the end.
+
+    Parameters
+    ----------
+    budgets
+        Microseconds that a release allows a version for a row, by the name of its model.
+    """
 
     def __init__(
-        self, database: Database, versions: Versions, predictions: PredictionLog, clock: Clock
+        self,
+        database: Database,
+        versions: Versions,
+        predictions: PredictionLog,
+        clock: Clock,
+        budgets: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
         self.routes, self.counters = Routes(database), Counters(database, clock)
         self.aside = Aside(predictions, self.counters, clock)
         self._versions, self._predictions, self._clock = versions, predictions, clock
         self._asking: dict[str, Asking] = {}
+        self._budgets = budgets
 
     def asking(self, model: Model) -> Asking:
         """Return what asks the versions of a model."""
         if model.name not in self._asking or self._asking[model.name].model is not model:
-            self._asking[model.name] = Asking(model, self._versions, self.counters, self._clock)
+            budget = self._budgets.get(model.name)
+            self._asking[model.name] = Asking(model, self._versions, self.counters, self._clock, budget)
         return self._asking[model.name]
 
     def answered(
@@ -69,8 +83,10 @@ class Traffic:
         self.aside.settle()
 
     def close(self) -> None:
-        """End the thread; may be called twice."""
+        """End the threads; may be called twice."""
         self.aside.close()
+        for asking in self._asking.values():
+            asking.close()
 
 
 def _some(matrix: Matrix, rows: np.ndarray) -> Matrix:
