@@ -76,6 +76,7 @@ def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, F
         if name in sources:
             raise DefinitionError(f'source name "{name}" is taken by {holder}. Rename the source.')
     _check_sinks(releases, sources)
+    _check_fallbacks(releases)
     return sources, views
 
 
@@ -101,6 +102,15 @@ def _check_sinks(releases: Sequence[Release], sources: dict[str, Events]) -> Non
             raise DefinitionError(
                 f'release of "{models[0]}": to="{address}" would be mixed with the rows of {holder}. Choose another name, for '
                 f'example "{address}_decided".'
+            )
+
+
+def _check_fallbacks(releases: Sequence[Release]) -> None:
+    models = [release.model for release in releases]
+    for other in (release.degraded for release in releases):
+        if isinstance(other, Model) and not any(other is model for model in models):
+            raise DefinitionError(
+                f'model "{other.name}" is to answer in degraded mode, and has no release that trains it. Add Release({other.name}).'
             )
 
 

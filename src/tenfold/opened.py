@@ -13,12 +13,14 @@ from tenfold.platform import Platform, code
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
 from tenfold.registry.versions import Registry
+from tenfold.serving.degraded import Careful
 from tenfold.serving.predictions import TOPIC, PredictionLog
 from tenfold.serving.service import Service, Versions
 from tenfold.serving.tokens import Tokens
 from tenfold.serving.traffic import Traffic
 from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.store.memory import MemoryOnlineStore
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
@@ -83,6 +85,34 @@ class Opened:
         """For each address that a release names, what it was not sent yet."""
         parts = self.log, self.lake, self.database, self.clock, self.platform.home
         return deliveries(sinks(self.project.releases), *parts)
+
+    @cached_property
+    def states(self) -> OnlineStore:
+        """The online store as requests read it: opened when it is first needed, and `Away` where it fails."""
+        return Careful(lambda: self.online, self.clock)
+
+    def service(self, model: Model | str) -> Service:
+        """Return what answers rows of a model: made once."""
+        model = self._model(model)
+        known = self._services.get(model.name)
+        if known is None or known.model is not model:
+            known = self._services[model.name] = Service(
+                model,
+                store=self.states
+                if model.stored
+                else MemoryOnlineStore(),  # which stays empty: it reads none
+                log=self.log,
+                versions=self.versions,
+                predictions=self.predictions,
+                traffic=self.traffic,
+                degraded=self._degraded(model),
+            )
+        return known
+
+    def _degraded(self, model: Model) -> Service | bool:
+        wanted = {release.model.name: release.degraded for release in self.project.releases}
+        found = wanted.get(model.name, "refuse")
+        return self.service(found) if isinstance(found, Model) else found == "stale"
 
     def _model(self, model: Model | str) -> Model:
         return self.project.release(model).model if isinstance(model, str) else model

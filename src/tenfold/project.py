@@ -25,7 +25,7 @@ from tenfold.processing.ingest import Ingested, ingest
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
-from tenfold.serving.service import Service, Versions
+from tenfold.serving.service import Versions
 from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.offline import History
@@ -232,21 +232,6 @@ class App(Opened):
 
     # predictions -----------------------------------------------------------------------------------
 
-    def service(self, model: Model | str) -> Service:
-        """Return what answers rows of a model: made once."""
-        model = self._model(model)
-        known = self._services.get(model.name)
-        if known is None or known.model is not model:
-            known = self._services[model.name] = Service(
-                model,
-                store=self.online,
-                log=self.log,
-                versions=self.versions,
-                predictions=self.predictions,
-                traffic=self.traffic,
-            )
-        return known
-
     def predict(self, model: Model | str, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Answer one row as of now, from everything in the log; the answer is durable when it returns."""
         service = self.service(model)
@@ -315,13 +300,18 @@ class App(Opened):
 
     # monitoring ------------------------------------------------------------------------------------
 
-    def matured(self, model: Model | str, start: int, end: int) -> Matured:
-        """Return what was served in [start, end), once per row, whose outcome is known by now."""
+    def matured(
+        self, model: Model | str, start: int, end: int, *, modes: Sequence[str] = (ONLINE, BATCH)
+    ) -> Matured:
+        """Return what was served in [start, end), once per row, whose outcome is known by now.
+
+        Answers that were not exact are left out, unless `modes` names "stale" or "fallback".
+        """
         self.flush()
         model = self._model(model)
         history = self.dataset(model).history
-        online, batch = (read(self.lake, model.name, mode, start, end) for mode in (ONLINE, BATCH))
-        parts = [mature(model, history, part, self.clock.now()) for part in (online, batch)]
+        served = (read(self.lake, model.name, mode, start, end) for mode in modes)
+        parts = [mature(model, history, part, self.clock.now()) for part in served]
         return first_answers(*parts)
 
     def skew(self, model: Model | str, start: Any = 0, end: Any = FOREVER // 4) -> Skew:

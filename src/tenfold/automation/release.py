@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tenfold.automation.sinks import check_address, shown
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.times import duration
 from tenfold.monitoring.checks import Check
 from tenfold.training.kinds import check_metric
@@ -38,6 +39,10 @@ class Release:
     to
         Where every answer goes downstream, at least once and in order: "topic:decisions" of the log, "table:decisions" of
         the lake, "https://host/path" of somebody else.
+    degraded
+        What a request gets when the states are not there in time, or the online store is away: "refuse", "stale" for an answer
+        from the states as they are, or a model without stored features, which has a release too and answers from the request
+        alone.
 
     Examples
     --------
@@ -57,6 +62,7 @@ class Release:
     margin: float = field(default=0.005, kw_only=True)
     approval: bool = field(default=False, kw_only=True)
     to: Sequence[str] = field(default=(), kw_only=True)
+    degraded: Model | Literal["refuse", "stale"] = field(default="refuse", kw_only=True)
 
     def __post_init__(self) -> None:
         times = ("retrain_every", "cooldown", "shadow", "bake")
@@ -65,6 +71,7 @@ class Release:
                 duration(getattr(self, name), name=name)
         self._check_rollout()
         self._check_sinks()
+        self._check_degraded()
         for check in (*self.gates, *self.monitors):
             if check.metric:
                 check_metric(f'release of "{self.model.name}"', self.model.kind, check.metric)
@@ -109,6 +116,28 @@ class Release:
             check_address(address, where)
         if len(set(map(shown, self.to))) < len(self.to):
             raise DefinitionError(f"{where}: to={list(self.to)} names a place twice. Remove one.")
+
+    def _check_degraded(self) -> None:
+        where, other = f'release of "{self.model.name}": degraded', self.degraded
+        if not isinstance(other, Model):
+            if other not in ("refuse", "stale"):
+                hint = suggest(str(other), ("refuse", "stale"))
+                raise DefinitionError(f"{where}={other!r} is neither a mode nor a model.{hint}")
+            return
+        if other.stored:
+            raise DefinitionError(
+                f'{where}: model "{other.name}" reads states too, of view "{other.stored[0].name}". Use a model of features of the '
+                "request alone, in views without an entity."
+            )
+        if (
+            other.spine is not self.model.spine
+            or other.kind != self.model.kind
+            or other.name == self.model.name
+        ):
+            raise DefinitionError(
+                f'{where}: model "{other.name}" cannot answer for "{self.model.name}": it must be another model of the same '
+                f"spine and kind ({self.model.kind})."
+            )
 
     @property
     def has_rollout(self) -> bool:

@@ -11,7 +11,7 @@ from tenfold.core.times import UNITS
 from tenfold.processing.conform import convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, column
-from tenfold.serving.predictions import ONLINE, TEXTS, Predictions
+from tenfold.serving.predictions import BATCH, TEXTS, Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
 from tenfold.training.estimators import places, spread, together
@@ -127,7 +127,7 @@ def mature(model: Model, history: History, predictions: Predictions, now: int) -
 def _groups(model: Model, history: History, predictions: Predictions) -> np.ndarray:
     """Return which group each row is ranked in: as it was asked for, or as the lake has it."""
     root = model.spine.root
-    if predictions.mode == ONLINE:
+    if predictions.mode != BATCH:
         asked = [convert(root.fields, msgspec.json.decode(request)) for request in predictions.request]
         frame = {name: column(item.type, [row[name] for row in asked]) for name, item in root.fields.items()}
     else:
@@ -139,19 +139,21 @@ def _groups(model: Model, history: History, predictions: Predictions) -> np.ndar
     return np.array([str(value) for value in derived[str(model.groups)].plain()], dtype=object)
 
 
-def first_answers(online: Matured, batch: Matured) -> Matured:
-    """Return each row's first answer: the first online one, or the batch answer when there is none."""
-    _, first = np.unique(np.array(online.predictions.row, dtype=object), return_index=True)
-    first = np.sort(first)
-    online = online.take(first)
-    answered = set(online.predictions.row)
-    rows = np.array(
-        [place for place, row in enumerate(batch.predictions.row) if row not in answered], dtype=np.int64
-    )
-    batch = batch.take(rows)
-    if not len(online.y) or not len(batch.y):
-        return online if len(online.y) else batch
-    return online.join(batch)
+def first_answers(*parts: Matured) -> Matured:
+    """Return each row's first answer: the first one of the first part that has one, such as online before batch."""
+    found = _once(parts[0], set())
+    for part in parts[1:]:
+        more = _once(part, set(found.predictions.row))
+        both = len(found.y) and len(more.y)
+        found = found.join(more) if both else found if len(found.y) else more
+    return found
+
+
+def _once(part: Matured, answered: set[str]) -> Matured:
+    """Return the first answer for each row that is not answered yet."""
+    _, first = np.unique(np.array(part.predictions.row, dtype=object), return_index=True)
+    rows = [place for place in np.sort(first).tolist() if part.predictions.row[place] not in answered]
+    return part.take(np.array(rows, dtype=np.int64))
 
 
 def weekly(model: Model, matured: Matured, origin: int) -> list[Week]:

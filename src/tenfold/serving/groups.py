@@ -160,6 +160,8 @@ class Groups:
         while group := self._take():
             try:
                 told = self._answer(group)
+            except TenfoldError as error:
+                told = [error] * len(group)
             except Exception as error:  # whatever it is, the clients are told and the thread goes on
                 logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
                 told = [error] * len(group)
@@ -201,23 +203,35 @@ class Groups:
         mark = self.service.mark()
         for waiting in group:
             waiting.mark = mark
+        late = None if self._reached(group, mark) else mark
+        if late is not None and not self.service.degrades:
+            return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
+        return self._answers(group, mark.at, late)
+
+    def _reached(self, group: Sequence[Waiting], mark: Ends) -> bool:
+        """Wait until the states reach a mark; return whether they did before nobody waits any more."""
+        begun = self._clock.elapsed()
         while not self.service.reached(mark):
             now = self._clock.elapsed()
+            if self.service.gives_up((now - begun) / 1e6, self._wait):
+                return False
             if all(waiting.over or waiting.until < now for waiting in group):
-                return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
+                return False
             self._clock.sleep(POLL)
-        return self._answers(group, mark.at)
+        return True
 
-    def _answers(self, group: Sequence[Waiting], at: int) -> Sequence[Told | None]:
+    def _answers(self, group: Sequence[Waiting], at: int, late: Ends | None) -> Sequence[Told | None]:
         questions = [waiting.question for waiting in group]
         try:
-            return self.service.answer(questions, at, wanted=lambda place: self._keep(group[place]))
+            return self.service.answer(
+                questions, at, wanted=lambda place: self._keep(group[place]), late=late
+            )
         except TenfoldError as error:
             return [error] * len(group)
         except Exception as error:  # noqa: BLE001 - one of them is to blame, and only that one may fail of it
             if len(group) == 1:
                 return [error]
-            return [self._answers([waiting], at)[0] for waiting in group]
+            return [self._answers([waiting], at, late)[0] for waiting in group]
 
     def _hand_over(self, group: Sequence[Waiting], told: Sequence[Told | None]) -> None:
         """Tell those that have an answer, on their event loops; the others are asked again next."""

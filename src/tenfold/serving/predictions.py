@@ -22,6 +22,8 @@ SHADOW = "shadow"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+STALE, FALLBACK = "stale", "fallback"
+"""The modes of answers that are not exact: from states that lag behind, and by another model."""
 TEXTS = ("id", "row", "on", "request", "outputs", "outputs_by")
 """The attributes of `Predictions` that are texts."""
 NO_CLASSES = np.zeros((0, 0))

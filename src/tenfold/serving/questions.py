@@ -198,3 +198,16 @@ def _keys(question: Question) -> Sequence[str | None]:
     if question.key is None or question.alone:
         return [question.key] * len(question.rows)
     return [f"{question.key}/{place}" for place in range(len(question.rows))]
+
+
+def put_off_of(questions: Sequence[Question], asks: Asks) -> set[int]:
+    """Return the questions without a key of which an earlier one asks about a row with the same id and moment, but other fields."""
+    if len(set(asks.id)) == len(asks.id):
+        return set()
+    first: dict[str, tuple[str, int]] = {}
+    found: set[int] = set()
+    for of, name, request in zip(asks.of, asks.id, asks.request, strict=True):
+        before, by = first.setdefault(name, (request, of))
+        if before != request and by != of and questions[of].key is None:
+            found.add(of)
+    return found

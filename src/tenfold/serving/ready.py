@@ -71,6 +71,8 @@ class Ready:
         for service in self._services.values():
             try:
                 mark = await run_in_threadpool(service.mark)
+                if service.reached(mark) or service.degrades:
+                    continue
             except TenfoldError as error:
                 return str(error)
             until = self._clock.elapsed() + int(self._wait * 1e6)

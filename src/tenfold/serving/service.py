@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,11 +12,12 @@ from tenfold.core.decimals import PLACES
 from tenfold.core.errors import Conflict, TenfoldError
 from tenfold.serving.answers import Said, as_dict
 from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
+from tenfold.serving.degraded import Away, Patience, behind
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.outputs import Deciding
 from tenfold.serving.plan import Known, ServingPlan
-from tenfold.serving.predictions import ONLINE, Answered, PredictionLog, Predictions
-from tenfold.serving.questions import Asks, Question, Questions
+from tenfold.serving.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
+from tenfold.serving.questions import Asks, Question, Questions, put_off_of
 from tenfold.serving.traffic import Traffic
 from tenfold.serving.versions import Loaded as Loaded
 from tenfold.serving.versions import Versions as Versions
@@ -43,6 +44,12 @@ class Service:
 
     A feature as of a moment is read from state that holds every record that arrived before it: take `mark()`, wait until
     the worker has `reached` it, and predict at its moment.
+
+    Parameters
+    ----------
+    degraded
+        What is answered when the states are not reached or the store is away: nothing, when true what the states say as they
+        are, or what the service of another model says, which reads no states.
     """
 
     def __init__(
@@ -54,8 +61,11 @@ class Service:
         versions: Versions,
         predictions: PredictionLog,
         traffic: Traffic,
+        degraded: "Service | bool" = False,
     ) -> None:
         self.model = model
+        self._stale, self._instead = degraded is True, None if isinstance(degraded, bool) else degraded
+        self._patience = Patience()
         self._store, self._log, self._versions = store, log, versions
         self._predictions, self._traffic = predictions, traffic
         self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
@@ -65,6 +75,15 @@ class Service:
         self._includes_self = any(view.plan.includes_self for view in model.stored)
         self.closing: list[Callable[[], None]] = []
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
+
+    @property
+    def degrades(self) -> bool:
+        """Whether there is an answer when there is no exact one."""
+        return self._stale or self._instead is not None
+
+    def gives_up(self, waited: float, wait: float) -> bool:
+        """Return whether a request that may wait so many seconds has waited enough for the states, as another answer is there."""
+        return self.degrades and self._patience.over(self._store.offsets(), waited, wait)
 
     def close(self) -> None:
         """End what answers beside the caller; may be called twice."""
@@ -79,8 +98,13 @@ class Service:
         return self._log.ends()
 
     def reached(self, mark: Ends) -> bool:
-        """Return whether the states hold everything that arrived before a mark's moment."""
-        offsets = self._store.offsets()
+        """Return whether the states hold everything that arrived before a mark's moment, or are not needed for an answer."""
+        try:
+            offsets = self._store.offsets()
+        except Away:
+            if self._instead is None:
+                raise
+            return True
         return all(
             offsets.get(group, 0) >= mark.offsets.get(topic, 0) for group, topic in self._topics.items()
         )
@@ -165,7 +189,12 @@ class Service:
         return _decode(told)
 
     def answer(
-        self, questions: Sequence[Question], at: int, *, wanted: Callable[[int], bool] = lambda _: True
+        self,
+        questions: Sequence[Question],
+        at: int,
+        *,
+        wanted: Callable[[int], bool] = lambda _: True,
+        late: Ends | None = None,
     ) -> list[bytes | TenfoldError | None]:
         """Return the answer of each question as JSON, or what it is refused with; all are logged together, durably.
 
@@ -176,6 +205,8 @@ class Service:
         wanted
             Whether the question at a place is still to be answered; asked right before answers are stored. What is not
             wanted any more is not stored, and its answer is None.
+        late
+            The mark that the states have not reached; then the answers are those of the degraded mode.
 
         Returns
         -------
@@ -184,7 +215,7 @@ class Service:
         """
         few = sum(len(question.rows) for question in questions) <= FEW
         asks, failed = self._questions(questions, at, as_columns=not few)
-        put_off = _put_off(questions, asks)
+        put_off = put_off_of(questions, asks)
         told = self._stored(
             {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
         )
@@ -193,7 +224,7 @@ class Service:
             if name not in told and of not in put_off:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(asks.take(np.array(list(first.values()))), wanted)
+            told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late)
         each: list[list[int]] = [[] for _ in questions]
         for place, of in enumerate(asks.of):
             each[of].append(place)
@@ -228,15 +259,31 @@ class Service:
         found = {name: self._predictions.find(self._place(name), name) for name in ids}
         return {name: told for name, told in found.items() if told is not None}
 
-    def _answer(self, asks: Asks, wanted: Callable[[int], bool]) -> dict[str, Answered]:
+    def _how(self, asks: Asks, late: Ends | None) -> tuple["_How", KnownMany | KnownRows]:
+        """Return who answers rows and how, with the features: another model when this one has no answer."""
+        other = self._instead
+        try:
+            if late is None:
+                return _How(ONLINE, self, {}), self._known_of(asks)
+            if other is None:
+                lag = behind(self._topics, self._store.offsets(), late, self._log)
+                return _How(STALE, self, {"degraded": STALE, "behind": lag}), self._known_of(asks)
+        except Away:
+            if other is None:
+                raise
+        said = {"degraded": FALLBACK, "answered_by": other.model.name}
+        return _How(FALLBACK, other, said), other._known_of(asks)
+
+    def _answer(self, asks: Asks, wanted: Callable[[int], bool], late: Ends | None) -> dict[str, Answered]:
         """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
-        route = self._traffic.routes.look(self.model.name)
-        known = self._known_of(asks)
-        parts = self._asking.many(route, partial(self._entities, asks), known.matrix, len(asks.of))
+        how, known = self._how(asks, late)
+        by = how.by
+        route = self._traffic.routes.look(by.model.name)
+        parts = by._asking.many(route, partial(by._entities, asks), known.matrix, len(asks.of))
         found, versions = joined(parts), numbers(parts)
         answers = Predictions(
             self.model.name,
-            ONLINE,
+            how.mode,
             asks.id,
             asks.row,
             asks.on,
@@ -249,11 +296,11 @@ class Service:
             asks.request,
             found.said.probabilities,
             found.said.classes,
-            self._outputs(asks, known, found.said, versions),
-            [self._deciding.by] * len(asks.of),
+            by._outputs(asks, known, found.said, versions),
+            [by._deciding.by] * len(asks.of),
         )
         told: dict[str, Answered] = {}
-        texts = self._texts(answers, parts)
+        texts = by._texts(answers, parts, how.told)
         while True:
             left = [
                 place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
@@ -268,7 +315,8 @@ class Service:
             )
             if mine:
                 stored = parts if whole else some(parts, left)
-                self._traffic.answered(route, self.model, answers, stored, known.matrix)
+                if how.mode == ONLINE:  # what is not exact says nothing of a candidate
+                    self._traffic.answered(route, self.model, answers, stored, known.matrix)
                 return told | mine
             told |= self._stored(asks.id[place] for place in left)
 
@@ -286,12 +334,12 @@ class Service:
             )
         ]
 
-    def _texts(self, answers: Predictions, parts: Sequence[Part]) -> list[bytes]:
+    def _texts(self, answers: Predictions, parts: Sequence[Part], told: Mapping[str, Any]) -> list[bytes]:
         """Return what the clients get, as JSON."""
         views = [view.name for view in self.model.stored]
         manifests = {part.version.number: part.version.package.manifest for part in parts}
         return [
-            _encode(as_dict(answers, place, manifests[number], views))
+            _encode({**as_dict(answers, place, manifests[number], views), **told})
             for place, number in enumerate(answers.version.tolist())
         ]
 
@@ -326,17 +374,12 @@ class Service:
         return self._plan(self._store, values, at, own)
 
 
-def _put_off(questions: Sequence[Question], asks: Asks) -> set[int]:
-    """Return the questions without a key of which an earlier one asks about a row with the same id and moment, but other fields."""
-    if len(set(asks.id)) == len(asks.id):
-        return set()
-    first: dict[str, tuple[str, int]] = {}
-    found: set[int] = set()
-    for of, name, request in zip(asks.of, asks.id, asks.request, strict=True):
-        before, by = first.setdefault(name, (request, of))
-        if before != request and by != of and questions[of].key is None:
-            found.add(of)
-    return found
+class _How(NamedTuple):
+    """How rows are answered: the mode, the service whose features, version and rules count, and what answers say of it."""
+
+    mode: str
+    by: Service
+    told: Mapping[str, Any]
 
 
 def too_late(seconds: float) -> str:
