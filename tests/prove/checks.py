@@ -15,6 +15,12 @@ LOOK_UPS = {
     "own": False,
 }
 """What is read of the states of many keys as columns."""
+SWEPT = {
+    "fns": ("count", "sum", "mean", "var", "std", "min", "max"),
+    "kinds": ("time", "time", "all"),
+    "own": False,
+}
+"""What the compiled twin of the kernel knows."""
 MANY_KEYS = {"most_keys": 1000, "most_rows": 100}
 HOT_KEYS = {"most_keys": 4, "most_rows": 20_000}
 LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
@@ -84,12 +90,18 @@ def rebalanced(world, seed):
     return world, drivers.by_offline(world), found
 
 
+def by_sweep(world, seed):
+    """Offline = the compiled twin, which sweeps through time."""
+    return world, drivers.by_offline(world), drivers.by_sweep(world)
+
+
 CHECKS = {
     "reference": reference,
     "SQL": sql,
     "window frames": frames,
     "any order": shuffled,
     "one call each": alone,
+    "swept": by_sweep,
     "states": states,
     "many at once": together,
     "rebalanced": rebalanced,
@@ -141,9 +153,12 @@ def worlds(seed):
         if choose.often(0.7):
             world = generate.world(choose, **SMALL | LOOK_UPS)
         yield "many at once", world
+        yield "swept", generate.world(choose, **SMALL | SWEPT)
     else:
         world = generate.world(choose, **LARGE)
         yield from [("SQL", world), ("any order", world), ("reference", part(world, 50))]
+        world = generate.world(choose, **LARGE | SWEPT)
+        yield "swept", generate.in_order(world) if choose.often(0.5) else world
 
 
 def part(world, queries):

@@ -1,5 +1,6 @@
 """The ways to compute the features of a world, each returning one column per feature with a row per question."""
 
+import os
 from dataclasses import replace
 from unittest.mock import patch
 from zlib import crc32
@@ -7,11 +8,13 @@ from zlib import crc32
 import numpy as np
 
 from tenfold.core.clock import VirtualClock
+from tenfold.features.kernel.twin import stream
+from tenfold.features.kernel.twin.choice import SETTING
 from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.processing.frame import concat, to_arrow
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
-from tenfold.store import spill
+from tenfold.store import spill, swept
 from tenfold.store.many import LookupMany
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
@@ -66,6 +69,16 @@ def by_offline(world):
     """Return what a training set would hold."""
     own = generate.frame([own for _, _, own in world.queries])
     return features(world.view, world.frame, world.keys, moments(world), own)
+
+
+def by_sweep(world, block=16, chunk=7):
+    """Return the same as the compiled twin sweeps it, in small blocks; what it does not know comes from numpy."""
+    with (
+        patch.dict(os.environ, {SETTING: "on"}),
+        patch.multiple(swept, BLOCK=block, LEFT=1.0, SPARSE=1 << 40),
+        patch.object(stream, "CHUNK", chunk),
+    ):
+        return by_offline(world)
 
 
 def shuffled(world, choose, way=by_offline):

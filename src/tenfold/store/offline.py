@@ -35,6 +35,7 @@ from tenfold.store.pieces import (
     taken,
 )
 from tenfold.store.spill import Asks, Divided, divided, parts_for
+from tenfold.store.swept import Queries, sweep
 
 NEWEST = Aggregate("last", 0, Window())
 SHARE = 4
@@ -103,19 +104,28 @@ class History:
         own
             The rows that are asked for, records of the view's source; needed by a view that includes them.
         """
-        return self.ask(view, keys, at, lambda piece: _features(view, piece, own))
+        return self.ask(view, keys, at, lambda piece: _features(view, piece, own), sweeps=True)
 
     def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
         """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""
         return self.ask(view, keys, at, _newest)["event"]
 
     def ask(
-        self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, compute: Compute
+        self,
+        view: FeatureView,
+        keys: Sequence[Column],
+        at: np.ndarray,
+        compute: Compute,
+        *,
+        sweeps: bool = False,
     ) -> dict[str, Column]:
-        """Return what `compute` says of pieces of the view's records and of those who ask, in the order of the queries."""
+        """Return what `compute` says of pieces of the view's records and of those who ask, in the order of the queries.
+
+        With `sweeps` that is the view's features, which may come another way.
+        """
         out, every = Answers(len(at)), np.arange(len(at))
         if not self.divides(view.source.root):
-            answer(view, self._by_key(view), (keys, at, every), compute, out)
+            _answer(view, self._by_key(view), (keys, at, every), compute, out, sweeps)
             return out.columns
         with self._divided(view, self._parts(view)) as table:
             asked = groups(table.part_of(keys), table.count)
@@ -123,7 +133,7 @@ class History:
                 mine = asked.order[asked.first[part] : asked.first[part + 1]]
                 if len(mine) or not out.columns:  # one part at least says which columns there are
                     queries = [gather(item, mine) for item in keys], at[mine], mine
-                    answer(view, by_key(view, table.past(part)), queries, compute, out)
+                    _answer(view, by_key(view, table.past(part)), queries, compute, out, sweeps)
         return out.columns
 
     def _divided(self, view: FeatureView, count: int) -> AbstractContextManager[Divided]:
@@ -193,10 +203,17 @@ def features(
 def _found(
     view: FeatureView, known: Past, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
 ) -> dict[str, Column]:
-    out = Answers(len(at))
-    queries = keys, at, np.arange(len(at))
-    answer(view, by_key(view, known), queries, lambda piece: _features(view, piece, own), out)
+    out, queries = Answers(len(at)), (keys, at, np.arange(len(at)))
+    _answer(view, by_key(view, known), queries, lambda piece: _features(view, piece, own), out, sweeps=True)
     return out.columns
+
+
+def _answer(
+    view: FeatureView, have: ByKey, queries: Queries, compute: Compute, out: Answers, sweeps: bool
+) -> None:
+    rest = sweep(view, have, queries, out) if sweeps else queries
+    if rest is not None:
+        answer(view, have, rest, compute, out)
 
 
 def _features(view: FeatureView, piece: Piece, own: Frame | None) -> dict[str, Column]:

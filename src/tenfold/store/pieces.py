@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 
@@ -75,13 +76,17 @@ def past(source: Events, frame: Frame) -> Past:
     return Past(source, {name: item.take(kept) for name, item in frame.items()}, until[kept])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ByKey:
     """Records by key; a key that no record has comes behind the others."""
 
     past: Past
     keys: Keys
-    groups: Groups
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which records each key has."""
+        return groups(self.keys.codes, self.keys.size + 1)
 
 
 def by_key(view: FeatureView, known: Past) -> ByKey:
@@ -89,8 +94,7 @@ def by_key(view: FeatureView, known: Past) -> ByKey:
     columns = known.frame
     if not set(view.keys) <= columns.keys():
         columns, _ = apply(view.source, columns, len(known.event))
-    keys = Keys([columns[name] for name in view.keys])
-    return ByKey(known, keys, groups(keys.codes, keys.size + 1))
+    return ByKey(known, Keys([columns[name] for name in view.keys]))
 
 
 def asked_at(root: Events, frame: Frame) -> np.ndarray:
@@ -154,23 +158,35 @@ class Answers:
     """Columns filled by several threads, each at rows of its own."""
 
     def __init__(self, rows: int) -> None:
-        self._rows = rows
+        self.rows, self._first = rows, Lock()
         self.columns: dict[str, Column] = {}
 
-    def put(self, rows: np.ndarray, found: Mapping[str, Column]) -> None:
+    def put(self, rows: np.ndarray | slice, found: Mapping[str, Column]) -> None:
         """Write values to their rows."""
-        if not self.columns:
-            self.columns = {name: self._blank(item) for name, item in found.items()}
+        with self._first:
+            if not self.columns:
+                self.columns = {
+                    name: self._blank(item, isinstance(rows, slice)) for name, item in found.items()
+                }
         for name, item in found.items():
             self.columns[name].values[rows] = item.values
             if not item.valid.all():
-                self.columns[name].valid[rows[~item.valid]] = False
+                valid = self.columns[name].valid
+                if isinstance(rows, slice):
+                    valid[rows] = item.valid
+                else:
+                    valid[rows[~item.valid]] = False
 
-    def _blank(self, like: Column) -> Column:
-        values = np.empty(self._rows, dtype=like.values.dtype)
-        if like.type != "str":
+    def again(self, rows: np.ndarray) -> None:
+        """Let rows be written a second time."""
+        for item in self.columns.values():
+            item.valid[rows] = True
+
+    def _blank(self, like: Column, in_order: bool) -> Column:
+        values = np.empty(self.rows, dtype=like.values.dtype)
+        if like.type != "str" and not in_order:
             values.fill(0)  # memory that is first touched here and there is much slower
-        return Column(like.type, values, np.ones(self._rows, dtype=np.bool_))
+        return Column(like.type, values, np.ones(self.rows, dtype=np.bool_))
 
 
 def answer(

@@ -31,7 +31,7 @@ class Parts:
         self.codes = cache(self._codes)
         self.used = cache(self._used)
         self._squares = cache(self._square_limbs)
-        self._largest = cache(self._find_largest)
+        self.largest = cache(self._find_largest)
 
     def column(self, place: int) -> Column:
         """Return the values of an input."""
@@ -108,7 +108,7 @@ class Parts:
     def check_sum(self, place: int, count: np.ndarray, total: Callable[[], np.ndarray]) -> None:
         """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
         most, type_ = int(count.max(initial=0)), self.type(place)
-        if most < MAX_ROWS and most * self._largest(place)[1] < most_coarse(type_):
+        if most < MAX_ROWS and most * self.largest(place)[1] < most_coarse(type_):
             return
         if most >= MAX_ROWS or int((np.abs(total()) + count).max()) >= (
             WRAPS if type_ in PLACES else MAX_COARSE
@@ -132,9 +132,9 @@ class Parts:
         """Refuse a variance of values whose squares cannot be summed exactly."""
         most = int(count.max(initial=0))
         type_ = self.type(place)
-        if most >= MOST_SQUARES or (most and self._largest(place)[0] >= most_squared(type_)):
+        if most >= MOST_SQUARES or (most and self.largest(place)[0] >= most_squared(type_)):
             below = "2^53 units" if type_ in PLACES else "2^35"
             raise DefinitionError(
-                f"{self._inputs[place].name}: the squares of {most:,} values up to {self._largest(place)[0]:g} cannot be summed "
+                f"{self._inputs[place].name}: the squares of {most:,} values up to {self.largest(place)[0]:g} cannot be summed "
                 f"exactly (up to 2^19 values below {below}). Shorten the window, or {_INSTEAD[type_ in PLACES]}."
             )

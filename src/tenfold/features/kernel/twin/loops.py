@@ -1,0 +1,254 @@
+"""The loops of the twin, compiled by numba when this module is imported; `choice` decides whether it is.
+
+Records and queries go by in the order of time. Of each window and key there is a row of exact sums, small enough to stay in
+the cache for all keys: a record is added to its key's row when it becomes visible and taken off when it is too old, and a
+query reads the row of its key. Nothing has to be sorted by key, and results are written in the order asked.
+
+A record that has left is known by its place, as records lie in the order of their events.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import boolean, int32, int64, njit, void
+
+BLOCK = 64
+"""Of so many values the greatest is kept."""
+_LEAST = np.int64(-(2**63))
+_ENTERED, _BEGIN = np.int64(1 << 32), np.int64(0xFFFFFFFF)
+_PLACES, _ONE, _TWO, _FLAGS = int32[::1], int64[::1], int64[:, ::1], boolean[::1]
+_RECORDS = (_ONE, _ONE, int64, _TWO, _ONE, _ONE, _ONE)
+_QUERIES = (_ONE, _ONE, _ONE, _ONE, _TWO, _TWO)
+
+
+def _compiled(*takes: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function for arguments of some types, without the GIL, kept on the disk where that can be written."""
+
+    def compile_(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(void(*takes), nogil=True, cache=True)(function)
+        except RuntimeError:  # neither the package nor the user has a directory that can be written
+            return njit(void(*takes), nogil=True)(function)
+
+    return compile_
+
+
+def _inner(function: Callable[..., Any]) -> Any:
+    """Compile a function that others here call."""
+    return njit(nogil=True)(function)
+
+
+@_compiled(_ONE, _ONE, _ONE, _FLAGS)
+def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.ndarray) -> None:
+    """Tell of which keys the times go back anywhere; `newest` is the latest so far of each key."""
+    for row in range(len(key)):
+        mine = key[row]
+        if mine >= 0:
+            if times[row] < newest[mine]:
+                found[mine] = True
+            newest[mine] = times[row]
+
+
+@_compiled(_ONE, _ONE)
+def count(key: np.ndarray, counts: np.ndarray) -> None:
+    """Add how many records each key has."""
+    for row in range(len(key)):
+        counts[key[row]] += 1
+
+
+@_compiled(_ONE, _ONE, _ONE, _ONE)
+def lay(key: np.ndarray, values: np.ndarray, place: np.ndarray, laid: np.ndarray) -> None:
+    """Lay values by key; `place` is where the next one of each key comes."""
+    for row in range(len(key)):
+        to = place[key[row]]
+        place[key[row]] = to + 1
+        laid[to] = values[row]
+
+
+@_inner
+def _best(values: np.ndarray, begin: int, behind: int) -> int:
+    """Return where the greatest value of [begin, behind) is, the last of them."""
+    best = begin
+    for place in range(begin + 1, behind):
+        if values[place] >= values[best]:
+            best = place
+    return best
+
+
+@_inner
+def _over(values: np.ndarray, tops: np.ndarray, begin: int, behind: int) -> int:
+    """Return the same with the greatest of blocks."""
+    first, last = (begin + BLOCK - 1) // BLOCK, behind // BLOCK
+    if first >= last:
+        return _best(values, begin, behind)
+    block = _best(tops, first, last)
+    best = _best(values, block * BLOCK, block * BLOCK + BLOCK)
+    if begin < first * BLOCK:
+        other = _best(values, begin, first * BLOCK)
+        if values[other] > values[best]:
+            best = other
+    if last * BLOCK < behind:
+        other = _best(values, last * BLOCK, behind)
+        if values[other] >= values[best]:
+            best = other
+    return best
+
+
+@_compiled(_ONE, int64, _ONE, _ONE, _ONE)
+def reached(times: np.ndarray, back: int, at: np.ndarray, place: np.ndarray, found: np.ndarray) -> None:
+    """Count per query how many times lie at least `back` before it, from `place[0]` on; both go up."""
+    here, size = place[0], len(times)
+    for query in range(len(at)):
+        bound = at[query] - back
+        while here < size and times[here] <= bound:
+            here += 1
+        found[query] = here
+    place[0] = here
+
+
+@_compiled(*_RECORDS, *_QUERIES)
+def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an array is handed on, which takes longer than all else here
+    key: np.ndarray,
+    event: np.ndarray,
+    reach: int,
+    parts: np.ndarray,
+    values: np.ndarray,
+    laid: np.ndarray,
+    tops: np.ndarray,
+    place: np.ndarray,
+    asked: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
+    state: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write of each query how many records its key has in the window, their greatest value, and the sums of up to three parts.
+
+    Parameters
+    ----------
+    reach
+        How old a record is when it leaves.
+    values, laid, tops
+        What is compared: as the records lie, by key, and the greatest of blocks of that; empty when nothing is.
+    place
+        Which records have entered and left.
+    ends
+        Up to which record each query sees.
+    state
+        A row per key: where its records begin and end by key, in one number; where the greatest is, and its value; the sums.
+    """
+    entered, left = place[0], place[1]
+    one, two, three = (
+        parts.shape[1] > 0,
+        parts.shape[1] > 1,
+        parts.shape[1] > 2,
+    )  # a loop would cost more than they do
+    pick = len(values) > 0
+    for query in range(len(asked)):
+        end = ends[query]
+        while entered < end:
+            mine = key[entered]
+            if one:
+                state[mine, 3] += parts[entered, 0]
+            if two:
+                state[mine, 4] += parts[entered, 1]
+                if three:
+                    state[mine, 5] += parts[entered, 2]
+            if pick and values[entered] >= state[mine, 2]:
+                state[mine, 1] = state[mine, 0] >> 32
+                state[mine, 2] = values[entered]
+            state[mine, 0] += _ENTERED
+            entered += 1
+        bound = at[query] - reach
+        while left < entered and event[left] <= bound:
+            mine = key[left]
+            if one:
+                state[mine, 3] -= parts[left, 0]
+            if two:
+                state[mine, 4] -= parts[left, 1]
+                if three:
+                    state[mine, 5] -= parts[left, 2]
+            state[mine, 0] += 1
+            left += 1
+        mine = asked[query]
+        behind, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
+        out[0, query] = behind - begin
+        if pick:
+            if state[mine, 1] < begin:
+                state[mine, 2] = _LEAST
+                if begin < behind:
+                    best = _over(laid, tops, begin, behind)
+                    state[mine, 1] = best
+                    state[mine, 2] = laid[best]
+            out[1, query] = state[mine, 2]
+        if one:
+            out[2, query] = state[mine, 3]
+        if two:
+            out[3, query] = state[mine, 4]
+            if three:
+                out[4, query] = state[mine, 5]
+    place[0], place[1] = entered, left
+
+
+@_compiled(_PLACES, _ONE, *_RECORDS, *_QUERIES)
+def sweep_late(  # noqa: C901, PLR0912 - as above
+    order: np.ndarray,
+    visible: np.ndarray,
+    key: np.ndarray,
+    event: np.ndarray,
+    reach: int,
+    parts: np.ndarray,
+    values: np.ndarray,
+    laid: np.ndarray,
+    tops: np.ndarray,
+    place: np.ndarray,
+    asked: np.ndarray,
+    at: np.ndarray,
+    ends: np.ndarray,
+    state: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Do the same where records become visible in another order than they happened.
+
+    Of a record that leaves it matters whether it had entered, and of one that enters whether it had left. `place[2]` is
+    the moment of the query before.
+    """
+    entered, left, before = place[0], place[1], place[2]
+    width, size, pick = parts.shape[1], len(event), len(values) > 0
+    for query in range(len(asked)):
+        bound = at[query] - reach
+        while left < size and event[left] <= bound:
+            if visible[left] <= before:
+                mine = key[left]
+                for column in range(width):
+                    state[mine, column + 3] -= parts[left, column]
+                state[mine, 0] += 1
+            left += 1
+        while entered < ends[query]:
+            row = np.int64(order[entered])
+            mine = key[row]
+            if row >= left:
+                for column in range(width):
+                    state[mine, column + 3] += parts[row, column]
+            else:
+                state[mine, 0] += 1
+            if pick and values[row] >= state[mine, 2]:
+                state[mine, 1] = state[mine, 0] >> 32
+                state[mine, 2] = values[row]
+            state[mine, 0] += _ENTERED
+            entered += 1
+        before, mine = at[query], asked[query]
+        behind, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
+        out[0, query] = behind - begin
+        if pick:
+            if state[mine, 1] < begin:
+                state[mine, 2] = _LEAST
+                if begin < behind:
+                    best = _over(laid, tops, begin, behind)
+                    state[mine, 1] = best
+                    state[mine, 2] = laid[best]
+            out[1, query] = state[mine, 2]
+        for column in range(width):
+            out[column + 2, query] = state[mine, column + 3]
+    place[0], place[1], place[2] = entered, left, before

@@ -1,0 +1,251 @@
+"""The compiled twin = numpy, to the bit; faults planted in it are found; and which of the two is taken."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold import Entity, FeatureView, col, count
+from tenfold.core.errors import DefinitionError
+from tenfold.core.times import UNITS, to_us
+from tenfold.features.kernel.twin import choice, stream, sweep
+from tenfold.store import offline, swept
+from tests.prove import checks, declare, drivers, generate
+from tests.prove.choose import Drawn, Seeded
+from tests.prove.compare import differences
+
+pytest.importorskip("numba", reason="the twin is compiled by numba, which is not installed")
+
+SEEDS = range(40)
+START = to_us("2024-05-01")
+
+
+@st.composite
+def worlds(draw):
+    return generate.world(Drawn(draw), **checks.SWEPT)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.booleans())
+def test_the_twin_is_numpy(world, in_order):
+    assert checks.failing("swept", generate.in_order(world) if in_order else world, 1)[0] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_twin_is_numpy_on_keys_with_many_records(seed):
+    world = generate.world(Seeded(seed), **checks.SWEPT, most_keys=3, most_rows=4000, queries=3000)
+    world = generate.in_order(world) if seed % 2 else world
+    assert checks.failing("swept", world, seed)[0] == []
+
+
+# Faults -----------------------------------------------------------------------------------------------
+
+
+@cache
+def world(seed):
+    made = generate.world(Seeded(seed), **checks.SMALL | checks.SWEPT)
+    made = generate.in_order(made) if seed % 2 else made
+    return made, drivers.by_offline(made)
+
+
+def found():
+    """Return the first seed whose world differs from numpy, None when there is none."""
+    for seed in SEEDS:
+        made, expected = world(seed)
+        if made.queries and differences(expected, drivers.by_sweep(made))[0]:
+            return seed
+    return None
+
+
+def test_without_a_fault_nothing_differs():
+    assert found() is None
+
+
+def with_loops(**changed):
+    """Return a fault that changes what the compiled loops are called with."""
+
+    class Changed:
+        def __init__(self, loops):
+            self._loops = loops
+
+        def __getattr__(self, name):
+            truth = getattr(self._loops, name)
+            if name not in changed:
+                return truth
+            return lambda *given: truth(*changed[name](*given))
+
+    def plant(patch):
+        truth = swept.loops
+        patch.setattr(swept, "loops", lambda rows: (made := truth(rows)) and Changed(made))
+
+    return plant
+
+
+def leaves_late(key, event, reach, *rest):
+    return key, event, reach + 1, *rest
+
+
+def leaves_late_of_late(order, visible, key, event, reach, *rest):
+    return order, visible, key, event, reach + 1, *rest
+
+
+def enters_early(times, back, *rest):
+    return times, back - 1, *rest
+
+
+def never_visible_before(order, visible, *rest):
+    return order, np.full_like(visible, START * 2), *rest
+
+
+def corrections_swept(patch):
+    truth = swept._refused
+    patch.setattr(
+        swept,
+        "_refused",
+        lambda have, start, loops, picks: np.zeros_like(truth(have, start, loops, picks)),
+    )
+
+
+def known_at_once(patch):
+    patch.setattr(swept, "_start", lambda have: have.past.event)
+
+
+def order_ignored(patch):
+    patch.setattr(swept, "by_time", lambda event, group: None)
+
+
+def second_range_begins_empty(patch):
+    truth = sweep.Sweep._begin
+
+    def begin(self, window, moment):
+        place = truth(self, window, moment)
+        return (
+            place if window.kind == "all" else np.maximum(place, [self._come[window.offset][0], 0, place[2]])
+        )
+
+    patch.setattr(sweep.Sweep, "_begin", begin)
+
+
+def guesses_unchecked(patch):
+    truth = stream._copied
+    patch.setattr(
+        stream, "_copied", lambda read, size, made, ones, pool: truth(read, size, made, set(), pool)
+    )
+
+
+def least_as_greatest(patch):
+    patch.setattr(stream, "ordered", lambda values, fn: values.view(np.int64))
+
+
+def missing_keys_swept(patch):
+    truth = swept._keys
+    patch.setattr(swept, "_keys", lambda have, refused: np.maximum(truth(have, refused) - 1, 0))
+
+
+def left_over_stay_null(patch):
+    patch.setattr(offline.Answers, "again", lambda self, rows: None)
+
+
+FAULTS = {
+    "leaves a microsecond late": with_loops(sweep=leaves_late),
+    "leaves late among late ones": with_loops(sweep_late=leaves_late_of_late),
+    "enters a microsecond early": with_loops(reached=enters_early),
+    "what had entered does not leave": with_loops(sweep_late=never_visible_before),
+} | {
+    fault.__name__.replace("_", " "): fault
+    for fault in (
+        corrections_swept,
+        known_at_once,
+        order_ignored,
+        second_range_begins_empty,
+        guesses_unchecked,
+        least_as_greatest,
+        missing_keys_swept,
+        left_over_stay_null,
+    )
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(fault, monkeypatch):
+    with monkeypatch.context() as patch:
+        FAULTS[fault](patch)
+        try:
+            seed = found()
+        except (IndexError, ValueError):
+            seed = "it breaks"
+        assert seed is not None
+
+
+# Which way --------------------------------------------------------------------------------------------
+
+
+def ask(rows, **exprs):
+    """Return which queries are left over when each of a few records asks about itself."""
+    view = FeatureView(
+        "view", entity=Entity("key", key="branch"), source=declare.events(Seeded(1)), features=exprs
+    )
+    blank = dict.fromkeys(("number", "whole", "flag", "word", "moment", "price"))
+    records = [
+        generate.record(
+            blank | {"key": ("c0", 1), "event": at, "known": at, "gone": False, "number": value},
+            place,
+            place,
+            at,
+        )
+        for place, (at, value) in enumerate(rows)
+    ]
+    world = generate.World(view, records, [((1,), record["event"], record) for record in records])
+    have = offline.by_key(view, offline.past(view.source.root, world.frame))
+    at = drivers.moments(world)
+    return swept.sweep(view, have, (world.keys, at, np.arange(len(at))), offline.Answers(len(at))), world
+
+
+ROWS = [(START + place * UNITS["m"], 1.5) for place in range(10)]
+
+
+def test_a_few_rows_are_for_numpy(monkeypatch):
+    monkeypatch.delenv(choice.SETTING, raising=False)
+    assert len(ask(ROWS, f=count(window="1h"))[0][1]) == len(ROWS)
+
+
+def test_the_environment_decides(monkeypatch):
+    monkeypatch.setenv(choice.SETTING, "on")
+    assert ask(ROWS, f=count(window="1h"), g=col("number").max(window="1h"))[0] is None
+    monkeypatch.setenv(choice.SETTING, "off")
+    assert len(ask(ROWS, f=count(window="1h"))[0][1]) == len(ROWS)
+
+
+def test_a_setting_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv(choice.SETTING, "of")
+    with pytest.raises(DefinitionError, match=r'TENFOLD_NUMBA="of" .* Did you mean "off"\?'):
+        ask(ROWS, f=count(window="1h"))
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [col("number").last(), count(window="1d", zone="Europe/Berlin"), count(window="1h", include_self=True)],
+)
+def test_what_the_twin_does_not_know_is_for_numpy(expr, monkeypatch):
+    monkeypatch.setenv(choice.SETTING, "on")
+    assert len(ask(ROWS, f=count(window="1h"), g=expr)[0][1]) == len(ROWS)
+
+
+def test_what_may_not_sum_exactly_is_left_to_who_looks_closer(monkeypatch):
+    monkeypatch.setenv(choice.SETTING, "on")
+    rest, world = ask([(at, 2.0**42) for at, _ in ROWS], f=col("number").sum())
+    assert len(rest[1]) == len(ROWS)
+    with pytest.raises(DefinitionError, match="cannot be summed"):
+        drivers.by_sweep(world)
+
+
+def test_it_is_compiled_for_many_rows_only(monkeypatch, tmp_path):
+    monkeypatch.setenv(choice.SETTING, "auto")
+    monkeypatch.delitem(choice.sys.modules, choice.LOOPS, raising=False)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert choice.least() == choice.NEW
+    assert choice.loops(choice.NEW - 1) is None
+    (tmp_path / "loops.sweep-1.py311.nbi").touch()
+    assert choice.least() == choice.KEPT
