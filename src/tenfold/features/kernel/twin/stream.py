@@ -172,8 +172,8 @@ def ordered(values: np.ndarray, fn: str) -> np.ndarray:
     Examples
     --------
     >>> numbers = np.array([-1.5, 0.0, 2.0])
-    >>> ordered(numbers, "max").argmax(), ordered(numbers, "min").argmax()
-    (2, 0)
+    >>> [int(ordered(numbers, fn).argmax()) for fn in ("max", "min")]
+    [2, 0]
     """
     whole = values
     if values.dtype == np.float64:
