@@ -1,5 +1,6 @@
 """The small project of `tiny`, served by a process of its own."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -11,19 +12,26 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[int]:
+def serving(home: Path, **bounds: float) -> Iterator[int]:
     """Give the port on which a home made by `tiny.build` is served; in the end the server must have said nothing."""
+    with process(home, **bounds) as (port, _):
+        yield port
+
+
+@contextmanager
+def process(home: Path, **bounds: float) -> Iterator[tuple[int, int]]:
+    """Give the port, and the number of the server's process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd = listening.fileno()
         port = listening.getsockname()[1]
-        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd)]
+        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd), json.dumps(bounds)]
         with (home / "server.log").open("wb") as output:
-            process = subprocess.Popen(
+            found = subprocess.Popen(
                 command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE, stdout=output, stderr=output
             )
         try:
-            yield port
+            yield port, found.pid
         finally:
-            process.communicate(timeout=30)
-    assert process.returncode == 0
+            found.communicate(timeout=60)
     assert (home / "server.log").read_bytes() == b""
+    assert found.returncode == 0

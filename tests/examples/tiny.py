@@ -155,10 +155,10 @@ def in_process(app, path, content=None, method="POST"):
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-def serve(home, fd):
+def serve(home, fd, **bounds):
     """Serve on a socket that listens already, with the worker as a thread, until stdin ends."""
     with project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
-        serve_app(app, fd)
+        serve_app(app, fd, **bounds)
 
 
 def serve_app(app, fd, **bounds):
@@ -179,4 +179,4 @@ def serve_app(app, fd, **bounds):
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    serve(Path(sys.argv[1]), int(sys.argv[2]), **json.loads(sys.argv[3] if sys.argv[3:] else "{}"))

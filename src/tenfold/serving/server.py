@@ -25,6 +25,8 @@ from tenfold.serving.web import DRAIN
 
 MAX_HEAD = 32_768
 """Bytes of a head, or around a body that is sent in chunks beside as many as the body has."""
+PIPELINED = 100
+"""Requests that may wait on one connection."""
 IDLE = 75
 """Seconds after which a connection without a request is closed: longer than proxies keep one, so they close first."""
 LINGER = 1.0
@@ -79,13 +81,13 @@ class Open(ServerState):
 
     def make_room(self, newest: "Connection", now: float) -> None:
         """End one connection that nobody is answered on: one that has been silent for a second, or else an idle one."""
-        first = next(iter(self.coming), newest)
-        if first is newest or self.coming[first] - self.timeout > now - 1:
-            first = next(iter(self.idle), first)
-        if first is newest:
+        oldest = next(iter(self.coming))
+        if self.coming[oldest] - self.timeout > now - 1:
+            oldest = next(iter(self.idle), newest)
+        if oldest is newest:
             newest.refuse(503, "Unavailable", "the server has too many connections. Try again.")
         else:
-            first.abort()
+            oldest.abort()
 
 
 class Connection(HttpToolsProtocol):
@@ -95,7 +97,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._begin()
+        self._received = self._taken = self._dropped = 0
+        self._begun = False
         now = self.loop.time()
         self.server_state.coming[self] = now + self.server_state.timeout
         if len(self.connections) > self.server_state.most:
@@ -117,7 +120,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            self.refuse(400, "NotHTTP", "this is no HTTP request.")
+            self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
             return
         if self._received - self._taken > MAX_HEAD + self._taken:
             self.refuse(431, "TooLarge", f"the head of a request is longer than {MAX_HEAD:,} bytes.")
@@ -125,12 +128,15 @@ class Connection(HttpToolsProtocol):
             self.abort()
 
     def on_message_begin(self) -> None:
-        self._begin()
+        self._received = self._taken = self._dropped = 0
+        self._begun = True
         self._expect()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if len(self.pipeline) > PIPELINED:
+            raise httptools.HttpParserError
         if self.server_state.ending:
             self.cycle.keep_alive = False
 
@@ -141,6 +147,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._begun = False
         self.server_state.coming.pop(self, None)
         if self.cycle.response_complete:
             self.server_state.idle[self] = None
@@ -148,6 +155,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.pipeline:  # nothing more is read while requests wait
+            self.flow.pause_reading()
         if self not in self.server_state.coming and not self.transport.is_closing():
             self.server_state.idle[self] = None
 
@@ -164,16 +173,13 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End after the answer that is under way, or that may be asked for at this very moment."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._is_silent():
             self.cycle.keep_alive = False
         self.loop.call_later(LINGER, self._close_if_silent)
 
     def too_slow(self) -> None:
         """Tell a client that began a request, and not more than that, why the connection ends."""
-        answering = (
-            self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started
-        )
-        if not self._received or answering:
+        if not self._begun or (not self._is_silent() and self.cycle.response_started):
             self.abort()
         else:
             seconds = self.server_state.timeout
@@ -194,8 +200,8 @@ class Connection(HttpToolsProtocol):
         self._forget()
         self.transport.abort()
 
-    def _begin(self) -> None:
-        self._received = self._taken = self._dropped = 0
+    def _is_silent(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _expect(self) -> None:
         """From now on a request must come in within the time."""
@@ -206,7 +212,7 @@ class Connection(HttpToolsProtocol):
         self.server_state.unread.setdefault(self, self.loop.time() + self.server_state.timeout)
 
     def _close_if_silent(self) -> None:
-        if self in self.server_state.idle or not self._received:
+        if self._is_silent() and not self._begun:
             self._close()
 
     def _close(self) -> None:
