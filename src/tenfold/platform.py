@@ -12,7 +12,7 @@ from tenfold.core.clock import Clock, SystemClock
 from tenfold.monitoring import telemetry
 from tenfold.processing import quarantine
 from tenfold.registry import rollouts, versions
-from tenfold.serving import counters, tokens
+from tenfold.serving import counters, requests, tokens
 from tenfold.sources.base import Blobs, Lake, Log
 from tenfold.sources.database import Database
 from tenfold.store.base import OnlineStore
@@ -30,11 +30,12 @@ SCHEMA = "\n".join(
         outbox,
         rollouts,
         counters,
+        requests,
         tokens,
         deliver,
     )
 )
-LAYOUT = 6
+LAYOUT = 7
 """The number of this layout of the state database; it changes whenever a table does."""
 
 

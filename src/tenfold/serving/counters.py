@@ -27,6 +27,9 @@ ON CONFLICT (model, version, minute, what) DO UPDATE SET n = served.n + excluded
 TOTAL = """
 SELECT what, sum(n) AS n FROM served WHERE model = ? AND version = ? AND minute >= ? GROUP BY what
 """
+EACH = """
+SELECT model, version, what, sum(n) AS n FROM served WHERE minute >= ? AND minute < ? GROUP BY model, version, what
+"""
 EDGES = tuple(digit * 10**power for power in range(1, 7) for digit in (1, 2, 5))
 """Upper bounds of what a request may have taken, in microseconds: 10 us to 5 s."""
 ASKED, RAISED, NO_NUMBER, DROPPED = "asked", "raised", "no number", "dropped"
@@ -118,6 +121,11 @@ class Counters:
             found.pop(name, 0) for name in (ASKED, RAISED, NO_NUMBER, DROPPED)
         )
         return Served(asked, raised, no_number, dropped, {int(what): n for what, n in found.items()})
+
+    def each(self, since: int, until: int) -> list[tuple[str, int, str, int]]:
+        """Return model, version, what and how often, of the minutes from one to another, in all processes, as far as flushed."""
+        rows = self._database.query(EACH, since, until)
+        return [(row["model"], int(row["version"]), row["what"], int(row["n"])) for row in rows]
 
 
 def _below(edge: int) -> int:

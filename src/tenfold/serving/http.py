@@ -6,6 +6,7 @@
     POST /events/{source}         one event or a list of them
     GET  /health                  whether the process lives
     GET  /ready                   whether it should be sent requests
+    GET  /metrics                 what Prometheus collects
     GET  /openapi.json            all of it, made from the declaration
 
 MLflow's scoring protocol and the Open Inference Protocol are answered too: see `invocations` and `inference`.
@@ -30,11 +31,12 @@ from starlette.responses import Response
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import NotFound, Unavailable
-from tenfold.serving import explaining, inference, invocations, openapi, predicting
+from tenfold.serving import explaining, inference, invocations, metrics, openapi, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.ready import Ready
+from tenfold.serving.requests import Counted
 from tenfold.serving.service import Service
 from tenfold.serving.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
 from tenfold.sources.declare import Events
@@ -68,6 +70,7 @@ def application(
     """
     models = {name: Answering(service, wait=wait) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
+    traffic = next((service.traffic for service in services.values()), None)
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -103,12 +106,14 @@ def application(
             *explaining.routes(models),
             *invocations.routes(models),
             *inference.routes(models),
+            *metrics.routes(models, traffic),
             *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
             Scoped("/ready", guarded(is_ready), methods=["GET"], needs=OPEN),
         ],
         middleware=[
+            *([] if traffic is None else [Middleware(Counted, requests=traffic.requests)]),
             Middleware(KnownHosts, hosts=hosts),
             *([] if gate is None else [Middleware(Gated, gate=gate)]),
         ],

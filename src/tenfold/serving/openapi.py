@@ -140,6 +140,8 @@ def _operations(models: Mapping[str, Model], sources: Mapping[str, Events]) -> O
     yield from _mlflow(models)
     yield from _inference(models)
     yield "get", "/health", _get("Whether the server lives", {"type": "object"})
+    yield "get", "/ready", _get("Whether the server can answer", {"type": "object"})
+    yield "get", "/metrics", _get("What Prometheus collects", {"type": "string"}, media="text/plain")
     yield "get", PATH, _get("This document", {"type": "object"})
 
 

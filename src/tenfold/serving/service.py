@@ -123,6 +123,14 @@ class Service:
             else too_late(seconds)
         )
 
+    def behind(self, mark: Ends) -> dict[str, int]:
+        """Return per view how many records that arrived before a mark its states do not hold."""
+        offsets = self._store.offsets()
+        return {
+            group.partition("@")[0]: max(0, mark.offsets.get(topic, 0) - offsets.get(group, 0))
+            for group, topic in self._topics.items()
+        }
+
     @property
     def traffic(self) -> Traffic:
         """Which version answers, and what asks it."""

@@ -10,6 +10,7 @@ from tenfold.serving.aside import Aside, Shadowed, as_shadow
 from tenfold.serving.asking import Asking, Matrix, Part
 from tenfold.serving.counters import Counters
 from tenfold.serving.predictions import PredictionLog, Predictions
+from tenfold.serving.requests import Requests
 from tenfold.serving.route import Route, Routes
 from tenfold.serving.versions import Versions
 from tenfold.sources.database import Database
@@ -34,6 +35,7 @@ class Traffic:
         budgets: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
         self.routes, self.counters = Routes(database), Counters(database, clock)
+        self.requests = Requests(database, clock)
         self.aside = Aside(predictions, self.counters, clock)
         self._versions, self._predictions, self._clock = versions, predictions, clock
         self._asking: dict[str, Asking] = {}
@@ -87,6 +89,7 @@ class Traffic:
         self.aside.close()
         for asking in self._asking.values():
             asking.close()
+        self.requests.close()
 
 
 def _some(matrix: Matrix, rows: np.ndarray) -> Matrix:

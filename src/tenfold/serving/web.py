@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, MissingExtra, NotFound, SchemaError, TenfoldError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _STATUS: Mapping[type[TenfoldError], tuple[int, str]] = {
     Unavailable: (503, "Unavailable"),
     TooLarge: (413, "TooLarge"),
     WrongType: (415, "WrongType"),
+    MissingExtra: (501, "MissingExtra"),
 }
 
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,91 @@
+"""GET /metrics: what happened in every process of a home, as Prometheus reads it."""
+
+import re
+from contextlib import closing
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.examples import tiny
+from tests.examples.asked import Asked, opened
+from tests.examples.served import serving
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder)
+    return folder
+
+
+def samples(text):
+    """Return the values by name and labels, the bound of a bucket last."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels, key="le".__eq__))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_are_counted_by_route_and_status(home):
+    with opened(home) as app, closing(Asked(app.asgi())) as client:
+        for place in range(3):
+            assert client.post("/predict", json=tiny.order(place)).status_code == 200
+        assert client.post("/predict", json={"rows": [tiny.order(8), tiny.order(9)]}).status_code == 200
+        assert client.post("/predict", json={}).status_code == 422
+        assert client.get("/v2/models/late_order").status_code == 200
+        assert client.get("/nothing").status_code == 404
+        answer = client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        found = samples(answer.text)
+    assert found["tenfold_requests_total", "/predict", "200"] == 4
+    assert found["tenfold_requests_total", "/predict", "422"] == 1
+    assert found["tenfold_requests_total", "/v2/models/{model}", "200"] == 1
+    assert found["tenfold_requests_total", "none", "404"] == 1
+    assert found["tenfold_request_seconds_bucket", "/predict", "200", "+Inf"] == 4
+    assert found["tenfold_request_seconds_sum", "/predict", "200"] > 0
+    bounds = [
+        value
+        for name, value in found.items()
+        if name[:3] == ("tenfold_request_seconds_bucket", "/predict", "200")
+    ]
+    assert bounds == sorted(bounds)
+    assert found["tenfold_rows_total", "late_order", "answered", "1"] == 5
+    assert found["tenfold_rows_total", "late_order", "raised", "1"] == 0
+    assert found["tenfold_version_seconds_bucket", "late_order", "1", "+Inf"] == 5
+    assert found["tenfold_production", "late_order"] == 1
+    assert found["tenfold_lag_records", "shop_visits"] == 0
+    assert found["tenfold_waiting_rows", "late_order"] == 0
+
+
+def test_records_that_the_worker_has_not_reached_are_lag(home):
+    with opened(home) as app, closing(Asked(app.asgi(wait=0))) as client:
+        app.ingest("visits", [tiny.visit(1), tiny.visit(2)])
+        assert samples(client.get("/metrics").text)["tenfold_lag_records", "shop_visits"] == 2
+        app.process()
+        assert samples(client.get("/metrics").text)["tenfold_lag_records", "shop_visits"] == 0
+
+
+def test_processes_of_a_home_are_counted_together_and_go_on_when_started_again(home):
+    def asked(port, times):
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            for _ in range(times):
+                client.get("/version")
+            return samples(client.get("/metrics").text)
+
+    name = ("tenfold_requests_total", "/version", "200")
+    with serving(home) as one, serving(home) as other:
+        before = asked(one, 1)[name]
+        asked(other, 2)
+        assert asked(one, 1)[name] == before + 3
+    with serving(home) as again:
+        assert asked(again, 1)[name] == before + 4
+
+
+def test_without_the_library_it_says_what_to_install(home, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "prometheus_client", None)
+    with opened(home) as app, closing(Asked(app.asgi())) as client:
+        answer = client.get("/metrics")
+    assert answer.status_code == 501
+    assert re.search(r'pip install "tenfold\[metrics\]"', answer.json()["error"]["message"])
