@@ -48,6 +48,9 @@ def test_server_and_model_say_what_they_are(client):
         "extensions": ["binary_tensor_data"],
     }
     assert client.get("/v2/health/live").json() == {"live": True}
+    for _ in range(1000):  # versions are being loaded
+        if client.get("/v2/health/ready").status_code == 200:
+            break
     assert client.get("/v2/health/ready").json() == {"ready": True}
     model = client.get("/v2/models/late_order").json()
     assert (model["name"], model["versions"]) == ("late_order", ["1"])

@@ -105,7 +105,7 @@ def application(
             *predicting.routes(models),
             *explaining.routes(models),
             *invocations.routes(models),
-            *inference.routes(models),
+            *inference.routes(models, ready.reason),
             *metrics.routes(models, traffic),
             *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),

@@ -8,7 +8,7 @@ A version is answered when it is the one in Production: what others would say is
 request makes it safe to repeat and comes back. Errors are {"error": ...}.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -39,8 +39,14 @@ HEADER = "inference-header-content-length"
 _FIELDS = ("id", "parameters", "inputs", "outputs")
 
 
-def routes(models: Mapping[str, Answering]) -> list[Scoped]:
-    """Return the routes of the protocol."""
+def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]]) -> list[Scoped]:
+    """Return the routes of the protocol.
+
+    Parameters
+    ----------
+    why_not
+        Gives the reason why no requests should be sent here; "" when there is none.
+    """
 
     async def server(_: Request) -> Response:
         return as_json(
@@ -52,7 +58,7 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
         return as_json(200, {"live": True})
 
     async def ready(_: Request) -> Response:
-        return _ready(all(_number(answering) is not None for answering in models.values()))
+        return _ready(not await why_not())
 
     async def model(request: Request) -> Response:
         answering = _chosen(models, request)
