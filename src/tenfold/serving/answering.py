@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
 from tenfold.serving.groups import POLL, Groups, Told
 from tenfold.serving.questions import Question
 from tenfold.serving.service import Service
+from tenfold.serving.tracing import Stage, Tracing
 from tenfold.sources.base import Ends
 
 _decode = msgspec.json.Decoder().decode
@@ -23,12 +25,14 @@ class Answering:
     ----------
     wait
         Seconds a request waits for the worker to reach the newest acknowledged event, and for its turn.
+    tracing
+        Makes spans of what a request goes through.
     """
 
-    def __init__(self, service: Service, *, wait: float) -> None:
+    def __init__(self, service: Service, *, wait: float, tracing: Tracing | None = None) -> None:
         self.service = service
         self.groups = Groups(service, wait=wait)
-        self._wait = wait
+        self._wait, self._tracing = wait, tracing
 
     async def one(self, row: Any, *, key: str | None = None) -> dict[str, Any]:
         """Return what `Service.predict` answers for a row as of now; Unavailable when that is not possible in time."""
@@ -42,6 +46,15 @@ class Answering:
 
     async def told(self, question: Question) -> bytes:
         """Return the answer of a question as JSON."""
+        if self._tracing is None:
+            return await self._told(question)
+        since, stages = SystemClock().now(), list[Stage]()
+        try:
+            return await self._told(question._replace(stages=stages))
+        finally:
+            self._tracing.stages(since, stages)
+
+    async def _told(self, question: Question) -> bytes:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         waiting = self.groups.ask(question, partial(_settle, future))
         try:

@@ -38,6 +38,7 @@ from tenfold.serving.hosts import KnownHosts
 from tenfold.serving.ready import Ready
 from tenfold.serving.requests import Counted
 from tenfold.serving.service import Service
+from tenfold.serving.tracing import Traced, Tracing, from_environment
 from tenfold.serving.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
 from tenfold.sources.declare import Events
 
@@ -55,6 +56,7 @@ def application(
     wait: float,
     hosts: Sequence[str] = (),
     gate: Gate | None = None,
+    tracing: Tracing | None = None,
 ) -> Starlette:
     """Return the ASGI application over services by model name.
 
@@ -67,8 +69,11 @@ def application(
         can reach it under a name of its own.
     gate
         Decides who may pass; without one everybody may.
+    tracing
+        Makes spans of requests; what the environment says unless given, which may be none.
     """
-    models = {name: Answering(service, wait=wait) for name, service in services.items()}
+    tracing = tracing or from_environment()
+    models = {name: Answering(service, wait=wait, tracing=tracing) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
     traffic = next((service.traffic for service in services.values()), None)
 
@@ -113,6 +118,7 @@ def application(
             Scoped("/ready", guarded(is_ready), methods=["GET"], needs=OPEN),
         ],
         middleware=[
+            *([] if tracing is None else [Middleware(Traced, tracing=tracing)]),
             *([] if traffic is None else [Middleware(Counted, requests=traffic.requests)]),
             Middleware(KnownHosts, hosts=hosts),
             *([] if gate is None else [Middleware(Gated, gate=gate)]),

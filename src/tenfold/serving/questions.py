@@ -13,6 +13,7 @@ from tenfold.processing.bring import shown
 from tenfold.processing.frame import Frame
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
+from tenfold.serving.tracing import Stage
 from tenfold.training.model import Model
 
 _encode = msgspec.json.Encoder().encode
@@ -29,11 +30,14 @@ class Question(NamedTuple):
         The same key again gives the same answer; the rows have it, "/" and their place as their keys.
     alone
         There is one row, its answer is no list, and it has the key as it is.
+    stages
+        Gets what the question went through, when it is traced.
     """
 
     rows: Sequence[Any]
     key: str | None = None
     alone: bool = False
+    stages: list[Stage] | None = None
 
 
 class Asks(NamedTuple):

@@ -18,6 +18,7 @@ from tenfold.serving.outputs import Deciding
 from tenfold.serving.plan import Known, ServingPlan
 from tenfold.serving.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
 from tenfold.serving.questions import Asks, Question, Questions, put_off_of
+from tenfold.serving.tracing import Stages
 from tenfold.serving.traffic import Traffic
 from tenfold.serving.versions import Loaded as Loaded
 from tenfold.serving.versions import Versions as Versions
@@ -221,6 +222,7 @@ class Service:
         None too for a question that is to be asked again, later: without keys, an answer is known by its row and its moment,
         and another question asks about another form of one of its rows at the same moment.
         """
+        stages = Stages(question.stages for question in questions)
         few = sum(len(question.rows) for question in questions) <= FEW
         asks, failed = self._questions(questions, at, as_columns=not few)
         put_off = put_off_of(questions, asks)
@@ -232,7 +234,7 @@ class Service:
             if name not in told and of not in put_off:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late)
+            told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late, stages)
         each: list[list[int]] = [[] for _ in questions]
         for place, of in enumerate(asks.of):
             each[of].append(place)
@@ -282,12 +284,16 @@ class Service:
         said = {"degraded": FALLBACK, "answered_by": other.model.name}
         return _How(FALLBACK, other, said), other._known_of(asks)
 
-    def _answer(self, asks: Asks, wanted: Callable[[int], bool], late: Ends | None) -> dict[str, Answered]:
+    def _answer(
+        self, asks: Asks, wanted: Callable[[int], bool], late: Ends | None, stages: Stages
+    ) -> dict[str, Answered]:
         """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
         how, known = self._how(asks, late)
+        stages.ended("features")
         by = how.by
         route = self._traffic.routes.look(by.model.name)
         parts = by._asking.many(route, partial(by._entities, asks), known.matrix, len(asks.of))
+        stages.ended("model")
         found, versions = joined(parts), numbers(parts)
         answers = Predictions(
             self.model.name,
@@ -322,6 +328,7 @@ class Service:
                 keys=[self._place(asks.id[place]) for place in left],
             )
             if mine:
+                stages.ended("log")
                 stored = parts if whole else some(parts, left)
                 if how.mode == ONLINE:  # what is not exact says nothing of a candidate
                     self._traffic.answered(route, self.model, answers, stored, known.matrix)
