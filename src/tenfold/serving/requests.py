@@ -3,7 +3,7 @@
 import logging
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,36 +42,33 @@ class Requests:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self.clock = database, clock
+        self._seen: deque[tuple[str, int, int]] = deque()
         self._counts: Counter[tuple[str, int, str]] = Counter()
         self._lock, self._flushing = threading.Lock(), threading.Lock()
         self._due: threading.Timer | None = None
 
     def add(self, route: str, status: int, took: int) -> None:
         """Count a request and how many microseconds it took."""
-        place = bisect_left(EDGES, took)
-        edge = str(EDGES[place]) if place < len(EDGES) else BEYOND
-        with self._lock:
-            self._counts[route, status, edge] += 1
-            self._counts[route, status, SUM] += took
-            if self._due is None:
-                self._due = threading.Timer(EVERY / 1e6, self._store)
-                self._due.daemon = True
-                self._due.start()
+        self._seen.append((route, status, took))  # a request pays for this alone; counting is done beside it
+        if self._due is None:
+            with self._lock:
+                if self._due is None:
+                    self._due = threading.Timer(EVERY / 1e6, self._store)
+                    self._due.daemon = True
+                    self._due.start()
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
         with self._flushing:  # so that whoever returns from here finds everything stored
-            with self._lock:
-                counts, self._counts = self._counts, Counter()
-            if not counts:
-                return
-            try:
+            for _ in range(len(self._seen)):
+                route, status, took = self._seen.popleft()
+                place = bisect_left(EDGES, took)
+                self._counts[route, status, str(EDGES[place]) if place < len(EDGES) else BEYOND] += 1
+                self._counts[route, status, SUM] += took
+            if self._counts:
                 with self._database.transaction() as tx:
-                    tx.executemany(ADD, [(*place, n) for place, n in counts.items()])
-            except BaseException:
-                with self._lock:
-                    self._counts.update(counts)
-                raise
+                    tx.executemany(ADD, [(*place, n) for place, n in self._counts.items()])
+                self._counts.clear()
 
     def all(self) -> Mapping[tuple[str, int], Mapping[str, int]]:
         """Return what was counted in all processes, as far as it was stored, by route and status."""
