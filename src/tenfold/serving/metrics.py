@@ -3,13 +3,14 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tenfold.core.errors import MissingExtra
+from tenfold.core.errors import MissingExtra, Unavailable
 from tenfold.core.times import FOREVER
 from tenfold.serving.answering import Answering
 from tenfold.serving.counters import ASKED, DROPPED, EDGES, MINUTE, NO_NUMBER, RAISED
@@ -109,6 +110,9 @@ class Metrics:
         lag = GaugeMetricFamily(
             "tenfold_lag_records", "Records of the log that states have not reached.", labels=["view"]
         )
+        late = GaugeMetricFamily(
+            "tenfold_lag_seconds", "Seconds since the first of them arrived.", labels=["view"]
+        )
         queue = GaugeMetricFamily(
             "tenfold_waiting_rows", "Rows that wait in the process that was asked.", labels=["model"]
         )
@@ -119,12 +123,19 @@ class Metrics:
             if route.candidate is not None:
                 share.add_metric([name, str(route.candidate), str(route.phase)], route.share)
             queue.add_metric([name], answering.groups.rows)
-        behind: dict[str, int] = {}
+        for view, behind in self._lags().items():
+            lag.add_metric([view], behind.get("records", 0))
+            late.add_metric([view], behind.get("seconds", 0))
+        yield from (number, share, lag, late, queue)
+
+    def _lags(self) -> dict[str, dict[str, float]]:
+        """Return how far the states of each view lag; nothing of those that cannot be read now."""
+        found: dict[str, dict[str, float]] = {}
         for answering in self._models.values():
-            behind |= answering.service.behind(answering.service.mark())
-        for view, records in behind.items():
-            lag.add_metric([view], records)
-        yield from (number, share, lag, queue)
+            with suppress(Unavailable):
+                lag = answering.service.lag()
+                found |= {view.name: lag.get(view.name, {}) for view in answering.service.model.stored}
+        return found
 
 
 def _by_version(rows: Iterable[tuple[str, int, str, int]]) -> Totals:

@@ -117,6 +117,11 @@ def answer(model: Model) -> Schema:
     need = list(kinds)
     if model.outputs:
         kinds |= {"outputs": {"type": "object"}, "outputs_by": {"type": "string"}}
+    kinds |= {
+        "degraded": {"type": "string", "description": "How it was answered when there was no exact answer."},
+        "behind": {"type": "object"},
+        "answered_by": {"type": "string"},
+    }
     return {"type": "object", "properties": kinds, "required": need}
 
 
@@ -144,7 +149,8 @@ def explanation(model: Model) -> Schema:
         },
     }
     kinds = {name: item for name, item in found["properties"].items() if name != "prediction_id"} | more
-    return {"type": "object", "properties": kinds, "required": list(kinds.keys() - {"outputs", "outputs_by"})}
+    need = [name for name in found["required"] if name != "prediction_id"]
+    return {"type": "object", "properties": kinds, "required": [*need, *more]}
 
 
 def said(model: Model) -> Schema:

@@ -68,7 +68,7 @@ class Service:
         self._stale, self._instead = degraded is True, None if isinstance(degraded, bool) else degraded
         self._patience = Patience()
         self._store, self._log, self._versions = store, log, versions
-        self._predictions, self._traffic = predictions, traffic
+        self._predictions, self.traffic = predictions, traffic
         self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
         self._questions = Questions(model)
         self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
@@ -124,18 +124,9 @@ class Service:
             else too_late(seconds)
         )
 
-    def behind(self, mark: Ends) -> dict[str, int]:
-        """Return per view how many records that arrived before a mark its states do not hold."""
-        offsets = self._store.offsets()
-        return {
-            group.partition("@")[0]: max(0, mark.offsets.get(topic, 0) - offsets.get(group, 0))
-            for group, topic in self._topics.items()
-        }
-
-    @property
-    def traffic(self) -> Traffic:
-        """Which version answers, and what asks it."""
-        return self._traffic
+    def lag(self) -> dict[str, dict[str, float]]:
+        """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds."""
+        return behind(self._topics, self._store.offsets(), self.mark(), self._log)
 
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
@@ -143,7 +134,7 @@ class Service:
 
     def warm(self) -> None:
         """Load the versions that answer now and read the features of a row of blanks, so that no request is the first."""
-        route = self._traffic.routes.look(self.model.name)
+        route = self.traffic.routes.look(self.model.name)
         for number in (route.production, route.candidate):
             if number is not None:
                 self._versions.get(self.model, number)
@@ -291,7 +282,7 @@ class Service:
         how, known = self._how(asks, late)
         stages.ended("features")
         by = how.by
-        route = self._traffic.routes.look(by.model.name)
+        route = self.traffic.routes.look(by.model.name)
         parts = by._asking.many(route, partial(by._entities, asks), known.matrix, len(asks.of))
         stages.ended("model")
         found, versions = joined(parts), numbers(parts)
@@ -331,7 +322,7 @@ class Service:
                 stages.ended("log")
                 stored = parts if whole else some(parts, left)
                 if how.mode == ONLINE:  # what is not exact says nothing of a candidate
-                    self._traffic.answered(route, self.model, answers, stored, known.matrix)
+                    self.traffic.answered(route, self.model, answers, stored, known.matrix)
                 return told | mine
             told |= self._stored(asks.id[place] for place in left)
 
