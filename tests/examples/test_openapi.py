@@ -1,5 +1,6 @@
 """GET /openapi.json says exactly what the server takes: every route is in it, and what it allows is answered."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tenfold import Events, Platform, col
+from tenfold import Events, Platform, Project, Release, col
 from tenfold.serving import schemas
 from tenfold.serving.asked import Asked
 from tests.examples import tiny
@@ -207,3 +208,27 @@ def test_whatever_changes_schema_and_server_agree(change):
         row
     ):  # beyond the schema only what it says in words: decimals as floats, other ways to write a time
         assert change.keys() & {"price", "share", "number", "at"}
+
+
+def test_of_several_models_each_has_its_own_row_and_must_be_named(tmp_path):
+    other = replace(tiny.late_order, name="late_again", features=[tiny.this_order])
+    project = Project("both", releases=[Release(tiny.late_order), Release(other)])
+    with asked(tmp_path, project) as client:
+        document = client.get("/openapi.json").json()
+        assert {"/invocations/late_order", "/v2/models/late_again/infer"} <= document["paths"].keys()
+        body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+        takes = validator(document, body["schema"])
+        assert takes.is_valid({"model": "late_again", "row": tiny.order(1)})
+        assert not takes.is_valid({"row": tiny.order(1)})
+        assert not takes.is_valid(tiny.order(1))
+        unnamed = client.post("/invocations", json={"instances": []})
+        assert (unnamed.status_code, unnamed.json()["message"][:12]) == (404, 'no model "".')
+        named = {"instances": [], "params": {"model": "late_again"}}
+        assert client.post("/invocations", json=named).json() == {"predictions": []}
+        assert client.post("/invocations/late_order", json={"instances": []}).json() == {"predictions": []}
+        row = {"instances": [tiny.order(1)]}
+        missing = client.post("/invocations/late_again", json=row)
+        assert (missing.status_code, missing.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+        assert client.get("/v2/models/late_again").json()["versions"] == []
+        assert client.get("/v2/models/late_again/ready").status_code == 400
+        assert client.post("/explain", json={"model": "late_again", "row": tiny.order(1)}).status_code == 404
