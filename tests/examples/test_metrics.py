@@ -68,19 +68,20 @@ def test_records_that_the_worker_has_not_reached_are_lag(home):
 
 
 def test_processes_of_a_home_are_counted_together_and_go_on_when_started_again(home):
-    def asked(port, times):
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            for _ in range(times):
-                client.get("/version")
-            return samples(client.get("/metrics").text)
-
     name = ("tenfold_requests_total", "/version", "200")
-    with serving(home) as one, serving(home) as other:
-        before = asked(one, 1)[name]
-        asked(other, 2)
-        assert asked(one, 1)[name] == before + 3
-    with serving(home) as again:
-        assert asked(again, 1)[name] == before + 4
+
+    def asked(client, times):
+        for _ in range(times):
+            client.get("/version")
+        return samples(client.get("/metrics").text)[name]
+
+    with serving(home) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as there:
+        with opened(home) as app, closing(Asked(app.asgi())) as here:
+            before = asked(there, 1)
+            assert asked(here, 2) == before + 2
+        with opened(home) as app, closing(Asked(app.asgi())) as again:
+            assert asked(again, 1) == before + 3
+        assert asked(there, 1) == before + 4
 
 
 def test_without_the_library_it_says_what_to_install(home, monkeypatch):
