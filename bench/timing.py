@@ -12,6 +12,13 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
+def spent(work: Callable[[], Any]) -> tuple[float, float]:
+    """Return how many seconds some work took, and how many of them were time of a processor."""
+    began = time.process_time()
+    _, seconds = timed(work)
+    return seconds, time.process_time() - began
+
+
 def latencies(work: Callable[[Any], Any], asked: Sequence[Any]) -> dict[str, float]:
     """Return p50 and p99 in microseconds of one call per thing asked; a tenth is done before, unmeasured."""
     for item in asked[: max(1, len(asked) // 10)]:

@@ -93,8 +93,9 @@ def _versions(group: np.ndarray, rows: Rows, new: int) -> tuple[np.ndarray, np.n
     until, keep = rows.until, np.ones(len(group), dtype=np.bool_)
     code = _hash(group, rows.ids)
     # Few rows share the low bits of a new one's hash; only those are looked at.
-    low = (code & np.uint64(BITS)).astype(np.int64)
-    asked = np.zeros(BITS + 1, dtype=np.bool_)
+    size = 1 << min(2 + len(code).bit_length(), BITS)
+    low = (code & np.uint64(size - 1)).astype(np.int64)
+    asked = np.zeros(size, dtype=np.bool_)
     asked[low[len(low) - new :]] = True
     near = np.flatnonzero(asked[low])
     ranked = np.sort(code[near])
@@ -116,7 +117,8 @@ def _versions(group: np.ndarray, rows: Rows, new: int) -> tuple[np.ndarray, np.n
     return until, keep
 
 
-BITS = 2**20 - 1
+BITS = 20
+"""Binary digits of a hash that are looked at, at most."""
 
 
 def _hash(group: np.ndarray, ids: np.ndarray) -> np.ndarray:

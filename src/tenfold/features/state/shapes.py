@@ -26,6 +26,8 @@ class States:
 
     def shapes(self, kinds: np.ndarray) -> "Shapes":
         """Return the columns of states of several kinds."""
+        if len(kinds) and (kinds == kinds[0]).all():
+            return Shapes([self.shape(int(kinds[0]))], np.zeros(len(kinds), dtype=np.int64))
         distinct, place = np.unique(kinds, return_inverse=True)
         return Shapes([self.shape(kind) for kind in distinct.tolist()], place)
 
