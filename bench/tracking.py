@@ -2,7 +2,8 @@
 
 Both are embedded, on SQLite, and wait for the disk at every commit; ours commits twice a run, when it begins and when it
 ends, so the note says how long the disk took alone. A run has 10 parameters and 10 metrics. MLflow's 10,000 runs are
-written into its tables directly, since its own interface would need half an hour.
+written into its tables directly, since its own interface would need half an hour. `tracking/postgres` is the same work with the
+same SQL on a Postgres that waits for the disk too, over its socket on this machine, beside ours on SQLite.
 """
 
 import os
@@ -15,12 +16,14 @@ from typing import Any
 from bench import mlflow_peer
 from bench.harness import Bench, Entry
 from bench.timing import latencies, timed
+from tests import postgres_there, states
 
 RUNS, ASKED, TOP = 10_000, 300, 100
 PROCESSES = 6
 HERE = "bench.tracking"
 NAMES = [f"m{place}" for place in range(10)]
 PARAMS = {f"p{place}": place for place in range(10)}
+BESIDE, TURNS = ("run", "best", "promote", "step"), 3
 GOALS = {"run": "2 ms", "best": "5 ms", "promote": "2 ms", "open": "0 failures"}
 
 
@@ -50,24 +53,51 @@ def main(bench: Bench) -> list[Entry]:
         entries.append(
             Entry(f"tracking/{name}", ours["seconds"] * scale, unit, size, "MLflow", other, GOALS[name], note)
         )
-    return entries
+    return entries + _on_postgres(bench, rows, asked)
 
 
-def _open(folder: str) -> Any:
+def _on_postgres(bench: Bench, rows: int, asked: int) -> list[Entry]:
+    """Measure the same on a started Postgres and on SQLite, by turns."""
+    programs, why = postgres_there.programs()
+    if programs is None:
+        return [Entry("tracking/postgres", None, "ms", rows, "SQLite", note=why)]
+    server = postgres_there.Server(programs, fsync="on", full_page_writes="on", shared_buffers="128MB")
+    try:
+        server.start()
+        return [_beside(bench, server.url, name, rows if name == "best" else asked) for name in BESIDE]
+    finally:
+        server.remove()
+
+
+def _beside(bench: Bench, url: str, name: str, size: int) -> Entry:
+    given = {"rows" if name == "best" else "asked": size}
+    found: dict[str, list[float]] = {"": [], url: []}
+    for _ in range(TURNS):
+        for place, seconds in found.items():
+            address = states.fresh(place) if place else ""
+            seconds.append(bench.run(f"{HERE}:{name}_ours", address=address, **given)["seconds"] * 1e3)
+    lite, post = min(found[""]), min(found[url])
+    return Entry(
+        f"tracking/postgres {name}", post, "ms", size, "SQLite", lite, "", f"best of {TURNS} turns each"
+    )
+
+
+def _open(folder: str, address: str = "") -> Any:
+    from tenfold.automation import journal
     from tenfold.core.clock import SystemClock
     from tenfold.registry import versions
-    from tenfold.sources.sqlite import SQLiteDatabase
     from tenfold.tracking import runs
 
-    database = SQLiteDatabase(Path(folder) / "state.db", runs.SCHEMA + versions.SCHEMA)
+    schema = runs.SCHEMA + versions.SCHEMA + journal.SCHEMA
+    database = states.opened(address or str(Path(folder) / "state.db"), schema)
     clock = SystemClock()
     return database, runs.Runs(database, clock), versions.Registry(database, clock)
 
 
-def run_ours(asked: int) -> dict[str, Any]:
+def run_ours(asked: int, address: str = "") -> dict[str, Any]:
     """Start and finish durable runs, one after the other."""
     with tempfile.TemporaryDirectory() as folder:
-        database, runs, _ = _open(folder)
+        database, runs, _ = _open(folder, address)
         metrics = dict.fromkeys(NAMES, 0.5)
 
         def one(_: int) -> None:
@@ -94,10 +124,10 @@ def _disk(folder: str) -> float:
         return latencies(write, range(100))["p50"] / 1e6
 
 
-def best_ours(rows: int) -> dict[str, Any]:
+def best_ours(rows: int, address: str = "") -> dict[str, Any]:
     """Find the best of many runs by a metric."""
     with tempfile.TemporaryDirectory() as folder:
-        database, runs, _ = _open(folder)
+        database, runs, _ = _open(folder, address)
         for place in range(rows):
             run = runs.start("track", "bench", params=PARAMS, data={"orders": 3}, code={"git": "1a2b3c"})
             runs.finish(run.id, metrics=dict.fromkeys(NAMES, place * 7919 % rows / rows))
@@ -109,12 +139,12 @@ def best_ours(rows: int) -> dict[str, Any]:
     return {"seconds": found["p50"] / 1e6}
 
 
-def promote_ours(asked: int) -> dict[str, Any]:
+def promote_ours(asked: int, address: str = "") -> dict[str, Any]:
     """Promote versions that are staged, each in place of the one before, by compare and swap."""
     from tenfold.registry.versions import Stage
 
     with tempfile.TemporaryDirectory() as folder:
-        database, _, registry = _open(folder)
+        database, _, registry = _open(folder, address)
         told = {"by": "bench", "why": "measured", "evidence": {"roc_auc": 0.9}}
         last = 0
         for place in range(2 * asked):
@@ -133,6 +163,21 @@ def promote_ours(asked: int) -> dict[str, Any]:
         disk = _disk(folder)
         database.close()
     return {"seconds": found["p50"] / 1e6, "disk": disk}
+
+
+def step_ours(asked: int, address: str = "") -> dict[str, Any]:
+    """Commit durable steps that do nothing, in one run."""
+    from tenfold.automation.journal import Journal
+    from tenfold.core.clock import SystemClock
+
+    with tempfile.TemporaryDirectory() as folder:
+        database, _, _ = _open(folder, address)
+        journal = Journal(database, SystemClock())
+        steps = [(f"step {place}", len) for place in range(asked)]
+        run_id = journal.begin("bench", "steps", {})
+        _, seconds = timed(lambda: journal.run(run_id, steps, owner="bench"))
+        database.close()
+    return {"seconds": seconds / asked}
 
 
 def open_ours() -> dict[str, Any]:
