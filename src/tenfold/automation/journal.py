@@ -196,14 +196,16 @@ class Journal:
         results = {"input": run.input, **run.results}
         if fence is None:
             return results
+        left = [step for step in steps if step[0] not in results]
         try:
             with heartbeat(lambda: self._renew(run_id, fence), self._lease / 3e6):
-                for name, step in steps:
-                    if name not in results:
-                        outcome = step(MappingProxyType(results))
-                        place = run_id, fence, name, len(results)
-                        results[name] = self._commit(place, outcome, present[name])
-            self._end(run_id, fence, "done", None)
+                for name, step in left:
+                    outcome = step(MappingProxyType(results))
+                    place = run_id, fence, name, len(results)
+                    is_last = name == left[-1][0]
+                    results[name] = self._commit(place, outcome, present[name], is_last=is_last)
+            if not left:
+                self._end(run_id, fence, "done", None)
         except Exception as error:
             # Changes nothing when the run was taken over or is done already: the fence and the status are checked.
             self._end(run_id, fence, "failed", f"{type(error).__name__}: {error}")
@@ -301,8 +303,8 @@ class Journal:
         is_mine = row["owner"] == owner and holder == me
         return is_mine or row["lease_end"] <= self._wall.now() or holder.is_dead()
 
-    def _commit(self, step: tuple[str, int, str, int], outcome: Any, code: str) -> Any:
-        """Commit a step with its effect and return its result as later steps will see it."""
+    def _commit(self, step: tuple[str, int, str, int], outcome: Any, code: str, *, is_last: bool) -> Any:
+        """Commit a step with its effect, the last one with the end of its run, and return its result as later steps will see it."""
         run_id, fence, name, place = step
         text = result_json(name, outcome.result if isinstance(outcome, Effect) else outcome)
         with self._database.transaction() as tx:
@@ -313,7 +315,10 @@ class Journal:
                 )
             if isinstance(outcome, Effect):
                 outcome.apply(tx)
-            tx.execute(ADD_STEP, (run_id, name, place, text, self._clock.now(), fence, code))
+            now = self._clock.now()
+            tx.execute(ADD_STEP, (run_id, name, place, text, now, fence, code))
+            if is_last:
+                tx.execute(END, ("done", now, None, run_id, fence))
         return msgspec.json.decode(text)
 
     def _end(self, run_id: str, fence: int, status: str, error: str | None) -> None:
