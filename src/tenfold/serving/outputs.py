@@ -33,7 +33,8 @@ class Deciding:
     def __init__(self, model: Model) -> None:
         rules = model.rules
         self.by, self._rules, self._kinds = rules.by, rules.exprs, rules.types
-        self._label, self._reads = model.label.type, rules.reads
+        self._unlike = [item for item in rules.types.items() if item[1] == "time" or item[1] in PLACES]
+        self._label = model.label.type
         derived = added(model.spine)
         before = derived if derived.keys() & rules.reads.keys() else {}
         known = types_of(model.spine.root.fields) | dict(rules.reads)
@@ -56,9 +57,10 @@ class Deciding:
             row[name] = value if places is None or value is None else units_of(value, places)
         for name in self._said:
             row[name] = self._value(name, said, version)
-        found = self._row(row)[self._behind :]
-        told = zip(self._kinds.items(), found, strict=True)
-        return _encode({name: shown(value, kind) for (name, kind), value in told}).decode()
+        told = dict(zip(self._kinds, self._row(row)[self._behind :], strict=True))
+        for name, kind in self._unlike:
+            told[name] = shown(told[name], kind)
+        return _encode(told).decode()
 
     def many(
         self,
@@ -98,6 +100,9 @@ class Deciding:
         if name == "score":
             score = float(said.score[0])
             return score if math.isfinite(score) else None
+        if name == "decision":
+            decision = said.decision[0]
+            return None if decision is None else bool(decision)
         return self._column(name, said, np.array([version])).plain()[0]
 
     def _column(self, name: str, said: Said, versions: np.ndarray) -> Column:
