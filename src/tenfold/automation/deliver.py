@@ -12,7 +12,7 @@ from tenfold.automation.outbox import home_id
 from tenfold.automation.sinks import Part, Refused, Sink, TableSink, TopicSink, shown
 from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
-from tenfold.core.errors import SchemaError, TenfoldError
+from tenfold.core.errors import SchemaError
 from tenfold.features.records import OFFSET
 from tenfold.serving.predictions import TOPIC
 from tenfold.sources.base import Lake, Log
@@ -221,8 +221,6 @@ def _sink(address: str, log: Log, lake: Lake) -> Sink:
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a sink that did not answer is tried again; doubled each time."""
-LOOK = 0.2
-"""Seconds between two looks whether there is something new."""
 POLL = 0.05
 """Seconds between two looks whether it should stop."""
 
@@ -247,12 +245,12 @@ def _follow(
 ) -> None:
     pause = FIRST_PAUSE
     while not stopped():
-        rest = LOOK
+        rest = delivery.sink.every
         try:
             if delivery.has_more():
                 delivery.send(stopped=stopped)
             pause = FIRST_PAUSE
-        except TenfoldError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the thread goes on
             tell(f"{delivery.name}: {error} Next try in {pause:g} s.")
             rest, pause = pause, min(2 * pause, LONGEST_PAUSE)
         due = clock.elapsed() + int(rest * 1e6)

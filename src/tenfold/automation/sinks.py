@@ -14,6 +14,10 @@ from tenfold.sources.base import Batch, Lake, Log
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PLACE = "place"
+"""The column of a topic that says where in the prediction log an answer stands."""
+LOOK = 0.2
+"""Seconds between two looks where a look costs little."""
 WRITER = "deliver"
 """The name under which a table remembers how far it is."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -60,6 +64,11 @@ class Sink(Protocol):
         """How many rows a part may have."""
         ...
 
+    @property
+    def every(self) -> float:
+        """Seconds between two looks whether there is something new."""
+        ...
+
     def put(self, part: Part) -> None:
         """Take a part; durable when it returns."""
         ...
@@ -70,9 +79,12 @@ class Sink(Protocol):
 
 
 class TopicSink:
-    """A topic of the log, in which each answer stands once, by the key of its id."""
+    """A topic of the log, in which each answer stands once, by the key of its id and its place in the prediction log.
 
-    most = 5_000
+    A row of a batch that was scored again is another answer under the same id.
+    """
+
+    most, every = 5_000, LOOK
 
     def __init__(self, log: Log, topic: str) -> None:
         self._log, self._topic = log, topic
@@ -80,7 +92,8 @@ class TopicSink:
     def put(self, part: Part) -> None:
         import pyarrow as pa
 
-        rows = part.rows.drop([OFFSET]).combine_chunks()  # it has an offset of its own there
+        names = [PLACE if name == OFFSET else name for name in part.rows.column_names]
+        rows = part.rows.rename_columns(names).combine_chunks()  # it has an offset of its own there
         keys = _keys(rows)
         while keys:
             data = to_bytes(rows)
@@ -95,8 +108,8 @@ class TopicSink:
 
 
 def _keys(rows: "pa.Table") -> list[str]:
-    columns = (rows.column(name).to_pylist() for name in ("model", "mode", "prediction_id"))
-    return ["/".join(values) for values in zip(*columns, strict=True)]
+    columns = (rows.column(name).to_pylist() for name in ("model", "mode", "prediction_id", PLACE))
+    return ["/".join(map(str, values)) for values in zip(*columns, strict=True)]
 
 
 def _missing(held: Batch, keys: Sequence[str]) -> list[int]:
@@ -108,7 +121,7 @@ def _missing(held: Batch, keys: Sequence[str]) -> list[int]:
 class TableSink:
     """A table of the lake, which each part enters once: its commit says up to where."""
 
-    most = 20_000
+    most, every = 20_000, 10.0  # each part is a version of the table, for ever
 
     def __init__(self, lake: Lake, table: str) -> None:
         self._lake, self._table = lake, table

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tenfold.automation.sinks import Part, Refused, shown, token_name
+from tenfold.automation.sinks import LOOK, Part, Refused, shown, token_name
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.core.times import iso
 
@@ -30,7 +30,7 @@ _decode = msgspec.json.decode
 class Webhook:
     """Posts answers to an address; the certificate of a host is always verified, and a redirection never followed."""
 
-    most = 100
+    most, every = 100, LOOK
 
     def __init__(
         self, address: str, *, timeout: float = TIMEOUT, trust: ssl.SSLContext | None = None
