@@ -108,6 +108,20 @@ class Bench:
         found = [self._once(function, python or self.python, limit, given) for _ in range(times)]
         return min(found, key=lambda item: item["seconds"] if item.get("seconds") else float("inf"))
 
+    def turns(self, times: int, runs: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+        """Return by name what functions returned, run by turns so that a busy machine is busy for all; each one's fastest.
+
+        Of `cpu`, where it is told, the least counts, which may be of another turn.
+        """
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in runs}
+        for _ in range(times if self.rows >= MEANT else 1):
+            for name, (function, given) in runs.items():
+                found[name].append(self._once(function, self.python, LIMIT, given))
+        return {
+            name: min(each, key=lambda item: item["seconds"]) | {"cpu": min(item["cpu"] for item in each)}
+            for name, each in found.items()
+        }
+
     def _once(self, function: str, python: str, limit: float, given: dict[str, Any]) -> dict[str, Any]:
         told = ", ".join(f"{name}={value}" for name, value in given.items() if name != "folder")
         self.say(f"{function.removeprefix('bench.')}({told})")

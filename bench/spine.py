@@ -6,13 +6,14 @@ sample of the rows as known then is counted again one by one.
 """
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import data
 from bench.harness import Bench, Entry, check_equal
-from bench.timing import timed
+from bench.timing import spent
 from bench.windows import check
 
 if TYPE_CHECKING:
@@ -28,14 +29,20 @@ def main(bench: Bench) -> list[Entry]:
     """Measure 1 M rows over 10 M events."""
     rows = bench.size(FULL)
     bench.warm(rows * 400 / 1e9)
-    ours = bench.run(f"{HERE}:ours", repeat=2, rows=rows, late=LATE)
-    at_once = bench.run(f"{HERE}:ours", repeat=2, rows=rows, late=0.0)
-    polars = bench.run(f"{HERE}:with_polars", repeat=2, rows=rows)
+    runs = {"late": LATE, "at once": 0.0}
+    found = bench.turns(
+        3,
+        {name: (f"{HERE}:ours", {"rows": rows, "late": late}) for name, late in runs.items()}
+        | {"Polars": (f"{HERE}:with_polars", {"rows": rows})},
+    )
+    ours, at_once, polars = found["late"], found["at once"], found["Polars"]
     check_equal("spine", at_once, polars, within=1e-9)
     name, less = "Polars", "Polars takes every event as known at once"
     return [
         Entry("spine", ours["seconds"], "s", rows, name, polars["seconds"], "6 s", less),
         Entry("spine/at once", at_once["seconds"], "s", rows, name, polars["seconds"], "", "the same work"),
+        Entry("spine/cpu", ours["cpu"], "s", rows, name, polars["cpu"], "", less),
+        Entry("spine/at once/cpu", at_once["cpu"], "s", rows, name, polars["cpu"], "", "the same work"),
         Entry("spine/memory", ours["peak"], "GB", rows, name, polars["peak"], "3 GB", less),
     ]
 
@@ -45,16 +52,19 @@ def ours(rows: int, late: float) -> dict[str, Any]:
     import pyarrow as pa
 
     from bench import views
+    from tenfold.features.kernel.twin import choice
     from tenfold.store.offline import features
 
-    pa.array(np.zeros(1))  # what it imports once a process is not measured
+    pa.array(np.zeros(1))  # what is imported or compiled once a process is not measured
     stream = data.events(rows, late=late)
     key, at = data.spine(rows // 10)
     frame, keys = views.frame(stream, floats=True), [views.whole("int", key)]
-    found, seconds = timed(lambda: features(views.by_floats, frame, keys, at))
+    os.environ[choice.SETTING] = "on"
+    choice.loops(rows)
+    found, took = spent(lambda: features(views.by_floats, frame, keys, at))
     values = {name: item.values for name, item in found.items()}
     _count_again(stream, key, at, values)
-    return {"seconds": seconds, "check": check(values)}
+    return took | {"check": check(values)}
 
 
 def _count_again(stream: data.Stream, key: np.ndarray, at: np.ndarray, found: dict[str, np.ndarray]) -> None:
@@ -86,9 +96,9 @@ def with_polars(rows: int) -> dict[str, Any]:
         both = pl.concat([table.with_columns(ask=False), asked.with_columns(ask=True)]).sort("key", "time")
         return [_windows(both, size, name).filter(both["ask"]) for name, size in data.WINDOWS.items()]
 
-    parts, seconds = timed(run)
+    parts, took = spent(run)
     columns = {name: part[name].fill_null(0).to_numpy() for part in parts for name in part.columns[2:]}
-    return {"seconds": seconds, "check": check(columns)}
+    return took | {"check": check(columns)}
 
 
 def _windows(both: "pl.DataFrame", size: int, name: str) -> "pl.DataFrame":

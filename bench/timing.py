@@ -12,11 +12,11 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
-def spent(work: Callable[[], Any]) -> tuple[float, float]:
-    """Return how many seconds some work took, and how many of them were time of a processor."""
-    began = time.process_time()
-    _, seconds = timed(work)
-    return seconds, time.process_time() - began
+def spent(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Return what work returned, how many seconds it took, and how many seconds of a processor: those of all threads."""
+    before = time.process_time()
+    result, seconds = timed(work)
+    return result, {"seconds": seconds, "cpu": time.process_time() - before}
 
 
 def latencies(work: Callable[[Any], Any], asked: Sequence[Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ ours come back in the order of the events, those of the peers in the order they 
 """
 
 import itertools
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from bench import data
 from bench.harness import Bench, Entry, check_equal
-from bench.timing import timed
+from bench.timing import spent
 
 FULL = 10_000_000
 CHUNK = 100_000
@@ -26,38 +27,34 @@ def main(bench: Bench) -> list[Entry]:
     """Measure at 10 M events; DuckDB at 1 M, as its time grows faster than its rows."""
     rows, fewer = bench.size(FULL), bench.size(FULL // 10)
     bench.warm(rows * 800 / 1e9)
-    ours = bench.run(f"{HERE}:ours", repeat=2, rows=rows)
-    kernel = bench.run(f"{HERE}:kernel", repeat=2, rows=rows)
-    polars = bench.run(f"{HERE}:with_polars", repeat=2, rows=rows)
-    ours_of_fewer = bench.run(f"{HERE}:ours", repeat=2, rows=fewer)
-    duckdb = bench.run(f"{HERE}:with_duckdb", repeat=2, rows=fewer)
-    for mine, peer in ((ours, polars), (ours, kernel), (ours_of_fewer, duckdb)):
-        check_equal("windows", mine, peer, within=1e-9)
-    rate, peer_rate = rows / ours["seconds"], rows / polars["seconds"]
+    large = bench.turns(2, _runs(rows, "ours", "numpy", "kernel", "with_polars"))
+    small = bench.turns(3, _runs(fewer, "ours", "with_duckdb"))
+    for runs in (large, small):
+        for peer in runs.values():
+            check_equal("windows", runs["ours"], peer, within=1e-9)
+    polars, duckdb = large["with_polars"], small["with_duckdb"]
+    without, apart = "numpy alone, without numba", "on records sorted before, without numba"
+    less = "fewer rows, which favours DuckDB"
     return [
-        Entry("windows", rate, "rows/s", rows, "Polars", peer_rate, f"{GOAL}, 2.5x"),
-        Entry(
-            "windows",
-            fewer / ours_of_fewer["seconds"],
-            "rows/s",
-            fewer,
-            "DuckDB",
-            fewer / duckdb["seconds"],
-            "12x",
-            "fewer rows, which favours DuckDB",
-        ),
-        Entry(
-            "windows/kernel",
-            rows / kernel["seconds"],
-            "rows/s",
-            rows,
-            "Polars",
-            peer_rate,
-            GOAL,
-            "on records sorted before",
-        ),
-        Entry("windows/memory", ours["peak"], "GB", rows, "Polars", polars["peak"]),
+        _rate("windows", large["ours"], rows, "Polars", polars, f"{GOAL}, 2.5x"),
+        _rate("windows", small["ours"], fewer, "DuckDB", duckdb, "12x", less),
+        _rate("windows/numpy", large["numpy"], rows, "Polars", polars, "", without),
+        _rate("windows/kernel", large["kernel"], rows, "Polars", polars, GOAL, apart),
+        Entry("windows/cpu", large["ours"]["cpu"], "s", rows, "Polars", polars["cpu"], "", "of a processor"),
+        Entry("windows/numpy/cpu", large["numpy"]["cpu"], "s", rows, "Polars", polars["cpu"], "", without),
+        Entry("windows/cpu", small["ours"]["cpu"], "s", fewer, "DuckDB", duckdb["cpu"], "", less),
+        Entry("windows/memory", large["ours"]["peak"], "GB", rows, "Polars", polars["peak"]),
     ]
+
+
+def _runs(rows: int, *names: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {name: (f"{HERE}:{name}", {"rows": rows}) for name in names}
+
+
+def _rate(
+    name: str, ours: dict[str, Any], rows: int, peer: str, theirs: dict[str, Any], goal: str, note: str = ""
+) -> Entry:
+    return Entry(name, rows / ours["seconds"], "rows/s", rows, peer, rows / theirs["seconds"], goal, note)
 
 
 def check(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -71,18 +68,26 @@ def check(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     return found
 
 
-def ours(rows: int) -> dict[str, Any]:
+def ours(rows: int, way: str = "on") -> dict[str, Any]:
     """The whole call: checks of versions, keys, order, kernel, features in the order asked."""
     import pyarrow as pa
 
     from bench import views
+    from tenfold.features.kernel.twin import choice
     from tenfold.store.offline import features
 
-    pa.array(np.zeros(1))  # what it imports once a process is not measured
+    pa.array(np.zeros(1))  # what is imported or compiled once a process is not measured
+    os.environ[choice.SETTING] = way
+    choice.loops(rows)
     stream = data.events(rows)
     frame, keys = views.frame(stream), [views.whole("int", stream.key)]
-    found, seconds = timed(lambda: features(views.by_cents, frame, keys, stream.time))
-    return {"seconds": seconds, "check": check({name: item.values for name, item in found.items()})}
+    found, took = spent(lambda: features(views.by_cents, frame, keys, stream.time))
+    return took | {"check": check({name: item.values for name, item in found.items()})}
+
+
+def numpy(rows: int) -> dict[str, Any]:
+    """The same without the compiled twin."""
+    return ours(rows, "off")
 
 
 def kernel(rows: int) -> dict[str, Any]:
@@ -105,12 +110,12 @@ def kernel(rows: int) -> dict[str, Any]:
         with ThreadPoolExecutor(WORKERS) as pool:
             return list(pool.map(piece, itertools.pairwise([*cuts.tolist(), rows])))
 
-    parts, seconds = timed(run)
+    parts, took = spent(run)
     columns = {
         name: np.concatenate([part[place].values for part in parts])
         for place, name in enumerate(views.by_cents.features)
     }
-    return {"seconds": seconds, "check": check(columns)}
+    return took | {"check": check(columns)}
 
 
 def with_polars(rows: int) -> dict[str, Any]:
@@ -132,14 +137,14 @@ def with_polars(rows: int) -> dict[str, Any]:
             for name, size in data.WINDOWS.items()
         ]
 
-    parts, seconds = timed(run)
+    parts, took = spent(run)
     columns = {
         name: part[name].fill_null(0).to_numpy()
         for part in parts
         for name in part.columns
         if name not in ("key", "time")
     }
-    return {"seconds": seconds, "check": check(columns)}
+    return took | {"check": check(columns)}
 
 
 def with_duckdb(rows: int) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def with_duckdb(rows: int) -> dict[str, Any]:
         for name in data.WINDOWS
     )
     query = f"SELECT {columns} FROM events WINDOW {frames}"
-    found, seconds = timed(lambda: base.execute(query).to_arrow_table())
+    found, took = spent(lambda: base.execute(query).to_arrow_table())
     totals = {
         name: found[name]
         .cast(pa.float64() if name.startswith("mean") else pa.int64())
@@ -168,4 +173,4 @@ def with_duckdb(rows: int) -> dict[str, Any]:
         .to_numpy()
         for name in found.column_names
     }
-    return {"seconds": seconds, "check": check(totals)}
+    return took | {"check": check(totals)}

@@ -1,4 +1,4 @@
-"""Counts, sums, means and variances: one fixed formula each of exact whole numbers."""
+"""Counts, sums, means and variances: one fixed formula each of exact whole numbers; of no values it is 0, which is null."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def count(windowed: Windowed, item: Aggregate) -> Column:
 def sum_(windowed: Windowed, item: Aggregate) -> Column:
     """Return the sum of the values, null when there is none."""
     found, type_ = _total(windowed, item), windowed.parts.type(item.input)
-    return _column(found, *windowed.some(item), exact_type(type_))
+    return Column(exact_type(type_), found, windowed.some(item)[0])
 
 
 def mean(windowed: Windowed, item: Aggregate) -> Column:
@@ -29,7 +29,7 @@ def mean(windowed: Windowed, item: Aggregate) -> Column:
     count = windowed.total(item, "count")
     count = count if all_ else np.maximum(count, 1)
     total, places = _total(windowed, item), PLACES.get(windowed.parts.type(item.input))
-    return _column(total / count if places is None else quotients(total, count, places), valid, all_)
+    return Column("float", total / count if places is None else quotients(total, count, places), valid)
 
 
 def var(windowed: Windowed, item: Aggregate) -> Column:
@@ -42,8 +42,7 @@ def var(windowed: Windowed, item: Aggregate) -> Column:
     else:
         sums = [(windowed.total(item, "whole"), SHRUNK if type_ in PLACES else 1.0)]
     squares = [windowed.total(item, f"square{place}") for place in range(len(UNITS))]
-    valid = count > 1
-    return _column(variance(count, sums, squares) / unit_squared(type_), valid, bool(valid.all()))
+    return Column("float", variance(count, sums, squares) / unit_squared(type_), count > 1)
 
 
 def std(windowed: Windowed, item: Aggregate) -> Column:
@@ -64,7 +63,3 @@ def _total(windowed: Windowed, item: Aggregate) -> np.ndarray:
     if key not in windowed.floats:
         windowed.floats[key] = join(windowed.total(item, "high"), windowed.total(item, "low"))
     return windowed.floats[key]
-
-
-def _column(values: np.ndarray, valid: np.ndarray, all_: bool, type_: str = "float") -> Column:
-    return Column(type_, values if all_ else np.where(valid, values, 0), valid)

@@ -1,0 +1,222 @@
+"""A server and a worker at 70 % of what they can take, for ten minutes: `make soak`.
+
+Predictions and events come over HTTP at a steady rate, from this process, on a clock of history that goes on as the real one does.
+What is looked for is what only time shows: memory that grows, answers that get slower, a request that fails. Memory is what a process
+has for itself; pages of files, which the system takes back when it likes, do not count.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+from rich.console import Console
+
+from bench import data
+from bench.fresh import processes
+from bench.harness import ROOT
+from bench.load import Load, posts
+from tenfold.core.clock import SharedClock
+from tenfold.core.times import iso
+from tenfold.ui.report import Section, page
+from tenfold.ui.svg import lines
+from tenfold.ui.terminal import table
+
+PAYMENTS, TREES = 200_000, 200
+EVENTS = 200
+"""Events a second."""
+SHARE = 0.7
+TRIAL = 10.0
+EVERY = 10.0
+"""Seconds between two looks."""
+STEADY = 1.15
+"""How much more memory the last third may take than the second: the first fills caches."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in a part of the time: when it ended, answers, p50 and p99 in milliseconds, failures, memory in MB by process."""
+
+    minute: float
+    answers: int
+    p50: float
+    p99: float
+    failed: int
+    memory: dict[str, float]
+
+
+def main(arguments: list[str]) -> int:
+    """Soak, show it, and return 0 when nothing failed and memory is steady."""
+    parser = argparse.ArgumentParser(
+        prog="make soak ARGS=", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long")
+    parser.add_argument(
+        "--rate", type=int, default=0, help="predictions a second; 70 percent of the most by default"
+    )
+    parser.add_argument(
+        "--home", type=Path, default=ROOT / "build" / "soak", help="a folder; what is there is removed"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak.json", help="where the figures go")
+    given = parser.parse_args(arguments)
+    shutil.rmtree(given.home, ignore_errors=True)
+    say = Console(stderr=True).print
+    from bench import project
+
+    say("making 200,000 payments of 10,000 cards, and a version of 200 trees")
+    project.build(given.home, PAYMENTS, trees=TREES)
+    with processes(given.home) as port:
+        world = World(port, SharedClock(given.home / "clock"))
+        rate = given.rate or int(SHARE * uvloop.run(most(world, say)))
+        say(f"{rate:,} predictions and {EVENTS} events a second for {given.minutes:g} minutes")
+        looks = uvloop.run(soak(world, rate, given.minutes * 60, say))
+    found = {"rate": rate, "events": EVENTS, **verdict(looks), "looks": [asdict(look) for look in looks]}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(found, indent=2) + "\n")
+    given.out.with_suffix(".html").write_text(page_of(looks, found))
+    rows = [(name, value) for name, value in found.items() if name != "looks"]
+    table(
+        Console(), f"{given.minutes:g} minutes; see {given.out.with_suffix('.html')}", ["what", "seen"], rows
+    )
+    return 0 if found["failed"] == 0 and found["steady"] else 1
+
+
+class World:
+    """A server under way, and the clock of history that it lives by."""
+
+    def __init__(self, port: int, clock: SharedClock) -> None:
+        self.port, self.clock = port, clock
+
+    async def tick(self) -> None:
+        """Let history go on as fast as the present does."""
+        begun, since = self.clock.now(), time.perf_counter()
+        while True:
+            await asyncio.sleep(0.005)
+            self.clock.set(begun + int((time.perf_counter() - since) * 1e6))
+
+    def asked(self, first: int) -> Load:
+        """Return what asks about rows, of cards as skewed as the payments."""
+        body = b'{"ask":%d,"card":%d,"amount":%d.5,"at":"%s"}'
+        bodies = (body % (row, card, row % 97, self._now()) for row, card in _cards(first))
+        return Load(self.port, posts(self.port, "/predict", bodies))
+
+    def sent(self, first: int) -> Load:
+        """Return what sends payments, each in a request."""
+        body = b'{"payment":%d,"card":%d,"cents":1234,"at":"%s"}'
+        bodies = (body % (row, card, self._now()) for row, card in _cards(first))
+        return Load(self.port, posts(self.port, "/events/payments", bodies))
+
+    def _now(self) -> bytes:
+        return iso(self.clock.now()).encode()
+
+
+def _cards(first: int) -> Iterator[tuple[int, int]]:
+    keys = data.keys(np.random.default_rng(first), 20_000).tolist()
+    return zip(count(first), cycle(keys), strict=False)
+
+
+async def most(world: World, say: Any) -> float:
+    """Return how many predictions a second are answered when asked as fast as they are, events coming too."""
+    say("measuring how many predictions a second are the most")
+    asked, clock = world.asked(10**7), asyncio.create_task(world.tick())
+    events = asyncio.create_task(world.sent(10**9).run(4, TRIAL, EVENTS))
+    await asked.run(16, TRIAL)
+    await events
+    clock.cancel()
+    if asked.failed:
+        raise RuntimeError(f"requests fail: {asked.failed[0]}")
+    return len(asked.took) / TRIAL
+
+
+async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
+    """Ask and send at a rate, and look every ten seconds."""
+    asked, events = world.asked(10**8), world.sent(2 * 10**9)
+    clock = asyncio.create_task(world.tick())
+    running = [
+        asyncio.create_task(asked.run(16, seconds, rate)),
+        asyncio.create_task(events.run(4, seconds, EVENTS)),
+    ]
+    looks: list[Look] = []
+    begun, answers, failed = time.perf_counter(), 0, 0
+    while not running[0].done():
+        await asyncio.sleep(EVERY)
+        took = sorted(asked.took[answers:])
+        if not took:
+            continue
+        bad = len(asked.failed) + len(events.failed)
+        minute = (time.perf_counter() - begun) / 60
+        p50, p99 = (round(took[int(len(took) * at)] * 1e3, 2) for at in (0.5, 0.99))
+        looks.append(Look(round(minute, 2), len(took), p50, p99, bad - failed, memory()))
+        answers, failed = answers + len(took), bad
+        say(f"{minute:5.1f} min  p50 {p50:.1f}  p99 {p99:.1f} ms  {bad} failed  {looks[-1].memory} MB")
+    await asyncio.gather(*running)
+    clock.cancel()
+    if failed:
+        say([*asked.failed, *events.failed][:3])
+    return looks
+
+
+def memory() -> dict[str, float]:
+    """Return the MB that each process started from here has for itself, by its command and a number if there are several."""
+    found: dict[str, float] = {}
+    for pid in _below(os.getpid()):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        name = next((word.decode() for word in words if word in (b"serve", b"worker")), "other")
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        found[name] = round(found.get(name, 0.0) + int(status["RssAnon"].split()[0]) / 1e3, 1)
+    return found
+
+
+def _below(pid: int) -> list[int]:
+    text = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    children = [int(child) for child in text.split()]
+    return [*children, *(one for child in children for one in _below(child))]
+
+
+def verdict(looks: list[Look]) -> dict[str, Any]:
+    """Return what is to be known of all looks: whether memory and p99 of the last third are those of the second."""
+    third = max(len(looks) // 3, 1)
+    before, after = looks[-2 * third : -third] or looks, looks[-third:]
+    found: dict[str, Any] = {
+        "predictions": sum(look.answers for look in looks),
+        "failed": sum(look.failed for look in looks),
+    }
+    for name in looks[-1].memory:
+        one, two = (float(np.mean([look.memory[name] for look in part])) for part in (before, after))
+        found[f"memory of {name}, MB"] = round(two, 1)
+        found[f"memory of {name}, grown"] = round(two / one, 3)
+    one, two = (float(np.median([look.p99 for look in part])) for part in (before, after))
+    found |= {"p99, ms": round(two, 2), "p99, grown": round(two / one, 3)}
+    grown = [value for name, value in found.items() if name.startswith("memory") and name.endswith("grown")]
+    return found | {"steady": max(grown) <= STEADY}
+
+
+def page_of(looks: list[Look], found: dict[str, Any]) -> str:
+    """Return a page with answers' times and memory over the minutes."""
+    at = [look.minute for look in looks]
+    times = {"p50": [look.p50 for look in looks], "p99": [look.p99 for look in looks]}
+    held = {name: [look.memory[name] for look in looks] for name in looks[-1].memory}
+    charts = [("Answers, ms", times), ("Memory, MB", held)]
+    sections = [
+        Section(
+            name,
+            lines({key: list(zip(at, values, strict=True)) for key, values in series.items()}, label=name),
+        )
+        for name, series in charts
+    ]
+    failed = f"{found['failed']:,} of {found['predictions']:,} failed"
+    return page("Soak", f"{found['rate']:,} predictions and {EVENTS} events a second; {failed}", sections)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
