@@ -1,5 +1,6 @@
 """The project that is served: 20 stored, 16 windowed and 10 request features of a card, for `lookup` and `fresh`."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -73,6 +74,11 @@ model = Model(
 project = Project("bench", releases=[Release(model)])
 
 
+def forest(trees: int) -> LGBMClassifier:
+    """Return an estimator of trees with 31 leaves."""
+    return LGBMClassifier(n_estimators=trees, num_leaves=31, n_jobs=1, verbosity=-1, random_state=1)
+
+
 def profile(key: int) -> list[float]:
     """Return the stored values of a card."""
     return np.random.default_rng(key).random(len(STORED)).round(6).tolist()
@@ -100,18 +106,21 @@ def load(app: App, rows: int) -> None:
     app.ingest(profiles, pa.table({"card": np.arange(cards), **columns, "at": since}), history=True)
 
 
-def build(home: Path, rows: int) -> None:
-    """Make a home folder with history and a version in Production, and its clock."""
+def build(home: Path, rows: int, *, trees: int = 0) -> None:
+    """Make a home folder with history and a version in Production, of so many trees of 31 leaves, and its clock."""
     made = np.random.default_rng(5)
-    key, at = data.spine(1_000)
-    money = made.uniform(1, 100, 1_000).round(2)
-    ask = np.arange(1_000)
+    judged = 20_000 if trees else 1_000
+    key, at = data.spine(judged)
+    money = made.uniform(1, 100, judged).round(2)
+    noise = made.normal(0, 30, judged)
+    ask = np.arange(judged)
     with project.open(Platform(home=home, clock=VirtualClock(NOW))) as app:
         load(app, rows)
-        judged = {"ask": ask, "card": key, "amount": money, "at": stamps(at)}
-        app.ingest(asked, pa.table(judged), history=True)
-        known = {"ask": ask, "fraud": money > 70, "at": stamps(at + 3_600_000_000)}
+        rows_asked = {"ask": ask, "card": key, "amount": money, "at": stamps(at)}
+        app.ingest(asked, pa.table(rows_asked), history=True)
+        known = {"ask": ask, "fraud": money + noise > 70, "at": stamps(at + 3_600_000_000)}
         app.ingest(outcomes, pa.table(known), history=True)
         app.process()
-        app.promote(model, app.train(model).number)
+        trained = replace(model, estimator=forest(trees)) if trees else model
+        app.promote(model, app.train(trained).number)
     SharedClock(home / "clock").set(NOW)

@@ -1,0 +1,172 @@
+"""A client that asks as fast as it is answered, or at a rate: raw connections that are kept, so that the server is what is measured."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from bench import data
+
+HEAD = (
+    b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+)
+END = b"\r\n\r\n"
+LENGTH = b"content-length: "
+
+
+def rows(first: int, cards: int) -> Iterator[bytes]:
+    """Yield rows to predict, each of another payment; of cards as skewed as the payments."""
+    from bench.project import NOW
+    from tenfold.core.times import iso
+
+    keys = (data.keys(np.random.default_rng(first), 20_000) % cards).tolist()
+    at = iso(NOW)
+    while True:
+        for card in keys:
+            first += 1
+            yield b'{"ask":%d,"card":%d,"amount":%d.5,"at":"%s"}' % (first, card, first % 97, at.encode())
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time; `done` gets the whole answer, its head included, and when it was asked."""
+
+    def __init__(self, done: Callable[["Connection", bytes, float], None]) -> None:
+        self.done, self.held, self.asked = done, b"", 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def ask(self, request: bytes, asked: float) -> None:
+        self.asked = asked
+        self.transport.write(request)
+
+    def data_received(self, received: bytes) -> None:
+        self.held += received
+        end = self.held.find(END)
+        if end < 0:
+            return
+        place = self.held[:end].lower().find(LENGTH)
+        size = int(self.held[place + len(LENGTH) : end].split(b"\r", 1)[0])
+        if len(self.held) >= end + len(END) + size:
+            whole, self.held = self.held, b""
+            self.done(self, whole, self.asked)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.done(self, b"", self.asked)
+
+
+class Load:
+    """What is asked of a server, and how it answers."""
+
+    def __init__(self, port: int, requests: Iterator[bytes]) -> None:
+        self.port, self.requests = port, requests
+        self.took: list[float] = []
+        self.failed: list[str] = []
+        self.last: bytes = b""
+        self.until = 0.0
+        self.idle: list[Connection] = []
+        self.rate = 0
+
+    async def run(self, connections: int, seconds: float, rate: int = 0) -> dict[str, Any]:
+        """Return requests a second, p50 and p99 in milliseconds, and what failed.
+
+        Parameters
+        ----------
+        rate
+            Requests a second that are offered, whatever the answers; their times count from when they were due. Each has a
+            connection of its own for as long as it takes. 0 asks on each connection as soon as it was answered.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(connections):
+            _, one = await loop.create_connection(lambda: Connection(self._done), "127.0.0.1", self.port)
+            self.idle.append(one)
+        begun = time.perf_counter()
+        self.until, self.rate = begun + seconds, rate
+        await (self._offer(begun, seconds, rate) if rate else self._ask_all(seconds))
+        spent = time.perf_counter() - begun
+        await asyncio.sleep(1.0)
+        took = sorted(self.took)
+        count = len(took)
+        return {
+            "answers": count,
+            "rate": count / min(spent, seconds),
+            "p50": took[count // 2] * 1e3 if took else None,
+            "p99": took[count * 99 // 100] * 1e3 if took else None,
+            "failed": len(self.failed),
+            "why": self.failed[:3],
+        }
+
+    async def _ask_all(self, seconds: float) -> None:
+        idle, self.idle = self.idle, []
+        for one in idle:
+            one.ask(next(self.requests), time.perf_counter())
+        await asyncio.sleep(seconds)
+
+    async def _offer(self, begun: float, seconds: float, rate: int) -> None:
+        for place in range(int(seconds * rate)):
+            due = begun + place / rate
+            while (now := time.perf_counter()) < due:
+                await asyncio.sleep(due - now)
+            while not self.idle:
+                await asyncio.sleep(0.0005)
+            self.idle.pop().ask(next(self.requests), due)
+
+    def _done(self, one: Connection, answer: bytes, asked: float) -> None:
+        now = time.perf_counter()
+        if not answer and now > self.until:
+            return
+        if answer.startswith(b"HTTP/1.1 200"):
+            self.took.append(now - asked)
+            self.last = answer
+        else:
+            self.failed.append(answer[:600].decode(errors="replace") or "the connection was lost")
+        if self.rate:
+            self.idle.append(one)
+        elif now < self.until and answer:
+            one.ask(next(self.requests), now)
+
+
+def posts(port: int, path: str, bodies: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield whole requests."""
+    for body in bodies:
+        yield HEAD % (path.encode(), port, len(body)) + body
+
+
+def used(pids: list[int]) -> float:
+    """Return the seconds of a processor that processes took so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / 100
+
+
+def measure(
+    port: int,
+    path: str,
+    pids: list[int],
+    connections: int,
+    seconds: float,
+    first: int,
+    cards: int,
+    rate: int = 0,
+    made: str = "bench.load:rows",
+) -> dict[str, Any]:
+    """Ask a server and return what it did: of `run`, and microseconds of its processors a request."""
+    import importlib
+
+    module, _, name = made.partition(":")
+    bodies = getattr(importlib.import_module(module), name)(first, cards)
+    next(bodies)  # what is prepared for the first one is not part of what is measured
+    load = Load(port, posts(port, path, bodies))
+    before = used(pids)
+    found = uvloop.run(load.run(connections, seconds, rate))
+    spent = used(pids) - before
+    found["cpu"] = spent / max(found["answers"], 1) * 1e6
+    found["last"] = json.loads(load.last.partition(END)[2]) if load.last else None
+    return found | {"seconds": seconds}
