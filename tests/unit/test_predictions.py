@@ -9,7 +9,7 @@ import pytest
 from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
-from tenfold.processing.batches import to_table
+from tenfold.processing.batches import to_bytes, to_table
 from tenfold.serving.answers import as_dict, said
 from tenfold.serving.predictions import (
     BATCH,
@@ -19,6 +19,7 @@ from tenfold.serving.predictions import (
     Predictions,
     nothing,
     read,
+    to_rows,
 )
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store.materialize import LakeSink
@@ -86,12 +87,11 @@ def test_many_predictions_are_stored_once_per_key(kept, log):
 
 def test_answers_are_stored_once_per_key(kept, log):
     told = [b'{"score":0.5}', b'{"score":0.25}']
-    assert kept.find("k") is None
+    assert kept.stored({"a": "k"}) == {}
     stored = kept.answer(predictions("a", "b"), told, keys=["k", "l"])
     assert kept.answer(predictions("c", "d", score=0.9), told, keys=["m", "l"]) == {}
-    assert stored == {"a": kept.find("k", "a"), "b": kept.find("l", "b")}
+    assert stored == kept.stored({"a": "k", "b": "l", "c": "m"})
     assert [one.told for one in stored.values()] == told
-    assert kept.find("m") is None
     assert log.ends().offsets == {TOPIC: 2}
 
 
@@ -306,3 +306,9 @@ def test_batch_answers_are_logged_once_per_period_and_equal_online_ones(app):
     assert stored["features"][0] > 0
     assert [online["score"]] == first.score.tolist()
     assert len(app.score(tiny.late_order, 0, 1)) == 0
+
+
+def test_answers_are_written_as_any_table_is(kept, log):
+    kept.answer(predictions("a", "b"), [b"{}", b'{"x":1}'], keys=["k", "l"])
+    (batch,) = log.read(TOPIC, 0)
+    assert batch.data == to_bytes(to_rows(predictions("a", "b"), ["{}", '{"x":1}']))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -45,42 +46,50 @@ def _undecided(rows: int) -> np.ndarray:
 
 def as_dict(answers: Predictions, place: int, manifest: Manifest, views: Sequence[str]) -> dict[str, Any]:
     """Return one prediction as what a client gets."""
-    ages = answers.ages[place]
-    return {
-        "prediction_id": answers.id[place],
-        "model": answers.model,
-        "version": int(answers.version[place]),
-        **_by_kind(answers, place, manifest),
-        **_by_rule(answers, place),
-        "as_of": iso(int(answers.at[place])),
-        "ages_s": {
-            name: None if np.isnan(age) else age / 1e6 for name, age in zip(views, ages.tolist(), strict=True)
-        },
-    }
+    return as_dicts(answers.take(np.array([place])), [manifest], views)[0]
 
 
-def _by_rule(answers: Predictions, place: int) -> dict[str, Any]:
+def as_dicts(
+    answers: Predictions, manifests: Sequence[Manifest], views: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return predictions, each with the manifest of its version, as what clients get."""
+    moments = {at: iso(at) for at in set(answers.at.tolist())}
+    versions, ages = answers.version.tolist(), (answers.ages / 1e6).tolist()
+    kinds = _by_kind(answers, manifests)
+    rules = [_by_rule(*each) for each in zip(answers.outputs, answers.outputs_by, strict=True)]
+    return [
+        {
+            "prediction_id": name,
+            "model": answers.model,
+            "version": versions[place],
+            **kinds[place],
+            **rules[place],
+            "as_of": moments[at],
+            "ages_s": dict(zip(views, [None if isnan(age) else age for age in ages[place]], strict=True)),
+        }
+        for place, (name, at) in enumerate(zip(answers.id, answers.at.tolist(), strict=True))
+    ]
+
+
+def _by_rule(outputs: str, by: str) -> dict[str, Any]:
     """Return the outputs, and by which rules they were made; nothing for a model without."""
-    if not answers.outputs[place]:
-        return {}
-    return {"outputs": _decode(answers.outputs[place]), "outputs_by": answers.outputs_by[place]}
+    return {"outputs": _decode(outputs), "outputs_by": by} if outputs else {}
 
 
-def _by_kind(answers: Predictions, place: int, manifest: Manifest) -> dict[str, Any]:
-    score = float(answers.score[place])
-    if manifest.kind == "multiclass":
-        shares = answers.probabilities[place].tolist()
-        named = dict(zip(answers.classes, shares, strict=True))
-        chosen = max(
-            manifest.classes, key=lambda name: named[str(name)]
-        )  # there may be classes of other versions
-        return {"prediction": chosen, "score": score, "probabilities": named}
-    if manifest.threshold is None:
-        return {"prediction": score, "score": score}
-    decision = bool(answers.decision[place])
-    return {
-        "prediction": decision,
-        "score": score,
-        "decision": decision,
-        "threshold": manifest.threshold,
-    }
+def _by_kind(answers: Predictions, manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
+    each = zip(manifests, answers.score.tolist(), answers.decision.tolist(), strict=True)
+    return [
+        _several(answers, place, manifest, score)
+        if manifest.kind == "multiclass"
+        else {"prediction": score, "score": score}
+        if manifest.threshold is None
+        else {"prediction": decision, "score": score, "decision": decision, "threshold": manifest.threshold}
+        for place, (manifest, score, decision) in enumerate(each)
+    ]
+
+
+def _several(answers: Predictions, place: int, manifest: Manifest, score: float) -> dict[str, Any]:
+    named = dict(zip(answers.classes, answers.probabilities[place].tolist(), strict=True))
+    # there may be classes of other versions
+    chosen = max(manifest.classes, key=lambda name: named[str(name)])
+    return {"prediction": chosen, "score": score, "probabilities": named}

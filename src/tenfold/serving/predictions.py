@@ -1,13 +1,14 @@
 """The prediction log: every answer with its features, ages, version and as-of time, durable before it is returned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from tenfold.processing.batches import to_bytes, to_table
+from tenfold.processing.batches import to_table
 from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ SCORES = "scores"
 ONLINE, BATCH = "online", "batch"
 SHADOW = "shadow"
 """The mode of what the other version of a rollout says of a request: kept, never returned."""
+_END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
+"""What ends an Arrow IPC stream."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -116,7 +119,7 @@ class PredictionLog:
 
     def write(self, answers: Predictions, *, key: str) -> Predictions:
         """Store predictions durably and return what is stored under the key: these, or the ones stored first."""
-        data = to_bytes(to_rows(answers, [""] * len(answers)))
+        data = _bytes(answers, [""] * len(answers))
         batch = self._log.append(TOPIC, data, len(answers), key=key)
         return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
 
@@ -127,7 +130,7 @@ class PredictionLog:
 
         Nothing is stored or returned when an answer is stored under one of the keys.
         """
-        data = to_bytes(to_rows(predictions, told))
+        data = _bytes(predictions, told)
         if self._log.append(TOPIC, data, len(told), key=keys).data != data:
             return {}
         each = zip(predictions.id, predictions.request, told, strict=True)
@@ -136,21 +139,28 @@ class PredictionLog:
     def keep(self, answers: Predictions) -> None:
         """Store what was not told to anybody, durably; readers take the first of each id."""
         if len(answers):
-            data = to_bytes(to_rows(answers, [""] * len(answers)))
+            data = _bytes(answers, [""] * len(answers))
             self._log.append(TOPIC, data, len(answers))
 
-    def find(self, key: str, prediction_id: str | None = None) -> Answered | None:
-        """Return the answer stored under a key; of predictions that were stored together, the one with this id."""
-        batch = self._log.find(TOPIC, key)
-        return None if batch is None else _answered(batch, prediction_id)
+    def stored(self, keys: Mapping[str, str]) -> dict[str, Answered]:
+        """Return the answers that are stored under keys, by the ids of their predictions, of which `keys` gives the keys."""
+        found: dict[str, Answered] = {}
+        read: dict[int, dict[str, Answered]] = {}  # those that were stored together are read once
+        for name, key in keys.items():
+            batch = self._log.find(TOPIC, key)
+            if batch is not None:
+                if batch.base not in read:
+                    read[batch.base] = _answered(batch)
+                found[name] = read[batch.base][name]
+        return found
 
 
-def _answered(batch: Batch, prediction_id: str | None = None) -> Answered:
+def _answered(batch: Batch) -> dict[str, Answered]:
     table = to_table(batch)
-    row = 0
-    if batch.count > 1 and prediction_id is not None:
-        row = table.column("prediction_id").to_pylist().index(prediction_id)
-    return Answered(table.column("request")[row].as_py(), table.column("answer")[row].as_py().encode())
+    each = zip(
+        *(table.column(name).to_pylist() for name in ("prediction_id", "request", "answer")), strict=True
+    )
+    return {name: Answered(request, told.encode()) for name, request, told in each}
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
@@ -200,28 +210,67 @@ def to_rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.Table":
     """Return predictions as rows of the log, with what each client got."""
     import pyarrow as pa
 
-    count = len(answers)
-    return pa.table(
-        {
-            "prediction_id": pa.array(answers.id, pa.string()),
-            "model": pa.array([answers.model] * count, pa.string()),
-            "mode": pa.array([answers.mode] * count, pa.string()),
-            "version": pa.array(answers.version, pa.int64()),
-            "row_id": pa.array(answers.row, pa.string()),
-            "label_key": pa.array(answers.on, pa.string()),
-            "at": pa.array(answers.at, pa.int64()).cast(pa.timestamp("us", "UTC")),
-            "score": pa.array(answers.score, pa.float64()),
-            "decision": pa.array(answers.decision, pa.bool_(), from_pandas=True),
-            "features": _lists(answers.features),
-            "ages": _lists(answers.ages),
-            "request": pa.array(answers.request, pa.string()),
-            "answer": pa.array(told, pa.string()),
-            "classes": pa.array([list(answers.classes)] * count, pa.list_(pa.string())),
-            "probabilities": _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
-            "outputs": pa.array(answers.outputs, pa.string()),
-            "outputs_by": pa.array(answers.outputs_by, pa.string()),
-        }
-    )
+    return pa.Table.from_batches([_rows(answers, told)])
+
+
+def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    count, text, schema = len(answers), pa.string(), _schema()[0]
+    columns = [
+        pa.array(answers.id, text),
+        pa.array([answers.model] * count, text),
+        pa.array([answers.mode] * count, text),
+        pa.array(answers.version, pa.int64()),
+        pa.array(answers.row, text),
+        pa.array(answers.on, text),
+        pa.array(answers.at, pa.int64()).view(pa.timestamp("us", "UTC")),
+        pa.array(answers.score, pa.float64()),
+        pa.array(answers.decision, pa.bool_(), from_pandas=True),
+        _lists(answers.features),
+        _lists(answers.ages),
+        pa.array(answers.request, text),
+        pa.array(told, text),
+        pa.array([list(answers.classes)] * count, pa.list_(text)),
+        _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
+        pa.array(answers.outputs, text),
+        pa.array(answers.outputs_by, text),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _bytes(answers: Predictions, told: Sequence[str | bytes]) -> bytes:
+    """Return what `to_bytes` returns for the rows, in fewer steps: the schema is always the same."""
+    return _schema()[1] + _rows(answers, told).serialize().to_pybytes() + _END
+
+
+@cache
+def _schema() -> "tuple[pa.Schema, bytes]":
+    """Return the schema of the prediction log, and the same as the first message of a stream."""
+    import pyarrow as pa
+
+    text, numbers = pa.string(), pa.list_(pa.float64())
+    types = {
+        "prediction_id": text,
+        "model": text,
+        "mode": text,
+        "version": pa.int64(),
+        "row_id": text,
+        "label_key": text,
+        "at": pa.timestamp("us", "UTC"),
+        "score": pa.float64(),
+        "decision": pa.bool_(),
+        "features": numbers,
+        "ages": numbers,
+        "request": text,
+        "answer": text,
+        "classes": pa.list_(text),
+        "probabilities": numbers,
+        "outputs": text,
+        "outputs_by": text,
+    }
+    schema = pa.schema(list(types.items()))
+    return schema, schema.serialize().to_pybytes()
 
 
 def _lists(matrix: np.ndarray) -> "pa.Array":

@@ -10,7 +10,7 @@ import numpy as np
 
 from tenfold.core.decimals import PLACES
 from tenfold.core.errors import Conflict, TenfoldError
-from tenfold.serving.answers import Said, as_dict
+from tenfold.serving.answers import Said, as_dicts
 from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
 from tenfold.serving.degraded import Away, Patience, behind
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
@@ -257,8 +257,7 @@ class Service:
 
     def _stored(self, ids: Iterable[str]) -> dict[str, Answered]:
         """Return the answers that are stored, by id."""
-        found = {name: self._predictions.find(self._place(name), name) for name in ids}
-        return {name: told for name, told in found.items() if told is not None}
+        return self._predictions.stored({name: self._place(name) for name in ids})
 
     def _how(self, asks: Asks, late: Ends | None) -> tuple["_How", KnownMany | KnownRows]:
         """Return who answers rows and how, with the features: another model when this one has no answer."""
@@ -344,10 +343,8 @@ class Service:
         """Return what the clients get, as JSON."""
         views = [view.name for view in self.model.stored]
         manifests = {part.version.number: part.version.package.manifest for part in parts}
-        return [
-            _encode({**as_dict(answers, place, manifests[number], views), **told})
-            for place, number in enumerate(answers.version.tolist())
-        ]
+        each = [manifests[number] for number in answers.version.tolist()]
+        return [_encode({**answer, **told}) for answer in as_dicts(answers, each, views)]
 
     def _entities(self, asks: Asks) -> list[str]:
         """Return the entity of each row: by it a canary knows who is among its share."""

@@ -1,5 +1,6 @@
 """The embedded log: batches of records per topic in one SQLite file."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ MOMENT = "SELECT max(?, coalesce(max(arrival), 0)) FROM ends"
 LAYOUT = 2
 INSERT = f"INSERT INTO batches ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
 KEEP = "INSERT OR IGNORE INTO keys VALUES (?, ?, ?)"
+# one statement for all keys: each statement costs more than a key does
+AMONG = "SELECT key FROM keys WHERE topic = ? AND key IN (SELECT value FROM json_each(?))"
+KEEP_ALL = "INSERT OR IGNORE INTO keys SELECT ?, value, ? FROM json_each(?)"
 
 
 class SQLiteLog:
@@ -70,15 +74,17 @@ class SQLiteLog:
         check_count(topic, count)
         keys = keys_of(key)
         with self._turn, self._database.transaction() as connection:
-            for one in keys:
-                held = connection.execute(FIND, (topic, one)).fetchone()
-                if held is not None:
-                    return _batch(held)
+            held = _held(connection, topic, keys)
+            if held is not None:
+                return _batch(connection.execute(FIND, (topic, held)).fetchone())
             arrival, stamp = self._moment(connection), self._clock.elapsed()
             end = connection.execute(RESERVE, (topic, count, arrival)).fetchone()["end"]
             batch = Batch(topic, end - count, count, arrival, stamp, data)
             connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data))
-            connection.executemany(KEEP, [(topic, one, batch.base) for one in keys])
+            if len(keys) > 1:
+                connection.execute(KEEP_ALL, (topic, batch.base, json.dumps(keys)))
+            elif keys:
+                connection.execute(KEEP, (topic, keys[0], batch.base))
             return batch
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
@@ -103,6 +109,14 @@ class SQLiteLog:
         return moment
 
 
+def _held(connection: sqlite3.Connection, topic: str, keys: Sequence[str]) -> str | None:
+    """Return the first of some keys that a topic holds."""
+    if len(keys) == 1:
+        return keys[0] if connection.execute(FIND, (topic, keys[0])).fetchone() else None
+    found = {row["key"] for row in connection.execute(AMONG, (topic, json.dumps(keys)))} if keys else set()
+    return next((key for key in keys if key in found), None) if found else None
+
+
 def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
     """Return the keys of an append.
 
@@ -113,7 +127,7 @@ def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
     """
     if key is None:
         return []
-    return [key] if isinstance(key, str) else key
+    return [key] if isinstance(key, str) else list(key)
 
 
 def check_count(topic: str, count: int) -> None:
