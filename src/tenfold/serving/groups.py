@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from tenfold.core.clock import Clock, SystemClock
-from tenfold.core.errors import TenfoldError, Unavailable
+from tenfold.core.errors import NotFound, TenfoldError, Unavailable
 from tenfold.serving.questions import Question
 from tenfold.serving.service import Service
 from tenfold.sources.base import Ends
@@ -226,11 +226,10 @@ class Groups:
             return self.service.answer(
                 questions, at, wanted=lambda place: self._keep(group[place]), late=late
             )
-        except TenfoldError as error:
-            return [error] * len(group)
-        except Exception as error:  # noqa: BLE001 - one of them is to blame, and only that one may fail of it
-            if len(group) == 1:
-                return [error]
+        except Exception as error:  # noqa: BLE001 - the clients are told, whatever it is
+            if len(group) == 1 or isinstance(error, (NotFound, Unavailable)):
+                return [error] * len(group)
+            # one of them is to blame, and only that one may fail of it
             return [self._answers([waiting], at, late)[0] for waiting in group]
 
     def _hand_over(self, group: Sequence[Waiting], told: Sequence[Told | None]) -> None:

@@ -35,6 +35,7 @@ from tenfold.serving import explaining, inference, invocations, metrics, openapi
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
+from tenfold.serving.quick import Quick
 from tenfold.serving.ready import Ready
 from tenfold.serving.requests import Counted
 from tenfold.serving.service import Service
@@ -105,7 +106,10 @@ def application(
             raise Unavailable(reason)
         return as_json(200, {"status": "ready"})
 
-    app = Starlette(
+    app = Quick(
+        models,
+        hosts,
+        gate,
         routes=[
             *predicting.routes(models),
             *explaining.routes(models),

@@ -8,8 +8,10 @@ from starlette.responses import Response
 
 from tenfold.core.errors import NotFound, SchemaError, suggest
 from tenfold.serving.answering import Answering
-from tenfold.serving.web import PREDICT, Scoped, TooLarge, as_json, content, guarded, key_of
+from tenfold.serving.questions import Question
+from tenfold.serving.web import PREDICT, Scoped, TooLarge, content, guarded, key_of
 
+PATH = "/predict"
 MAX_BODY = 1_000_000
 """Bytes of a /predict body; events may be ten times as large."""
 MAX_ASKED = 1_000
@@ -21,13 +23,19 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     """Return the routes that predict."""
 
     async def predict(request: Request) -> Response:
-        answering, asked = chosen(models, await content(request, MAX_BODY))
-        key = key_of(request)
-        if "rows" in asked:
-            return as_json(200, await answering.many(asked["rows"], key=key))
-        return as_json(200, await answering.one(asked["row"], key=key))
+        answering, question = asked_of(models, await content(request, MAX_BODY), key_of(request))
+        told = await answering.told(question)
+        return Response(told, media_type="application/json")
 
-    return [Scoped("/predict", guarded(predict), methods=["POST"], needs=PREDICT)]
+    return [Scoped(PATH, guarded(predict), methods=["POST"], needs=PREDICT)]
+
+
+def asked_of(models: Mapping[str, Answering], body: Any, key: str | None) -> tuple[Answering, Question]:
+    """Return who is asked, and what."""
+    answering, asked = chosen(models, body)
+    if "rows" in asked:
+        return answering, Question(asked["rows"], key)
+    return answering, Question([asked["row"]], key, alone=True)
 
 
 def chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:

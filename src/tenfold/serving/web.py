@@ -169,6 +169,8 @@ def _length(headers: Headers) -> int:
 
 def failed(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer that says what went wrong."""
+    if status == 503:
+        headers = {"retry-after": "1", **(headers or {})}
     return as_json(status, {"error": {"kind": kind, "message": message}}, headers)
 
 

@@ -1,0 +1,303 @@
+"""Requests that wait are answered together, and each gets what it would get alone."""
+
+import asyncio
+import json
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+from tenfold import Platform, Release
+from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict, SchemaError, Unavailable
+from tenfold.processing.batches import to_table
+from tenfold.serving.answering import Answering
+from tenfold.serving.groups import Groups
+from tenfold.serving.predictions import TOPIC
+from tenfold.serving.questions import Question
+from tests.examples import rolling, tiny
+
+ROWS = [tiny.order(place, shop="abc"[place % 3], amount=1.5 + place) for place in range(40)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("groups") / "home"
+    tiny.build(folder)
+    with opened(folder) as app:
+        app.ingest("visits", [tiny.visit(place, shop="ab"[place % 2]) for place in range(9)])
+        app.process()
+    return folder
+
+
+@contextmanager
+def opened(home):
+    with tiny.project.open(Platform(home=home, clock=VirtualClock(tiny.ASK_AT))) as app:
+        yield app
+
+
+@pytest.fixture
+def home(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "home")
+
+
+@pytest.fixture
+def app(home):
+    with opened(home) as app:
+        yield app
+
+
+def logged(app):
+    return [to_table(batch).to_pylist() for batch in app.log.read(TOPIC, 0, limit=1000)]
+
+
+def late(app):
+    """Have an event in the log that the states do not hold."""
+    app.ingest("visits", tiny.visit("late"))
+
+
+def together(*waiting):
+    """Return what each of several awaitables gives or raises, begun at once."""
+
+    async def gather():
+        return await asyncio.gather(*(one() for one in waiting), return_exceptions=True)
+
+    return asyncio.run(gather())
+
+
+def test_answers_are_those_one_by_one_to_the_bit(app, made, tmp_path):
+    other_home = shutil.copytree(made, tmp_path / "other")
+    answering = Answering(app.service(tiny.late_order), wait=30)
+    late(app)  # so that all have come before the first one can be answered
+
+    async def ask():
+        asked = [asyncio.ensure_future(answering.one(row)) for row in ROWS[:30]]
+        asked.append(asyncio.ensure_future(answering.many(ROWS[30:])))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(app.process)
+        return await asyncio.gather(*asked)
+
+    *ones, many = asyncio.run(ask())
+    with opened(other_home) as other:
+        late(other)
+        other.process()
+        service = other.service(tiny.late_order)
+        alone = [service.predict(row, at=tiny.ASK_AT) for row in ROWS]
+        assert len(logged(other)) == len(ROWS)
+        features = {row["prediction_id"]: repr(row["features"]) for batch in logged(other) for row in batch}
+    assert [*ones, *many] == alone
+    rows = [row for batch in logged(app) for row in batch]
+    assert {row["prediction_id"]: repr(row["features"]) for row in rows} == features
+    assert len(logged(app)) <= 3
+
+
+def test_a_request_that_does_not_fit_costs_no_other_its_answer(app):
+    answering = Answering(app.service(tiny.late_order), wait=30)
+    bad, worse = tiny.order(50, amount=-1.0), [ROWS[0], {"amont": 1}]
+    found = together(
+        lambda: answering.one(ROWS[1]),
+        lambda: answering.one(bad),
+        lambda: answering.many(worse),
+        lambda: answering.many([]),
+        lambda: answering.one(ROWS[2]),
+    )
+    assert [type(one) for one in found] == [dict, SchemaError, SchemaError, list, dict]
+    assert str(found[1]) == 'the row does not fit source "orders": not true: amount > 0.'
+    assert str(found[2]).startswith('rows[1]: the row does not fit source "orders": unknown column "amont".')
+    assert sorted(row["row_id"] for batch in logged(app) for row in batch) == ["new-1", "new-2"]
+
+
+def test_keys_within_a_group(app):
+    service = app.service(tiny.late_order)
+    questions = [
+        Question([ROWS[0]], "k", alone=True),
+        Question([ROWS[0]], "k", alone=True),
+        Question([ROWS[1]], "k", alone=True),
+        Question(ROWS[2:4], "k"),
+    ]
+    first, same, other, many = service.answer(questions, tiny.ASK_AT)
+    assert first == same
+    assert isinstance(other, Conflict)
+    assert [one["prediction_id"] for one in json.loads(many)] == ["k/0", "k/1"]
+    assert service.answer(questions[:1], tiny.ASK_AT + 9) == [first]
+    assert [len(batch) for batch in logged(app)] == [3]
+
+
+def test_the_same_row_in_another_form_is_asked_after_the_first(app):
+    service = app.service(tiny.late_order)
+    other = ROWS[0] | {"amount": 99.0}
+    first, none = service.answer([Question([ROWS[0]]), Question([other])], tiny.ASK_AT)
+    assert none is None
+    (later,) = service.answer([Question([other])], tiny.ASK_AT + 1)
+    assert json.loads(first)[0]["prediction_id"] != json.loads(later)[0]["prediction_id"]
+    # where the moment stays the same, the second one conflicts as it would alone
+    answering = Answering(service, wait=30)
+    found = together(lambda: answering.one(ROWS[5]), lambda: answering.one(ROWS[5] | {"amount": 98.0}))
+    assert [type(one) for one in found] == [dict, Conflict]
+
+
+def test_a_row_that_fails_the_model_fails_alone(tmp_path):
+    ungated = Release(rolling.LATE)
+    rolling.build(tmp_path, ungated)
+    clock = VirtualClock(tiny.ASK_AT)
+    with rolling.project(ungated).open(Platform(home=tmp_path, clock=clock)) as app:
+        answering = Answering(app.service(rolling.LATE), wait=30)
+        amounts = [1.0, rolling.REFUSED, 2.0]
+        rows = [tiny.order(place, amount=amount) for place, amount in enumerate(amounts)]
+        found = together(*(lambda row=row: answering.one(row) for row in rows))
+    assert [type(one) for one in found] == [dict, SchemaError, dict]
+
+
+def test_who_waits_for_too_long_is_refused_and_nothing_is_stored(app):
+    late(app)
+    answering = Answering(app.service(tiny.late_order), wait=0.2)
+    found = together(lambda: answering.one(ROWS[0]), lambda: answering.many(ROWS[:3]))
+    assert [type(one) for one in found] == [Unavailable, Unavailable]
+    assert str(found[0]).startswith("the worker did not reach the newest acknowledged event within 0.2 s")
+    assert logged(app) == []
+    app.process()
+    patient = Answering(app.service(tiny.late_order), wait=30)
+    assert asyncio.run(patient.one(ROWS[0]))["model"] == "late_order"
+    assert [len(batch) for batch in logged(app)] == [1]
+
+
+def test_what_cannot_wait_any_more_is_refused_at_once(app):
+    late(app)
+    service = app.service(tiny.late_order)
+    groups = Groups(service, wait=30, most=5)
+
+    async def ask():
+        told = []
+        groups.ask(Question([ROWS[0]]), told.append)
+        while groups.rows:  # until it is in a group, which waits for the states
+            await asyncio.sleep(0.001)
+        groups.ask(Question(ROWS[1:5]), told.append)
+        with pytest.raises(Unavailable, match=r'model "late_order" takes no more requests now: 4 rows wait'):
+            groups.ask(Question(ROWS[5:7]), told.append)
+        groups.ask(Question(ROWS[5:6]), told.append)
+        await asyncio.to_thread(app.process)
+        while len(told) < 3:
+            await asyncio.sleep(0.001)
+        return told
+
+    assert [len(json.loads(answer)) for answer in asyncio.run(ask())] == [1, 4, 1]
+
+
+def test_who_is_gone_is_not_answered(app):
+    late(app)
+    answering = Answering(app.service(tiny.late_order), wait=30)
+
+    async def ask():
+        gone, stays = (asyncio.ensure_future(answering.one(row)) for row in ROWS[:2])
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await asyncio.sleep(0)
+        await asyncio.to_thread(app.process)
+        return await stays
+
+    stored = asyncio.run(ask())["prediction_id"]
+    assert [row["prediction_id"] for batch in logged(app) for row in batch] == [stored]
+
+
+def test_small_requests_wait_for_one_large_one_at_a_time(app):
+    late(app)
+    answering = Answering(app.service(tiny.late_order), wait=30)
+    order = []
+
+    async def ask():
+        def begin(name, awaitable):
+            asyncio.ensure_future(awaitable).add_done_callback(lambda _: order.append(name))
+
+        for name in ("large 1", "large 2", "large 3"):
+            begin(name, answering.many([tiny.order(f"{name} {place}") for place in range(100)]))
+            await asyncio.sleep(0)
+            while name == "large 1" and answering.groups.rows:  # until it is worked on
+                await asyncio.sleep(0.001)
+        for place in range(5):
+            begin("small", answering.one(ROWS[place]))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(app.process)
+        while len(order) < 8:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(ask())
+    assert order == ["large 1", *["small"] * 5, "large 2", "large 3"]
+
+
+def test_closing_answers_what_waits(home):
+    with opened(home) as app:
+        answering = Answering(app.service(tiny.late_order), wait=30)
+
+        async def ask():
+            asked = [asyncio.ensure_future(answering.one(row)) for row in ROWS[:3]]
+            await asyncio.sleep(0)
+            await asyncio.to_thread(answering.groups.close)
+            found = await asyncio.gather(*asked)
+            with pytest.raises(Unavailable):
+                await answering.one(ROWS[3])
+            return found
+
+        assert len(asyncio.run(ask())) == 3
+
+
+# The short way of /predict ------------------------------------------------------------------------------
+
+
+def post(api, body, **headers):
+    """Return status, headers and body of a POST to /predict."""
+    sent = []
+    given = {"content-type": "application/json", "content-length": str(len(body)), "host": "localhost"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    parts = [body[: len(body) // 2], body[len(body) // 2 :]]
+
+    async def receive():
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "raw_path": b"/predict",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    asyncio.run(api(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (json.dumps(ROWS[0]), {}),
+        (json.dumps({"model": "late_order", "row": ROWS[0]}), {}),
+        (json.dumps({"rows": ROWS[:3]}), {}),
+        (json.dumps(ROWS[0]), {"idempotency_key": "mine"}),
+        (json.dumps(ROWS[1]), {"idempotency_key": "mine"}),
+        (json.dumps(ROWS[0]), {"idempotency_key": "x" * 201}),
+        (json.dumps(tiny.order(amount=-1)), {}),
+        (json.dumps({"model": "other", "row": {}}), {}),
+        (json.dumps({"rows": [{}] * 1001}), {}),
+        ("", {}),
+        ("{", {}),
+        ("[" * 50_000, {}),
+        (json.dumps(ROWS[0]), {"host": "evil.example"}),
+        (json.dumps(ROWS[0]), {"content_type": "text/plain"}),
+    ],
+)
+def test_the_short_way_answers_as_the_usual_one(made, body, headers):
+    with opened(made) as app:
+        api = app.asgi(hosts=("localhost",))
+        short = post(api, body.encode(), **headers)
+        usual = post(api, body.encode(), **{"content_type": "application/json; charset=utf-8"} | headers)
+    assert short == usual
+
+
+def test_who_is_refused_for_now_is_told_when_to_ask_again(home):
+    with opened(home) as app:
+        late(app)
+        status, headers, body = post(app.asgi(wait=0.05), json.dumps(ROWS[0]).encode())
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    assert json.loads(body)["error"]["kind"] == "Unavailable"
