@@ -22,6 +22,7 @@ NAMES = (
     "hot",
     "lookup",
     "fresh",
+    "serve",
     "steps",
     "tracking",
     "training",
@@ -37,6 +38,9 @@ def main(arguments: list[str]) -> list[Entry]:
     parser.add_argument("--rows", type=int, default=EVERYTHING, help="the most rows of any part")
     parser.add_argument("--no-feast", action="store_true", help="do not install or run Feast")
     parser.add_argument("--no-mlflow", action="store_true", help="do not install or run MLflow")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="do not install or run MLflow's server and BentoML"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.names) - set(NAMES)):
@@ -47,6 +51,7 @@ def main(arguments: list[str]) -> list[Entry]:
         lambda text: progress.print(f"  {text}", style="dim", highlight=False),
         no_feast="Feast was not asked for" if given.no_feast else "",
         no_mlflow="MLflow was not asked for" if given.no_mlflow else "",
+        no_peers="not asked for" if given.no_peers else "",
     )
     entries = []
     for name in given.names or NAMES:

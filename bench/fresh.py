@@ -4,6 +4,7 @@ A server and a worker as processes of their own, HTTP over loopback, on a clock 
 steps. Each answer says how old the newest record of the card is; that it is the event just sent is checked each time.
 """
 
+import contextlib
 import http.client
 import json
 import signal
@@ -49,6 +50,12 @@ def fill(rows: int, folder: str) -> dict[str, Any]:
 
 
 def measure(asked: int, folder: str) -> dict[str, Any]:
+    """Send events to a server and ask about their cards, one after the other."""
+    with processes(Path(folder)) as port:
+        return ask(port, folder, asked)
+
+
+def ask(port: int, folder: str, asked: int) -> dict[str, Any]:
     """Send events and ask about their cards, one after the other."""
     import numpy as np
 
@@ -59,8 +66,7 @@ def measure(asked: int, folder: str) -> dict[str, Any]:
     clock = SharedClock(Path(folder) / "clock")
     cards = data.keys(np.random.default_rng(6), asked).tolist()
     fresh, write = [], []
-    with processes(Path(folder)) as port:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
         for place, card in enumerate(cards):
             now = NOW + 2 * STEP * (place + 1)
             clock.set(now)
@@ -73,7 +79,6 @@ def measure(asked: int, folder: str) -> dict[str, Any]:
                 raise ValueError(f"the answer does not count the event just sent: {answer}")
             fresh.append(took * 1e3)
             write.append(wrote * 1e3)
-        client.close()
     fresh, write = sorted(fresh[asked // 10 :]), sorted(write[asked // 10 :])
     p50, p99 = fresh[len(fresh) // 2], fresh[len(fresh) * 99 // 100]
     return {"p50": p50, "p99": p99, "write": write[len(write) // 2], "seconds": sum(fresh) / 1e3}
@@ -92,12 +97,17 @@ def post(client: http.client.HTTPConnection, path: str, content: Any) -> Any:
     return body
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
 def processes(home: Path) -> Iterator[int]:
     """Start a server and a worker, wait until a request is answered, and end both by their ids; yields the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     given = ["bench/project.py", "--home", str(home), "--clock", str(home / "clock")]
     commands = {"worker": given, "serve": [*given, "--port", str(port), "--wait", "30"]}
     running = []
@@ -106,7 +116,7 @@ def processes(home: Path) -> Iterator[int]:
             command = [sys.executable, "-m", "tenfold.cli", name, *options]
             running.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output))
         try:
-            _wait(port, running, home)
+            wait_for(port, running, home)
             yield port
         finally:
             for process in running:
@@ -115,7 +125,7 @@ def processes(home: Path) -> Iterator[int]:
                 process.wait()
 
 
-def _wait(port: int, running: list[subprocess.Popen[bytes]], home: Path) -> None:
+def wait_for(port: int, running: list[subprocess.Popen[bytes]], home: Path) -> None:
     for _ in range(600):
         if any(process.poll() is not None for process in running):
             break

@@ -70,13 +70,14 @@ class Bench:
     rows
         The most rows any part takes; each benchmark has its own full size, and takes the smaller of the two.
     no_feast
-        Why there is no Feast to compare with; empty when there may be one. `no_mlflow` likewise.
+        Why there is no Feast to compare with; empty when there may be one. `no_mlflow` likewise, and `no_peers` of servers.
     """
 
     rows: int
     say: Callable[[str], None]
     no_feast: str = ""
     no_mlflow: str = ""
+    no_peers: str = ""
     python: str = sys.executable
     build: Path = field(default=ROOT / "build")
 

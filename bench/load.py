@@ -1,7 +1,9 @@
 """A client that asks as fast as it is answered, or at a rate: raw connections that are kept, so that the server is what is measured."""
 
 import asyncio
-import json
+import contextlib
+import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +69,7 @@ class Load:
         self.port, self.requests = port, requests
         self.took: list[float] = []
         self.failed: list[str] = []
-        self.last: bytes = b""
+        self.answers: list[tuple[float, float, bytes]] = []
         self.until = 0.0
         self.idle: list[Connection] = []
         self.rate = 0
@@ -122,7 +124,7 @@ class Load:
             return
         if answer.startswith(b"HTTP/1.1 200"):
             self.took.append(now - asked)
-            self.last = answer
+            self.answers.append((asked, now, answer))
         else:
             self.failed.append(answer[:600].decode(errors="replace") or "the connection was lost")
         if self.rate:
@@ -137,36 +139,30 @@ def posts(port: int, path: str, bodies: Iterator[bytes]) -> Iterator[bytes]:
         yield HEAD % (path.encode(), port, len(body)) + body
 
 
-def used(pids: list[int]) -> float:
-    """Return the seconds of a processor that processes took so far."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / 100
+def cycle(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file again and again."""
+    return itertools.cycle(Path(path).read_bytes().splitlines())
+
+
+def used(pid: int) -> float:
+    """Return the seconds of a processor that a process and those it started took so far."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            stats[int(path.parent.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+    family = {pid}
+    while more := {one for one, (parent, _) in stats.items() if parent in family} - family:
+        family |= more
+    return sum(stats[one][1] for one in family if one in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(
-    port: int,
-    path: str,
-    pids: list[int],
-    connections: int,
-    seconds: float,
-    first: int,
-    cards: int,
-    rate: int = 0,
-    made: str = "bench.load:rows",
+    port: int, path: str, pid: int, bodies: Iterator[bytes], connections: int, seconds: float, rate: int = 0
 ) -> dict[str, Any]:
     """Ask a server and return what it did: of `run`, and microseconds of its processors a request."""
-    import importlib
-
-    module, _, name = made.partition(":")
-    bodies = getattr(importlib.import_module(module), name)(first, cards)
     next(bodies)  # what is prepared for the first one is not part of what is measured
     load = Load(port, posts(port, path, bodies))
-    before = used(pids)
+    before = used(pid)
     found = uvloop.run(load.run(connections, seconds, rate))
-    spent = used(pids) - before
-    found["cpu"] = spent / max(found["answers"], 1) * 1e6
-    found["last"] = json.loads(load.last.partition(END)[2]) if load.last else None
-    return found | {"seconds": seconds}
+    return found | {"cpu": (used(pid) - before) / max(found["answers"], 1) * 1e6}

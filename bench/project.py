@@ -106,8 +106,8 @@ def load(app: App, rows: int) -> None:
     app.ingest(profiles, pa.table({"card": np.arange(cards), **columns, "at": since}), history=True)
 
 
-def build(home: Path, rows: int, *, trees: int = 0) -> None:
-    """Make a home folder with history and a version in Production, of so many trees of 31 leaves, and its clock."""
+def build(home: Path, rows: int, *, trees: int = 0, versions: int = 1) -> None:
+    """Make a home folder with history and versions of so many trees of 31 leaves, the last in Production, and its clock."""
     made = np.random.default_rng(5)
     judged = 20_000 if trees else 1_000
     key, at = data.spine(judged)
@@ -122,5 +122,6 @@ def build(home: Path, rows: int, *, trees: int = 0) -> None:
         app.ingest(outcomes, pa.table(known), history=True)
         app.process()
         trained = replace(model, estimator=forest(trees)) if trees else model
-        app.promote(model, app.train(trained).number)
+        for _ in range(versions):
+            app.promote(model, app.train(trained).number)
     SharedClock(home / "clock").set(NOW)

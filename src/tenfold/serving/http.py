@@ -108,8 +108,6 @@ def application(
 
     app = Quick(
         models,
-        hosts,
-        gate,
         routes=[
             *predicting.routes(models),
             *explaining.routes(models),

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenfold.core.errors import SchemaError
 from tenfold.serving.answering import Answering
-from tenfold.serving.gate import Gate
-from tenfold.serving.hosts import KnownHosts
+from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.predicting import PATH, asked_of
 from tenfold.serving.web import KEY, MAX_KEY, PREDICT, guarded, refuse
 
@@ -28,16 +28,20 @@ class Quick(Starlette):
     """
 
     def __init__(
-        self, models: Mapping[str, Answering], hosts: Sequence[str], gate: Gate | None, **given: Any
+        self, models: Mapping[str, Answering], *, middleware: Sequence[Middleware], **given: Any
     ) -> None:
-        super().__init__(**given)
-        endpoint: ASGIApp = Predict(models)
-        self._predict = KnownHosts(endpoint if gate is None else Passing(endpoint, gate), hosts)
+        super().__init__(middleware=middleware, **given)
+        self._route = next(route for route in self.routes if getattr(route, "path", "") == PATH)
+        self._predict: ASGIApp = Predict(models)
+        for kind, values, named in reversed(middleware):
+            around: Any = Passing if kind is Gated else kind
+            self._predict = around(self._predict, *values, **named)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            scope["plain"] = key = _plain(scope["headers"])
+            key = _plain(scope["headers"])
             if key is not None:
+                scope.update(app=self, route=self._route, plain=key)
                 await self._predict(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)

@@ -1,0 +1,217 @@
+"""serve: predictions over HTTP by a real server process, asked by another process as fast as it answers.
+
+A request is one row: 20 stored, 16 windowed and 10 request features are looked up and computed, LightGBM has 200 trees of
+31 leaves, and the answer is on the disk before it is told. The peers have the same booster and get the 46 features ready-made;
+they store nothing.
+
+The load takes a processor of its own. Where other programs run beside it, read the processor's time a request and the ratios
+rather than the requests a second.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import serve_peers
+from bench.fresh import free_port, wait_for
+from bench.harness import MEANT, ROOT, Bench, Entry
+
+FULL, TREES = 1_000_000, 200
+CONNECTIONS = 64
+HERE = "bench.serve"
+GOALS = {"MLflow": "25x", "BentoML": "6x"}
+
+
+def main(bench: Bench) -> list[Entry]:
+    """Measure one server process, two, freshness under events, a rollback under load, and the peers."""
+    rows = bench.size(FULL)
+    seconds = 8.0 if rows >= MEANT else 0.5
+    with tempfile.TemporaryDirectory(dir=bench.build) as folder:
+        bench.run(f"{HERE}:fill", rows=rows, folder=folder)
+        given = {"rows": rows, "folder": folder, "seconds": seconds}
+        ours = bench.run(f"{HERE}:ours", **given)
+        two = bench.run(f"{HERE}:two", **given)
+        fresh = bench.run(f"{HERE}:fresh", folder=folder, seconds=seconds)
+        swap = bench.run(f"{HERE}:swap", **given)
+        peers = serve_peers.measured(bench, folder, seconds)
+    entries = [
+        Entry(
+            "serve", ours["rate"], "requests/s", rows, name, found.get("rate"), f"6,000, {GOALS[name]}", why
+        )
+        for name, found, why in peers
+    ]
+    for name, found, why in peers:
+        entries.append(Entry("serve/cpu", ours["cpu"], "us", rows, name, found.get("cpu"), "120 us", why))
+    kept = f"{CONNECTIONS} connections; {ours['failed']} failed"
+    return [
+        *entries,
+        Entry("serve/cpu/16", ours["cpu_16"], "us", rows, note="16 connections"),
+        Entry("serve/cpu/1", ours["cpu_1"], "us", rows, note="1 connection: each request is a commit"),
+        Entry("serve/p99", ours["p99"], "ms", rows, note=kept),
+        Entry("serve/half/p50", ours["half_p50"], "ms", rows, note=ours["half"]),
+        Entry("serve/half/p99", ours["half_p99"], "ms", rows, goal="5 ms", note=ours["half"]),
+        Entry(
+            "serve/processes",
+            two["rate"],
+            "requests/s",
+            rows,
+            "one process",
+            ours["rate"],
+            "1.7x",
+            "the load has no core of its own then",
+        ),
+        Entry("serve/fresh", fresh["p99"], "ms", rows, goal="50 ms", note=fresh["told"]),
+        Entry("serve/swap", swap["swapped"], "s", rows, goal="1 s, 0 failed", note=swap["told"]),
+    ]
+
+
+def fill(rows: int, folder: str) -> dict[str, Any]:
+    """Make a home with states and two versions, the second one in Production, and what the peers need."""
+    from bench import project
+
+    project.build(Path(folder), rows, trees=TREES, versions=2)
+    serve_peers.fill(Path(folder))
+    return {"seconds": 0.0}
+
+
+@contextlib.contextmanager
+def served(folder: str, processes: int = 1) -> Iterator[tuple[int, int]]:
+    """Start a server and a worker; yields the port, and the id of the server's first process."""
+    home, port = Path(folder), free_port()
+    given = ["bench/project.py", "--home", str(home), "--clock", str(home / "clock")]
+    asked = [*given, "--port", str(port), "--wait", "30"]
+    more = ["--processes", str(processes)] if processes > 1 else []
+    running = []
+    with (home / "output.txt").open("wb") as output:
+        for name, options in (("serve", [*asked, *more]), ("worker", given)):
+            command = [sys.executable, "-m", "tenfold.cli", name, *options]
+            running.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output))
+        try:
+            wait_for(port, running, home)
+            yield port, running[0].pid
+        finally:
+            for process in running:
+                process.send_signal(signal.SIGTERM)
+            for process in running:
+                process.wait()
+
+
+def asked_of(first: int, rows: int) -> Iterator[bytes]:
+    """Yield the bodies of requests that nobody asked before."""
+    from bench import data, load
+
+    return load.rows(first * 1_000_000 + 10**7, min(data.KEYS, rows))
+
+
+def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
+    """Ask on 1, 16 and 64 connections, and then at half of what was reached."""
+    from bench.load import measure
+
+    with served(folder) as (port, pid):
+        runs = {}
+        for place, count in enumerate((4, 1, 16, CONNECTIONS)):
+            runs[count] = measure(port, "/predict", pid, asked_of(place, rows), count, seconds)
+        most = runs[CONNECTIONS]
+        half = int(most["rate"] / 2)
+        calm = measure(port, "/predict", pid, asked_of(9, rows), CONNECTIONS, seconds, max(half, 1))
+    for found in (most, calm):
+        if found["failed"]:
+            raise RuntimeError(f"requests failed: {found['why']}")
+    return {
+        **{name: most[name] for name in ("rate", "cpu", "p99", "failed")},
+        "cpu_16": runs[16]["cpu"],
+        "cpu_1": runs[1]["cpu"],
+        "half_p50": calm["p50"],
+        "half_p99": calm["p99"],
+        "half": f"{half:,} requests/s offered, half of what is reached; {calm['cpu']:.0f} us of a processor each",
+        "seconds": seconds,
+    }
+
+
+def two(rows: int, folder: str, seconds: float) -> dict[str, Any]:
+    """Ask two server processes that share a port."""
+    from bench.load import measure
+
+    with served(folder, processes=2) as (port, pid):
+        measure(port, "/predict", pid, asked_of(20, rows), 4, seconds / 4)
+        return measure(port, "/predict", pid, asked_of(21, rows), 2 * CONNECTIONS, seconds) | {
+            "seconds": seconds
+        }
+
+
+def fresh(folder: str, seconds: float) -> dict[str, Any]:
+    """Send 1,000 events a second, and beside them events that are each followed by a prediction of their card."""
+    from bench import fresh as one
+    from bench.load import Load, posts
+
+    with served(folder) as (port, _):
+        stream = Load(port, posts(port, "/events/payments", events()))
+        result: dict[str, Any] = {}
+
+        def send() -> None:
+            import asyncio
+
+            result.update(asyncio.run(stream.run(16, seconds, 1_000)))
+
+        beside = threading.Thread(target=send)
+        beside.start()
+        found = one.ask(port, folder, int(25 * seconds))
+        beside.join()
+    told = f"from an acknowledgement to the answer, beside {result['rate']:,.0f} events/s, {result['failed']} failed"
+    return {"p99": found["p99"], "told": told, "seconds": seconds}
+
+
+def events() -> Iterator[bytes]:
+    """Yield events of cards that nobody asks about; each is a request of its own."""
+    from bench.project import NOW
+    from tenfold.core.times import iso
+
+    at, payment = iso(NOW), 2 * 10**9
+    while True:
+        payment += 1
+        card = 10**7 + payment % 1_000
+        yield b'[{"payment":%d,"card":%d,"cents":5,"at":"%s"}]' % (payment, card, at.encode())
+
+
+def swap(rows: int, folder: str, seconds: float) -> dict[str, Any]:
+    """Roll back while requests come; return how long after the decision was stored the last answer of the old version came."""
+    import msgspec
+    import uvloop
+
+    from bench import project
+    from bench.load import END, Load, posts
+    from tenfold import Platform
+    from tenfold.core.clock import SharedClock
+
+    bodies, decided = asked_of(30, rows), []
+    next(bodies)
+    home = Path(folder)
+    with project.project.open(Platform(home=home, clock=SharedClock(home / "clock"))) as app:
+        app.versions.production(project.model)  # imports what reading a version needs
+        with served(folder) as (port, _):
+
+            def decide() -> None:
+                time.sleep(1.0)
+                app.rollback(project.model)
+                decided.append(time.perf_counter())
+
+            beside = threading.Thread(target=decide)
+            beside.start()
+            load = Load(port, posts(port, "/predict", bodies))
+            found = uvloop.run(load.run(16, max(2 * seconds, 8.0)))
+            beside.join()
+    versions = [
+        (at, msgspec.json.decode(answer.partition(END)[2])["version"]) for _, at, answer in load.answers
+    ]
+    old = [at for at, version in versions if version == versions[0][1]]
+    if len(old) == len(versions):
+        raise RuntimeError("no request was answered by the other version.")
+    told = f"rollback under {found['rate']:,.0f} requests/s, {found['failed']} failed"
+    return {"swapped": max(max(old) - decided[0], 1e-4), "told": told, "seconds": seconds}
