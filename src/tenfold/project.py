@@ -33,6 +33,7 @@ from tenfold.store.worker import Worker
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
+from tenfold.training.ranges import Ranges
 from tenfold.training.rebuild import rebuild
 from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
@@ -292,11 +293,12 @@ class App(Opened):
     def scoring(self, model: Model | str) -> Scoring:
         """Return what scores the rows of a model in batch."""
         model = self._model(model)
-        rows = partial(self._rows_of, model)
-        return Scoring(model, rows, self.lake, lambda: self.traffic, self.journal, self.audit)
 
-    def _rows_of(self, model: Model, start: int, end: int) -> Dataset:  # noqa: ARG002
-        return self.dataset(model)
+        def ranges() -> Ranges:
+            newest = {name: self.lake.version(name) for name in self.project.sources}
+            return Ranges(model, History(self.lake, newest), lambda: self.dataset(model))
+
+        return Scoring(model, ranges, self.lake, lambda: self.traffic, self.journal, self.audit)
 
     # monitoring ------------------------------------------------------------------------------------
 

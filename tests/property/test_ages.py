@@ -10,6 +10,7 @@ from tenfold.serving.predictions import BATCH, read
 from tenfold.serving.scores import Partition
 from tenfold.store.online import lookup
 from tenfold.training.dataset import Dataset
+from tenfold.training.ranges import Ranges
 from tests.property.shop import START, NoRollouts, World, gaps, histories, keys_of, model, order
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})
@@ -60,7 +61,9 @@ def test_a_day_scored_in_batch_logs_the_ages_a_request_is_told():
     world = World().play([*steps[:3], ("logins", 0, [login]), *steps[3:]])
     dataset = Dataset(model, world.history())
     part = Partition(model.name, START, START + 24 * hour)
-    batch.score(dataset, part, world.lake, NoRollouts(world.clock), run=1)
+    ranges = Ranges(model, world.history(), lambda: dataset)
+    ranges.times(part.start, part.end)
+    batch.score(ranges, part, world.lake, NoRollouts(world.clock), run=1)
     scored = read(world.lake, model.name, BATCH, part.start, part.end)
     assert len(scored) == len(orders)
     newest_at = len(scored) - 1  # states answer for the present

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tenfold.automation.audit import Audit
 from tenfold.automation.journal import Journal
 from tenfold.automation.steps import Effect, Step
@@ -16,8 +18,8 @@ from tenfold.serving.predictions import SCORES
 from tenfold.serving.scores import Partition, partitions, stored, tally
 from tenfold.serving.traffic import Traffic
 from tenfold.sources.base import Lake
-from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
+from tenfold.training.ranges import Ranges
 from tenfold.training.watch import Step as Shown
 from tenfold.training.watch import Unwatched, Watch
 
@@ -53,21 +55,21 @@ class Scoring:
 
     Parameters
     ----------
-    rows
-        Gives rows of the model's spine in which all are that are predicted in [start, end).
+    ranges
+        Gives the rows of the model's spine over the newest tables.
     """
 
     def __init__(
         self,
         model: Model,
-        rows: Callable[[int, int], Dataset],
+        ranges: Callable[[], Ranges],
         lake: Lake,
         traffic: Callable[[], Traffic],
         journal: Journal,
         audit: Audit,
     ) -> None:
         self.model = model
-        self._rows, self._lake, self._traffic = rows, lake, traffic
+        self._ranges, self._lake, self._traffic = ranges, lake, traffic
         self._journal, self._audit = journal, audit
 
     def run(
@@ -107,9 +109,10 @@ class Scoring:
 
     def _finished(self, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
         start, end, every = given["start"], given["end"], duration(given["every"])
-        parts = self._partitions(start, end, every, again=given["again"])
+        ranges = self._ranges()
+        parts = self._partitions(ranges.times(start, end), start, end, every, again=given["again"])
         shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
-        steps = [step for part in parts for step in self._steps(part, int(run_id[1:]), given, shown)]
+        steps = [step for part in parts for step in self._steps(ranges, part, int(run_id[1:]), given, shown)]
         declaration = self.model.fingerprint
         # each call is an owner of its own: another thread of this process may be at the same run
         done = self._journal.run(
@@ -117,10 +120,10 @@ class Scoring:
         )
         return self._scored({part.name: done[part.name] for part in parts})
 
-    def _partitions(self, start: int, end: int, every: int, *, again: bool) -> list[Partition]:
+    def _partitions(
+        self, at: np.ndarray, start: int, end: int, every: int, *, again: bool
+    ) -> list[Partition]:
         """Return the partitions that have rows; when they are scored again, also those that had some."""
-        dataset = self._rows(start, end)
-        at = dataset.at[dataset.select(start, end)]
         found = {part.name: part for part in partitions(self.model.name, at, start, end, every)}
         if again:
             held = from_arrow(stored(self._lake, self.model.name, start, end, ["at"]), {"at": "time"})
@@ -129,13 +132,15 @@ class Scoring:
             found |= {part.name: part for part in gone}
         return sorted(found.values(), key=lambda part: part.start)
 
-    def _steps(self, part: Partition, run: int, given: Mapping[str, Any], shown: Shown) -> list[Step]:
+    def _steps(
+        self, ranges: Ranges, part: Partition, run: int, given: Mapping[str, Any], shown: Shown
+    ) -> list[Step]:
         def before(results: Mapping[str, Any]) -> Any:  # noqa: ARG001
             return {"rows": tally(self._lake, part).rows, "table": self._lake.version(SCORES)}
 
         def answer(results: Mapping[str, Any]) -> Any:
             told = score(
-                self._rows(part.start, part.end),
+                ranges,
                 part,
                 self._lake,
                 self._traffic(),

@@ -78,6 +78,12 @@ class Plan:
         return max((item.window.reach or 0 for item in self.aggregates), default=0)
 
     @property
+    def reach(self) -> int | None:
+        """How much older than t a record may be and still count, in microseconds; None when there is no limit."""
+        reaches = [item.window.reach for item in self.aggregates]
+        return None if None in reaches else max((reach for reach in reaches if reach is not None), default=0)
+
+    @property
     def includes_self(self) -> bool:
         """Whether the row that is asked for counts."""
         return any(item.window.include_self for item in self.aggregates)

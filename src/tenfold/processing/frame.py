@@ -45,8 +45,8 @@ class Column:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: np.ndarray) -> "Column":
-        """Return the rows at positions, or where a mask is true."""
+    def take(self, rows: np.ndarray | slice) -> "Column":
+        """Return the rows at positions, or where a mask is true; those of a slice are no copies."""
         return Column(self.type, self.values[rows], self.valid[rows])
 
     @cached_property

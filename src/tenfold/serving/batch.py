@@ -14,10 +14,12 @@ from tenfold.serving.asking import Part, joined, numbers, sticky_fields
 from tenfold.serving.outputs import Deciding
 from tenfold.serving.predictions import BATCH, SCORES, Predictions, to_rows
 from tenfold.serving.route import Route
-from tenfold.serving.scores import Partition, Tally, among, ids, listed, stored, tally, texts
+from tenfold.serving.scores import Partition, Tally, among, ids, listed, same, stored, tally, texts
 from tenfold.serving.traffic import Traffic
 from tenfold.sources.base import Lake
 from tenfold.training.dataset import Dataset
+from tenfold.training.model import Model
+from tenfold.training.ranges import Ranges
 from tenfold.training.vector import Categories, encode
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+Places = np.ndarray | slice
 PIECE = 100_000
 """Rows that are asked about together."""
 AHEAD = 2
@@ -32,7 +35,7 @@ AHEAD = 2
 
 
 def score(
-    dataset: Dataset,
+    ranges: Ranges,
     part: Partition,
     lake: Lake,
     traffic: Traffic,
@@ -49,8 +52,8 @@ def score(
 
     Parameters
     ----------
-    dataset
-        Rows of the model's spine, those of the partition among them.
+    ranges
+        Gives the rows of the partition.
     run
         The number of the run; the same one stores a partition once, however often it is called.
     advance
@@ -61,12 +64,15 @@ def score(
     made = Tally()
 
     def pieces() -> "Iterator[pa.Table]":
-        rows = _Rows(dataset, traffic, traffic.routes.look(part.model), Deciding(dataset.model))
-        for answers, aside in ahead(rows.answer, rows.pieces(part, None if again else lake)):
-            made.add(answers.score, answers.decision, answers.version)
-            for table in (answers, *aside):
-                yield to_rows(table, [""] * len(table))
-            advance(len(answers))
+        held = None if again else stored(lake, part.model, part.start, part.end, ["prediction_id"])
+        route = traffic.routes.look(part.model)
+        for dataset, start, end in ranges.read(part.start, part.end):
+            rows = _Rows(dataset, traffic, route, Deciding(dataset.model))
+            for answers, aside in ahead(rows.answer, rows.pieces(start, end, held)):
+                made.add(answers.score, answers.decision, answers.version)
+                for table in (answers, *aside):
+                    yield to_rows(table, same("", len(table)))
+                advance(len(answers))
 
     replaced = among(part.model, part.start, part.end) if again else ""
     done = lake.append(
@@ -105,19 +111,20 @@ class _Rows:
     route: Route
     deciding: Deciding
 
-    def pieces(self, part: Partition, lake: Lake | None) -> Iterator[np.ndarray]:
-        """Yield the positions of a partition's rows piece by piece, without those that the lake has an answer for."""
-        rows = self.dataset.select(part.start, part.end)
-        held = None if lake is None else stored(lake, part.model, part.start, part.end, ["prediction_id"])
+    def pieces(self, start: int, end: int, held: "pa.Table | None") -> Iterator[Places]:
+        """Yield the positions of the rows predicted in [start, end) piece by piece, without those that are answered."""
+        rows = self.dataset.select(start, end)
         if held is not None and held.num_rows:
             rows = rows[~_among(self._ids(rows), held["prediction_id"])]
+        self.dataset.look()
         for first in range(0, len(rows), PIECE):
-            yield rows[first : first + PIECE]
+            yield _sliced(rows[first : first + PIECE])
 
-    def answer(self, rows: np.ndarray) -> tuple[Predictions, Sequence[Predictions]]:
+    def answer(self, rows: Places) -> tuple[Predictions, Sequence[Predictions]]:
         """Return the answers for rows, and what other versions of a rollout say of them."""
         dataset, model = self.dataset, self.dataset.model
         columns = {name: taken(item, rows) for name, item in dataset.columns.items()}
+        count = len(dataset.at[rows])
 
         def matrix(categories: Categories) -> np.ndarray:
             return encode(columns, categories)
@@ -126,45 +133,60 @@ class _Rows:
             values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
             return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
 
-        parts = self.traffic.asking(model).many(self.route, entities, matrix, len(rows))
+        parts = self.traffic.asking(model).many(self.route, entities, matrix, count)
         answers = self._answers(rows, parts, columns)
         if self.route.candidate is None:
             return answers, []
         answers = listed(answers)
         return answers, self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
 
-    def _ids(self, rows: np.ndarray) -> "pa.Array":
+    def _ids(self, rows: Places) -> "pa.Array":
         return ids(self.dataset.model.name, texts(self.dataset.ids[rows]), self.dataset.at[rows])
 
-    def _answers(self, rows: np.ndarray, parts: Sequence[Part], columns: Frame) -> Predictions:
+    def _answers(self, rows: Places, parts: Sequence[Part], columns: Frame) -> Predictions:
         dataset, model, found = self.dataset, self.dataset.model, joined(parts)
-        at, versions = dataset.at[rows], numbers(parts)
+        at, versions, named = dataset.at[rows], numbers(parts), texts(dataset.ids[rows])
 
         def asked() -> Frame:
             root = {name: item.take(rows) for name, item in dataset.spine.items()}
-            return apply(model.spine, root, len(rows))[0]
+            return apply(model.spine, root, len(at))[0]
 
         return Predictions(
             model.name,
             BATCH,
-            self._ids(rows),
-            texts(dataset.ids[rows]),
+            ids(model.name, named, at),
+            named,
             texts(dataset.spine[model.label.on].values[rows]),
             versions,
             at,
             found.said.score,
             found.said.decision,
             found.X,
-            dataset.ages(rows),
-            [""] * len(rows),
+            _within_reach(model, dataset.ages(rows)),
+            same("", len(at)),
             found.said.probabilities,
             found.said.classes,
-            self.deciding.many(asked, at, lambda: columns, found.said, versions),
-            [model.rules.by] * len(rows),
+            self.deciding.many(asked, at, lambda: columns, found.said, versions)
+            if model.rules.by
+            else same("", len(at)),
+            same(model.rules.by, len(at)),
         )
 
 
-def taken(item: Column, rows: np.ndarray) -> Column:
+def _within_reach(model: Model, ages: np.ndarray) -> np.ndarray:
+    """Return ages without those of records that no window of their view reaches: they may not have been read at all."""
+    reaches = [view.plan.reach for view in model.stored]
+    limits = np.array([np.inf if reach is None else reach for reach in reaches])
+    return np.where(ages > limits, np.nan, ages)
+
+
+def _sliced(rows: np.ndarray) -> Places:
+    """Return positions, as a slice where they follow each other: then nothing is copied."""
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    return slice(first, last) if last - first == len(rows) else rows
+
+
+def taken(item: Column, rows: Places) -> Column:
     """Return the values at positions, with the codes of texts, so that each distinct one is looked at once in all."""
     found = item.take(rows)
     if item.type == "str":

@@ -219,8 +219,8 @@ def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch"
     count, text, schema = len(answers), pa.string(), _schema()[0]
     columns = [
         pa.array(answers.id, text),
-        pa.array([answers.model] * count, text),
-        pa.array([answers.mode] * count, text),
+        pa.repeat(pa.scalar(answers.model), count),
+        pa.repeat(pa.scalar(answers.mode), count),
         pa.array(answers.version, pa.int64()),
         pa.array(answers.row, text),
         pa.array(answers.on, text),
@@ -231,7 +231,7 @@ def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch"
         _lists(answers.ages),
         pa.array(answers.request, text),
         pa.array(told, text),
-        pa.array([list(answers.classes)] * count, pa.list_(text)),
+        _texts(answers.classes, count),
         _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
         pa.array(answers.outputs, text),
         pa.array(answers.outputs_by, text),
@@ -281,6 +281,14 @@ def _lists(matrix: np.ndarray) -> "pa.Array":
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(np.ascontiguousarray(matrix).ravel(), pa.float64())
     )
+
+
+def _texts(values: Sequence[str], rows: int) -> "pa.Array":
+    """Return the same list for each row."""
+    import pyarrow as pa
+
+    offsets = np.arange(rows + 1, dtype=np.int32) * len(values)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(list(values) * rows, pa.string()))
 
 
 def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:

@@ -111,6 +111,13 @@ def texts(values: np.ndarray) -> "pa.Array":
     return pa.array(values).cast(pa.string())
 
 
+def same(text: str, rows: int) -> "pa.Array":
+    """Return the same text for each row."""
+    import pyarrow as pa
+
+    return pa.repeat(pa.scalar(text), rows)
+
+
 def ids(model: str, row: "pa.Array", at: np.ndarray) -> "pa.Array":
     """Return the ids of batch predictions: of the row and its prediction time, so that the same question has the same one.
 

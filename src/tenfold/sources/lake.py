@@ -107,7 +107,8 @@ class DeltaLake:
     ) -> "pa.Table":
         delta = self._open(table, version)
         with self._engine.cursor() as connection:
-            source = [glob.escape(unquote(uri)) for uri in delta.file_uris()] or _schema(delta).empty_table()
+            files = [glob.escape(unquote(uri)) for uri in reversed(delta.file_uris())]  # the oldest first
+            source = files or _schema(delta).empty_table()
             return select(connection, source, _schema(delta), table=table, columns=columns, where=where)
 
     def version(self, table: str) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
 ROWS_PER_FILE = 2_000_000
+SAMPLE = 10_000
 Cut = Callable[[], "Iterator[tuple[Path, pa.Table]]"]
 """Gives the files of a table that lose rows, each with those that stay."""
 
@@ -85,12 +86,23 @@ class Written:
 
         path = self._folder / f"part-{uuid.uuid4().hex}.parquet"
         self.rows[path] = 0
-        with ParquetWriter(path, first.schema, compression="snappy") as writer:
+        with ParquetWriter(
+            path, first.schema, compression="snappy", use_dictionary=_repeating(first)
+        ) as writer:
             for piece in pieces:
                 writer.write_table(piece)
                 self.rows[path] += piece.num_rows
                 if self.rows[path] >= ROWS_PER_FILE:
                     return
+
+
+def _repeating(rows: "pa.Table") -> list[str]:
+    """Return the columns whose values repeat, by their first rows: a dictionary of others costs time and is given up."""
+    from pyarrow.types import is_nested
+
+    some = rows.slice(0, SAMPLE)
+    plain = [name for name in rows.column_names if not is_nested(rows.schema.field(name).type)]
+    return [name for name in plain if 2 * len(some[name].unique()) <= max(len(some), 2)]
 
 
 def _added(path: Path, rows: int, now: int) -> "AddAction":

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tenfold.core.errors import DefinitionError, NotFound
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+OFFSET = "_offset"
 USE_UTC = "SET TimeZone = 'UTC'"
 FROM_FILES = "FROM read_parquet(?, union_by_name = true)"
 FROM_ROWS = "FROM stored_rows"
@@ -33,8 +36,18 @@ def select(
     if not values:
         connection.register("stored_rows", source)
     connection.execute(USE_UTC).fetchall()
-    sql = _select_sql(names, FROM_FILES if values else FROM_ROWS, where, "_offset" in schema.names)
-    return _run(connection, sql, values, where, table, schema).cast(_chosen(schema, names))
+    read = [*names, OFFSET] if OFFSET in schema.names and OFFSET not in names else names
+    sql = _select_sql(read, FROM_FILES if values else FROM_ROWS, where)
+    found = _run(connection, sql, values, where, table, schema).cast(_chosen(schema, read))
+    return _in_order(found).select(names)
+
+
+def _in_order(rows: "pa.Table") -> "pa.Table":
+    """Return rows ordered by `_offset`, if there is one: as a rule they are, and only to look takes a tenth of sorting."""
+    if OFFSET not in rows.column_names:
+        return rows
+    offset = rows[OFFSET].to_numpy()
+    return rows if (offset[1:] >= offset[:-1]).all() else rows.take(np.argsort(offset, kind="stable"))
 
 
 def holding(
@@ -67,11 +80,11 @@ def _run(
         ) from error
 
 
-def _select_sql(names: Sequence[str], source: str, where: str, ordered: bool) -> str:
+def _select_sql(names: Sequence[str], source: str, where: str) -> str:
     quoted = ", ".join(_quoted(names))
     # The line break keeps an SQL comment at the end of the condition from hiding the bracket.
     condition = f" WHERE ({where}\n)" if where else ""
-    return f"SELECT {quoted} {source}{condition}{' ORDER BY _offset' if ordered else ''}"
+    return f"SELECT {quoted} {source}{condition}"
 
 
 def _plain(names: Sequence[str]) -> list[str]:

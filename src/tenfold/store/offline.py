@@ -38,6 +38,8 @@ from tenfold.store.spill import Asks, Divided, divided, parts_for
 from tenfold.store.swept import Queries, sweep
 
 NEWEST = Aggregate("last", 0, Window())
+NEWEST_EVENT = "newest event"
+"""No feature has a name with a space."""
 SHARE = 4
 """A source may take this part of the memory; what is larger is divided by keys, on disk."""
 BYTES = {"str": 100, "bool": 2}
@@ -59,15 +61,15 @@ class History:
     def __init__(
         self, lake: Lake, versions: Mapping[str, int] | None = None, *, memory: int | None = None
     ) -> None:
-        self._lake = lake
-        self._memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.lake = self._lake = lake
+        self.memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.versions: dict[str, int] = dict(versions or {})
         self._pasts: dict[str, Past] = {}
         self._grouped: dict[tuple[str, ...], ByKey] = {}
 
     def at(self, versions: Mapping[str, int]) -> "History":
         """Return the same lake at other table versions."""
-        return History(self._lake, versions, memory=self._memory)
+        return History(self._lake, versions, memory=self.memory)
 
     def past(self, source: Events) -> Past:
         """Return all records of a source in the total order (event time, id, known, offset)."""
@@ -105,6 +107,18 @@ class History:
             The rows that are asked for, records of the view's source; needed by a view that includes them.
         """
         return self.ask(view, keys, at, lambda piece: _features(view, piece, own), sweeps=True)
+
+    def features_and_newest(
+        self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+    ) -> tuple[dict[str, Column], Column]:
+        """Return `features` and `newest`, with one look at the records."""
+        found = self.ask(
+            view,
+            keys,
+            at,
+            lambda piece: {**_features(view, piece, own), NEWEST_EVENT: _newest(piece)["event"]},
+        )
+        return found, found.pop(NEWEST_EVENT)
 
     def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
         """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""
@@ -160,7 +174,11 @@ class History:
         if source.name in self._pasts or self.version(source) < 0:
             return False
         width = sum(BYTES.get(type_, 9) for type_ in types_of(source.fields).values()) + 40
-        return self._lake.position(source.name, SINK) * width * SHARE > self._memory
+        return self.rows(source) * width * SHARE > self.memory
+
+    def rows(self, source: Events) -> int:
+        """Return about how many rows of a source there are."""
+        return self._lake.position(source.name, SINK)
 
     def _by_key(self, view: FeatureView) -> ByKey:
         root = view.source.root

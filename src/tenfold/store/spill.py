@@ -131,7 +131,7 @@ class Divided:
         with ExitStack() as files:
             writers = self._writers(files)
             for table in tables:
-                self._ids.append(_hashes([table.column(name) for name in self.source.root.ids]))
+                self._ids.append(hashes([table.column(name) for name in self.source.root.ids]))
                 part = groups(self._part_of(table), self.count)
                 taken = table.take(part.order)
                 for number, writer in enumerate(writers):
@@ -158,14 +158,14 @@ class Divided:
 
     def end_versions(self) -> None:
         """Remember when the rows were replaced whose ids, by their hashes, may occur again, in whatever part."""
-        again, names = _repeated(self._ids), self.source.root.ids
+        again, names = repeated(self._ids), self.source.root.ids
         if not len(again):
             return
         found = []
         for number in range(self.count):
             table = self._table(number)
-            hashes = _hashes([table.column(name) for name in names])
-            mine = np.flatnonzero(np.isin(hashes, again))
+            hashed = hashes([table.column(name) for name in names])
+            mine = np.flatnonzero(np.isin(hashed, again))
             found.append(table.select([*names, *MARKS]).take(mine))
         import pyarrow as pa
 
@@ -183,7 +183,7 @@ class Divided:
 
     def _part_of(self, table: "pa.Table") -> np.ndarray:
         if set(self._keys) <= self._types.keys():
-            return _place(_hashes([table.column(name) for name in self._keys]), self.count)
+            return _place(hashes([table.column(name) for name in self._keys]), self.count)
         frame, _ = apply(self.source, self._frame(table), table.num_rows)
         return self.part_of([frame[name] for name in self._keys])
 
@@ -208,14 +208,14 @@ class Divided:
 
 def _part_of(keys: Sequence[Column], count: int) -> np.ndarray:
     """Return the part that each key is in; equal keys are in the same one."""
-    return _place(_hashes(to_arrow({str(place): item for place, item in enumerate(keys)}).columns), count)
+    return _place(hashes(to_arrow({str(place): item for place, item in enumerate(keys)}).columns), count)
 
 
 def _place(hashes: np.ndarray, count: int) -> np.ndarray:
     return ((hashes >> np.uint64(32)) % np.uint64(count)).astype(np.int64)
 
 
-def _hashes(columns: "Sequence[pa.ChunkedArray]") -> np.ndarray:
+def hashes(columns: "Sequence[pa.ChunkedArray]") -> np.ndarray:
     """Return one uint64 per row, equal for equal values, in this process."""
     total = np.zeros(len(columns[0]), dtype=np.uint64)
     for item in columns:
@@ -236,7 +236,7 @@ def _hash(chunks: "pa.ChunkedArray") -> np.ndarray:
     return hashes.view(np.uint64)[coded.indices.to_numpy()] if len(hashes) else np.zeros(0, dtype=np.uint64)
 
 
-def _repeated(parts: list[np.ndarray]) -> np.ndarray:
+def repeated(parts: list[np.ndarray]) -> np.ndarray:
     """Return the hashes that occur more than once, sorted."""
     every = np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
     parts.clear()

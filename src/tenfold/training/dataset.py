@@ -48,10 +48,15 @@ class Dataset:
     ----------
     rows
         Rows to ask about instead of those in the lake; see `of`.
+    spine
+        Where the rows of the spine are read, when that is not where the features are.
     """
 
-    def __init__(self, model: Model, history: History, rows: Any = None) -> None:
+    def __init__(
+        self, model: Model, history: History, rows: Any = None, *, spine: History | None = None
+    ) -> None:
         self.model, self.history = model, history
+        self._spine = spine or history
         self._given = None if rows is None else _asked(model.spine.root, rows)
         self._outcomes: tuple[int, Outcomes] | None = None
         history.version(model.spine.root)  # fixed from here on, whenever it is read
@@ -60,7 +65,7 @@ class Dataset:
     def _rows(self) -> "_Rows":
         if self._given is not None:
             return _picked(self.model, self._given, np.ones(len(self._given.event), dtype=np.bool_))
-        known = self.history.past(self.model.spine.root)
+        known = self._spine.past(self.model.spine.root)
         if self.model.lead is None:
             return _picked(self.model, known, _first_versions(known.ids, known.frame[OFFSET].values))
         at = known.event - self.model.lead_us
@@ -103,7 +108,20 @@ class Dataset:
         """The model's features for every row, as of its prediction."""
         return features_of(self.model, self.history, self.spine, self.at)
 
-    def ages(self, rows: np.ndarray) -> np.ndarray:
+    def look(self) -> None:
+        """Compute features and ages together, which takes less than one after the other."""
+        if "columns" in self.__dict__ or not len(self.at):
+            return
+        keys, stored = keys_of(self.model, self.spine), {}
+        ages = np.empty((len(self.at), len(self.model.stored)))
+        for place, view in enumerate(self.model.stored):
+            asked = [keys[name] for name in view.keys]
+            stored[view.name], newest = self.history.features_and_newest(view, asked, self.at, self.spine)
+            ages[:, place] = np.where(newest.valid, self.at - newest.values, np.nan)
+        self.__dict__["columns"] = assemble(self.model, self.spine, stored, self.at)
+        self.__dict__["_ages"] = ages
+
+    def ages(self, rows: np.ndarray | slice) -> np.ndarray:
         """Return how many microseconds old the newest known record behind each stored view is, per row and view.
 
         Shape (n_rows, n_views) float64, NaN where nothing was known of the key: what a request at that moment is told.

@@ -84,6 +84,8 @@ def encode(columns: Mapping[str, Column], categories: Categories) -> np.ndarray:
 
 
 def _numbers(item: Column, categories: Sequence[str] | None) -> np.ndarray:
+    if item.type == "float" and item.valid.all():
+        return item.values
     if item.type != "str":
         return item.numbers()
     places = {text: float(place) for place, text in enumerate(categories or ())}
