@@ -26,6 +26,7 @@ NAMES = (
     "steps",
     "tracking",
     "training",
+    "batch",
     "scale",
 )
 EVERYTHING = 10**12

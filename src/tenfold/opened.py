@@ -7,6 +7,9 @@ from typing import Self
 from tenfold.automation.audit import Audit
 from tenfold.automation.deliver import Delivery, deliveries
 from tenfold.automation.journal import Journal
+from tenfold.automation.release import Release
+from tenfold.automation.schedule import Schedule
+from tenfold.automation.scoring import Scoring
 from tenfold.declared import Declared, sinks
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
@@ -21,9 +24,11 @@ from tenfold.serving.traffic import Traffic
 from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
+from tenfold.store.offline import History
 from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
+from tenfold.training.ranges import Ranges
 from tenfold.training.train import Trainer
 from tenfold.ui.documents import Kept
 from tenfold.ui.elsewhere import Elsewhere
@@ -123,6 +128,35 @@ class Opened:
 
     def _lake_sink(self) -> LakeSink:
         return LakeSink(self.log, self.lake, [*self.project.sources, TOPIC])
+
+    def dataset(self, model: Model | str) -> Dataset:
+        """Return the rows of a model's spine with features, over the newest lake tables; computed once per version."""
+        newest = {name: self.lake.version(name) for name in self.project.sources}
+        if self._history[0] != newest:
+            self._history = (newest, {})
+        known, model = self._history[1], self._model(model)
+        if model.fingerprint not in known:
+            known[model.fingerprint] = Dataset(model, History(self.lake, newest))
+        return known[model.fingerprint]
+
+    def scoring(self, model: Model | str) -> Scoring:
+        """Return what scores the rows of a model in batch."""
+        model = self._model(model)
+
+        def ranges() -> Ranges:
+            newest = {name: self.lake.version(name) for name in self.project.sources}
+            return Ranges(model, History(self.lake, newest), lambda: self.dataset(model))
+
+        return Scoring(model, ranges, self.lake, lambda: self.traffic, self.journal, self.audit)
+
+    def schedule(self, release: Release) -> Schedule:
+        """Return what scores the partitions of a release when they are due, where it says `score_every`."""
+        parts = self.registry, self.audit, self.clock, self.flush
+        return Schedule(release, self.scoring(release.model), *parts)
+
+    def flush(self) -> int:
+        """Move everything that is in the log into lake tables; return how many records that were."""
+        return self._lake_sink().flush()
 
     @cached_property
     def trainer(self) -> Trainer:

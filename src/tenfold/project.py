@@ -11,7 +11,7 @@ from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.rollback import roll_back
 from tenfold.automation.rollout import Rolling
-from tenfold.automation.scoring import Scored, Scoring
+from tenfold.automation.scoring import Scored
 from tenfold.automation.training import train
 from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
@@ -30,10 +30,8 @@ from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.offline import History
 from tenfold.store.worker import Worker
-from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.model import Model
-from tenfold.training.ranges import Ranges
 from tenfold.training.rebuild import rebuild
 from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
@@ -108,10 +106,6 @@ class App(Opened):
         """Fold everything that is in the log into states and lake tables; return how many records became visible."""
         return self.worker().drain()
 
-    def flush(self) -> int:
-        """Move everything that is in the log into lake tables; return how many records that were."""
-        return self._lake_sink().flush()
-
     def retire(self) -> int:
         """Remove the online states of definitions that are no longer declared; return how many states that were.
 
@@ -120,16 +114,6 @@ class App(Opened):
         return self._state_sink().retire()
 
     # training --------------------------------------------------------------------------------------
-
-    def dataset(self, model: Model | str) -> Dataset:
-        """Return the rows of a model's spine with features, over the newest lake tables; computed once per version."""
-        newest = {name: self.lake.version(name) for name in self.project.sources}
-        if self._history[0] != newest:
-            self._history = (newest, {})
-        known, model = self._history[1], self._model(model)
-        if model.fingerprint not in known:
-            known[model.fingerprint] = Dataset(model, History(self.lake, newest))
-        return known[model.fingerprint]
 
     def training_set(
         self, model: Model | str, start: Any = None, end: Any = None, *, rows: Any = None
@@ -289,16 +273,6 @@ class App(Opened):
         After a crash, the same call goes on at the first unfinished partition.
         """
         return self.scoring(model).run(to_us(start), to_us(end), **how)
-
-    def scoring(self, model: Model | str) -> Scoring:
-        """Return what scores the rows of a model in batch."""
-        model = self._model(model)
-
-        def ranges() -> Ranges:
-            newest = {name: self.lake.version(name) for name in self.project.sources}
-            return Ranges(model, History(self.lake, newest), lambda: self.dataset(model))
-
-        return Scoring(model, ranges, self.lake, lambda: self.traffic, self.journal, self.audit)
 
     # monitoring ------------------------------------------------------------------------------------
 

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenfold import Project, Release
+from tenfold import Platform, Project, Release
+from tenfold.automation.supervise import control
+from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.registry.rollouts import SHADOW as IN_SHADOW
@@ -241,3 +244,63 @@ def test_a_killed_process_is_gone_on_with(home):
 def test_what_cannot_be_cut_is_refused(home):
     with opened(home) as app, pytest.raises(DefinitionError, match='every="1x" is not a duration'):
         app.batch(NAME, FIRST, END, every="1x")
+
+
+def scheduled(**how):
+    """Return the tiny project with a schedule for whole days; orders may come an hour late."""
+    late = replace(tiny.orders, lateness="1h")
+    this = replace(tiny.this_order, source=late)
+    model = replace(tiny.late_order, spine=late, features=[tiny.shop_visits, this])
+    return Project("tiny", releases=[Release(model, score_every="1d", **how)])
+
+
+def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path):
+    project, home, minute = scheduled(), tmp_path / "home", timedelta(minutes=1)
+    clock = VirtualClock(tiny.START + timedelta(days=17))
+    with project.open(Platform(home=home, clock=clock)) as app:
+        schedule = app.schedule(project.release())
+        tiny.load(app)
+        assert (schedule.due(), schedule.state()) == (None, {"every": "1d", "until": None, "last": None})
+        app.promote(NAME, app.train(NAME).number)
+        assert schedule.tick() == []
+        clock.set(tiny.START + timedelta(days=18, hours=1) - minute)
+        assert schedule.tick() == []
+        clock.set(tiny.START + timedelta(days=18, hours=1))
+        assert schedule.tick() == ["2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"]
+        assert schedule.tick() == []
+        assert len(told(app, 0, 2**60)) == 12
+        clock.set(tiny.START + timedelta(days=21))
+        assert schedule.tick() == ["2024-05-19T00:00:00+00:00/2024-05-21T00:00:00+00:00"]
+        assert schedule.state()["until"] == "2024-05-21T00:00:00+00:00"
+        audit = app.audit.list(NAME, "score")
+        assert [(item.decision, item.by, item.evidence["rows"]) for item in audit] == [
+            ("scored", "schedule", 12),
+            ("scored", "schedule", 11),
+        ]
+
+
+def test_the_controller_scores_what_is_due_and_goes_on_with_what_died(tmp_path):
+    project, home = scheduled(), tmp_path / "home"
+    clock = VirtualClock(tiny.START + timedelta(days=17))
+    said = []
+    with project.open(Platform(home=home, clock=clock)) as app:
+        tiny.load(app)
+        app.promote(NAME, app.train(NAME).number)
+        given = {"model": NAME, "start": FIRST, "end": END, "every": "1d", "again": False, "by": "ann"}
+        died = app.journal.begin("score", "died", given)
+        clock.set(tiny.START + timedelta(days=18, hours=2))
+        looks = iter([False, True])
+        release = project.release()
+        control(
+            [app.loop(release)],
+            clock,
+            lambda: next(looks),
+            tell=said.append,
+            schedules=[app.schedule(release)],
+        )
+        assert app.journal.get(died).status == "done"
+        assert len(told(app)) == 60
+    assert said == [
+        "late_order: finished 1 interrupted scorings",
+        "late_order: scored 2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00",
+    ]

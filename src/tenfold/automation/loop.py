@@ -24,6 +24,7 @@ from tenfold.training.folds import Split, first_row, newest_split
 from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
+KIND = "retrain"
 WEEK = UNITS["w"]
 ADMITTED = "admitted"
 """The decision about a version that passed the gates and now begins its rollout."""
@@ -71,7 +72,11 @@ class Loop:
 
     def resume(self) -> int:
         """Finish the trainings that a crash interrupted, each from its first unfinished step; return how many."""
-        mine = [run for run in self.journal.unfinished() if run.input.get("model") == self.release.model.name]
+        mine = [
+            run
+            for run in self.journal.unfinished()
+            if run.kind == KIND and run.input.get("model") == self.release.model.name
+        ]
         for run in mine:
             try:
                 self._run(run.id)
@@ -96,7 +101,7 @@ class Loop:
             "test": split.test,
             "now": split.now,
         }
-        run_id = self.journal.begin("retrain", cause, given)
+        run_id = self.journal.begin(KIND, cause, given)
         return self._run(run_id)
 
     def promote(self, number: int, *, by: str) -> str:

@@ -43,6 +43,9 @@ class Release:
         What a request gets when the states are not there in time, or the online store is away: "refuse", "stale" for an answer
         from the states as they are, or a model without stored features, which has a release too and answers from the request
         alone.
+    score_every
+        How long the partitions are that the controller scores in batch by itself, such as "1d": each once it is over and its
+        sources have had the time that they declare (`delay` and `lateness`) to arrive.
 
     Examples
     --------
@@ -63,9 +66,10 @@ class Release:
     approval: bool = field(default=False, kw_only=True)
     to: Sequence[str] = field(default=(), kw_only=True)
     degraded: Model | Literal["refuse", "stale"] = field(default="refuse", kw_only=True)
+    score_every: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        times = ("retrain_every", "cooldown", "shadow", "bake")
+        times = ("retrain_every", "cooldown", "shadow", "bake", "score_every")
         for name in times:
             if getattr(self, name) is not None:
                 duration(getattr(self, name), name=name)

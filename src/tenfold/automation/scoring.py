@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from tenfold.automation.audit import Audit
 from tenfold.automation.journal import Journal
 from tenfold.automation.steps import Effect, Step
-from tenfold.core.errors import Conflict
+from tenfold.core.errors import Conflict, NotFound
 from tenfold.core.times import duration, iso
 from tenfold.processing.frame import from_arrow
 from tenfold.serving.batch import score
@@ -106,6 +107,20 @@ class Scoring:
         given = wanted | {"by": by}
         cause = f"{self.model.name}/{iso(start)}/{iso(end)}/{uuid.uuid4().hex}"
         return self._finished(self._journal.begin(KIND, cause, given), given, watch)
+
+    def resume(self) -> int:
+        """Finish the runs that nobody works on, each from its first unfinished partition; return how many."""
+        mine = [
+            run
+            for run in self._journal.stuck()
+            if run.kind == KIND and run.input.get("model") == self.model.name
+        ]
+        done = 0
+        for run in mine:
+            with suppress(Conflict, NotFound):  # another process is at it, or there is no version any more
+                self._finished(run.id, run.input, None)
+                done += 1
+        return done
 
     def _finished(self, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
         start, end, every = given["start"], given["end"], duration(given["every"])

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from tenfold.automation.loop import Loop
+from tenfold.automation.schedule import Schedule
 from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
 
@@ -116,14 +117,19 @@ class Supervisor:
                 child.stop()
 
 
-def control(loops: Sequence[Loop], clock: Clock, stopped: Callable[[], bool], *, tell: Tell) -> None:
-    """Finish what a crash interrupted, then let every loop do what is due once a minute of the clock.
+def control(
+    loops: Sequence[Loop],
+    clock: Clock,
+    stopped: Callable[[], bool],
+    *,
+    tell: Tell,
+    schedules: Sequence[Schedule] = (),
+) -> None:
+    """Finish what a crash interrupted, then let every loop and schedule do what is due once a minute of the clock.
 
     Errors and latency of a candidate are looked at every second, so that a bad one is gone within about two.
     """
-    for loop in loops:
-        if resumed := loop.resume():
-            tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
+    _resume(loops, schedules, tell)
     due, look = clock.now(), clock.elapsed()
     while not stopped():
         if clock.elapsed() >= look:
@@ -133,8 +139,24 @@ def control(loops: Sequence[Loop], clock: Clock, stopped: Callable[[], bool], *,
                     tell(f"{loop.release.model.name}: candidate {done}")
         if clock.now() >= due:
             due = clock.now() + UNITS["m"]
-            for loop in loops:
-                loop.trainer.runs.settle()
-                for cause in loop.tick():
-                    tell(f"{loop.release.model.name}: trained because of {cause}")
+            _tick(loops, schedules, tell)
         clock.sleep(POLL)
+
+
+def _resume(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
+    for loop in loops:
+        if resumed := loop.resume():
+            tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
+    for schedule in schedules:
+        if resumed := schedule.scoring.resume():
+            tell(f"{schedule.release.model.name}: finished {resumed} interrupted scorings")
+
+
+def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
+    for loop in loops:
+        loop.trainer.runs.settle()
+        for cause in loop.tick():
+            tell(f"{loop.release.model.name}: trained because of {cause}")
+    for schedule in schedules:
+        for period in schedule.tick():
+            tell(f"{schedule.release.model.name}: scored {period}")

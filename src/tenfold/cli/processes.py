@@ -89,13 +89,15 @@ def worker(where: Where) -> None:
 @on_project
 @supervised
 def controller(where: Where) -> None:
-    """Finish interrupted trainings, then judge monitors and retrain when it is due, looking every minute."""
+    """Finish interrupted trainings, then judge monitors, retrain and score when it is due, looking every minute."""
     from tenfold.automation.supervise import control
 
     stopped = threading.Event()
     with on_signals(stopped.set), where.open() as app:
         tell(f"watching {app.project.name}")
-        control([app.loop(release) for release in app.project.releases], app.clock, stopped.is_set, tell=tell)
+        loops = [app.loop(release) for release in app.project.releases]
+        schedules = [app.schedule(release) for release in app.project.releases]
+        control(loops, app.clock, stopped.is_set, tell=tell, schedules=schedules)
 
 
 @click.command()

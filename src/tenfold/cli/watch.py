@@ -147,6 +147,8 @@ def status(where: Where, *, as_json: bool) -> None:
         }
         newest = app.audit.list(limit=1)
         places = [waiting(delivery) for delivery in app.deliveries]
+        states = {release.model.name: app.schedule(release).state() for release in app.project.releases}
+        scored = {name: state for name, state in states.items() if state is not None}
         stuck = [f"{run.id} ({run.kind}: {run.cause})" for run in app.journal.stuck()]
         document = {
             "project": app.project.name,
@@ -155,6 +157,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "topics": topics,
             "production": {name: None if item is None else item.number for name, item in production.items()},
             "last_decision": decision(newest[0]) if newest else None,
+            "scored": scored,
             "stuck": stuck,
             "deliveries": places,
         }
@@ -168,6 +171,9 @@ def status(where: Where, *, as_json: bool) -> None:
         for name, item in production.items():
             told = "none" if item is None else f"version {item.number}, from run {item.run_id}"
             click.echo(f"\nProduction of {name}: {told}")
+        for name, state in scored.items():
+            until = f"up to {state['until']}" if state["until"] else "nothing yet"
+            click.echo(f"Scored of {name}, every {state['every']}: {until}")
         for last in newest:
             click.echo(
                 f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}: {last.why}"

@@ -1,0 +1,104 @@
+"""Batch scoring by itself: each partition once it is over and what it is made of has arrived."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.automation.audit import Audit
+from tenfold.automation.release import Release
+from tenfold.automation.scoring import KIND, Scored, Scoring
+from tenfold.core.clock import Clock
+from tenfold.core.errors import TenfoldError
+from tenfold.core.times import duration, iso
+from tenfold.features.view import with_upstream
+from tenfold.registry.versions import Registry
+from tenfold.training.model import Model
+
+BY = "schedule"
+"""Who asks for it, in the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Scores what is due of a release; `tick` may be called at any time, in any process, and twice.
+
+    It begins with the partition in which the first version in Production was made, and leaves none out: what was missed
+    while nothing ran is done when it runs again. How far it is stands in the audit log.
+
+    Parameters
+    ----------
+    flush
+        Moves everything that is in the log into the lake.
+    """
+
+    release: Release
+    scoring: Scoring
+    registry: Registry
+    audit: Audit
+    clock: Clock
+    flush: Callable[[], object]
+
+    def tick(self) -> list[str]:
+        """Score the partitions that are due, and return the periods that were scored."""
+        due = self.due()
+        if due is None:
+            return []
+        start, end = due
+        self.flush()
+        try:
+            done = self.scoring.run(start, end, every=str(self.release.score_every), by=BY)
+        except TenfoldError as error:
+            evidence = {"error": type(error).__name__}
+            self._record("failed", str(error), evidence, f"failed/{start}/{end}")
+            return []
+        period = f"{iso(start)}/{iso(end)}"
+        why = f"{done.rows:,} rows of {period}"
+        self._record("scored", why, _evidence(done) | {"start": start, "end": end}, f"{start}/{end}")
+        return [period]
+
+    def due(self) -> tuple[int, int] | None:
+        """Return the period to be scored now, whole partitions; None when there is none."""
+        first = None if self.release.score_every is None else self._first()
+        if first is None:
+            return None
+        every = duration(self.release.score_every)
+        end = (self.clock.now() - late(self.release.model)) // every * every
+        return (first, end) if first < end else None
+
+    def state(self) -> dict[str, Any] | None:
+        """Return how often it scores, up to when it has, and what it did last; None without a schedule."""
+        if self.release.score_every is None:
+            return None
+        newest = [item for item in self._newest() if item.decision == "scored"]
+        until = iso(newest[-1].evidence["end"]) if newest else None
+        return {
+            "every": self.release.score_every,
+            "until": until,
+            "last": self._newest()[-1].why if self._newest() else None,
+        }
+
+    def _first(self) -> int | None:
+        done = [item.evidence["end"] for item in self._newest() if item.decision == "scored"]
+        if done:
+            return int(done[-1])
+        version = self.registry.production(self.release.model.name)
+        every = duration(self.release.score_every)
+        return None if version is None else version.created // every * every
+
+    def _newest(self) -> list[Any]:
+        return [item for item in self.audit.list(self.release.model.name, KIND) if item.by == BY]
+
+    def _record(self, decision: str, why: str, evidence: dict[str, Any], cause: str) -> None:
+        self.audit.record(
+            KIND, self.release.model.name, decision, why, by=BY, evidence=evidence, cause=f"{BY}/{cause}"
+        )
+
+
+def late(model: Model) -> int:
+    """Return how long after a moment what happened before it may still arrive, in microseconds: as its sources declare."""
+    roots = [model.spine.root, *(view.source.root for view in with_upstream(model.views))]
+    return max(root.delay_us + (root.lateness_us or 0) for root in roots)
+
+
+def _evidence(done: Scored) -> dict[str, Any]:
+    return {"rows": done.rows, "decided": done.decided, "versions": dict(done.versions)}
