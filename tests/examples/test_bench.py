@@ -14,7 +14,7 @@ from bench.table import figure
 FIGURES = {"name", "value", "unit", "peer", "peer_value", "ratio", "rows", "goal", "note"}
 
 
-LONG = {"training", "serve"}
+LONG = {"training", "serve", "batch"}
 """Those that need half a minute however few the rows."""
 
 
