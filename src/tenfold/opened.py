@@ -147,7 +147,9 @@ class Opened:
             newest = {name: self.lake.version(name) for name in self.project.sources}
             return Ranges(model, History(self.lake, newest), lambda: self.dataset(model))
 
-        return Scoring(model, ranges, self.lake, lambda: self.traffic, self.journal, self.audit)
+        downstream = any(release.to for release in self.project.releases if release.model.name == model.name)
+        log = self.predictions if downstream else None
+        return Scoring(model, ranges, self.lake, lambda: self.traffic, self.journal, self.audit, log)
 
     def schedule(self, release: Release) -> Schedule:
         """Return what scores the partitions of a release when they are due, where it says `score_every`."""

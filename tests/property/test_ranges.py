@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.ranged import Again, Span, Within
-from tenfold.training.dataset import Dataset
 from tenfold.training.ranges import Ranges, spans
 from tests.examples.tiny import ESTIMATOR
 
@@ -134,7 +132,6 @@ def test_ranges_say_what_all_rows_say(declared, sold, seen, at_once, tmp_path_fa
         kept = {}
         for first in range(start, end, 23 * HOUR):
             for part, begin, until in read.read(first, min(first + 23 * HOUR, end)):
-                part.look()
                 for row in part.select(begin, until).tolist():
                     features = [item.plain()[row] for item in part.columns.values()]
                     assert kept.setdefault((part.ids[row], int(part.at[row])), features) is features, (
@@ -153,23 +150,6 @@ def test_a_source_without_limit_is_read_whole_and_others_only_in_their_range():
     assert found["sales"] == Span(93 * HOUR, 101 * HOUR, frozenset({"sale", "card", "amount", "note", "at"}))
     assert found["logins"] == Span(91 * HOUR, 101 * HOUR, frozenset({"login", "card", "paid", "at"}))
     assert "logins" not in spans(MODELS[2], 100 * HOUR, 101 * HOUR)
-
-
-def test_looking_at_features_and_ages_together_changes_neither(tmp_path):
-    project, made, clock, rows = opened(
-        MODELS[0], [(n, "ab"[n % 2], 1, "x", n, 0) for n in range(12)], [(1, "a", True, 3)]
-    )
-    with project.open(Platform(home=tmp_path, clock=clock, **made)) as app:
-        for name, given_rows in rows.items():
-            app.ingest(name, given_rows, history=True)
-        app.flush()
-        one, two = (Dataset(MODELS[0], History(app.lake)) for _ in range(2))
-        one.look()
-        every = np.arange(len(one.at))
-        assert np.array_equal(one.ages(every), two.ages(every), equal_nan=True)
-        assert {name: item.plain() for name, item in one.columns.items()} == {
-            name: item.plain() for name, item in two.columns.items()
-        }
 
 
 def test_memory_is_that_of_a_range(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from tenfold.automation.steps import Effect, Step
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.core.times import duration, iso
 from tenfold.processing.frame import from_arrow
-from tenfold.serving.batch import score
-from tenfold.serving.predictions import SCORES
+from tenfold.serving.batch import score, send
+from tenfold.serving.predictions import SCORES, PredictionLog
 from tenfold.serving.scores import Partition, partitions, stored, tally
 from tenfold.serving.traffic import Traffic
 from tenfold.sources.base import Lake
@@ -58,6 +58,8 @@ class Scoring:
     ----------
     ranges
         Gives the rows of the model's spine over the newest tables.
+    log
+        Where answers are put too, when they go downstream.
     """
 
     def __init__(
@@ -68,10 +70,11 @@ class Scoring:
         traffic: Callable[[], Traffic],
         journal: Journal,
         audit: Audit,
+        log: PredictionLog | None = None,
     ) -> None:
         self.model = model
         self._ranges, self._lake, self._traffic = ranges, lake, traffic
-        self._journal, self._audit = journal, audit
+        self._journal, self._audit, self._log = journal, audit, log
 
     def run(
         self,
@@ -163,6 +166,8 @@ class Scoring:
                 again=given["again"],
                 advance=shown.advance,
             ).plain()
+            if self._log is not None:
+                send(self._lake, part, self._log, run)
             if not given["again"]:
                 return told
             return self._replaced(part, run, given["by"], told | {"before": results[f"before {part.name}"]})

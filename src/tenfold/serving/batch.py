@@ -12,7 +12,15 @@ from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
 from tenfold.serving.asking import Part, joined, numbers, sticky_fields
 from tenfold.serving.outputs import Deciding
-from tenfold.serving.predictions import BATCH, SCORES, Predictions, to_rows
+from tenfold.serving.predictions import (
+    BATCH,
+    SCORES,
+    PredictionLog,
+    Predictions,
+    in_time,
+    lists,
+    to_rows,
+)
 from tenfold.serving.route import Route
 from tenfold.serving.scores import Partition, Tally, among, ids, listed, same, stored, tally, texts
 from tenfold.serving.traffic import Traffic
@@ -81,6 +89,18 @@ def score(
     return made if done else tally(lake, part)
 
 
+def send(lake: Lake, part: Partition, log: PredictionLog, run: int) -> None:
+    """Put what is stored for a partition into the log, without features, for those who are sent what is there; once a run."""
+    rows = in_time(stored(lake, part.model, part.start, part.end))
+    if not rows.num_rows:
+        return
+    for name in ("features", "ages"):
+        blank = lists(np.zeros((rows.num_rows, 0)))
+        rows = rows.set_column(rows.column_names.index(name), name, blank)
+    for first in range(0, rows.num_rows, PIECE):
+        log.copy(rows.slice(first, PIECE).combine_chunks(), key=f"{part.writer}/{run}/{first}")
+
+
 def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """Yield what is made of items, in order, while a thread makes the next ones.
 
@@ -116,7 +136,6 @@ class _Rows:
         rows = self.dataset.select(start, end)
         if held is not None and held.num_rows:
             rows = rows[~_among(self._ids(rows), held["prediction_id"])]
-        self.dataset.look()
         for first in range(0, len(rows), PIECE):
             yield _sliced(rows[first : first + PIECE])
 

@@ -142,6 +142,10 @@ class PredictionLog:
             data = _bytes(answers, [""] * len(answers))
             self._log.append(TOPIC, data, len(answers))
 
+    def copy(self, rows: "pa.Table", *, key: str) -> None:
+        """Store answers that are kept in a table of their own, for those who are sent what is in the log; once per key."""
+        self._log.append(TOPIC, to_bytes(rows), rows.num_rows, key=key)
+
     def stored(self, keys: Mapping[str, str]) -> dict[str, Answered]:
         """Return the answers that are stored under keys, by the ids of their predictions, of which `keys` gives the keys."""
         found: dict[str, Answered] = {}
@@ -173,7 +177,11 @@ def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions
     tables += [TOPIC] if lake.version(TOPIC) >= 0 else []
     if not tables:
         return nothing(model, mode)
-    found = _from_table(_joined([lake.read(table, where=where) for table in tables]), model, mode)
+    # a copy for those downstream has no features, and may have been replaced since
+    only = {TOPIC: f"{where} AND len(features) > 0" if mode == BATCH else where}
+    found = _from_table(
+        _joined([lake.read(table, where=only.get(table, where)) for table in tables]), model, mode
+    )
     if tables == [SCORES] or not len(found):
         return found
     _, first = np.unique(np.array(found.id, dtype=object), return_index=True)
@@ -188,10 +196,10 @@ def within(start: int, end: int) -> str:
 def _joined(tables: "Sequence[pa.Table]") -> "pa.Table":
     import pyarrow as pa
 
-    return pa.concat_tables([_in_time(table) for table in tables], promote_options="default")
+    return pa.concat_tables([in_time(table) for table in tables], promote_options="default")
 
 
-def _in_time(table: "pa.Table") -> "pa.Table":
+def in_time(table: "pa.Table") -> "pa.Table":
     """Return rows that have no place in the log in the order of their times."""
     if "_offset" in table.column_names:
         return table
@@ -227,12 +235,12 @@ def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch"
         pa.array(answers.at, pa.int64()).view(pa.timestamp("us", "UTC")),
         pa.array(answers.score, pa.float64()),
         pa.array(answers.decision, pa.bool_(), from_pandas=True),
-        _lists(answers.features),
-        _lists(answers.ages),
+        lists(answers.features),
+        lists(answers.ages),
         pa.array(answers.request, text),
         pa.array(told, text),
         _texts(answers.classes, count),
-        _lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
+        lists(answers.probabilities if answers.classes else np.zeros((count, 0))),
         pa.array(answers.outputs, text),
         pa.array(answers.outputs_by, text),
     ]
@@ -273,7 +281,8 @@ def _schema() -> "tuple[pa.Schema, bytes]":
     return schema, schema.serialize().to_pybytes()
 
 
-def _lists(matrix: np.ndarray) -> "pa.Array":
+def lists(matrix: np.ndarray) -> "pa.Array":
+    """Return the rows of a matrix as lists."""
     import pyarrow as pa
 
     width = matrix.shape[1] if matrix.ndim == 2 else 0

@@ -38,8 +38,6 @@ from tenfold.store.spill import Asks, Divided, divided, parts_for
 from tenfold.store.swept import Queries, sweep
 
 NEWEST = Aggregate("last", 0, Window())
-NEWEST_EVENT = "newest event"
-"""No feature has a name with a space."""
 SHARE = 4
 """A source may take this part of the memory; what is larger is divided by keys, on disk."""
 BYTES = {"str": 100, "bool": 2}
@@ -107,18 +105,6 @@ class History:
             The rows that are asked for, records of the view's source; needed by a view that includes them.
         """
         return self.ask(view, keys, at, lambda piece: _features(view, piece, own), sweeps=True)
-
-    def features_and_newest(
-        self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
-    ) -> tuple[dict[str, Column], Column]:
-        """Return `features` and `newest`, with one look at the records."""
-        found = self.ask(
-            view,
-            keys,
-            at,
-            lambda piece: {**_features(view, piece, own), NEWEST_EVENT: _newest(piece)["event"]},
-        )
-        return found, found.pop(NEWEST_EVENT)
 
     def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
         """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""

@@ -108,19 +108,6 @@ class Dataset:
         """The model's features for every row, as of its prediction."""
         return features_of(self.model, self.history, self.spine, self.at)
 
-    def look(self) -> None:
-        """Compute features and ages together, which takes less than one after the other."""
-        if "columns" in self.__dict__ or not len(self.at):
-            return
-        keys, stored = keys_of(self.model, self.spine), {}
-        ages = np.empty((len(self.at), len(self.model.stored)))
-        for place, view in enumerate(self.model.stored):
-            asked = [keys[name] for name in view.keys]
-            stored[view.name], newest = self.history.features_and_newest(view, asked, self.at, self.spine)
-            ages[:, place] = np.where(newest.valid, self.at - newest.values, np.nan)
-        self.__dict__["columns"] = assemble(self.model, self.spine, stored, self.at)
-        self.__dict__["_ages"] = ages
-
     def ages(self, rows: np.ndarray | slice) -> np.ndarray:
         """Return how many microseconds old the newest known record behind each stored view is, per row and view.
 
