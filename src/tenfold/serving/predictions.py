@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tenfold.processing.batches import to_table
+from tenfold.processing.batches import to_bytes, to_table
 from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:
