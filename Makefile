@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 CELLS ?= 1e8
 
-.PHONY: help setup demo leak forecast fraud test check crash bench prove lock format clean
+.PHONY: help setup demo leak forecast fraud test check crash bench soak prove lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ crash: .venv/ready  ## kill -9 the worker and the server at random points and co
 
 bench: .venv/ready  ## measure speed and memory beside peers in the same run (ARGS="NAME ... --rows N"; all takes about 20 minutes)
 	$(BIN)/python -m bench $(ARGS)
+
+soak: .venv/ready  ## ten minutes at 70 % of what a server takes: no failure, steady memory (build/soak.html)
+	$(BIN)/python -m bench.soak $(ARGS)
 
 prove: .venv/ready  ## compare CELLS feature values, computed in several ways, to the bit (1e8: about 7 minutes)
 	$(BIN)/python -m tests.prove --cells $(CELLS) $(ARGS)
