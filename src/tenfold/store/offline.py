@@ -59,7 +59,7 @@ class History:
     def __init__(
         self, lake: Lake, versions: Mapping[str, int] | None = None, *, memory: int | None = None
     ) -> None:
-        self.lake = self._lake = lake
+        self.lake = lake
         self.memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.versions: dict[str, int] = dict(versions or {})
         self._pasts: dict[str, Past] = {}
@@ -67,7 +67,7 @@ class History:
 
     def at(self, versions: Mapping[str, int]) -> "History":
         """Return the same lake at other table versions."""
-        return History(self._lake, versions, memory=self.memory)
+        return History(self.lake, versions, memory=self.memory)
 
     def past(self, source: Events) -> Past:
         """Return all records of a source in the total order (event time, id, known, offset)."""
@@ -81,14 +81,14 @@ class History:
 
     def version(self, source: Events) -> int:
         """Return the version of a source's table that is read, -1 when there is none."""
-        return self.versions.setdefault(source.name, self._lake.version(source.name))
+        return self.versions.setdefault(source.name, self.lake.version(source.name))
 
     def _read(self, source: Events) -> Frame:
         version = self.version(source)
         if version < 0:
             types = types_of(source.fields) | {KNOWN: "int", OFFSET: "int"}
             return {name: column(type_, []) for name, type_ in types.items()}
-        return to_frame(source, self._lake.read(source.name, version=version), KNOWN, OFFSET)
+        return to_frame(source, self.lake.read(source.name, version=version), KNOWN, OFFSET)
 
     def features(
         self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
@@ -138,12 +138,12 @@ class History:
 
     def _divided(self, view: FeatureView, count: int) -> AbstractContextManager[Divided]:
         root = view.source.root
-        rows = self._lake.position(root.name, SINK)
-        return divided(self._lake, self.version(root), view, rows=rows, count=count, asking=self._asking)
+        rows = self.lake.position(root.name, SINK)
+        return divided(self.lake, self.version(root), view, rows=rows, count=count, asking=self._asking)
 
     def _parts(self, view: FeatureView) -> int:
         """Return into how many parts a view's records are divided, and those of the views that its source reads."""
-        own = parts_for(self._lake.position(view.source.root.name, SINK))
+        own = parts_for(self.lake.position(view.source.root.name, SINK))
         return max(own, *map(self._parts, view.source.upstream), 1)
 
     @contextmanager
@@ -164,7 +164,7 @@ class History:
 
     def rows(self, source: Events) -> int:
         """Return about how many rows of a source there are."""
-        return self._lake.position(source.name, SINK)
+        return self.lake.position(source.name, SINK)
 
     def _by_key(self, view: FeatureView) -> ByKey:
         root = view.source.root
@@ -179,7 +179,7 @@ class History:
         offset = known.frame[OFFSET].values
         if not len(offset):
             return column("int", [])
-        table = self._lake.read(root.name, version=self.version(root), columns=[OFFSET, ARRIVAL])
+        table = self.lake.read(root.name, version=self.version(root), columns=[OFFSET, ARRIVAL])
         held = from_arrow(table, {OFFSET: "int", ARRIVAL: "int"})
         return gather(held[ARRIVAL], np.searchsorted(held[OFFSET].values, offset))
 
