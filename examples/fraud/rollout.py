@@ -28,7 +28,7 @@ FIRST, LIVE = 35, 50
 """The days on which the first version is trained, and on which the hasty candidate begins."""
 RELEASE = Release(
     stolen,
-    gates=[checks.at_least("average_precision", 0.02), checks.latency("20ms"), checks.size("5MB")],
+    gates=[checks.at_least("average_precision", 0.02), checks.latency("250ms"), checks.size("5MB")],
     shadow="21d",
     canary=(0.1, 0.5),
     bake="1d",

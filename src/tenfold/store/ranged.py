@@ -40,7 +40,7 @@ class Again:
     """
 
     def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+        self.lake = lake
         self._held: dict[tuple[str, int], pa.Table | None] = {}
 
     def of(self, source: Events, version: int) -> "pa.Table | None":
@@ -51,13 +51,13 @@ class Again:
         return self._held[place]
 
     def _find(self, source: Events, version: int) -> "pa.Table | None":
-        rows = self._lake.position(source.name, SINK)
+        rows = self.lake.position(source.name, SINK)
         ranges = [
             f"{OFFSET} >= {first} AND {OFFSET} < {first + ROWS_READ}" for first in range(0, rows, ROWS_READ)
         ]
         names = list(source.ids)
         found = [
-            _hashes(source, self._lake.read(source.name, version=version, columns=names, where=where))
+            _hashes(source, self.lake.read(source.name, version=version, columns=names, where=where))
             for where in ranges
         ]
         twice = repeated(found)
@@ -65,7 +65,7 @@ class Again:
             return None
         import pyarrow as pa
 
-        tables = (self._lake.read(source.name, version=version, where=where) for where in ranges)
+        tables = (self.lake.read(source.name, version=version, where=where) for where in ranges)
         return pa.concat_tables([table.filter(np.isin(_hashes(source, table), twice)) for table in tables])
 
 
@@ -89,11 +89,11 @@ class Within(History):
 
     def _table(self, source: Events, version: int, span: Span) -> "pa.Table":
         """Return the rows in the range, and all versions of those that have several."""
-        held = self._lake.read(source.name, version=version, where=f"{OFFSET} < 0").column_names
+        held = self.lake.read(source.name, version=version, where=f"{OFFSET} < 0").column_names
         chosen = [name for name in (*source.fields, KNOWN, OFFSET) if name in held]
         wanted = {KNOWN, OFFSET} | (source.fields.keys() if span.names is None else span.names)
         columns = [name for name in chosen if name in wanted]
-        table = self._lake.read(source.name, version=version, columns=columns, where=span.where(source))
+        table = self.lake.read(source.name, version=version, columns=columns, where=span.where(source))
         again = self._again.of(source, version)
         if again is None:
             return table
@@ -108,7 +108,7 @@ class Within(History):
         if span is None:
             return super().rows(source)
         version = self.version(source)
-        return self._lake.read(
+        return self.lake.read(
             source.name, version=version, columns=[OFFSET], where=span.where(source)
         ).num_rows
 
