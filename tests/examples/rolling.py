@@ -60,8 +60,8 @@ def model(fault=FINE, shift=0.0):
 
 
 LATE = model()
-CANARY = Release(LATE, canary=(0.5,), bake="1h", gates=[checks.latency("250ms")])
-SHADOW = Release(LATE, shadow="7d", canary=(0.5,), gates=[checks.latency("250ms")])
+CANARY = Release(LATE, canary=(0.5,), bake="1h", gates=[checks.latency("20ms")])
+SHADOW = Release(LATE, shadow="7d", canary=(0.5,), gates=[checks.latency("20ms")])
 
 
 def project(release):
