@@ -121,7 +121,9 @@ def build(home: Path, rows: int, *, trees: int = 0, versions: int = 1) -> None:
         known = {"ask": ask, "fraud": money + noise > 70, "at": stamps(at + 3_600_000_000)}
         app.ingest(outcomes, pa.table(known), history=True)
         app.process()
-        trained = replace(model, estimator=forest(trees)) if trees else model
-        for _ in range(versions):
+        for place in range(
+            versions
+        ):  # each of one tree more: the same training again would be the same version
+            trained = replace(model, estimator=forest(trees + place)) if trees else model
             app.promote(model, app.train(trained).number)
     SharedClock(home / "clock").set(NOW)

@@ -211,7 +211,7 @@ def swap(rows: int, folder: str, seconds: float) -> dict[str, Any]:
         (at, msgspec.json.decode(answer.partition(END)[2])["version"]) for _, at, answer in load.answers
     ]
     old = [at for at, version in versions if version == versions[0][1]]
-    if len(old) == len(versions):
+    if not decided or len(old) == len(versions):
         raise RuntimeError("no request was answered by the other version.")
     told = f"rollback under {found['rate']:,.0f} requests/s, {found['failed']} failed"
     return {"swapped": max(max(old) - decided[0], 1e-4), "told": told, "seconds": seconds}
