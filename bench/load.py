@@ -89,7 +89,7 @@ class Load:
             self.idle.append(one)
         begun = time.perf_counter()
         self.until, self.rate = begun + seconds, rate
-        await (self._offer(begun, seconds, rate) if rate else self._ask_all(seconds))
+        await (self._offer(begun, seconds, rate) if rate else self._ask_all())
         spent = time.perf_counter() - begun
         await asyncio.sleep(1.0)
         took = sorted(self.took)
@@ -103,11 +103,12 @@ class Load:
             "why": self.failed[:3],
         }
 
-    async def _ask_all(self, seconds: float) -> None:
+    async def _ask_all(self) -> None:
         idle, self.idle = self.idle, []
         for one in idle:
             one.ask(next(self.requests), time.perf_counter())
-        await asyncio.sleep(seconds)
+        while time.perf_counter() < self.until:  # which may be moved meanwhile
+            await asyncio.sleep(0.02)
 
     async def _offer(self, begun: float, seconds: float, rate: int) -> None:
         for place in range(int(seconds * rate)):

@@ -201,11 +201,12 @@ def swap(rows: int, folder: str, seconds: float) -> dict[str, Any]:
                 time.sleep(1.0)
                 app.rollback(project.model)
                 decided.append(time.perf_counter())
+                load.until = decided[0] + 2
 
             beside = threading.Thread(target=decide)
-            beside.start()
             load = Load(port, posts(port, "/predict", bodies))
-            found = uvloop.run(load.run(16, max(2 * seconds, 8.0)))
+            beside.start()
+            found = uvloop.run(load.run(16, 120.0))
             beside.join()
     versions = [
         (at, msgspec.json.decode(answer.partition(END)[2])["version"]) for _, at, answer in load.answers
@@ -213,5 +214,5 @@ def swap(rows: int, folder: str, seconds: float) -> dict[str, Any]:
     old = [at for at, version in versions if version == versions[0][1]]
     if not decided or len(old) == len(versions):
         raise RuntimeError("no request was answered by the other version.")
-    told = f"rollback under {found['rate']:,.0f} requests/s, {found['failed']} failed"
+    told = f"rollback under load, {found['answers']:,} answers, {found['failed']} failed"
     return {"swapped": max(max(old) - decided[0], 1e-4), "told": told, "seconds": seconds}
