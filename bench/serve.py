@@ -25,6 +25,8 @@ from bench.harness import MEANT, ROOT, Bench, Entry
 
 FULL, TREES = 1_000_000, 200
 CONNECTIONS = 64
+ENOUGH = 200
+"""Answers of the version before, after which it is rolled back."""
 HERE = "bench.serve"
 GOALS = {"MLflow": "25x", "BentoML": "6x"}
 
@@ -198,7 +200,8 @@ def swap(rows: int, folder: str, seconds: float) -> dict[str, Any]:
         with served(folder) as (port, _):
 
             def decide() -> None:
-                time.sleep(1.0)
+                while len(load.answers) < ENOUGH:
+                    time.sleep(0.05)
                 app.rollback(project.model)
                 decided.append(time.perf_counter())
                 load.until = decided[0] + 2
