@@ -9,6 +9,7 @@ rather than the requests a second.
 """
 
 import contextlib
+import http.client
 import signal
 import subprocess
 import sys
@@ -97,12 +98,21 @@ def served(folder: str, processes: int = 1) -> Iterator[tuple[int, int]]:
             running.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output))
         try:
             wait_for(port, running, home)
+            _answers(port)
             yield port, running[0].pid
         finally:
             for process in running:
                 process.send_signal(signal.SIGTERM)
             for process in running:
                 process.wait()
+
+
+def _answers(port: int) -> None:
+    """Wait until a server answers: its socket listens before it does."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as client:
+        client.request("GET", "/health")
+        if client.getresponse().status != 200:
+            raise RuntimeError("the server is not healthy.")
 
 
 def asked_of(first: int, rows: int) -> Iterator[bytes]:
