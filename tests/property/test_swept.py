@@ -203,6 +203,22 @@ def ask(rows, **exprs):
     return swept.sweep(view, have, (world.keys, at, np.arange(len(at))), offline.Answers(len(at))), world
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_memory_that_nobody_may_write_to_is_read(seed, monkeypatch):
+    """The columns of a table that was read lie in such memory."""
+    (made, expected), frame = world(seed), generate.frame
+
+    def sealed(records):
+        found = frame(records)
+        for item in found.values():
+            item.values.setflags(write=False)
+            item.valid.setflags(write=False)
+        return found
+
+    monkeypatch.setattr(generate, "frame", sealed)
+    assert not differences(expected, drivers.by_sweep(made))[0]
+
+
 ROWS = [(START + place * UNITS["m"], 1.5) for place in range(10)]
 
 

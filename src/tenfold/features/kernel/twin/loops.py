@@ -11,15 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import boolean, int32, int64, njit, void
+from numba import boolean, int32, int64, njit, types, void
 
 BLOCK = 64
 """Of so many values the greatest is kept."""
 _LEAST = np.int64(-(2**63))
 _ENTERED, _BEGIN = np.int64(1 << 32), np.int64(0xFFFFFFFF)
-_PLACES, _ONE, _TWO, _FLAGS = int32[::1], int64[::1], int64[:, ::1], boolean[::1]
-_RECORDS = (_ONE, _ONE, int64, _TWO, _ONE, _ONE, _ONE)
-_QUERIES = (_ONE, _ONE, _ONE, _ONE, _TWO, _TWO)
+_ONE, _TWO, _FLAGS = int64[::1], int64[:, ::1], boolean[::1]
+# what is only read may lie in memory that nobody may write to, such as that of a table that was read
+_GIVEN, _GIVEN_TWO = (types.Array(int64, size, "C", readonly=True) for size in (1, 2))
+_PLACES = types.Array(int32, 1, "C", readonly=True)
+_RECORDS = (_GIVEN, _GIVEN, int64, _GIVEN_TWO, _GIVEN, _GIVEN, _GIVEN)
+_QUERIES = (_ONE, _GIVEN, _GIVEN, _GIVEN, _TWO, _TWO)
 
 
 def _compiled(*takes: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -39,7 +42,7 @@ def _inner(function: Callable[..., Any]) -> Any:
     return njit(nogil=True)(function)
 
 
-@_compiled(_ONE, _ONE, _ONE, _FLAGS)
+@_compiled(_GIVEN, _GIVEN, _ONE, _FLAGS)
 def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.ndarray) -> None:
     """Tell of which keys the times go back anywhere; `newest` is the latest so far of each key."""
     for row in range(len(key)):
@@ -50,14 +53,14 @@ def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.
             newest[mine] = times[row]
 
 
-@_compiled(_ONE, _ONE)
+@_compiled(_GIVEN, _ONE)
 def count(key: np.ndarray, counts: np.ndarray) -> None:
     """Add how many records each key has."""
     for row in range(len(key)):
         counts[key[row]] += 1
 
 
-@_compiled(_ONE, _ONE, _ONE, _ONE)
+@_compiled(_GIVEN, _GIVEN, _ONE, _ONE)
 def lay(key: np.ndarray, values: np.ndarray, place: np.ndarray, laid: np.ndarray) -> None:
     """Lay values by key; `place` is where the next one of each key comes."""
     for row in range(len(key)):
@@ -95,7 +98,7 @@ def _over(values: np.ndarray, tops: np.ndarray, begin: int, behind: int) -> int:
     return best
 
 
-@_compiled(_ONE, int64, _ONE, _ONE, _ONE)
+@_compiled(_GIVEN, int64, _GIVEN, _ONE, _ONE)
 def reached(times: np.ndarray, back: int, at: np.ndarray, place: np.ndarray, found: np.ndarray) -> None:
     """Count per query how many times lie at least `back` before it, from `place[0]` on; both go up."""
     here, size = place[0], len(times)
@@ -191,7 +194,7 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
     place[0], place[1] = entered, left
 
 
-@_compiled(_PLACES, _ONE, *_RECORDS, *_QUERIES)
+@_compiled(_PLACES, _GIVEN, *_RECORDS, *_QUERIES)
 def sweep_late(  # noqa: C901, PLR0912 - as above
     order: np.ndarray,
     visible: np.ndarray,
