@@ -67,6 +67,8 @@ class Gate:
         """Return the answer to a request that may not pass, None when it may."""
         known = self._look()
         if not known and not self._always:
+            if self._rate is None:
+                return None
             host = (scope.get("client") or ("",))[0]
             return self._too_often(f"address {network(host)}", self._rate)
         token = found(known, _bearer(scope))

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,14 +32,12 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        host, origin = _said(scope)
         if self._hosts and _hostname(host) not in self._hosts:
             message = (
                 f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
             )
             return failed(400, "WrongHost", message)
-        origin = headers.get("origin")
         if origin is not None and scope["method"] not in _READ_ONLY and not self._own(origin, host):
             message = f'a page of "{origin[:100]}" may not send to this server.'
             return failed(403, "WrongOrigin", message)
@@ -58,6 +56,18 @@ class KnownHosts:
         return bool(parts.netloc) and (parts.netloc.lower() == host.lower() or parts.hostname in named)
 
 
+def _said(scope: Scope) -> tuple[str, str | None]:
+    """Return the first Host and the first Origin that a request names."""
+    host, origin = None, None
+    for name, value in scope["headers"]:
+        if name == b"host" and host is None:
+            host = value.decode("latin-1")
+        elif name == b"origin" and origin is None:
+            origin = value.decode("latin-1")
+    return host or "", origin
+
+
+@lru_cache(256)
 def _hostname(given: str) -> str:
     """Return a Host header without its port.
 
