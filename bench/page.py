@@ -47,11 +47,26 @@ def lines(held: list[dict[str, Any]]) -> str:
     return HEAD + "".join(told)
 
 
+def family(line: str) -> str:
+    """Return the benchmark that a line of the table is of.
+
+    Examples
+    --------
+    >>> family("| asof/memory | 1 M | 0.6 GB |  |  |  |  |  |")
+    'asof'
+    """
+    return line.removeprefix("| ").partition(" ")[0].partition("/")[0]
+
+
 def main(figures: Path = ROOT / "build" / "bench.json", page: Path = PAGE) -> None:
-    """Replace what stands between the two marks."""
+    """Replace the lines of the benchmarks that were measured; those of others stay."""
     before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(before + BEGIN + "\n" + lines(json.loads(figures.read_text())) + "\n" + END + after)
+    table, _, after = rest.partition(END)
+    new = lines(json.loads(figures.read_text())).removeprefix(HEAD).splitlines(keepends=True)
+    old = table.strip("\n").removeprefix(HEAD).splitlines(keepends=True)
+    measured = {family(line) for line in new}
+    kept = [line.rstrip("\n") + "\n" for line in old if family(line) not in measured]
+    page.write_text(before + BEGIN + "\n" + HEAD + "".join([*new, *kept]) + "\n" + END + after)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from bench import harness
 from bench.__main__ import NAMES, main
 from bench.harness import Bench, Entry, check_equal, keep
-from bench.page import BEGIN, END
+from bench.page import BEGIN, END, HEAD
 from bench.page import main as write_page
 from bench.table import figure
 
@@ -91,7 +91,7 @@ def test_figures_have_three_digits():
 
 def test_page_holds_the_figures(tmp_path):
     figures, page = tmp_path / "bench.json", tmp_path / "performance.md"
-    page.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    page.write_text(f"before\n{BEGIN}\n{HEAD}| asof/memory | old |\n| hot/read | kept |\n\n{END}after\n")
     keep(figures, [Entry("asof", 1.5, "s", 1_000_000, "DuckDB", 3.0, "0.77x", "no ties")], {"asof"})
     for _ in range(2):
         write_page(figures, page)
@@ -99,4 +99,5 @@ def test_page_holds_the_figures(tmp_path):
         assert told[0] == "before"
         assert told[-1] == "after"
         assert "| asof | 1 M | 1.5 s | 0.77x | DuckDB | 3 | **2x** | no ties |" in told
-        assert "old" not in told
+        assert "| asof/memory | old |" not in told
+        assert told.count("| hot/read | kept |") == 1
