@@ -213,7 +213,10 @@ class App(Opened):
         """Run history through the loop, day by day, on a clock that can be set."""
         loop, period = self.loop(self.project.release(model)), (to_us(start), to_us(end))
         name = loop.release.model
-        return replay(loop, self.clock, *period, score=lambda *day: self.batch(name, *day).rows)
+        # a day is one partition, wherever in it midnight of UTC lies
+        return replay(
+            loop, self.clock, *period, score=lambda *day: self.batch(name, *day, every="3650d").rows
+        )
 
     # predictions -----------------------------------------------------------------------------------
 
