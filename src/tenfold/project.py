@@ -365,4 +365,4 @@ class App(Opened):
         local = host in LOCAL
         api = self.asgi(wait=wait, hosts=(*LOCAL, *names) if local else (), rate=rate, always=not local)
         with listening or listen(host, port) as found:
-            run(api, found, Bounds(**bounds), api.state.ready)
+            run(api, found, Bounds(**bounds), api.state.ready, api.state.door)

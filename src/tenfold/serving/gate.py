@@ -63,9 +63,15 @@ class Gate:
         given = None if rate is None else Rate.of(rate)
         return cls(database, tokens, Limits(home / "limits", clock), clock, rate=given, always=always)
 
-    def refusal(self, scope: Scope, needs: str) -> Response | None:
-        """Return the answer to a request that may not pass, None when it may."""
-        known = self._look()
+    def refusal(self, scope: Scope, needs: str, known: dict[str, Token] | None = None) -> Response | None:
+        """Return the answer to a request that may not pass, None when it may.
+
+        Parameters
+        ----------
+        known
+            The tokens, looked at after the request came; they are looked at now unless given.
+        """
+        known = self.look() if known is None else known
         if not known and not self._always:
             if self._rate is None:
                 return None
@@ -83,7 +89,8 @@ class Gate:
         self._saw(token)
         return self._too_often(f"token {token.id}", self._rate if token.rate is None else Rate.of(token.rate))
 
-    def _look(self) -> dict[str, Token]:
+    def look(self) -> dict[str, Token]:
+        """Return the tokens there are, by id."""
         with self._lock:
             if self._changes.since_last():
                 self._known = {token.id: token for token in self._tokens.list()}

@@ -101,9 +101,9 @@ class Groups:
         waiting.timer = waiting.loop.call_later(self._wait, self._late, waiting)
         return waiting
 
-    def forget(self, waiting: Waiting) -> None:
-        """Leave out a request whose client is gone, unless its answer is being stored."""
-        self._refuse(waiting)
+    def forget(self, waiting: Waiting) -> bool:
+        """Leave out a request whose client is gone, unless its answer is being stored; return whether that came in time."""
+        return self._refuse(waiting)
 
     def close(self) -> None:
         """Answer what waits, and end; may be called twice."""

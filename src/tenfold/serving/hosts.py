@@ -33,7 +33,7 @@ class KnownHosts:
 
     def _refusal(self, scope: Scope) -> Response | None:
         host, origin = _said(scope)
-        if self._hosts and _hostname(host) not in self._hosts:
+        if not is_known(host, self._hosts):
             message = (
                 f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
             )
@@ -54,6 +54,11 @@ class KnownHosts:
             return False
         named = self._hosts - frozenset(LOCAL)
         return bool(parts.netloc) and (parts.netloc.lower() == host.lower() or parts.hostname in named)
+
+
+def is_known(host: str, hosts: frozenset[str]) -> bool:
+    """Return whether a Host header names one of `hosts`; where there are none, each is known."""
+    return not hosts or _hostname(host) in hosts
 
 
 def _said(scope: Scope) -> tuple[str, str | None]:

@@ -35,7 +35,7 @@ from tenfold.serving import explaining, inference, invocations, metrics, openapi
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
-from tenfold.serving.quick import Quick
+from tenfold.serving.plain import Door
 from tenfold.serving.ready import Ready
 from tenfold.serving.requests import Counted
 from tenfold.serving.service import Service
@@ -106,8 +106,7 @@ def application(
             raise Unavailable(reason)
         return as_json(200, {"status": "ready"})
 
-    app = Quick(
-        models,
+    app = Starlette(
         routes=[
             *predicting.routes(models),
             *explaining.routes(models),
@@ -129,6 +128,8 @@ def application(
     )
     app.router.redirect_slashes = False
     app.state.ready = ready
+    # a span is made around the application
+    app.state.door = Door(models, hosts, gate, traffic.requests) if traffic and not tracing else None
     return app
 
 

@@ -9,6 +9,7 @@ import gc
 import resource
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState  # noqa: TID253
 
 from tenfold.serving.listening import BACKLOG
+from tenfold.serving.plain import Asked, Door
 from tenfold.serving.ready import Ready
 from tenfold.serving.web import DRAIN
 
@@ -59,18 +61,22 @@ class Bounds:
 
 
 class Open(ServerState):
-    """The connections of a server by what is waited for, those that have waited longest first."""
+    """The connections of a server by what is waited for, those that have waited longest first, each until when."""
 
-    def __init__(self, timeout: float, most: int) -> None:
+    def __init__(self, timeout: float, most: int, door: Door | None) -> None:
         super().__init__()
-        self.timeout, self.most, self.ending = timeout, most, False
+        self.timeout, self.most, self.door, self.ending = timeout, most, door, False
         self.coming: dict[Connection, float] = {}
         self.unread: dict[Connection, float] = {}
-        self.idle: dict[Connection, None] = {}
+        self.idle: dict[Connection, float] = {}
 
     def end_late(self, now: float) -> None:
         """End the connections whose time is over."""
-        for waiting, act in ((self.coming, Connection.too_slow), (self.unread, Connection.abort)):
+        for waiting, act in (
+            (self.coming, Connection.too_slow),
+            (self.unread, Connection.abort),
+            (self.idle, Connection.close),
+        ):
             late = []
             for connection, deadline in waiting.items():
                 if deadline > now:
@@ -98,7 +104,9 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._received = self._taken = self._dropped = 0
-        self._begun = False
+        self._begun = self._reading = False
+        self._held = b""
+        self._asked: Asked | None = None
         now = self.loop.time()
         self.server_state.coming[self] = now + self.server_state.timeout
         if len(self.connections) > self.server_state.most:
@@ -107,12 +115,65 @@ class Connection(HttpToolsProtocol):
             self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unset_keepalive_if_required()
         self._forget()
+        if self._asked is not None and self.server_state.door is not None:
+            self.server_state.door.forget(self._asked)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not self._take_plain(data):
+            self._parse(data)
+
+    def _take_plain(self, data: bytes) -> bool:
+        """Return whether this is for the door, or waits for what is."""
+        if self._asked is not None:
+            self._held = data
+            self.flow.pause_reading()
+            return True
+        door = self.server_state.door
+        if door is None or self._reading or not self._is_silent() or self.flow.write_paused:
+            return False
+        head = door.head_of(data)
+        if head is None or head.whole < len(data):
+            return False
+        if head.whole > len(data):
+            self._held, self._begun = data, True
+            self._expect()
+            return True
+        self._begun = False
+        self.server_state.coming.pop(self, None)
+        self.server_state.idle.pop(self, None)
+        self._asked = door.ask(self, head, data[head.own :])
+        return True
+
+    def tell(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer a plain request, and go on with what came meanwhile."""
+        self._asked = None
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        last = self.server_state.ending
+        self.transport.write(
+            b"".join(
+                [
+                    STATUS_LINE[status],
+                    *(b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)),
+                    b"connection: close\r\n\r\n" if last else b"\r\n",
+                    body,
+                ]
+            )
+        )
+        if last:
+            self.close()
+            return
+        self._rest()
+        if self._held:
+            self.flow.resume_reading()
+            self.data_received(b"")
+
+    def _parse(self, data: bytes) -> None:
         self._expect()
         self._received += len(data)
         try:
@@ -129,7 +190,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._received = self._taken = self._dropped = 0
-        self._begun = True
+        self._begun = self._reading = True
         self._expect()
         super().on_message_begin()
 
@@ -147,18 +208,19 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._begun = False
+        self._begun = self._reading = False
         self.server_state.coming.pop(self, None)
         if self.cycle.response_complete:
-            self.server_state.idle[self] = None
+            self._rest()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # who is idle is looked at all together
         if self.pipeline:  # nothing more is read while requests wait
             self.flow.pause_reading()
         if self not in self.server_state.coming and not self.transport.is_closing():
-            self.server_state.idle[self] = None
+            self._rest()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -168,12 +230,9 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self.server_state.unread.pop(self, None)
 
-    def timeout_keep_alive_handler(self) -> None:
-        self._close()
-
     def shutdown(self) -> None:
         """End after the answer that is under way, or that may be asked for at this very moment."""
-        if not self._is_silent():
+        if self.cycle is not None and not self._is_silent():
             self.cycle.keep_alive = False
         self.loop.call_later(LINGER, self._close_if_silent)
 
@@ -193,7 +252,7 @@ class Connection(HttpToolsProtocol):
         )
         if not self.transport.is_closing():
             self.transport.write(STATUS_LINE[status] + head + body)
-        self._close()
+        self.close()
 
     def abort(self) -> None:
         """End at once; what is unsent is dropped."""
@@ -201,21 +260,25 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _is_silent(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        return self._asked is None and (self.cycle is None or self.cycle.response_complete)
 
     def _expect(self) -> None:
         """From now on a request must come in within the time."""
         self.server_state.idle.pop(self, None)
         self.server_state.coming.setdefault(self, self.loop.time() + self.server_state.timeout)
 
+    def _rest(self) -> None:
+        """From now on a request may come, or the connection is closed when it takes too long."""
+        self.server_state.idle[self] = self.loop.time() + IDLE
+
     def _must_read(self) -> None:
         self.server_state.unread.setdefault(self, self.loop.time() + self.server_state.timeout)
 
     def _close_if_silent(self) -> None:
         if self._is_silent() and not self._begun:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close when what is unsent has been read, which must not take for ever."""
         self._forget()
         if self.transport.get_write_buffer_size():
@@ -234,9 +297,9 @@ class Server(uvicorn.Server):
 
     server_state: Open
 
-    def __init__(self, config: uvicorn.Config, bounds: Bounds, ready: Ready) -> None:
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, ready: Ready, door: Door | None) -> None:
         super().__init__(config)
-        self.server_state = Open(bounds.timeout, _most(bounds.connections))
+        self.server_state = Open(bounds.timeout, _most(bounds.connections), door)
         self._drain, self._ready = bounds.drain, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -266,7 +329,9 @@ class Server(uvicorn.Server):
         self._loop.call_later(LOOK, self._look)
 
 
-def run(app: ASGIApp, listening: socket.socket, bounds: Bounds, ready: Ready) -> None:
+def run(
+    app: ASGIApp, listening: socket.socket, bounds: Bounds, ready: Ready, door: Door | None = None
+) -> None:
     """Answer on a socket until SIGTERM or SIGINT; what is under way is answered first."""
     config = uvicorn.Config(
         app,
@@ -280,7 +345,7 @@ def run(app: ASGIApp, listening: socket.socket, bounds: Bounds, ready: Ready) ->
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config, bounds, ready).run(sockets=[listening])
+    Server(config, bounds, ready, door).run(sockets=[listening])
 
 
 def _settled(_: object) -> None:

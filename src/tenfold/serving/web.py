@@ -129,23 +129,26 @@ def guarded(endpoint: Endpoint, told: Told | None = None) -> Endpoint:
     told
         Makes the answer of status, kind and message, where a protocol has a form of its own; `failed` unless given.
     """
-    told = told or failed
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except TenfoldError as error:
-            found = (status for kind, status in _STATUS.items() if isinstance(error, kind))
-            return told(*next(found, (400, type(error).__name__)), str(error))
         except ClientDisconnect:
             return Response(status_code=400)
-        except Exception:
-            logger.exception("request failed path=%s", request.url.path)
-            return told(
-                500, "InternalError", "the server failed; the reason is in its log. Nothing was answered."
-            )
+        except Exception as error:  # noqa: BLE001 - said, or logged
+            return answer_of(error, request.url.path, told)
 
     return answer
+
+
+def answer_of(error: Exception, path: str, told: Told | None = None) -> Response:
+    """Return the answer to a request that failed; `told` as `guarded` takes it."""
+    told = told or failed
+    if isinstance(error, TenfoldError):
+        found = (status for kind, status in _STATUS.items() if isinstance(error, kind))
+        return told(*next(found, (400, type(error).__name__)), str(error))
+    logger.error("request failed path=%s", path, exc_info=error)
+    return told(500, "InternalError", "the server failed; the reason is in its log. Nothing was answered.")
 
 
 async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
