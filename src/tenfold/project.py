@@ -1,6 +1,6 @@
 """A project and the app: wiring only. What happens is in the components."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -340,6 +340,7 @@ class App(Opened):
         rate: str | None = None,
         names: Sequence[str] = (),
         listening: "socket | None" = None,
+        announce: Callable[[], object] = lambda: None,
         **bounds: Any,
     ) -> None:
         """Answer requests until SIGTERM or SIGINT; a worker must run, in this process or another one.
@@ -350,8 +351,10 @@ class App(Opened):
             Further Host names to answer for, such as those a proxy passes on.
         listening
             A socket that listens on the address already.
+        announce
+            Called when connections are accepted.
         bounds
-            `timeout`, `connections` and `drain`, see `serving.server.Bounds`.
+            `timeout`, `connections`, `drain` and `patient`, see `serving.server.Bounds`.
 
         Raises
         ------
@@ -365,4 +368,4 @@ class App(Opened):
         local = host in LOCAL
         api = self.asgi(wait=wait, hosts=(*LOCAL, *names) if local else (), rate=rate, always=not local)
         with listening or listen(host, port) as found:
-            run(api, found, Bounds(**bounds), api.state.ready, api.state.door)
+            run(api, found, Bounds(**bounds), api.state.ready, api.state.door, announce)

@@ -102,8 +102,8 @@ class Load:
                     each.result()
 
 
-def server(home, fd):
-    command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd)]
+def server(home, fd, **bounds):
+    command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd), json.dumps(bounds)]
     return subprocess.Popen(command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE)
 
 
@@ -125,20 +125,10 @@ def test_a_server_is_replaced_under_load_and_no_request_fails(home):
 
 
 def test_server_processes_share_a_port_and_a_killed_one_loses_only_what_it_was_answering(home):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
     process = start("serve", TINY, *place, "--processes", "2")
-    pids = {}
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if " started (process " in line:
-            name, _, rest = line.partition(" started (process ")
-            pids[name] = int(rest.strip(" )\n"))
-        if sum(item.startswith("serving tiny on") for item in lines) == 2:
-            break
+    pids = said(process, "serving tiny on", 2)
     assert list(pids) == ["server 1", "server 2"]
     with Load(port).running() as load:
         load.until(40)
@@ -152,6 +142,71 @@ def test_server_processes_share_a_port_and_a_killed_one_loses_only_what_it_was_a
     process.stderr.close()
     assert load.wrong == []
     assert len(load.lost) <= CLIENTS, load.lost
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def said(process, text, times=1):
+    """Read what a process says until it has said something so often; return its processes by name."""
+    pids = {}
+    for line in process.stderr:
+        name, _, rest = line.partition(" started (process ")
+        if rest:
+            pids[name] = int(rest.strip(" )\n"))
+        times -= text in line
+        if not times:
+            return pids
+    pytest.fail(f'the process ended without saying "{text}"')
+
+
+def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(home, tmp_path):
+    declared, port = tmp_path / "declared.py", free_port()
+    declared.write_text("from tests.examples.tiny import project\n")
+    place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
+    process = start("run", str(declared), *place, "--processes", "2", "--wait", "20", "--drain", "0.2")
+    old = said(process, "serving tiny on", 2)
+    with Load(port).running() as load:
+        load.until(20)
+        process.send_signal(signal.SIGHUP)
+        new = said(process, "worker stopped")
+        assert sorted(new) == sorted(old) == ["controller", "server 1", "server 2", "worker"]
+        assert not set(new.values()) & set(old.values())
+        load.until(20)
+        declared.write_text("a mistake\n")
+        process.send_signal(signal.SIGHUP)
+        said(process, "; the old processes go on")
+        said(process, "worker stopped")
+        load.until(20)
+    for pid in new.values():
+        os.kill(pid, 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(100) == 0
+    process.stderr.close()
+    assert (load.wrong, load.lost) == ([], [])
+    with opened(home) as app:
+        app.flush()
+        found = app.skew(tiny.late_order)
+    assert (found.rows, found.mismatches) == (load.answered, 0)
+
+
+def test_a_server_that_drains_says_it_is_not_ready_and_answers_until_the_time_is_over(home):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = server(home, listening.fileno(), drain=2)
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
+            while client.get("/ready").status_code != 200:
+                SystemClock().sleep(0.05)
+            process.terminate()
+            while client.get("/ready").status_code == 200:
+                SystemClock().sleep(0.01)
+            assert "shutting down" in client.get("/ready").text
+            again = httpx.post(f"{client.base_url}/predict", json=tiny.order("drained"), timeout=60)
+            assert again.status_code == 200, "a new connection is answered too"
+        assert process.wait(60) == 0
+        process.stdin.close()
 
 
 def test_ready_waits_for_versions_states_and_says_why_not(home):

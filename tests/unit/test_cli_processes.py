@@ -1,10 +1,12 @@
 """The commands that keep running: how they start, stop and restart."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -14,7 +16,7 @@ from tenfold.automation.supervise import Supervisor
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.times import to_us
 from tests.examples import shop
-from tests.unit.cli_project import NOW, ROW, SHOP, folder_with_history, run, start, wait_for
+from tests.unit.cli_project import NOW, ROOT, ROW, SHOP, folder_with_history, run, start, wait_for
 
 place = pytest.fixture(scope="module")(folder_with_history)
 
@@ -110,11 +112,100 @@ def test_the_supervisor_kills_what_does_not_end(monkeypatch, tmp_path):
     child = supervise.Child("deaf", [sys.executable, "-c", deaf], SystemClock(), told.append)
     child.look()
     assert ready.read_bytes() == b"", "returns when the child has opened its end"
-    child.stop()
+    child.ask_to_end()
+    child.wait()
     assert told[-1] == "deaf stopped"
     pid = int(told[0].split()[-1].rstrip(")"))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+SAYS = [sys.executable, "-c", "import os, sys; os.write(0, b'.'); sys.stdin.read()"]
+
+
+def words_of(told):
+    return [" ".join(line.split()[:2]) for line in told]
+
+
+def test_new_processes_take_over_when_all_are_ready_and_those_of_a_kind_end_together(tmp_path):
+    gate, told = tmp_path / "gate", []
+    os.mkfifo(gate)
+    slow = [
+        sys.executable,
+        "-c",
+        f"import os, sys; open({str(gate)!r}).read(); os.write(0, b'.'); sys.stdin.read()",
+    ]
+    commands = {"worker": SAYS, "server 1": SAYS, "server 2": SAYS}
+    asked = iter([True])
+
+    def stopped():
+        if told.count("") == 0 and sum("server 2 started" in line for line in told) == 2:
+            assert not any("stopped" in line for line in told), "the old ones wait for the slow one"
+            gate.write_text("go")
+            told.append("")
+        return sum("worker stopped" in line for line in told) == 1
+
+    supervisor = Supervisor(commands, SystemClock(), tell=told.append, replacing={"server 2": slow})
+    supervisor.run(stopped, lambda: next(asked, False))
+    ends = ["server 1 stopped", "server 2 stopped", "worker stopped"]
+    assert sorted(line for line in told if "stopped" in line) == sorted(2 * ends)
+    pids = [line.split()[-1] for line in told if "started (process" in line]
+    assert len(set(pids)) == 6
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_old_processes_stay_when_a_new_one_does_not_get_ready(monkeypatch, late):
+    monkeypatch.setattr(supervise, "PATIENCE", 1_000_000)
+    told: list[str] = []
+    asked = iter([True])
+    Supervisor(
+        {"a": SAYS, "b": SAYS}, SystemClock(), tell=told.append, replacing={"b": WAITS if late else DIES}
+    ).run(lambda: any("old processes go on" in line for line in told), lambda: next(asked, False))
+    why = "not ready after 1 s: new b" if late else "new b ended with code 7"
+    assert f"{why}; the old processes go on" in told
+    after = told[told.index(f"{why}; the old processes go on") + 1 :]
+    assert words_of(after) == ["b stopped", "a stopped"] * 2
+
+
+def test_a_process_may_take_the_time_of_its_drain_to_end(monkeypatch):
+    monkeypatch.setattr(supervise, "GRACE", 10_000)
+    slow = (
+        "import os, signal, sys, threading; ended = threading.Event(); "
+        "signal.signal(signal.SIGTERM, lambda *_: ended.set()); os.write(0, b'.'); "
+        "ended.wait(); threading.Event().wait(0.3); print('by itself', flush=True)"
+    )
+    child = supervise.Child("slow", [sys.executable, "-c", slow], SystemClock(), print)
+    child.start()
+    while not child.ready:
+        assert child.hear() is None
+    child.ask_to_end()
+    child.wait(drain=60_000_000)
+
+
+def test_a_closed_terminal_ends_it_and_a_signal_renews_it(place):
+    ours, theirs = os.openpty()
+
+    def in_terminal():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    command = [sys.executable, "-m", "tenfold.cli", "serve", SHOP, "--processes", "2", "--port", free_port()]
+    process = subprocess.Popen(
+        [*command, "--home", str(place / "home")],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=in_terminal,
+    )
+    os.close(theirs)
+    wait_for(process, "server 2 started")
+    process.send_signal(signal.SIGHUP)
+    wait_for(process, "starting new processes")
+    wait_for(process, "server 2 stopped")
+    os.close(ours)
+    assert process.wait(100) == 0
+    process.stderr.close()
 
 
 @pytest.mark.slow

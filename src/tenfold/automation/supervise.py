@@ -1,7 +1,11 @@
 """Keeps a project going: the processes it consists of, and the loop of its releases."""
 
+import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from types import MappingProxyType
 
 from tenfold.automation.loop import Loop
 from tenfold.automation.schedule import Schedule
@@ -16,6 +20,8 @@ HEALTHY = UNITS["m"]
 """A process that lived this many microseconds starts again after the first pause."""
 GRACE = 30 * UNITS["s"]
 """Microseconds a process may take to end before it is killed; nothing is lost then, only repeated."""
+PATIENCE = 10 * UNITS["m"]
+"""Microseconds in which processes that take over must be ready; until then those before them go on."""
 
 Tell = Callable[[str], object]
 
@@ -23,16 +29,30 @@ Tell = Callable[[str], object]
 class Child:
     """One process that should run: started, watched, started again after a pause, ended.
 
-    Its stdin is a pipe that nobody writes to: when this process is gone, however it died, the child reads its end.
-    It is not in the terminal's process group, so that Ctrl-C reaches it in its turn.
+    Its stdin is a socket. When this process is gone, however it died, the child reads its end; and the child writes to it when
+    it is ready. It is not in the terminal's process group, so that Ctrl-C reaches it in its turn.
+
+    Parameters
+    ----------
+    first
+        The command of the first start, when later ones are by another.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], clock: Clock, tell: Tell, *, keep: Sequence[int] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        clock: Clock,
+        tell: Tell,
+        *,
+        keep: Sequence[int] = (),
+        first: Sequence[str] = (),
     ) -> None:
-        self.name = name
+        self.name, self.ready = name, False
         self._command, self._clock, self._tell, self._keep = list(command), clock, tell, tuple(keep)
+        self._next = list(first) or self._command
         self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
         self._started = self._due = clock.elapsed()
         self._pause = FIRST_PAUSE
 
@@ -41,9 +61,9 @@ class Child:
         now = self._clock.elapsed()
         if self._process is None:
             if now >= self._due:
-                self._start()
+                self.start()
             return
-        code = self._process.poll()
+        code = self.hear()
         if code is None:
             return
         if now - self._started >= HEALTHY:
@@ -53,12 +73,35 @@ class Child:
         self._due = now + int(self._pause * 1e6)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
-    def stop(self) -> None:
-        """Ask the process to end, wait for it, and kill it when it takes too long."""
+    def start(self) -> None:
+        """Start the process."""
+        self._line, theirs = socket.socketpair()
+        self._line.setblocking(False)
+        with theirs:  # the command is this package's own, and no shell reads it
+            self._process = subprocess.Popen(  # noqa: S603
+                self._next, stdin=theirs.fileno(), start_new_session=True, pass_fds=self._keep
+            )
+        self._next, self.ready, self._started = self._command, False, self._clock.elapsed()
+        self._tell(f"{self.name} started (process {self._process.pid})")
+
+    def hear(self) -> int | None:
+        """Take what the process has said, and return the code with which it has ended, None while it runs."""
+        if self._process is None or self._line is None:
+            return None
+        with suppress(BlockingIOError):
+            self.ready = bool(self._line.recv(64)) or self.ready
+        return self._process.poll()
+
+    def ask_to_end(self) -> None:
+        """Ask the process to end."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self, drain: int = 0) -> None:
+        """Wait for the end of a process that was asked to, and kill it `GRACE` after the microseconds of `drain`."""
         if self._process is None:
             return
-        self._process.terminate()
-        deadline = self._clock.elapsed() + GRACE
+        deadline = self._clock.elapsed() + drain + GRACE
         while self._process.poll() is None and self._clock.elapsed() < deadline:
             self._clock.sleep(POLL)
         if self._process.poll() is None:
@@ -67,18 +110,10 @@ class Child:
         self._tell(f"{self.name} stopped")
         self._close()
 
-    def _start(self) -> None:
-        # the command is this package's own, and no shell reads it
-        self._process = subprocess.Popen(  # noqa: S603
-            self._command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=self._keep
-        )
-        self._started = self._clock.elapsed()
-        self._tell(f"{self.name} started (process {self._process.pid})")
-
     def _close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process = None
+        if self._line is not None:
+            self._line.close()
+        self._process = self._line = None
 
 
 class Supervisor:
@@ -87,11 +122,16 @@ class Supervisor:
     Parameters
     ----------
     commands
-        Program and arguments by name, in the order to start them; they are stopped in the opposite order.
+        Program and arguments by name, in the order to start them; they are stopped in the opposite order, those whose names
+        begin with the same word together.
     tell
         Gets one line for each start and each end.
     keep
         Open files, such as a listening socket, that the processes inherit: they outlive each of them.
+    replacing
+        By which command a process that takes over is started, where that is another one.
+    drain
+        Seconds that a process may need more to end.
     """
 
     def __init__(
@@ -101,20 +141,69 @@ class Supervisor:
         *,
         tell: Tell,
         keep: Sequence[int] = (),
+        replacing: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        drain: float = 0.0,
     ) -> None:
-        self._clock = clock
-        self._children = [Child(name, command, clock, tell, keep=keep) for name, command in commands.items()]
+        self._commands, self._clock, self._tell, self._keep = commands, clock, tell, keep
+        self._replacing, self._drain = replacing, int(drain * 1e6)
+        self._children = self._made({})
 
-    def run(self, stopped: Callable[[], bool]) -> None:
-        """Keep all of them running until `stopped`; afterwards none is left."""
+    def run(self, stopped: Callable[[], bool], again: Callable[[], bool] = lambda: False) -> None:
+        """Keep all of them running until `stopped`, and replace all of them when `again`; afterwards none is left."""
         try:
             while not stopped():
                 for child in self._children:
                     child.look()
+                if again():
+                    self._replace(stopped)
                 self._clock.sleep(POLL)
         finally:
-            for child in reversed(self._children):
-                child.stop()
+            self._stop(self._children)
+
+    def _made(self, first: Mapping[str, Sequence[str]]) -> list[Child]:
+        return [
+            Child(name, command, self._clock, self._tell, keep=self._keep, first=first.get(name, ()))
+            for name, command in self._commands.items()
+        ]
+
+    def _replace(self, stopped: Callable[[], bool]) -> None:
+        """Start all processes once more; when the new ones are ready end the old ones, and when one is not, the new ones."""
+        self._tell("starting new processes; the old ones go on until all of the new ones are ready")
+        new = ending = self._made(self._replacing)
+        try:
+            for child in new:
+                child.start()
+            if why := self._until_ready(new, stopped):
+                self._tell(f"{why}; the old processes go on")
+            else:
+                ending, self._children = self._children, new
+        finally:
+            self._stop(ending)
+
+    def _until_ready(self, new: Sequence[Child], stopped: Callable[[], bool]) -> str:
+        """Wait until processes are ready, while the others are looked after; return what stood in the way, "" when nothing did."""
+        deadline = self._clock.elapsed() + PATIENCE
+        while not all(child.ready for child in new):
+            for child in new:
+                if (code := child.hear()) is not None:
+                    return f"new {child.name} ended with code {code}"
+            if stopped():
+                return "told to stop"
+            if self._clock.elapsed() > deadline:
+                late = ", ".join(child.name for child in new if not child.ready)
+                return f"not ready after {PATIENCE // UNITS['s']} s: new {late}"
+            for child in self._children:
+                child.look()
+            self._clock.sleep(POLL)
+        return ""
+
+    def _stop(self, children: Sequence[Child]) -> None:
+        for _, each in groupby(reversed(children), lambda child: child.name.partition(" ")[0]):
+            together = list(each)
+            for child in together:
+                child.ask_to_end()
+            for child in together:
+                child.wait(self._drain)
 
 
 def control(

@@ -7,7 +7,7 @@ import click
 
 from tenfold.cli.options import Where, as_json, on_project, on_signals
 from tenfold.cli.output import answer, plural, tell
-from tenfold.cli.processes import supervised
+from tenfold.cli.processes import ready, supervised
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +52,7 @@ def deliver(
             stopped = threading.Event()
             with on_signals(stopped.set):
                 tell(f"delivering to {', '.join(delivery.name for delivery in chosen)}")
+                ready()
                 keep_sending(chosen, app.clock, stopped.is_set, tell=tell)
             return
         found = [_send(delivery, again=again, look=look) for delivery in chosen]

@@ -1,6 +1,7 @@
 """What every command on a project is given: which project, where it lives, on which clock, and in which form to answer."""
 
 import functools
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,3 +163,23 @@ def on_signals(act: Callable[[], object]) -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def on_hangup(closed: Callable[[], object], asked: Callable[[], object]) -> Iterator[None]:
+    """Inside, SIGHUP does `asked`, or `closed` when it comes because the terminal this was started in was closed."""
+    before = signal.getsignal(signal.SIGHUP)
+    ends = before is not signal.SIG_IGN and _has_terminal()  # it is ignored by who started this with nohup
+    signal.signal(signal.SIGHUP, lambda *_: closed() if ends and not _has_terminal() else asked())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

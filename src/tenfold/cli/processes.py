@@ -5,31 +5,42 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import click
 
-from tenfold.cli.options import Function, Where, on_project, on_signals
+from tenfold.cli.options import Function, Where, on_hangup, on_project, on_signals
 from tenfold.cli.output import tell
 from tenfold.cli.serving import Serving, served
 from tenfold.serving.listening import listen
 
+SUPERVISED = "tenfold.supervised"
+
 
 def supervised(function: Function) -> Function:
-    """Add the hidden option that makes a process end when the one that started it is gone."""
+    """Add the hidden option that makes a process end when the one that started it is gone, and tell it what `ready` says."""
 
-    def follow(_: click.Context, __: click.Parameter, value: bool) -> None:
+    def follow(ctx: click.Context, __: click.Parameter, value: bool) -> None:
         if value:
+            ctx.meta[SUPERVISED] = True
             threading.Thread(target=_end_with_parent, daemon=True).start()
 
     option = click.option("--supervised", is_flag=True, hidden=True, expose_value=False, callback=follow)
     return option(function)
 
 
+def ready() -> None:
+    """Tell the process that started this one, if it looks after it, that the work has begun."""
+    if SUPERVISED in click.get_current_context().meta:
+        with suppress(OSError):  # it is gone, or its end is a pipe
+            os.write(0, b".")
+
+
 def _end_with_parent() -> None:
-    """Wait for the end of stdin, a pipe whose other end the supervisor holds; then end as if asked to."""
-    while os.read(0, 4096):
-        pass
+    """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to."""
+    with suppress(ConnectionResetError):  # it was killed before it read what `ready` said
+        while os.read(0, 4096):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -37,14 +48,16 @@ def _end_with_parent() -> None:
 @on_project
 @served
 @click.option("--fd", type=int, hidden=True)
+@click.option("--patient", is_flag=True, hidden=True)
 @supervised
-def serve(where: Where, *, serving: Serving, fd: int | None) -> None:
+def serve(where: Where, *, serving: Serving, fd: int | None, patient: bool) -> None:
     """Answer requests over HTTP, such as POST /predict, POST /events/SOURCE and GET /ready; a worker must run too.
 
-    On SIGTERM it accepts nothing more, answers what is under way, and ends.
+    On SIGTERM it accepts nothing more, answers what is under way, and ends. With several processes, SIGHUP starts new ones,
+    which take over when they are ready.
     """
     if fd is not None:
-        _answer(where, serving, socket.socket(fileno=fd))
+        _answer(where, serving, socket.socket(fileno=fd), patient=patient)
         return
     serving.check(where)
     with listen(serving.host, serving.port) as listening:
@@ -55,23 +68,40 @@ def serve(where: Where, *, serving: Serving, fd: int | None) -> None:
 
         load(where.target)  # a mistake in the declaration is told here, once
         tell(f"serving with {serving.processes} processes on {serving.url}")
-        _supervise(serving.commands(where, listening), listening)
+        _supervise(where, serving, listening, {})
 
 
-def _answer(where: Where, serving: Serving, listening: socket.socket) -> None:
+def _answer(where: Where, serving: Serving, listening: socket.socket, *, patient: bool = False) -> None:
     # raised wherever the signal comes, and raised again by uvicorn after it has ended the open requests
     with on_signals(sys.exit), where.open() as app:
         tell(f"serving {app.project.name} on {serving.url}")
-        app.serve(**serving.settings(), listening=listening)
+        app.serve(**serving.settings(), listening=listening, announce=ready, patient=patient)
 
 
-def _supervise(commands: Mapping[str, Sequence[str]], listening: socket.socket) -> None:
+def _supervise(
+    where: Where, serving: Serving, listening: socket.socket, others: dict[str, list[str]]
+) -> None:
+    """Keep server processes and others running, until SIGTERM or SIGINT; on SIGHUP, have new ones take over."""
     from tenfold.automation.supervise import Supervisor
     from tenfold.core.clock import SystemClock
 
-    stopped = threading.Event()
-    with on_signals(stopped.set):
-        Supervisor(commands, SystemClock(), tell=tell, keep=[listening.fileno()]).run(stopped.is_set)
+    supervisor = Supervisor(
+        others | serving.commands(where, listening),
+        SystemClock(),
+        tell=tell,
+        keep=[listening.fileno()],
+        replacing=serving.commands(where, listening, patient=True),
+        drain=serving.drain,
+    )
+    stopped, again = threading.Event(), threading.Event()
+
+    def once() -> bool:
+        asked = again.is_set()
+        again.clear()
+        return asked
+
+    with on_signals(stopped.set), on_hangup(stopped.set, again.set):
+        supervisor.run(stopped.is_set, once)
 
 
 @click.command()
@@ -82,6 +112,7 @@ def worker(where: Where) -> None:
     stopped = threading.Event()
     with on_signals(stopped.set), where.open() as app:
         tell(f"processing {app.project.name}")
+        ready()
         app.worker().run(stopped.is_set)
 
 
@@ -95,6 +126,7 @@ def controller(where: Where) -> None:
     stopped = threading.Event()
     with on_signals(stopped.set), where.open() as app:
         tell(f"watching {app.project.name}")
+        ready()
         loops = [app.loop(release) for release in app.project.releases]
         schedules = [app.schedule(release) for release in app.project.releases]
         control(loops, app.clock, stopped.is_set, tell=tell, schedules=schedules)
@@ -106,6 +138,7 @@ def controller(where: Where) -> None:
 def run(where: Where, *, serving: Serving) -> None:
     """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all in order.
 
+    On SIGHUP new processes start, with the code as it is then, and take over when all of them are ready; no request fails.
     A project whose platform has mirrors, or whose releases name places to deliver to, gets a process that sends there too.
     """
     from tenfold.cli.loading import load, load_platform
@@ -118,10 +151,9 @@ def run(where: Where, *, serving: Serving) -> None:
         commands = {
             "worker": [*python, "worker", *place],
             "controller": [*python, "controller", *place],
-            **serving.commands(where, listening),
         }
         if load_platform(where.target).mirrors:
             commands["mirror"] = [*python, "mirror", *place, "--follow"]
         if any(release.to for release in project.releases):
             commands["deliver"] = [*python, "deliver", *place, "--follow"]
-        _supervise(commands, listening)
+        _supervise(where, serving, listening, commands)

@@ -90,10 +90,13 @@ class Serving:
         names = ("host", "port", "wait", "rate", "names", "timeout", "connections", "drain")
         return {name: getattr(self, name) for name in names}
 
-    def commands(self, where: Where, listening: "socket") -> dict[str, list[str]]:
-        """Return the commands of the server processes by name; they accept connections on one socket."""
+    def commands(self, where: Where, listening: "socket", *, patient: bool = False) -> dict[str, list[str]]:
+        """Return the commands of the server processes by name; they accept connections on one socket.
+
+        A `patient` one accepts none before it is ready: others do that.
+        """
         arguments = [sys.executable, "-m", "tenfold.cli", "serve", *where.arguments, "--supervised"]
-        arguments += ["--fd", str(listening.fileno())]
+        arguments += ["--fd", str(listening.fileno()), *(["--patient"] if patient else [])]
         for name, value in self.settings().items():
             given: Sequence[Any] = value if isinstance(value, tuple) else () if value is None else (value,)
             for one in given:

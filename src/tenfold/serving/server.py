@@ -6,10 +6,11 @@ within a time; heads are short; there are only so many connections, and the one 
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -36,9 +37,11 @@ LINGER = 1.0
 GRACE = 25
 """Seconds an ending server gives what is under way; less than its supervisor waits."""
 LOOK = 0.25
-"""Seconds between two looks for who is late."""
+"""Seconds between two looks for who is late, or whether it is ready."""
 SPARE = 200
 """Open files that are left for databases and states."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,14 @@ class Bounds:
         How many may be open at a time; as many as there may be open files unless given.
     drain
         Seconds between SIGTERM, when /ready begins to say no, and the moment no more connections are accepted.
+    patient
+        Whether no connection is accepted before GET /ready would say yes: others that share the socket answer until then.
     """
 
     timeout: float = 30.0
     connections: int | None = None
     drain: float = 0.0
+    patient: bool = False
 
 
 class Open(ServerState):
@@ -297,14 +303,24 @@ class Server(uvicorn.Server):
 
     server_state: Open
 
-    def __init__(self, config: uvicorn.Config, bounds: Bounds, ready: Ready, door: Door | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        bounds: Bounds,
+        ready: Ready,
+        door: Door | None,
+        announce: Callable[[], object],
+    ) -> None:
         super().__init__(config)
         self.server_state = Open(bounds.timeout, _most(bounds.connections), door)
-        self._drain, self._ready = bounds.drain, ready
+        self._bounds, self._ready, self._announce = bounds, ready, announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        if self._bounds.patient and not await self._is_ready():
+            return
+        await super().startup(sockets)
+        self._announce()
         self._look()
         self._ready.start().add_done_callback(_settled)
 
@@ -315,14 +331,25 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self._ready.ending
         self._ready.ending = True
-        if first and self._drain and sig == signal.SIGTERM:
+        if first and self._bounds.drain and self.started and sig == signal.SIGTERM:
             self._captured_signals.append(sig)
-            self._loop.call_soon_threadsafe(self._loop.call_later, self._drain, self._exit)
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._bounds.drain, self._exit)
         else:
             super().handle_exit(sig, frame)
 
     def _exit(self) -> None:
         self.should_exit = True
+
+    async def _is_ready(self) -> bool:
+        """Wait until nothing speaks against sending requests here, or until told to end."""
+        await self._ready.start()
+        why = ""
+        while not self.should_exit:
+            if not (why := await self._ready.reason()):
+                return True
+            await asyncio.sleep(LOOK)
+        logger.warning("never ready: %s", why)
+        return False
 
     def _look(self) -> None:
         self.server_state.end_late(self._loop.time())
@@ -330,9 +357,17 @@ class Server(uvicorn.Server):
 
 
 def run(
-    app: ASGIApp, listening: socket.socket, bounds: Bounds, ready: Ready, door: Door | None = None
+    app: ASGIApp,
+    listening: socket.socket,
+    bounds: Bounds,
+    ready: Ready,
+    door: Door | None = None,
+    announce: Callable[[], object] = lambda: None,
 ) -> None:
-    """Answer on a socket until SIGTERM or SIGINT; what is under way is answered first."""
+    """Answer on a socket until SIGTERM or SIGINT; what is under way is answered first.
+
+    `announce` is called when connections are accepted.
+    """
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -345,7 +380,7 @@ def run(
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config, bounds, ready, door).run(sockets=[listening])
+    Server(config, bounds, ready, door, announce).run(sockets=[listening])
 
 
 def _settled(_: object) -> None:
