@@ -1,10 +1,13 @@
 """Every embedded storage engine passes every check, and a wrong one fails the checks that name its fault."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import cache
 
+import pyarrow.parquet as pq
 import pytest
 
 from tenfold.core.clock import VirtualClock
@@ -14,6 +17,7 @@ from tenfold.sources import lake_contract as lakes
 from tenfold.sources.base import Ends
 from tenfold.sources.blobs import DirectoryBlobs
 from tenfold.sources.lake import DeltaLake
+from tenfold.sources.lake_parts import MOST_SMALL
 from tenfold.sources.log import SQLiteLog
 from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.store import contract as stores
@@ -274,6 +278,52 @@ def test_delta_reads_across_checkpoints(tmp_path):
     assert lake.position("payments", "w") == 105
     assert lake.read("payments", version=3)["_offset"].to_pylist() == [0, 1, 2, 3]
     assert lake.read("payments")["_offset"].to_pylist() == list(range(105))
+
+
+def test_delta_merges_small_files_in_their_order(tmp_path):
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    one, two = DeltaLake(tmp_path), DeltaLake(tmp_path)
+    for number in range(MOST_SMALL + 9):
+        rows = pa.table({"_offset": [number]})
+        (one, two)[number % 2].append("payments", [rows], writer="w", upto=number + 1)
+    assert len(DeltaTable(tmp_path / "payments").file_uris()) == 9
+    merged = max((tmp_path / "payments").glob("*.parquet"), key=lambda file: pq.read_metadata(file).num_rows)
+    assert pq.read_table(merged)["_offset"].to_pylist() == list(range(MOST_SMALL + 1))
+    assert one.version("payments") == two.version("payments") == MOST_SMALL + 10
+
+
+def test_delta_loses_and_repeats_nothing_where_two_lakes_merge_and_append_at_once(tmp_path):
+    import pyarrow as pa
+
+    def write(place):
+        lake = DeltaLake(tmp_path)
+        for number in range(MOST_SMALL + 8):
+            rows = pa.table({"_offset": [2 * number + place]})
+            assert lake.append("payments", rows, writer=f"w{place}", upto=number + 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+    assert DeltaLake(tmp_path).read("payments")["_offset"].to_pylist() == list(range(2 * (MOST_SMALL + 8)))
+
+
+def test_delta_forces_what_it_commits_to_disk(tmp_path, monkeypatch):
+    import pyarrow as pa
+
+    forced, fsync = [], os.fsync
+
+    def recorded(descriptor):
+        forced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    lake = DeltaLake(tmp_path)
+    for number in range(3):
+        del forced[:]
+        lake.append("payments", [pa.table({"_offset": [number]})], writer="w", upto=number + 1)
+        newest = max((tmp_path / "payments").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+        assert {str(newest), str(tmp_path / f"payments/_delta_log/{number + 1:020d}.json")} <= set(forced)
 
 
 def test_a_second_lmdb_store_in_one_process_is_refused(tmp_path):

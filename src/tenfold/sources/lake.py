@@ -5,18 +5,27 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote
-
-import msgspec
 
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
 from tenfold.sources.blobs import flush
-from tenfold.sources.lake_parts import Written, first_and_all
+from tenfold.sources.lake_parts import LARGE, MOST_SMALL, SMALL, Written, first_and_all, runs, smaller
 from tenfold.sources.lake_select import holding, select
+from tenfold.sources.lake_tables import (
+    Snapshot,
+    Tables,
+    files_of,
+    flush_commit,
+    position_of,
+    schema_of,
+    settle,
+    written_upto,
+)
+from tenfold.sources.lake_types import check_types, storable
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,10 +41,6 @@ FIRST_WAIT = 0.005
 LONGEST_WAIT = 0.5
 # Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read.
 CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
-KEPT = (
-    "bool, int8 to int64, float, double, string, binary, date32, decimal128, timestamp[us, tz=UTC], "
-    "or a list, struct or map of them"
-)
 
 
 class DeltaLake:
@@ -46,7 +51,8 @@ class DeltaLake:
     `upto` is at least 1. Rows may bring new columns (older rows read null) and may lack some; a column never changes
     its type. Types are returned as written, so types that Delta would replace are refused with SchemaError.
     Rows given as several tables go to files as they come; what a process wrote that died before it committed takes room
-    and is never read. `compact` makes a version of fewer files and deletes none: every version stays readable. `where` is a condition in
+    and is never read. `compact` makes a version of fewer files and deletes none: every version stays readable. An append that finds
+    many small files does so too, of these alone, for a reader opens every file. `where` is a condition in
     DuckDB's SQL, where a column that is called like a keyword needs quotes: `"at" > ...`.
 
     Parameters
@@ -78,6 +84,7 @@ class DeltaLake:
             )
         self._root.mkdir(parents=True, exist_ok=True)
         self._clock = clock or SystemClock()
+        self._tables = Tables()
 
     def append(
         self,
@@ -95,31 +102,39 @@ class DeltaLake:
         check_upto(upto)
         if instead or not isinstance(rows, pa.Table):
             pieces = (storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows))
-            return self._append_pieces(path, pieces, instead, writer, upto, after)
-        plain = storable(rows, table)
-        return self._retry(table, lambda: self._append(path, plain, writer, upto, after))
+            done = self._append_pieces(path, pieces, instead, writer, upto, after)
+        else:
+            plain = storable(rows, table)
+            done = self._retry(table, lambda: self._append(path, plain, writer, upto, after))
+        if done and _is_table(path):
+            self._tidy(path)
+        return done
 
     def position(self, table: str, writer: str) -> int:
-        return _position(self._open(table), writer) if _is_table(self._path(table)) else 0
+        path = self._path(table)
+        if not _is_table(path):
+            return 0
+        with self._tables.newest(path) as delta:
+            return position_of(delta, writer)
 
     def read(
         self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
     ) -> "pa.Table":
-        delta = self._open(table, version)
+        found = self._snapshot(table, version)
         with self._engine.cursor() as connection:
-            files = [glob.escape(unquote(uri)) for uri in reversed(delta.file_uris())]  # the oldest first
-            source = files or _schema(delta).empty_table()
-            return select(connection, source, _schema(delta), table=table, columns=columns, where=where)
+            source = [glob.escape(file) for file in found.files] or found.schema.empty_table()
+            return select(connection, source, found.schema, table=table, columns=columns, where=where)
 
     def version(self, table: str) -> int:
         path = self._path(table)
         if not _is_table(path):
             return -1
-        # one file per commit, none ever removed: a listing, where opening the table would read them all
-        return max(int(entry.stem) for entry in (path / "_delta_log").glob("*.json") if entry.stem.isdigit())
+        with self._tables.newest(path) as delta:
+            return int(delta.version())
 
     def compact(self, table: str) -> Mapping[str, int]:
-        return self._retry(table, lambda: self._compact(table))
+        path = self._there(table)
+        return self._retry(table, lambda: self._compact(path))
 
     @cached_property
     def _engine(self) -> "duckdb.DuckDBPyConnection":
@@ -131,17 +146,19 @@ class DeltaLake:
         check_name(table)
         return self._root / table
 
-    def _open(self, table: str, version: int | None = None) -> "DeltaTable":
-        from deltalake import DeltaTable
+    def _snapshot(self, table: str, version: int | None) -> Snapshot:
+        path = self._there(table)
+        with self._tables.newest(path) as delta:
+            if version is None:
+                return Snapshot.of(delta)
+            check_version(table, version, delta.version())
+        return self._tables.at(path, version)
 
+    def _there(self, table: str) -> Path:
         path = self._path(table)
         if not _is_table(path):
             raise NotFound("table", table, [entry.name for entry in self._root.iterdir() if _is_table(entry)])
-        newest = DeltaTable(path)
-        if version is None:
-            return newest
-        check_version(table, version, newest.version())
-        return DeltaTable(path, version=version)
+        return path
 
     def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int, after: int | None) -> bool:
         from deltalake import write_deltalake
@@ -149,21 +166,21 @@ class DeltaLake:
         if (
             not _is_table(path)
             and is_next(0, upto, after)
-            and self._create(path, rows, _commit(writer, upto))
+            and self._create(path, rows, written_upto(writer, upto))
         ):
             return True
         if not _is_table(path):
             return False
-        delta = self._open(path.name)
-        if not is_next(_position(delta, writer), upto, after):
-            return False
-        check_types(path.name, _schema(delta), rows.schema)
-        # Rows of no length change no schema: a column that no file has could not be read.
-        added = rows if rows.num_rows else _schema(delta).empty_table()
-        write_deltalake(
-            delta, added, mode="append", schema_mode="merge", commit_properties=_commit(writer, upto)
-        )
-        _flush_commit(path, delta.version())
+        with self._tables.newest(path) as delta:
+            if not is_next(position_of(delta, writer), upto, after):
+                return False
+            check_types(path.name, schema_of(delta), rows.schema)
+            # Rows of no length change no schema: a column that no file has could not be read.
+            added = rows if rows.num_rows else schema_of(delta).empty_table()
+            write_deltalake(
+                delta, added, mode="append", schema_mode="merge", commit_properties=written_upto(writer, upto)
+            )
+            flush_commit(path, delta.version())
         return True
 
     def _append_pieces(
@@ -186,11 +203,12 @@ class DeltaLake:
         files = Written(path)
 
         def attempt() -> bool:
-            delta = self._open(path.name)
-            if not is_next(_position(delta, writer), upto, after):
-                return False
-            files.commit(delta, partial(self._cut, delta, instead), _commit(writer, upto))
-            _flush_commit(path, delta.version())
+            with self._tables.newest(path) as delta:
+                if not is_next(position_of(delta, writer), upto, after):
+                    return False
+                before = delta.version()
+                files.commit(delta, partial(self._cut, delta, instead), written_upto(writer, upto))
+                settle(path, delta, before)
             return True
 
         with files:
@@ -201,19 +219,20 @@ class DeltaLake:
         """Make the table when it is missing, and give it the columns it lacks."""
         if not _is_table(path):
             self._create(path, rows.slice(0, 0), None)
-        delta = self._open(path.name)
-        check_types(path.name, _schema(delta), rows.schema)
-        if set(rows.schema.names) - set(_schema(delta).names):
-            from deltalake import write_deltalake
+        with self._tables.newest(path) as delta:
+            held = schema_of(delta)
+            check_types(path.name, held, rows.schema)
+            if set(rows.schema.names) - set(held.names):
+                from deltalake import write_deltalake
 
-            write_deltalake(delta, rows.slice(0, 0), mode="append", schema_mode="merge")
-            _flush_commit(path, delta.version())
+                write_deltalake(delta, rows.slice(0, 0), mode="append", schema_mode="merge")
+                flush_commit(path, delta.version())
 
     def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
         """Yield the files that hold rows which meet a condition, each with the rows that do not."""
-        files = [glob.escape(unquote(uri)) for uri in delta.file_uris()] if instead else []
+        files = [glob.escape(file) for file in files_of(delta)] if instead else []
         with self._engine.cursor() as connection:
-            table = {"schema": _schema(delta), "table": Path(str(delta.table_uri)).name}
+            table = {"schema": schema_of(delta), "table": Path(str(delta.table_uri)).name}
             for file in holding(connection, files, instead, **table):
                 rest = f"({instead}\n) IS NOT TRUE"
                 yield Path(file), select(connection, [glob.escape(file)], where=rest, **table)
@@ -229,7 +248,7 @@ class DeltaLake:
         staging = self._root / f".{uuid.uuid4().hex}"
         try:
             write_deltalake(staging, rows, configuration=CONFIGURATION, commit_properties=commit)
-            _flush_commit(staging, 0)
+            flush_commit(staging, 0)
             staging.rename(path)
         except OSError:
             if not _is_table(path):
@@ -240,12 +259,32 @@ class DeltaLake:
         flush(self._root)
         return True
 
-    def _compact(self, table: str) -> dict[str, int]:
-        delta = self._open(table)
-        before = len(delta.file_uris())
-        delta.optimize.compact()
-        _flush_commit(self._path(table), delta.version())
-        return {"files_before": before, "files_after": len(delta.file_uris())}
+    def _compact(self, path: Path) -> dict[str, int]:
+        with self._tables.newest(path) as delta:
+            before = files_of(delta)
+            self._merge(path, delta, smaller(before, LARGE))
+            return {"files_before": len(before), "files_after": len(files_of(delta))}
+
+    def _tidy(self, path: Path) -> None:
+        """Merge the small files of a table when there are many; what another process does to them meanwhile goes first."""
+        from deltalake.exceptions import CommitFailedError
+
+        with suppress(CommitFailedError), self._tables.newest(path) as delta:
+            small = smaller(files_of(delta), SMALL)
+            if len(small) > MOST_SMALL:
+                self._merge(path, delta, small)
+
+    def _merge(self, path: Path, delta: "DeltaTable", files: Sequence[str]) -> None:
+        """Put the rows of files, in their order, into fewer ones; the files stay, for older versions."""
+        if len(files) < 2:
+            return
+        schema = schema_of(delta)
+        with Written(path) as merged, self._engine.cursor() as connection:
+            sources = ([glob.escape(file) for file in run] for run in runs(files, SMALL))
+            merged.write(select(connection, source, schema, table=path.name) for source in sources)
+            before = delta.version()
+            merged.replace(delta, [Path(file) for file in files])
+            settle(path, delta, before)
 
     def _retry(self, table: str, attempt: Callable[[], T]) -> T:
         from deltalake.exceptions import CommitFailedError
@@ -259,37 +298,6 @@ class DeltaLake:
             f'table "{table}" was changed by other processes in each of {ATTEMPTS} attempts to commit. '
             "Nothing was changed here; it is safe to retry."
         )
-
-
-def storable(rows: "pa.Table", table: str) -> "pa.Table":
-    """Return rows without metadata and with nullable columns; SchemaError when a type would not survive storing.
-
-    Examples
-    --------
-    >>> import pyarrow as pa
-    >>> storable(pa.table({"n": pa.array([1], pa.uint64())}), "payments")
-    Traceback (most recent call last):
-    tenfold.core.errors.SchemaError: table "payments" cannot keep column "n" of type uint64. Cast it to one of ...
-    """
-    import pyarrow as pa
-
-    for field in rows.schema:
-        if not _keeps(field.type):
-            raise SchemaError(
-                f'table "{table}" cannot keep column "{field.name}" of type {field.type}. Cast it to one of {KEPT}.'
-            )
-    return rows.cast(pa.schema([(field.name, field.type) for field in rows.schema]))
-
-
-def _keeps(kind: "pa.DataType") -> bool:
-    from pyarrow import types
-
-    if types.is_timestamp(kind):
-        return bool(kind.unit == "us" and kind.tz == "UTC")
-    if types.is_list(kind) or types.is_struct(kind) or types.is_map(kind):
-        return all(_keeps(kind.field(place).type) for place in range(kind.num_fields))
-    plain = (types.is_boolean, types.is_signed_integer, types.is_float32, types.is_float64, types.is_string)
-    return any(test(kind) for test in (*plain, types.is_binary, types.is_date32, types.is_decimal128))
 
 
 def check_name(table: str) -> None:
@@ -306,17 +314,6 @@ def check_name(table: str) -> None:
             f'"{table}" cannot be the name of a table. Use lower-case letters, digits and "_", and begin with a '
             'letter, for example "payments".'
         )
-
-
-def check_types(table: str, stored: "pa.Schema", new: "pa.Schema") -> None:
-    """Raise SchemaError when a column that both schemas have changed its type."""
-    for field in new:
-        held = stored.field(field.name).type if field.name in stored.names else field.type
-        if held != field.type:
-            raise SchemaError(
-                f'column "{field.name}" of table "{table}" is {held}, but the rows have {field.type}. '
-                f"Cast it to {held}, or write to another table."
-            )
 
 
 def check_upto(upto: int) -> None:
@@ -360,30 +357,3 @@ def check_version(table: str, version: int, newest: int) -> None:
 
 def _is_table(path: Path) -> bool:
     return not path.name.startswith(".") and (path / "_delta_log").is_dir()
-
-
-def _position(delta: "DeltaTable", writer: str) -> int:
-    return delta.transaction_version(writer) or 0
-
-
-def _schema(delta: "DeltaTable") -> "pa.Schema":
-    import pyarrow as pa
-
-    return pa.schema(delta.schema().to_arrow())
-
-
-def _commit(writer: str, upto: int) -> "CommitProperties":
-    from deltalake import CommitProperties, Transaction
-
-    return CommitProperties(app_transactions=[Transaction(writer, upto)])
-
-
-def _flush_commit(path: Path, version: int) -> None:
-    """Force a commit, its checkpoint and its files to disk; the deltalake package itself does not."""
-    log = path / "_delta_log"
-    commit = log / f"{version:020d}.json"
-    actions = [msgspec.json.decode(line) for line in commit.read_bytes().splitlines()]
-    added = [path / unquote(action["add"]["path"]) for action in actions if "add" in action]
-    checkpoint = (*log.glob(f"{version:020d}.checkpoint.parquet"), *log.glob("_last_checkpoint"))
-    for item in (*added, commit, *checkpoint, log, path):
-        flush(item)

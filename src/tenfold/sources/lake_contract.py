@@ -39,6 +39,7 @@ def checks() -> list[Callable[[Make], None]]:
         refuses_paths_as_names,
         says_which_condition_is_wrong,
         compacts_and_keeps_versions,
+        reads_what_many_small_appends_left,
         threads_create_and_append_at_once,
         threads_append_one_position_once,
         reopens,
@@ -289,6 +290,17 @@ def compacts_and_keeps_versions(make: Make) -> None:
     assert lake.read("payments", version=version - 4).equals(_rows([1, 2]))
     assert lake.compact("payments") == {"files_before": 1, "files_after": 1}
     assert not lake.append("payments", _rows([6]), writer="w", upto=6)
+
+
+def reads_what_many_small_appends_left(make: Make) -> None:
+    lake = make()
+    for upto in range(1, 41):
+        lake.append("payments", _rows([upto]), writer="w", upto=upto)
+        if upto == 30:
+            version = lake.version("payments")
+    assert lake.read("payments", version=version).equals(_rows(range(1, 31)))
+    for one in (lake, make()):
+        assert one.read("payments").equals(_rows(range(1, 41)))
 
 
 def threads_create_and_append_at_once(make: Make) -> None:

@@ -1,7 +1,7 @@
 """Commits to a Delta table that write rows piece by piece, and put them in the place of others."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +12,12 @@ import msgspec
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
-    from deltalake.transaction import AddAction
 
 ROWS_PER_FILE = 2_000_000
+SMALL, LARGE = 8 << 20, 100 << 20
+"""Bytes: a file below the first is merged with others by itself, one from the second on never."""
+MOST_SMALL = 32
+"""Small files that a table may have. What is added after them is merged with them, so a row is written again a few times."""
 SAMPLE = 10_000
 Cut = Callable[[], "Iterator[tuple[Path, pa.Table]]"]
 """Gives the files of a table that lose rows, each with those that stay."""
@@ -62,24 +65,19 @@ class Written:
 
     def commit(self, delta: "DeltaTable", cut: Cut, properties: "CommitProperties") -> None:
         """Make the files part of the table in one version; those that lose rows are replaced by what stays of them."""
-        from deltalake.transaction import RemoveAction
-
         with Written(self._folder) as kept:
             removed = []
             for path, rest in cut():
                 kept.write([rest])
                 removed.append(path)
-            files = self.rows | kept.rows
-            now = max((int(path.stat().st_mtime * 1000) for path in (*files, *removed)), default=0)
-            gone = [
-                RemoveAction(path=path.name, data_change=True, deletion_timestamp=now) for path in removed
-            ]
-            added = [_added(path, rows, now) for path, rows in files.items()]
-            delta.create_write_transaction(
-                [*added, *gone], "append", delta.schema(), commit_properties=properties
-            )
+            _commit(delta, self.rows | kept.rows, removed, properties)
             kept.rows.clear()
             self.rows.clear()
+
+    def replace(self, delta: "DeltaTable", files: "Sequence[Path]") -> None:
+        """Put the files in the place of others that hold the same rows, in one version."""
+        _commit(delta, self.rows, files)
+        self.rows.clear()
 
     def _one(self, first: "pa.Table", pieces: "Iterator[pa.Table]") -> None:
         from pyarrow.parquet import ParquetWriter
@@ -105,8 +103,45 @@ def _repeating(rows: "pa.Table") -> list[str]:
     return [name for name in plain if 2 * len(some[name].unique()) <= max(len(some), 2)]
 
 
-def _added(path: Path, rows: int, now: int) -> "AddAction":
-    from deltalake.transaction import AddAction
+def _commit(
+    delta: "DeltaTable",
+    added: Mapping[Path, int],
+    removed: Sequence[Path],
+    properties: "CommitProperties | None" = None,
+) -> None:
+    """Add and remove files; as a change of data also where the rows are the same, or Delta would let two do it at once."""
+    from deltalake.transaction import AddAction, RemoveAction
 
-    stats = msgspec.json.encode({"numRecords": rows}).decode()
-    return AddAction(path.name, path.stat().st_size, {}, now, True, stats)
+    now = max((int(path.stat().st_mtime * 1000) for path in (*added, *removed)), default=0)
+    gone = [RemoveAction(path=path.name, data_change=True, deletion_timestamp=now) for path in removed]
+    new = [
+        AddAction(
+            path.name,
+            path.stat().st_size,
+            {},
+            now,
+            True,
+            msgspec.json.encode({"numRecords": rows}).decode(),
+        )
+        for path, rows in added.items()
+    ]
+    delta.create_write_transaction([*new, *gone], "append", delta.schema(), commit_properties=properties)
+
+
+def smaller(files: Iterable[str], size: int) -> list[str]:
+    """Return which files have fewer bytes."""
+    return [file for file in files if Path(file).stat().st_size < size]
+
+
+def runs(files: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yield files that follow each other, together about so many bytes."""
+    found: list[str] = []
+    held = 0
+    for file in files:
+        found.append(file)
+        held += Path(file).stat().st_size
+        if held >= size:
+            yield found
+            found, held = [], 0
+    if found:
+        yield found

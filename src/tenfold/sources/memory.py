@@ -11,8 +11,9 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.base import Batch, Ends
 from tenfold.sources.blobs import digest, encode
-from tenfold.sources.lake import check_name, check_types, check_upto, check_version, is_next, storable
+from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
+from tenfold.sources.lake_types import check_types, storable
 from tenfold.sources.log import check_count, keys_of
 
 if TYPE_CHECKING:
