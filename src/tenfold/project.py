@@ -213,10 +213,7 @@ class App(Opened):
         """Run history through the loop, day by day, on a clock that can be set."""
         loop, period = self.loop(self.project.release(model)), (to_us(start), to_us(end))
         name = loop.release.model
-        # a day is one partition, wherever in it midnight of UTC lies
-        return replay(
-            loop, self.clock, *period, score=lambda *day: self.batch(name, *day, every="3650d").rows
-        )
+        return replay(loop, self.clock, *period, score=lambda *day: self.batch(name, *day, every=None).rows)
 
     # predictions -----------------------------------------------------------------------------------
 
@@ -271,8 +268,8 @@ class App(Opened):
     def batch(self, model: Model | str, start: Any, end: Any, **how: Any) -> Scored:
         """Score all rows predicted in [start, end), however many, and return what was done: counts, not the answers.
 
-        Partitions of a day, or of `every`, are scored and stored one after the other, each once; `again` replaces what was
-        answered before, and `by` says who wants that. `watch` is told of rows as they are answered, as a `Progress` is.
+        Partitions of a day, or of `every`, are scored and stored one after the other, each once; with `every=None` the
+        period is one. `again` replaces what was answered before, and `by` says who wants that. `watch` is told of rows as they are answered, as a `Progress` is.
         After a crash, the same call goes on at the first unfinished partition.
         """
         return self.scoring(model).run(to_us(start), to_us(end), **how)

@@ -74,6 +74,16 @@ def test_a_period_is_answered_day_by_day_as_rows_are_one_by_one(home):
         assert np.array_equal(answers.ages, dataset.ages(rows), equal_nan=True)
 
 
+def test_a_period_may_be_one_partition_wherever_midnight_lies(home):
+    start, end = FIRST + 5 * UNITS["h"], END + 5 * UNITS["h"]
+    with opened(home) as app:
+        done = app.batch(NAME, start, end, every=None)
+        assert [part["rows"] for part in done.partitions.values()] == [done.rows] == [60]
+        assert app.batch(NAME, start, end, every=None).rows == 60
+        assert len(told(app, start, end)) == 60
+        assert app.batch(NAME, END + 400 * DAY, END + 401 * DAY, every=None).partitions == {}
+
+
 def test_pieces_give_what_one_piece_gives(home, monkeypatch):
     with opened(home) as app:
         app.score(NAME, FIRST, END)

@@ -81,7 +81,7 @@ class Scoring:
         start: int,
         end: int,
         *,
-        every: str = "1d",
+        every: str | None = "1d",
         again: bool = False,
         by: str = "user",
         watch: Watch | None = None,
@@ -93,13 +93,14 @@ class Scoring:
         Parameters
         ----------
         every
-            How long a partition is, such as "1h"; partitions begin at multiples of it since 1970 UTC.
+            How long a partition is, such as "1h"; partitions begin at multiples of it since 1970 UTC. None takes the period
+            as one.
         again
             Replace what was answered before.
         by
             Who asks, for the audit log: it says what was replaced.
         """
-        duration(every, name="every")
+        _span(every)
         wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
         for run in self._journal.unfinished():
             if run.kind == KIND and {name: run.input.get(name) for name in wanted} == wanted:
@@ -126,7 +127,7 @@ class Scoring:
         return done
 
     def _finished(self, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
-        start, end, every = given["start"], given["end"], duration(given["every"])
+        start, end, every = given["start"], given["end"], _span(given["every"])
         ranges = self._ranges()
         parts = self._partitions(ranges.times(start, end), start, end, every, again=given["again"])
         shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
@@ -139,7 +140,7 @@ class Scoring:
         return self._scored({part.name: done[part.name] for part in parts})
 
     def _partitions(
-        self, at: np.ndarray, start: int, end: int, every: int, *, again: bool
+        self, at: np.ndarray, start: int, end: int, every: int | None, *, again: bool
     ) -> list[Partition]:
         """Return the partitions that have rows; when they are scored again, also those that had some."""
         found = {part.name: part for part in partitions(self.model.name, at, start, end, every)}
@@ -197,3 +198,8 @@ class Scoring:
         decided = sum(told["decided"] for told in done.values())
         mean = sum(told["total"] for told in done.values()) / rows if rows else None
         return Scored(rows, None if self.model.threshold is None else decided, mean, versions, done)
+
+
+def _span(every: str | None) -> int | None:
+    """Return how long a partition is, in microseconds; None when a period is one."""
+    return None if every is None else duration(every, name="every")

@@ -40,15 +40,18 @@ class Partition:
         return f"{self.model}/{self.start}/{self.end}"
 
 
-def partitions(model: str, at: np.ndarray, start: int, end: int, every: int) -> list[Partition]:
-    """Return the partitions of a period that rows with these prediction times lie in, cut at multiples of `every`.
+def partitions(model: str, at: np.ndarray, start: int, end: int, every: int | None) -> list[Partition]:
+    """Return the partitions of a period that rows with these prediction times lie in, cut at multiples of `every`, if given.
 
     Examples
     --------
     >>> [(part.start, part.end, part.rows) for part in partitions("fraud", np.array([7, 12, 31]), 5, 32, 10)]
     [(5, 10, 1), (10, 20, 1), (30, 32, 1)]
     """
-    places, counts = np.unique(at[(at >= start) & (at < end)] // every, return_counts=True)
+    within_it = at[(at >= start) & (at < end)]
+    if every is None:
+        return [Partition(model, start, end, len(within_it))] if len(within_it) else []
+    places, counts = np.unique(within_it // every, return_counts=True)
     return [
         Partition(model, max(start, place * every), min(end, (place + 1) * every), count)
         for place, count in zip(places.tolist(), counts.tolist(), strict=True)
