@@ -50,6 +50,8 @@ class _Listed:
     def of(self, item: Column) -> np.ndarray:
         import pyarrow.compute as pc
 
+        if not len(item):
+            return np.zeros(0, dtype=np.int64)  # to look for nothing among all values would still hash them
         places, values = item.coded
         if item is self._item:
             return np.where(item.valid, places.astype(np.int64), -1)

@@ -67,7 +67,7 @@ class Dataset:
             return _picked(self.model, self._given, np.ones(len(self._given.event), dtype=np.bool_))
         known = self._spine.past(self.model.spine.root)
         if self.model.lead is None:
-            return _picked(self.model, known, _first_versions(known.ids, known.frame[OFFSET].values))
+            return _picked(self.model, known, _first_versions(known))
         at = known.event - self.model.lead_us
         in_time = known.frame[KNOWN].values < at
         return _picked(self.model, known, in_time & (known.until >= at), ~in_time)
@@ -201,13 +201,14 @@ def _picked(model: Model, known: Past, asked: np.ndarray, late: np.ndarray | Non
     _, keep = apply(model.spine, known.frame, len(at))
     member = np.ones(len(at), dtype=np.bool_) if keep is None else keep.values
     picked = np.flatnonzero(member & asked)
+    chosen = slice(None) if len(picked) == len(at) else picked  # of all rows nothing is copied
     missed = np.zeros(0, dtype=np.int64) if late is None else np.flatnonzero(member & late)
     if len(missed):
         missed = missed[~np.isin(known.ids[missed], known.ids[picked])]
     return _Rows(
-        {name: item.take(picked) for name, item in known.frame.items()},
-        at[picked],
-        known.ids[picked],
+        {name: item.take(chosen) for name, item in known.frame.items()},
+        at[chosen],
+        known.ids[chosen],
         at[missed],
     )
 
@@ -235,11 +236,12 @@ def features_of(model: Model, history: History, spine: Frame, at: np.ndarray) ->
     return assemble(model, spine, stored, at)
 
 
-def _first_versions(ids: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def _first_versions(known: Past) -> np.ndarray:
     """Return which rows are the version of their record that came first in the log."""
-    order = np.lexsort((offset, ids))
-    first = np.ones(len(ids), dtype=np.bool_)
-    first[order[1:]] = ids[order][1:] != ids[order][:-1]
+    first = np.ones(len(known.event), dtype=np.bool_)
+    if known.ended is not None:  # otherwise no id occurs twice
+        order = np.lexsort((known.frame[OFFSET].values, known.ids))
+        first[order[1:]] = known.ids[order][1:] != known.ids[order][:-1]
     return first
 
 
