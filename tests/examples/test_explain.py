@@ -8,8 +8,9 @@ from contextlib import closing
 import httpx
 import pytest
 from click.testing import CliRunner
+from sklearn.ensemble import RandomForestClassifier
 
-from tenfold import Client
+from tenfold import Client, Project, Release
 from tenfold.cli import cli
 from tenfold.core.errors import SchemaError
 from tenfold.serving.explaining import WAITING
@@ -43,17 +44,35 @@ def test_it_is_the_answer_of_predict_and_why(client):
     row = tiny.order(1)
     answer = client.post("/predict", json=row).json()
     found = client.post("/explain", json={"model": "late_order", "row": row}).json()
-    told = {name: found.pop(name) for name in ("raw_score", "base", "contributions")}
+    told = {name: found.pop(name) for name in ("raw_score", "base", "approximate", "contributions")}
     assert found == {name: value for name, value in answer.items() if name != "prediction_id"}
     assert told["base"] + sum(one["contribution"] for one in told["contributions"]) == pytest.approx(
         told["raw_score"], abs=1e-9
     )
+    assert told["approximate"] is False
     sizes = [abs(one["contribution"]) for one in told["contributions"]]
     assert sizes == sorted(sizes, reverse=True)
     each = {one["feature"]: one for one in told["contributions"]}
     assert each["this_order.amount"]["value"] == 12.5
     assert "age_s" not in each["this_order.amount"]
     assert each["shop_visits.visits_1d"]["age_s"] == answer["ages_s"]["shop_visits"]
+
+
+def test_of_a_forest_it_says_that_it_is_approximate(tmp_path):
+    forest = RandomForestClassifier(10, max_depth=4, random_state=1)
+    model = tiny.model([tiny.shop_visits, tiny.this_order], forest)
+    with opened(tmp_path, Project("tiny", releases=[Release(model)])) as app:
+        tiny.load(app)
+        app.promote(model, app.train(model).number)
+        with closing(Asked(app.asgi())) as client:
+            found = client.post("/explain", json=tiny.order(1)).json()
+    assert found["approximate"] is True
+    assert found["raw_score"] == found["score"]
+    together = found["base"] + sum(one["contribution"] for one in found["contributions"])
+    assert together == pytest.approx(found["score"], abs=1e-9)
+    sizes = [abs(one["contribution"]) for one in found["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert found["contributions"][0]["error"] > 0
 
 
 def test_nothing_is_logged(app, client):

@@ -62,14 +62,16 @@ def draw_why(model: str, found: Mapping[str, Any]) -> "Callable[[Console], None]
 
         title = f"{model} version {found['version']}: {said(found)}, as of {found['as_of']}"
         cells = [
-            [item["feature"], item["value"], item["contribution"], item.get("age_s")]
+            [item["feature"], item["value"], item["contribution"], item.get("error"), item.get("age_s")]
             for item in [
                 {"feature": "(base)", "value": None, "contribution": found["base"]},
                 *found["contributions"],
             ]
         ]
-        table(console, title, ["feature", "value", "adds", "age (s)"], cells)
-        line(f"together {found['raw_score']:+.6g}, the raw score")(console)
+        names = ["feature", "value", "adds", "give or take", "age (s)"]
+        exact = 0 if found["approximate"] else 1
+        table(console, title, names[:3] + names[3 + exact :], [row[:3] + row[3 + exact :] for row in cells])
+        line(f"together {found['raw_score']:+.6g}, the {'raw score' if exact else 'score'}")(console)
 
     return draw
 

@@ -41,12 +41,13 @@ class Explaining:
         -------
         The answer without a prediction's id; `raw_score`, before the link and the calibration; `base`, the raw score of
         which nothing of the row is known; and `contributions`, which add up to the raw score with the base: per feature
-        its value, what it adds, and for a stored one how many seconds old it is; the largest first.
+        its value, what it adds, and for a stored one how many seconds old it is; the largest first. Where they are
+        `approximate` they are of the score itself, each with its standard `error`.
 
         Raises
         ------
         SchemaError
-            When the row does not fit, or the version is of a kind that is not explained.
+            When the row does not fit, or there is no number to explain.
         """
         model, service = self._service.model, self._service
         values, known = self._checked(row), service.features(row, at)
@@ -93,7 +94,7 @@ class Explaining:
 
 
 def why(part: Part, known: Known, ages: Mapping[str, float | None]) -> dict[str, Any]:
-    """Return what the features of a row add to its raw score, the largest first."""
+    """Return what the features of a row add to its raw score, or to its score, the largest first."""
     place = _class(part.said)
     found = contributed(part.version.package, part.X, place)
     order = np.argsort(-np.abs(found.each), kind="stable").tolist()
@@ -104,11 +105,18 @@ def why(part: Part, known: Known, ages: Mapping[str, float | None]) -> dict[str,
             "feature": names[at],
             "value": values[names[at]],
             "contribution": float(found.each[at]),
+            **({} if found.errors is None else {"error": float(found.errors[at])}),
             **({"age_s": ages[names[at]]} if names[at] in ages else {}),
         }
         for at in order
     ]
-    return {"raw_score": found.raw, "base": found.base, "contributions": each}
+    approximate = found.errors is not None
+    return {
+        "raw_score": found.raw,
+        "base": found.base,
+        "approximate": approximate,
+        "contributions": each,
+    }
 
 
 def _class(said: Said) -> int:

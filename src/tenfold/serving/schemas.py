@@ -135,13 +135,18 @@ def explanation(model: Model) -> Schema:
             "feature": {"enum": list(model.columns)},
             "value": {},
             "contribution": number,
+            "error": {**number, "description": "Its standard error, where it is approximate."},
             "age_s": {"type": ["number", "null"]},
         },
         "required": ["feature", "value", "contribution"],
     }
     more: Schema = {
-        "raw_score": {**number, "description": "Before the link and the calibration."},
+        "raw_score": {
+            **number,
+            "description": "Before the link and the calibration; the score itself where it is approximate.",
+        },
         "base": number,
+        "approximate": {"type": "boolean"},
         "contributions": {
             "type": "array",
             "items": feature,
