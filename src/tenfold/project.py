@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from tenfold.processing.ingest import Ingested, ingest
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
-from tenfold.serving.service import Versions
+from tenfold.serving.service import Service, Versions
+from tenfold.sources.base import Ends
 from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
 from tenfold.store.offline import History
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from socket import socket
 
     from starlette.applications import Starlette
+
+logger = getLogger(__name__)
 
 
 class Project(Declared):
@@ -218,20 +222,34 @@ class App(Opened):
     # predictions -----------------------------------------------------------------------------------
 
     def predict(self, model: Model | str, row: Any, *, key: str | None = None) -> dict[str, Any]:
-        """Answer one row as of now, from everything in the log; the answer is durable when it returns."""
+        """Answer one row as of now, from everything in the log; the answer is durable when it returns.
+
+        Where the log cannot be folded into states, the answer is what the release declares (`degraded`).
+        """
         service = self.service(model)
-        mark = service.mark()
-        self.process()
-        return service.predict(row, at=mark.at, key=key)
+        at, late = self._caught_up(service)
+        return service.predict(row, at=at, key=key, late=late)
 
     def predict_many(
         self, model: Model | str, rows: Sequence[Any], *, key: str | None = None
     ) -> list[dict[str, Any]]:
         """Answer rows together as of now, as `predict` does each; all answers are durable when it returns."""
         service = self.service(model)
+        at, late = self._caught_up(service)
+        return service.predict_many(rows, at=at, key=key, late=late)
+
+    def _caught_up(self, service: Service) -> tuple[int, Ends | None]:
+        """Return the moment of a request now, and the mark when states were not brought there but there is an answer."""
         mark = service.mark()
-        self.process()
-        return service.predict_many(rows, at=mark.at, key=key)
+        try:
+            self.process()
+        except Exception:
+            if not service.reached(mark):  # says that the store is away, when it is
+                if not service.degrades:
+                    raise
+                return mark.at, mark
+            logger.exception("the log could not be moved, but states have reached the request")
+        return mark.at, None
 
     def features(self, model: Model | str, row: Any, *, at: Any = None) -> dict[str, Any]:
         """Return the features of one row as `predict` reads them now, or at a moment; nothing is logged.

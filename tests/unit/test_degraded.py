@@ -212,6 +212,50 @@ def test_without_another_model_a_store_that_is_away_is_said_to_be(home, degraded
         assert "degraded" not in found[1]
 
 
+def test_in_this_process_the_same_is_answered_when_the_store_is_away(home):
+    away(home)
+    with opened(home, simple) as app:
+        alone = app.predict(ruled, tiny.order(1))
+        assert (alone["degraded"], alone["answered_by"]) == ("fallback", "simple")
+        many = app.predict_many(ruled, [tiny.order(place) for place in range(2, 40)])
+        assert {one["degraded"] for one in many} == {"fallback"}
+        assert modes(app) == [FALLBACK] * 39
+    for degraded in ("refuse", "stale"):
+        with opened(home, degraded) as app, pytest.raises(Unavailable, match="store cannot be used"):
+            app.predict(ruled, tiny.order(50))
+
+
+class Full(MemoryOnlineStore):
+    """A store that can be read and, while told so, not written."""
+
+    full = False
+
+    def write(self, states, offsets, *, after=None):
+        if self.full:
+            raise OSError("no space left")
+        return super().write(states, offsets, after=after)
+
+
+@pytest.mark.parametrize("degraded", ["refuse", "stale", simple])
+def test_in_this_process_states_that_cannot_be_written_lag(home, degraded):
+    store = Full()
+    platform = Platform(home=home, clock=VirtualClock(tiny.ASK_AT), online=store)
+    with project(degraded).open(platform) as app:
+        assert "degraded" not in app.predict(ruled, tiny.order(0))
+        store.full = True
+        assert "degraded" not in app.predict(ruled, tiny.order(1)), "nothing has come since"
+        send(app, 1)
+        if degraded == "refuse":
+            with pytest.raises(OSError, match="no space left"):
+                app.predict(ruled, tiny.order(2))
+        else:
+            told = app.predict(ruled, tiny.order(2))
+            assert told["degraded"] == (STALE if degraded == "stale" else FALLBACK)
+            assert degraded is simple or told["behind"]["shop_visits"]["records"] == 1
+        store.full = False
+        assert "degraded" not in app.predict(ruled, tiny.order(3))
+
+
 class Raising(MemoryOnlineStore):
     """A store that fails in the middle of its work, while told to."""
 

@@ -142,7 +142,9 @@ class Service:
         with suppress(Exception):  # a function of the user's need not take a row of blanks
             self._plan(self._store, blank, self.mark().at)
 
-    def predict(self, row: Any, *, at: int, key: str | None = None) -> dict[str, Any]:
+    def predict(
+        self, row: Any, *, at: int, key: str | None = None, late: Ends | None = None
+    ) -> dict[str, Any]:
         """Return the answer for one row of the spine, logged durably.
 
         Parameters
@@ -152,6 +154,8 @@ class Service:
             present: no record may have arrived later than this by more than its source's lateness.
         key
             The same key again gives the same answer, whatever changed in between.
+        late
+            The mark that the states have not reached; then the answer is that of the degraded mode.
 
         Raises
         ------
@@ -160,10 +164,12 @@ class Service:
         Conflict
             When the key was used for another row; the first answer counts.
         """
-        found: dict[str, Any] = self._only(Question([row], key, alone=True), at)
+        found: dict[str, Any] = self._only(Question([row], key, alone=True), at, late)
         return found
 
-    def predict_many(self, rows: Sequence[Any], *, at: int, key: str | None = None) -> list[dict[str, Any]]:
+    def predict_many(
+        self, rows: Sequence[Any], *, at: int, key: str | None = None, late: Ends | None = None
+    ) -> list[dict[str, Any]]:
         """Return the answer for each row, as `predict` gives them, all of one moment; they are logged together.
 
         Parameters
@@ -178,11 +184,11 @@ class Service:
         Conflict
             When a key was used for another row; the first answer counts.
         """
-        found: list[dict[str, Any]] = self._only(Question(rows, key), at)
+        found: list[dict[str, Any]] = self._only(Question(rows, key), at, late)
         return found
 
-    def _only(self, question: Question, at: int) -> Any:
-        (told,) = self.answer([question], at)
+    def _only(self, question: Question, at: int, late: Ends | None) -> Any:
+        (told,) = self.answer([question], at, late=late)
         if not isinstance(told, bytes):
             assert told is not None  # noqa: S101 - for the type checker; one question is never put off
             raise told
