@@ -494,11 +494,13 @@ def test_an_onnx_file_that_does_not_fit_is_refused_and_leaves_no_run(case, tmp_p
         assert app.registry.versions(model.name) == []
 
 
-def test_what_is_registered_is_an_onnx_file_and_what_is_trained_has_an_estimator(tmp_path):
+def test_what_is_registered_is_a_model_file_and_what_is_trained_has_an_estimator(tmp_path):
     model = narrow("late")
     (tmp_path / "theirs.pkl").write_bytes(b"\x80\x05.")
     with parcels.opened(tmp_path / "home", model) as app:
-        with pytest.raises(DefinitionError, match="is no ONNX file by its name"):
+        with pytest.raises(DefinitionError, match="is no model file by its name"):
+            app.register(model, tmp_path / "theirs.bin")
+        with pytest.raises(SchemaError, match=r"is a pickle.*it was not opened"):
             app.register(model, tmp_path / "theirs.pkl")
         with pytest.raises(DefinitionError, match="cannot be read: No such file"):
             app.register(model, tmp_path / "gone.onnx")

@@ -2,6 +2,8 @@
 
 import json
 
+import lightgbm
+import pandas as pd
 import pytest
 
 from tenfold import Platform
@@ -101,6 +103,34 @@ def test_rebuild_gives_the_same_bytes(place):
     found = ask(place, "models rebuild", "late_delivery", "1")
     assert (found["run"], found["model"], found["version"]) == ("r0001", "late_delivery", 1)
     assert (found["same"], found["stored"], found["why"]) == (True, "whole", [])
+
+
+def test_a_model_file_is_registered_as_a_version(place, tmp_path):
+    with shop.project.open(Platform(home=place / "home", clock=SharedClock(place / "clock"))) as app:
+        rows = app.training_set("late_delivery")
+    frame = pd.DataFrame({name: item.plain() for name, item in rows.columns.items()}).convert_dtypes()
+    frame = frame.astype(
+        {name: "category" if item.type == "str" else float for name, item in rows.columns.items()}
+    )
+    params = {"verbosity": -1, "num_threads": 1}
+    lightgbm.train(params, lightgbm.Dataset(frame, rows.y), 5).save_model(tmp_path / "named.txt")
+    bare = frame.set_axis(range(frame.shape[1]), axis=1)
+    lightgbm.train(params, lightgbm.Dataset(bare, rows.y), 5).save_model(tmp_path / "theirs.txt")
+    file = str(tmp_path / "theirs.txt")
+    result = run(place, "models register", "late_delivery", file)
+    assert result.exit_code == 2, result.stdout
+    assert 'takes "0", which is no column of model "late_delivery"' in result.stderr
+    told = [part for name in rows.columns for part in ("--column", name)]
+    given = ["late_delivery", file, *told, "--trained-until", "2024-01-20"]
+    mixed = run(place, "models register", *given, "--column", "a=b")
+    assert (mixed.exit_code, "for each column" in mixed.stderr) == (2, True)
+    found = ask(place, "models register", *given)
+    assert (found["model"], found["what"]) == ("late_delivery", file)
+    assert found["metrics"]["roc_auc"] > 0.5
+    named = ask(place, "models register", "late_delivery", str(tmp_path / "named.txt"))
+    assert named["version"] == found["version"] + 1
+    again = run(place, "models rebuild", "late_delivery", str(found["version"]))
+    assert (again.exit_code, "trained elsewhere" in again.stdout) == (1, True)
 
 
 def test_rejects_count_reasons_and_show_rows(tmp_path):

@@ -19,7 +19,7 @@ COMMANDS = {
     "explain": ("data", "Show the very records behind a feature's value."),
     "train": ("training", "Train a version on the newest mature history."),
     "runs": ("training", "List runs with their metrics; show one, compare two."),
-    "models": ("releases", "List versions with their stages; show a card, rebuild one."),
+    "models": ("models", "List versions with stages; show, register, rebuild one."),
     "promote": ("releases", "Judge a version by the gates and promote it."),
     "rollout": ("rollout", "Show a candidate on its way; approve, pause, resume, undo it."),
     "rollback": ("releases", "Make the previous Production version Production again."),

@@ -1,24 +1,20 @@
-"""Versions coming and going: models, promote, rollback, audit, replay."""
+"""Versions coming and going: promote, rollback, audit, replay."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenfold.cli.listed import Listed, cells, page, write_page
 from tenfold.cli.options import (
     Where,
     as_json,
     by,
-    known_model,
-    known_models,
     model_of,
     on_project,
     period,
     span,
     wrong_usage,
 )
-from tenfold.cli.output import answer, line, minute, numbers, plural
+from tenfold.cli.output import answer, line, minute, plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,187 +23,6 @@ if TYPE_CHECKING:
     from tenfold.automation.replay import Day
     from tenfold.project import App
     from tenfold.training.model import Model
-
-
-@click.group(cls=Listed)
-def models() -> None:
-    """List the versions of PROJECT, show one as a model card, or make one again.
-
-    tenfold models PROJECT [MODEL] lists; see tenfold models list --help.
-    """
-
-
-@models.command("list")
-@on_project
-@click.argument("model", required=False)
-@click.option("--history", is_flag=True, help="Show every move between stages too.")
-@as_json
-def list_versions(where: Where, model: str | None, *, history: bool, as_json: bool) -> None:
-    """List the versions of MODEL, or of all models, with their stages."""
-    from tenfold.ui.documents import event_line, version_line
-
-    with where.read() as app:
-        names = known_models(app) if model is None else [known_model(app, model)]
-        versions = [version for name in names for version in app.registry.versions(name)]
-        events = [event for name in names for event in app.registry.history(name)] if history else []
-    document: dict[str, Any] = {"versions": [version_line(version) | version.info for version in versions]}
-    if history:
-        document["history"] = [event_line(event) for event in events]
-
-    def draw(console: "Console") -> None:
-        from tenfold.ui.terminal import table
-
-        cells = [
-            [
-                item.model,
-                item.number,
-                item.stage.value,
-                item.run_id,
-                minute(item.created),
-                numbers(item.info["metrics"]),
-            ]
-            for item in versions
-        ]
-        table(console, "Versions", ["model", "version", "stage", "run", "created", "tested"], cells)
-        if history:
-            moves = [
-                [
-                    minute(event.at),
-                    event.model,
-                    event.version,
-                    f"{event.from_stage} to {event.to_stage}",
-                    event.by,
-                    event.why,
-                ]
-                for event in events
-            ]
-            click.echo()
-            table(console, "History", ["at", "model", "version", "move", "by", "why"], moves)
-
-    answer(document, draw, as_json=as_json)
-
-
-@models.command()
-@on_project
-@click.argument("model")
-@click.argument("number", type=int)
-@page
-@as_json
-def show(where: Where, model: str, number: int, *, html: Path | None, as_json: bool) -> None:
-    """Show the card of version NUMBER of MODEL: data, metrics, slices, gates, history, and how to make it again."""
-    from tenfold.ui.documents import plain
-    from tenfold.ui.shown import show_version
-
-    with where.read() as app:
-        shown = show_version(app.kept, known_model(app, model), number)
-    write_page(shown, html)
-    answer(plain(shown.document), lambda console: _draw_card(console, shown.document), as_json=as_json)
-
-
-def _draw_card(console: "Console", document: dict[str, Any]) -> None:
-    from tenfold.ui.card import stage
-    from tenfold.ui.markup import number
-    from tenfold.ui.terminal import table
-
-    evaluation, run = document["evaluation"], document["run_of"]
-    told = {
-        "stage": stage(document["stage"]),
-        "period": document["period"],
-        "rows learned from": document.get("rows"),
-        "rows tested on": evaluation.get("rows", {}).get("test"),
-        "tables": ", ".join(f"{name} {version}" for name, version in document["tables"].items()),
-        "features": len(document["features"]),
-        "commit": f"{run['code'].get('git', '')}{' and changes' if run['diff'] else ''}",
-        "make it again": document["rebuild"],
-        "problem": document["problem"],
-        "look": "; ".join(evaluation.get("warnings") or []),
-    }
-    title = f"{document['model']} version {document['version']}, from run {document['run']}"
-    table(console, title, ["", ""], cells({name: value for name, value in told.items() if value}))
-    baselines = evaluation.get("baselines") or {}
-    measured = [
-        [name, item["value"], _interval(item), *(values.get(name) for values in baselines.values())]
-        for name, item in (evaluation.get("metrics") or {}).items()
-    ] or [[name, value, ""] for name, value in document.get("metrics", {}).items()]
-    slices = [
-        [
-            f"{item['feature']} = {item['value']}",
-            item["rows"],
-            *(number(value["value"]) for value in item["metrics"].values()),
-        ]
-        for item in evaluation.get("slices") or []
-    ]
-    names = list(evaluation.get("metrics") or {})
-    gates = [
-        [one["check"], {True: "passed", False: "failed", None: "undecided"}[one["passed"]], one["why"]]
-        for decided in document["gates"][-1:]
-        for one in decided["evidence"].get("results") or []
-    ]
-    moves = [
-        [minute_of(e["at"]), f"{e['from']} to {e['to']}", e["by"], e["why"]] for e in document["history"]
-    ]
-    parts = [
-        ("Metrics on the test rows", ["metric", "value", "95 % interval", *baselines], measured),
-        ("Slices", ["slice", "rows", *names], slices),
-        ("Gates", ["gate", "verdict", "why"], gates),
-        ("History", ["at", "move", "by", "why"], moves),
-    ]
-    for title, columns, lines in parts:
-        if lines:
-            click.echo()
-            table(console, title, columns, lines)
-
-
-def _interval(item: dict[str, Any]) -> str:
-    from tenfold.ui.markup import number
-
-    return "" if item.get("low") is None else f"{number(item['low'])} to {number(item['high'])}"
-
-
-def minute_of(text: str) -> str:
-    """Return an instant of a document for a table."""
-    return text[:16].replace("T", " ")
-
-
-@models.command()
-@on_project
-@click.argument("model")
-@click.argument("number", type=int)
-@click.option(
-    "--restore",
-    is_flag=True,
-    help="Put the files back where the stored ones cannot be read, if they are the same.",
-)
-@as_json
-@click.pass_context
-def rebuild(
-    ctx: click.Context, where: Where, model: str, number: int, *, restore: bool, as_json: bool
-) -> None:
-    """Train version NUMBER of MODEL again from the table versions it names, and compare.
-
-    The files are the same bytes, or it says what differs and by how much: exit code 1.
-    """
-    from tenfold.ui.terminal import Progress
-
-    with where.read() as app:
-        chosen = model_of(app, model)
-        app.registry.get(chosen.name, number)
-        with Progress(app.clock) as progress:
-            progress.step(f"train {chosen.name} again")
-            found = app.rebuild(chosen, number, restore=restore)
-    kept = {True: "; its files were put back", False: ""}[found["restored"]]
-    if found["same"] and found["stored"] != "whole":
-        kept = (
-            f"; but the stored files cannot be read (--restore puts these in their place): {found['stored']}"
-        )
-    told = "the same files, byte by byte" if found["same"] else "the files differ"
-    lines = [
-        f"{chosen.name} version {number} (run {found['run']}): {told}{kept}",
-        *(f"  {why}" for why in found["why"]),
-    ]
-    answer(found, line("\n".join(lines)), as_json=as_json)
-    if not found["same"]:
-        ctx.exit(1)
 
 
 @click.command()

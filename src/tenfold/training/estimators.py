@@ -10,7 +10,7 @@ import numpy as np
 from tenfold.core.errors import DefinitionError
 from tenfold.processing.frame import Frame
 from tenfold.training.formats import engine_of
-from tenfold.training.formats.base import Context, Engine
+from tenfold.training.formats.base import Context, Scorer
 from tenfold.training.kinds import Kind
 from tenfold.training.model import Model
 from tenfold.training.predictor import Predictor
@@ -31,7 +31,7 @@ class Fitted:
         What the columns of the probabilities stand for, for a model of several classes; each occurred where it learned.
     """
 
-    engine: Engine
+    engine: Scorer
     kind: Kind
     categories: Mapping[str, Sequence[str]]
     classes: Sequence[str | int] = ()
@@ -64,6 +64,11 @@ class Fitted:
     def importance(self) -> np.ndarray | None:
         """Return each feature's share, shape (n_features,) float64 summing to 1; None when the estimator does not say."""
         return self.engine.importance()
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """How a file from elsewhere names the columns, in its order; empty where it takes them as they are."""
+        return getattr(self.engine, "inputs", {})
 
     @property
     def importance_of(self) -> str:

@@ -19,6 +19,8 @@ from tenfold.training.tracked import CONTENT, FILES
 
 NAMES = "artefacts.json"
 """The file of an imported run that lists what it made: names and sizes, for the files stay where they are."""
+INPUTS = "inputs.json"
+"""The file of a version that was taken over which lists names and types of what its model takes, where that is known."""
 KEY = "tenfold.key"
 """The tag of what was shown from a home of tenfold."""
 IMPORTED = "SELECT id, status, code FROM run WHERE kind = 'import'"
@@ -48,7 +50,7 @@ class ForeignRun:
 
 @dataclass(frozen=True, slots=True)
 class ForeignVersion:
-    """A version of another system. `read` gives its files; none, and why, when none is safe to load."""
+    """A version of another system. `read` gives its files, and what is to be said of them; none, and why, when none is of use."""
 
     system: str
     model: str
@@ -173,6 +175,8 @@ class Importer:
         if not files:
             taken.notes.append(f"{name}: only its run {run.id} was taken over, because {problem}")
             return
+        if problem:
+            taken.notes.append(f"{name}: {problem}")
         self._register(item, run, files)
         taken.versions.append(f"{item.model}/{item.number}")
 

@@ -1,6 +1,6 @@
 """What a training reads, prepared once: rows in the order of time, their matrix, and where each period lies in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,10 +20,15 @@ Rows = slice | np.ndarray
 
 
 class Material:
-    """The mature rows of all periods of a training, with features as known then and labels as known at its `now`."""
+    """The mature rows of all periods of a training, with features as known then and labels as known at its `now`.
 
-    def __init__(self, model: Model, dataset: Dataset, split: Split) -> None:
-        self.model, self.dataset, self.split = model, dataset, split
+    `known` are the values of text features that a version from elsewhere knows; without it, those it could learn from.
+    """
+
+    def __init__(
+        self, model: Model, dataset: Dataset, split: Split, known: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self.model, self.dataset, self.split, self._known = model, dataset, split, known
         self.plan: Plan = plan(model, split, first_row(dataset))
 
     @cached_property
@@ -43,6 +48,8 @@ class Material:
     @cached_property
     def categories(self) -> dict[str, list[str]]:
         """The values of text features that the version knows."""
+        if self._known is not None:
+            return {name: list(values) for name, values in self._known.items()}
         return vocabulary(self.learned.columns)
 
     @cached_property

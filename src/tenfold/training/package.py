@@ -28,7 +28,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `columns` are the model's features in order with their types; `categories` the known values of the text ones;
     `classes` what the probabilities stand for when there are several; `files` the sha256 of every other file;
     `reference` and `limits` are what drift is measured against; `evaluation` is how well it did, in full;
-    `golden_rows` and `golden_scores` are replayed whenever the version is loaded.
+    `golden_rows` and `golden_scores` are replayed whenever the version is loaded; `inputs` says how a file from elsewhere
+    names the columns, in its order.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     golden_scores: bytes
     files: dict[str, str] = {}
     calibration: dict[str, Any] | None = None
+    inputs: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def load(files: Mapping[str, bytes], model: Model) -> Package:
     """
     manifest = _manifest(files, model.name)
     _check_files(files, manifest)
-    fitted = _fitted(files, manifest.format, manifest.categories, manifest.classes, model)
+    fitted = _fitted(files, manifest, model)
     predictor = calibrated(fitted, manifest.calibration)
     _replay(predictor, manifest)
     return Package(predictor, manifest)
@@ -99,6 +101,7 @@ class _About(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     categories: dict[str, list[str]]
     classes: list[str | int]
+    inputs: dict[str, str] = {}
 
 
 def stored(predictor: Fitted) -> dict[str, bytes]:
@@ -107,6 +110,7 @@ def stored(predictor: Fitted) -> dict[str, bytes]:
         format=predictor.engine.format,
         categories={name: list(known) for name, known in predictor.categories.items()},
         classes=list(predictor.classes),
+        inputs=dict(predictor.inputs),
     )
     return {**predictor.files(), _ABOUT: msgspec.json.encode(about)}
 
@@ -114,25 +118,21 @@ def stored(predictor: Fitted) -> dict[str, bytes]:
 def restored(files: Mapping[str, bytes], model: Model) -> Fitted:
     """Return the fitted estimator that `stored` gave the files of."""
     about = msgspec.json.decode(files[_ABOUT], type=_About)
-    return _fitted(files, about.format, about.categories, about.classes, model)
+    return _fitted(files, about, model)
 
 
-def _fitted(
-    files: Mapping[str, bytes],
-    format_: str,
-    categories: Mapping[str, Sequence[str]],
-    classes: Sequence[str | int],
-    model: Model,
-) -> Fitted:
-    context = Context(model.kind, model.columns, categories, model.estimator, model.trusted)
-    return Fitted(engine_from(format_, files, context), model.kind, categories, classes)
+def _fitted(files: Mapping[str, bytes], about: _About | Manifest, model: Model) -> Fitted:
+    context = Context(model.kind, model.columns, about.categories, model.estimator, model.trusted)
+    engine = engine_from(about.format, files, context, about.inputs or {})
+    return Fitted(engine, model.kind, about.categories, about.classes)
 
 
 def _manifest(files: Mapping[str, bytes], model: str) -> Manifest:
     if MANIFEST not in files:
         raise SchemaError(
             f"a version of model {model} has no {MANIFEST}: it was damaged, or taken over from another system, of which nobody "
-            "knows whether it saw the same features; such a version can be looked at, not served. Train the model here."
+            "knows whether it saw the same features. To serve it, say which features it takes: tenfold models register; or train the "
+            "model here."
         )
     try:
         return msgspec.json.decode(files[MANIFEST], type=Manifest)

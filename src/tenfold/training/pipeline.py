@@ -65,9 +65,10 @@ class Training:
         champion: Champion | None = None,
         watch: Watch | None = None,
         processes: int | None = None,
+        categories: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.model, self.split, self.champion = model, split, champion
-        self.material = Material(model, dataset, split)
+        self.material = Material(model, dataset, split, categories)
         self.parts = Parts() if parts is None else parts
         self.watch = watch or Unwatched()
         self._processes = processes or len(os.sched_getaffinity(0))
@@ -198,6 +199,7 @@ class Training:
             golden_scores=scores,
             evaluation={**evaluated, **explained["evaluation"]},
             calibration=self.calibration,
+            inputs=dict(self.predictor.inputs) or msgspec.UNSET,
         )
         return Package(predictor, manifest)
 

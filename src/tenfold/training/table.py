@@ -45,20 +45,20 @@ class Table:
 
 def names_columns(estimator: Any, columns: Mapping[str, str]) -> bool:
     """Return whether an estimator is one of several steps that may name columns or takes text as it is."""
-    parts = list(_parts(estimator))
-    if len(parts) < 2:
+    steps = list(parts(estimator))
+    if len(steps) < 2:
         return False
-    own = any(not type(part).__module__.startswith("sklearn.") for part in parts[:-1])
-    by_name = any(type(part).__name__ == "ColumnTransformer" for part in parts)
+    own = any(not type(part).__module__.startswith("sklearn.") for part in steps[:-1])
+    by_name = any(type(part).__name__ == "ColumnTransformer" for part in steps)
     return by_name or own or "str" in columns.values()
 
 
-def _parts(estimator: Any) -> list[Any]:
+def parts(estimator: Any) -> list[Any]:
     """Return an estimator's steps, those of steps among them, itself when it has none."""
     steps = [
         step
         for name in ("steps", "transformers", "transformer_list")
         for step in getattr(estimator, name, ())
     ]
-    found = [part for step in steps if not isinstance(step[1], str) for part in _parts(step[1])]
+    found = [part for step in steps if not isinstance(step[1], str) for part in parts(step[1])]
     return [estimator, *found] if steps else [estimator]

@@ -191,8 +191,10 @@ def _rebuild(document: Document) -> Html:
     run = document["run_of"]
     code, libraries = run["code"], document.get("libraries") or run["environment"].get("libraries", {})
     if run["kind"] == "register":
-        told = f"It was trained elsewhere, and registered from the file {run['params'].get('file')}, sha256 "
-        return tag("p", told, tag("code", run["params"].get("sha256")), ".")
+        given = run["params"]
+        version = f" of {given['version']}, which was taken over" if given.get("version") else ""
+        told = f"It was trained elsewhere, and registered from the file {given.get('file')}{version}, sha256 "
+        return tag("p", told, tag("code", given.get("sha256")), ".")
     steps = []
     if "git" in code:
         steps.append(tag("li", "Check out commit ", tag("code", code["git"]), "."))

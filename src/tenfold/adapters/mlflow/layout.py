@@ -43,12 +43,13 @@ def _mlmodel(name: str, files: Mapping[str, bytes]) -> bytes:
         "flavors": {flavor: own, "python_function": {"loader_module": f"mlflow.{flavor}", "data": name}},
     }
     if manifest.get("columns"):
-        document["signature"] = _signature(manifest["columns"], manifest.get("classes") or ())
+        names = list(manifest.get("inputs") or manifest["columns"])
+        document["signature"] = _signature(names, manifest.get("classes") or ())
     # every JSON document is a YAML document
     return msgspec.json.format(msgspec.json.encode(document))
 
 
-def _signature(columns: Mapping[str, str], classes: Sequence[Any]) -> dict[str, str]:
+def _signature(columns: Sequence[str], classes: Sequence[Any]) -> dict[str, str]:
     """Return the columns as MLflow checks them: all are float64, text as its code in the manifest."""
     shape = [-1, len(classes)] if len(classes) > 2 else [-1]
     inputs = [{"type": "double", "name": name, "required": True} for name in columns]

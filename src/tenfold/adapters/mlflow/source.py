@@ -1,18 +1,20 @@
 """Reads runs and model versions of an MLflow server, to be taken over."""
 
+import json
 import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenfold.adapters.mlflow.client import client, experiments, pages, told
 from tenfold.adapters.mlflow.layout import FLAVORS, MLMODEL
 from tenfold.core.errors import MissingExtra
-from tenfold.training.imported import ForeignRun, ForeignVersion
+from tenfold.training.formats import onnx, pickled, skops
+from tenfold.training.imported import INPUTS, ForeignRun, ForeignVersion
 
 SYSTEM = "mlflow"
 ENDED = {"FINISHED": "done", "FAILED": "failed", "KILLED": "failed"}
@@ -20,6 +22,9 @@ PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 LEFT = ("mlflow.log-model.history", "mlflow.runName")
 MOST_NAMES = 1_000
 """Most artefacts of a run that are listed."""
+TAKEN = {flavor: file for file, (flavor, _) in FLAVORS.items()} | {"sklearn": skops.FILE, "onnx": onnx.FILE}
+"""The flavours that are taken over, with their file here; a file that any of them pickled is kept unopened."""
+OPAQUE = "its model is a pickle, which was kept and not opened: it can be registered for a model that says trusted=['pickle']"
 CONSTANTS = {"True": True, "False": False, "None": None}
 
 
@@ -130,38 +135,29 @@ class MLflowSource:
             return self._files(item, Path(folder))
 
     def _files(self, item: Any, folder: Path) -> tuple[dict[str, bytes], str]:
-        """Return the native model of a version, or why there is none that is safe to load."""
+        """Return the model of a version and what it takes, or why there is none that can be used."""
         import yaml
 
         try:
             place = self._mlflow.get_model_version_download_uri(item.name, item.version)
             described = self._download(f"{place}/{MLMODEL}", folder)
-            flavors = yaml.safe_load(described).get("flavors") or {}
+            document = yaml.safe_load(described)
+            kept = _kept(document.get("flavors") or {})
+            inputs = _inputs(document)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with its files, its run is worth taking
             return {}, f"its {MLMODEL} file cannot be read ({' '.join(str(error).split())[:200]})"
-        for name, (flavor, kind) in FLAVORS.items():
-            told = flavors.get(flavor)
-            if told is None:
-                continue
-            data = str(told.get("data"))
-            if told.get("model_class", kind) != kind and "serialization_format" in told:
-                return (
-                    {},
-                    f"its {flavor} model is kept as {told['serialization_format']}, not in {flavor}'s own format",
-                )
-            if not PLAIN.fullmatch(data):
-                return {}, f'"{data}" is no name of a model file'
-            try:
-                return {
-                    name: _native(flavor, self._download(f"{place}/{data}", folder)),
-                    MLMODEL: described,
-                }, ""
-            except MissingExtra:
-                raise
-            except Exception as error:  # noqa: BLE001
-                return {}, f"{flavor} cannot load {data} ({' '.join(str(error).split())[:200]})"
-        names = ", ".join(sorted(name for name in flavors if name != "python_function")) or "none"
-        return {}, f"none of its formats is one that is loaded here ({names})"
+        if isinstance(kept, str):
+            return {}, kept
+        if not PLAIN.fullmatch(kept.data):
+            return {}, f'"{kept.data}" is no name of a model file'
+        try:
+            data = self._download(f"{place}/{kept.data}", folder)
+            files = {kept.file: _native(kept.flavor, data) if kept.file in FLAVORS else data}
+        except MissingExtra:
+            raise
+        except Exception as error:  # noqa: BLE001
+            return {}, f"{kept.flavor} cannot load {kept.data} ({' '.join(str(error).split())[:200]})"
+        return files | {MLMODEL: described} | inputs, OPAQUE if kept.file == pickled.FILE else ""
 
     def _download(self, uri: str, folder: Path) -> bytes:
         from mlflow.artifacts import download_artifacts
@@ -169,6 +165,37 @@ class MLflowSource:
         return Path(
             download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._url)
         ).read_bytes()
+
+
+class _Kept(NamedTuple):
+    """Which file of a version is its model, and as what it is kept here."""
+
+    flavor: str
+    data: str
+    file: str
+
+
+def _kept(flavors: Mapping[str, Any]) -> _Kept | str:
+    """Return what is taken of a model in several flavours, or why nothing is."""
+    for flavor in TAKEN:
+        told = flavors.get(flavor)
+        if told is None:
+            continue
+        data = str(told.get("pickled_model" if flavor == "sklearn" else "data"))
+        if data.endswith(".skops"):
+            return _Kept(flavor, data, skops.FILE)
+        if flavor == "sklearn" or data.endswith(".pkl"):
+            return _Kept(flavor, data, pickled.FILE)
+        return _Kept(flavor, data, TAKEN[flavor])
+    names = ", ".join(sorted(name for name in flavors if name != "python_function")) or "none"
+    return f"none of its formats is one that is loaded here ({names})"
+
+
+def _inputs(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return a file of the names and types of a model's inputs, where its signature names them all."""
+    found = json.loads((document.get("signature") or {}).get("inputs") or "[]")
+    named = [[item["name"], str(item.get("type"))] for item in found if item.get("name")]
+    return {INPUTS: json.dumps(named).encode()} if named and len(named) == len(found) else {}
 
 
 def _native(flavor: str, data: bytes) -> bytes:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError, TenfoldError
-from tenfold.training.formats.base import Context, Engine
+from tenfold.training.formats.base import Context, Engine, Scorer
 from tenfold.training.formats.lightgbm import LightGBM
 from tenfold.training.formats.onnx import Onnx
+from tenfold.training.formats.ordered import Ordered, renamed
 from tenfold.training.formats.pickled import Pickled
 from tenfold.training.formats.skops import Skops
 from tenfold.training.formats.state import State
@@ -37,8 +38,10 @@ def engine_of(fitted: Any, context: Context) -> Engine:
     )
 
 
-def engine_from(format_: str, files: Mapping[str, bytes], context: Context) -> Engine:
-    """Return the engine that files were made of.
+def engine_from(
+    format_: str, files: Mapping[str, bytes], context: Context, inputs: Mapping[str, str] | None = None
+) -> Scorer:
+    """Return the engine that files were made of; `inputs` as `Ordered` has them, for a file from elsewhere.
 
     Raises
     ------
@@ -50,6 +53,9 @@ def engine_from(format_: str, files: Mapping[str, bytes], context: Context) -> E
     if format_ not in FORMATS:
         raise NotFound("format of model files", format_, FORMATS)
     try:
+        if inputs:
+            within = FORMATS[format_].load(files, renamed(context, inputs))
+            return Ordered(within, inputs, list(context.columns))
         return FORMATS[format_].load(files, context)
     except TenfoldError:
         raise

@@ -32,23 +32,20 @@ class Context:
     trusted: Sequence[str] = ()
 
 
-class Engine(Protocol):
+class Scorer(Protocol):
     """A fitted estimator that can be stored in files that are safe to load, and scores rows.
 
-    A row has the same score, to the bit, alone and among others. `libraries` are the packages whose versions matter.
+    A row has the same score, to the bit, alone and among others.
     """
 
-    format: ClassVar[str]
-    libraries: ClassVar[Sequence[str]]
-
-    @classmethod
-    def of(cls, fitted: Any, context: Context) -> Self | None:
-        """Return the engine of a fitted estimator; None when this format is not for it."""
+    @property
+    def format(self) -> str:
+        """What its files are."""
         ...
 
-    @classmethod
-    def load(cls, files: Mapping[str, bytes], context: Context) -> Self:
-        """Return the engine that `files` were made of; their hashes are checked already."""
+    @property
+    def libraries(self) -> Sequence[str]:
+        """The packages whose versions matter."""
         ...
 
     def files(self) -> dict[str, bytes]:
@@ -61,4 +58,21 @@ class Engine(Protocol):
 
     def importance(self) -> np.ndarray | None:
         """Return each column's share, shape (n_columns,) float64 summing to 1; None when the estimator does not say."""
+        ...
+
+
+class Engine(Scorer, Protocol):
+    """A scorer of one file format."""
+
+    format: ClassVar[str]
+    libraries: ClassVar[Sequence[str]]
+
+    @classmethod
+    def of(cls, fitted: Any, context: Context) -> Self | None:
+        """Return the engine of a fitted estimator; None when this format is not for it."""
+        ...
+
+    @classmethod
+    def load(cls, files: Mapping[str, bytes], context: Context) -> Self:
+        """Return the engine that `files` were made of; their hashes are checked already."""
         ...

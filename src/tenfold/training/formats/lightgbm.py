@@ -43,6 +43,17 @@ class LightGBM:
         return np.asarray(self._booster.predict(rows, num_threads=threads))
 
     @property
+    def names(self) -> list[str]:
+        """What its columns are called, in their order; empty when it was given none."""
+        found = self._booster.feature_name()
+        return [] if found == [f"Column_{place}" for place in range(len(found))] else found
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The values of columns that were categories of pandas, in their order."""
+        return self._booster.pandas_categorical or []
+
+    @property
     def trees(self) -> int:
         """How many trees there are for each class."""
         return int(self._booster.current_iteration())

@@ -19,7 +19,7 @@ class Pickled(Scored):
     libraries: ClassVar[Sequence[str]] = ()
 
     def __init__(self, data: bytes, context: Context) -> None:
-        super().__init__(pickle.loads(data), context)  # noqa: S301 - `load` and `of` come here only when it is allowed
+        super().__init__(opened(data, context.trusted), context)
         self._data = data
 
     @classmethod
@@ -28,12 +28,17 @@ class Pickled(Scored):
 
     @classmethod
     def load(cls, files: Mapping[str, bytes], context: Context) -> Self:
-        if NAME not in context.trusted:
-            raise SchemaError(
-                f"{FILE} is a pickle, which can run any code when it is opened; it was not opened. If you know who made it, "
-                f"add Model(..., trusted=[{NAME!r}])."
-            )
         return cls(files[FILE], context)
 
     def files(self) -> dict[str, bytes]:
         return {FILE: self._data}
+
+
+def opened(data: bytes, trusted: Sequence[str]) -> Any:
+    """Return what is in a pickle; SchemaError where the user does not allow it, and then it was not opened."""
+    if NAME not in trusted:
+        raise SchemaError(
+            f"{FILE} is a pickle, which can run any code when it is opened; it was not opened. If you know who made it, "
+            f"add Model(..., trusted=[{NAME!r}])."
+        )
+    return pickle.loads(data)  # noqa: S301

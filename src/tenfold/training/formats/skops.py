@@ -35,6 +35,15 @@ HARMLESS = frozenset(
     }
 )  # fmt: skip
 """Types beside those skops trusts that hold numbers and run nothing when they are made."""
+UNCHECKED = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.tree._tree.Tree",
+    }
+)
+"""Those of them whose numbers scikit-learn follows without looking: made on purpose, they end the process that scores."""
 
 
 class Skops(Scored):
@@ -74,23 +83,23 @@ def packed(estimator: Any) -> bytes:
     return _settled(_skops().dumps(estimator))
 
 
-def opened(data: bytes, trusted: Sequence[str]) -> Any:
-    """Return the estimator in a skops file.
+def opened(data: bytes, trusted: Sequence[str], harmless: frozenset[str] = HARMLESS) -> Any:
+    """Return the estimator in a skops file; `harmless` is what needs no trust, beside what skops itself says.
 
     Raises
     ------
     SchemaError
         When it is no skops file, or holds a type that is neither harmless nor trusted; nothing of it is made then.
     """
-    if unknown := untrusted(data, trusted):
+    if unknown := untrusted(data, trusted, harmless):
         raise SchemaError(
             f"{FILE} holds {', '.join(unknown)}, which is not known to be harmless; nothing was loaded. If you know what it "
             f"is, add Model(..., trusted={unknown!r})."
         )
-    return _skops().loads(data, trusted=sorted(HARMLESS | _names(trusted)))
+    return _skops().loads(data, trusted=sorted(harmless | _names(trusted)))
 
 
-def untrusted(data: bytes, trusted: Sequence[str]) -> list[str]:
+def untrusted(data: bytes, trusted: Sequence[str], harmless: frozenset[str] = HARMLESS) -> list[str]:
     """Return the types in a skops file that are neither harmless nor trusted."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
@@ -105,7 +114,7 @@ def untrusted(data: bytes, trusted: Sequence[str]) -> list[str]:
         raise
     except Exception as error:  # a file made on purpose may fail in any way
         raise SchemaError(f"{FILE} is not a skops file: {error}. Nothing was loaded.") from error
-    return sorted(set(found) - HARMLESS - _names(trusted))
+    return sorted(set(found) - harmless - _names(trusted))
 
 
 def _names(trusted: Sequence[str]) -> frozenset[str]:

@@ -50,6 +50,14 @@ class XGBoost:
         booster = self._one if len(rows) < ALONE else self._many
         return np.asarray(booster.inplace_predict(rows), dtype=np.float64)
 
+    texts: Sequence[Sequence[str]] = ()
+    """The values that codes stand for, which its file does not hold in a way that is read here."""
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called, in their order; empty when it was given none."""
+        return list(self._one.feature_names or ())
+
     @property
     def trees(self) -> int:
         """How many trees there are for each class."""
