@@ -1,6 +1,5 @@
 """Every function through every form of evaluation, on edge values; the bits are compared."""
 
-import shutil
 from decimal import Decimal
 
 import pytest
@@ -12,13 +11,13 @@ from tenfold.core.expr import lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.infer import infer
 from tenfold.core.times import to_us
-from tenfold.processing.bring import as_decimal
 from tenfold.processing.compiled import compile_columns, compile_row
 from tenfold.processing.decimals_sql import sql_type
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
 from tenfold.processing.to_sql import to_sql, zone_check
+from tests.conformance import spark_there
 from tests.conformance.cases import CASES
 from tests.conformance.values import TYPES, ZONES, rows
 
@@ -172,42 +171,15 @@ def test_instants_far_apart(duckdb_rows):
 
 
 @pytest.fixture(scope="module")
-def spark_rows():
-    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
-    if shutil.which("java") is None:
-        pytest.skip("java is not installed")
-    session = (
-        sql.SparkSession.builder.master("local[1]")
-        .config("spark.sql.session.timeZone", "Asia/Tokyo")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .getOrCreate()
-    )
-    kinds = {"int": "bigint", "float": "double", "bool": "boolean", "str": "string", "time": "bigint"}
-    kinds |= {kind: sql_type(kind, DIALECTS["spark"]) for kind in PLACES}
-    schema = ", ".join(f"`{name}` {kinds[kind]}" for name, kind in TYPES.items())
-    values = [tuple(as_decimal(row[name], kind) for name, kind in TYPES.items()) for row in ROWS]
-    data = session.createDataFrame(values, schema).coalesce(1)
-    data.selectExpr(
-        *(f"timestamp_micros(`{n}`) AS `{n}`" if k == "time" else f"`{n}`" for n, k in TYPES.items())
-    ).cache().createOrReplaceTempView("data")
-    yield session
-    session.stop()
+def spark_rows(spark):
+    spark_there.hold(spark, "data", ROWS)
+    return spark
 
 
 @pytest.mark.filterwarnings("default")  # the client of Spark leaves sockets open
 @pytest.mark.parametrize("fn", [fn for fn in FUNCTION_NAMES if fn not in DIALECTS["spark"].refused])
 def test_spark_computes_the_same_bits(fn, spark_rows):
-    exprs = CASES[fn]
-    texts = [
-        f"unix_micros({to_sql(expr, TYPES, 'spark')})"
-        if infer(expr, TYPES, "") == "time"
-        else to_sql(expr, TYPES, "spark")
-        for expr in exprs
-    ]
-    columns = ", ".join(f"{text} AS c{place}" for place, text in enumerate(texts))
-    found = list(zip(*spark_rows.sql(f"SELECT {columns} FROM data").collect(), strict=True))
-    for expr, text, got in zip(exprs, texts, found, strict=True):
+    for expr, (text, got) in zip(CASES[fn], spark_there.asked(spark_rows, "data", CASES[fn]), strict=True):
         assert difference(expr, map(fetched, got), vectorised(expr)) is None, text
 
 

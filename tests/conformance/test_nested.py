@@ -13,6 +13,7 @@ from tenfold.processing.compiled import compile_row
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
 from tenfold.processing.to_sql import to_sql
+from tests.conformance import spark_there
 from tests.conformance.cases import CASES
 from tests.conformance.test_conformance import fetched
 from tests.conformance.values import TYPES, rows
@@ -69,3 +70,27 @@ def test_a_row_a_column_and_duckdb_are_equal(seed):
             sql = f"epoch_us({sql})" if infer(expr, TYPES, "") == "time" else sql
             found = connection.execute(f"SELECT {sql} FROM data").fetchall()
             assert [repr(fetched(value)) for (value,) in found] == whole, f"{expr.text}\n{sql}"
+
+
+@pytest.fixture(scope="module")
+def spark_rows(spark):
+    spark_there.hold(spark, "nested", ROWS)
+    return spark
+
+
+@pytest.mark.filterwarnings("default")  # the client of Spark leaves sockets open
+@pytest.mark.parametrize("seed", range(4))
+def test_a_column_and_spark_are_equal(seed, spark_rows):
+    exprs = [expr for expr in expressions(seed) if spark_knows(expr)]
+    for expr, (text, found) in zip(exprs, spark_there.asked(spark_rows, "nested", exprs), strict=True):
+        whole = [repr(value) for value in evaluate(expr, FRAME, len(ROWS)).plain()]
+        assert [repr(fetched(value)) for value in found] == whole, f"{expr.text}\n{text}"
+
+
+def spark_knows(expr):
+    """Return whether an expression can be SQL for Spark."""
+    try:
+        to_sql(expr, TYPES, "spark")
+    except DefinitionError:
+        return False
+    return True
