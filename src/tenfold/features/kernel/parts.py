@@ -103,7 +103,8 @@ class Parts:
         values = self._values(place)
         if not len(values):
             return 0.0, 0.0
-        return float(np.abs(values).max()), float(np.abs(self.integers(place, "coarse")).max()) + 1.0
+        ends = np.array([values.min(), values.max()])
+        return float(np.abs(ends.astype(np.float64)).max()), float(np.abs(coarse(ends)).max()) + 1.0
 
     def check_sum(self, place: int, count: np.ndarray, total: Callable[[], np.ndarray]) -> None:
         """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
