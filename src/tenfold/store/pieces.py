@@ -17,12 +17,14 @@ from tenfold.features.view import FeatureView
 from tenfold.processing.batches import ARRIVAL
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import Derived, Source, apply
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import DTYPES, Column, Frame
 from tenfold.sources.declare import Events
 from tenfold.store.groups import Groups, Keys, groups, repeated
 
 ROWS_PER_CHUNK = 100_000
 WORKERS = min(os.cpu_count() or 1, 8)
+PAGE = 4096
+"""Bytes of memory that come together when one of them is touched, at least."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,7 @@ class Answers:
         """Write values to their rows."""
         with self._first:
             if not self.columns:
-                self.columns = {
-                    name: self._blank(item, isinstance(rows, slice)) for name, item in found.items()
-                }
+                self.columns = {name: self.blank(item.type) for name, item in found.items()}
         for name, item in found.items():
             self.columns[name].values[rows] = item.values
             if not item.valid.all():
@@ -182,11 +182,12 @@ class Answers:
         for item in self.columns.values():
             item.valid[rows] = True
 
-    def _blank(self, like: Column, in_order: bool) -> Column:
-        values = np.empty(self.rows, dtype=like.values.dtype)
-        if like.type != "str" and not in_order:
-            values.fill(0)  # memory that is first touched here and there is much slower
-        return Column(like.type, values, np.ones(self.rows, dtype=np.bool_))
+    def blank(self, type_: str) -> Column:
+        """Return a column in memory that was touched, which takes longer than writing to it then."""
+        values = np.empty(self.rows, dtype=DTYPES[type_])
+        if type_ != "str":
+            values[:: PAGE // values.itemsize] = 0
+        return Column(type_, values, np.ones(self.rows, dtype=np.bool_))
 
 
 def answer(

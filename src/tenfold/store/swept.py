@@ -1,5 +1,6 @@
 """Many queries answered in the order asked, by the kernel's compiled twin: nothing is sorted by key and put back."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import pairwise
@@ -50,20 +51,24 @@ def sweep(view: FeatureView, have: ByKey, queries: Queries, out: Answers) -> Que
     start = _start(have)
     refused = _refused(have, start, compiled, picking(wanted))
     code = have.keys.of(queries[0])
-    missing = (code < 0) | (code >= have.keys.size)
-    code = np.where(missing, have.keys.size, code) if missing.any() else code
-    if np.count_nonzero(refused[code]) > asked * LEFT:
+    code[(code < 0) | (code >= have.keys.size)] = have.keys.size
+    if refused.any() and np.count_nonzero(refused[code]) > asked * LEFT:
         return queries
     with ThreadPoolExecutor(WORKERS) as pool:
+        types = {} if out.columns else view.plan.types
+        blanks = pool.map(out.blank, types.values())
         laid = _laid(view, have, pool)
-        refused[:-1] |= unsafe(laid, wanted, np.bincount(have.keys.codes + 1, minlength=len(refused))[1:])
-        left = refused[code]
+        counts = np.zeros(len(refused), dtype=np.int64)
+        compiled.count(np.ascontiguousarray(have.keys.codes), counts)  # what has no key is counted last
+        refused[:-1] |= unsafe(laid, wanted, counts[:-1])
+        rows = np.flatnonzero(refused[code]) if refused.any() else np.zeros(0, dtype=np.int64)
+        code[rows] = have.keys.size
         stream = Stream(_keys(have, refused), have.past.event, start, len(refused) + 1, laid)
         plan = Plan(compiled, stream, wanted)
-        _answer(view, plan, np.where(left, have.keys.size, code) if left.any() else code, queries, out, pool)
-    if not left.any():
+        out.columns |= zip(types, blanks, strict=True)
+        _answer(view, plan, code, queries, out, pool)
+    if not len(rows):
         return None
-    rows = np.flatnonzero(left)
     out.again(queries[2][rows])
     return [gather(item, rows) for item in queries[0]], queries[1][rows], queries[2][rows]
 
@@ -130,4 +135,24 @@ def _answer(
             sweep = sweep or Sweep(plan, int(moments[0]))
             out.put(mine if straight else place[mine], outputs(view, sweep.ask(code[mine], moments), moments))
 
-    list(pool.map(run, pairwise(np.linspace(0, len(at), WORKERS + 1).astype(np.int64).tolist())))
+    list(pool.map(run, pairwise(_edges(plan, at, order))))
+
+
+def _edges(plan: Plan, at: np.ndarray, order: np.ndarray | None) -> list[int]:
+    """Return where ranges of the queries begin and end that take about as long as each other.
+
+    A query costs what a record costs that enters or leaves. A range begins with the records its windows hold then.
+    """
+
+    def passed(query: int) -> int:
+        return query + 2 * plan.before(moment(query))
+
+    def moment(query: int) -> int:
+        return int(at[query if order is None else order[query]])
+
+    last = len(at) - 1
+    first, again = plan.held(moment(0)), plan.held(moment(last // 2))
+    begin = passed(0) + again - 2 * first  # as long as its windows fill up, hardly any record leaves
+    part = (passed(last) - begin + again * (WORKERS - 1)) // WORKERS
+    wanted = [begin + part * place - again * (place - 1) for place in range(1, WORKERS)]
+    return sorted([0, *(bisect_left(range(last), goal, key=passed) for goal in wanted), len(at)])

@@ -105,6 +105,20 @@ class Plan:
             place = self.counts[place, window]
             yield from ((place, window, group) for group in range(len(inputs[place].parts)))
 
+    def before(self, moment: int) -> int:
+        """Return how many records happened before a moment."""
+        return int(self.stream.event.searchsorted(moment))
+
+    def left(self, window: Window, moment: int) -> int:
+        """Return how many records are too old for a window at a moment."""
+        if window.kind != "time":
+            return 0
+        return int(self.stream.event.searchsorted(moment - window.offset - window.size, side="right"))
+
+    def held(self, moment: int) -> int:
+        """Return how many records the windows hold at a moment, on average over all that is swept."""
+        return self.before(moment) - sum(self.left(one[1], moment) for one in self.ways) // len(self.ways)
+
     def _places(self) -> np.ndarray:
         """Return where the records of each key begin when they lie by key."""
         counts = np.zeros(self.stream.keys, dtype=np.int64)
@@ -142,10 +156,7 @@ class Sweep:
 
     def _begin(self, window: Window, begin: int) -> np.ndarray:
         """Return which records have entered and left, and the last moment; what had left at once never enters."""
-        left = 0
-        if window.kind == "time":
-            bound = begin - window.offset - window.size
-            left = int(self._plan.stream.event.searchsorted(bound, side="right"))
+        left = self._plan.left(window, begin)
         late = len(self._plan.channels[window.offset].order) > 0
         return np.array([0 if late else left, left, _SMALLEST])
 
