@@ -1,11 +1,12 @@
 """The embedded log: batches of records per topic in one SQLite file."""
 
-import json
 import sqlite3
 import threading
 from collections.abc import Sequence
 from itertools import starmap
 from pathlib import Path
+
+import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
@@ -28,18 +29,14 @@ CREATE TABLE IF NOT EXISTS ends (
 COLUMNS = "topic, base, count, arrival, stamp, data"
 FIND = f"SELECT {COLUMNS} FROM keys JOIN batches USING (topic, base) WHERE topic = ? AND key = ?"
 READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < ? ORDER BY base LIMIT ?"
-ENDS = 'SELECT topic, "end" FROM ends'
-RESERVE = """
-INSERT INTO ends VALUES (?, ?, ?)
-ON CONFLICT (topic) DO UPDATE SET "end" = "end" + excluded."end", arrival = excluded.arrival RETURNING "end"
-"""
-MOMENT = "SELECT max(?, coalesce(max(arrival), 0)) FROM ends"
+ENDS = 'SELECT topic, "end", arrival FROM ends'
+SET_END = "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)"
 LAYOUT = 2
 INSERT = f"INSERT INTO batches ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-KEEP = "INSERT OR IGNORE INTO keys VALUES (?, ?, ?)"
+KEEP = "INSERT INTO keys VALUES (?, ?, ?)"
 # one statement for all keys: each statement costs more than a key does
-AMONG = "SELECT key FROM keys WHERE topic = ? AND key IN (SELECT value FROM json_each(?))"
-KEEP_ALL = "INSERT OR IGNORE INTO keys SELECT ?, value, ? FROM json_each(?)"
+KEEP_ALL = "INSERT INTO keys SELECT ?, value, ? FROM json_each(?)"
+_encode = msgspec.json.Encoder().encode
 
 
 class SQLiteLog:
@@ -74,17 +71,14 @@ class SQLiteLog:
         check_count(topic, count)
         keys = keys_of(key)
         with self._turn, self._database.transaction() as connection:
-            held = _held(connection, topic, keys)
+            at, ends = self._ends(connection)
+            base = ends.get(topic, 0)
+            held = _keep(connection, topic, keys, base)
             if held is not None:
-                return _batch(connection.execute(FIND, (topic, held)).fetchone())
-            arrival, stamp = self._moment(connection), self._clock.elapsed()
-            end = connection.execute(RESERVE, (topic, count, arrival)).fetchone()["end"]
-            batch = Batch(topic, end - count, count, arrival, stamp, data)
-            connection.execute(INSERT, (topic, batch.base, count, arrival, stamp, data))
-            if len(keys) > 1:
-                connection.execute(KEEP_ALL, (topic, batch.base, json.dumps(keys)))
-            elif keys:
-                connection.execute(KEEP, (topic, keys[0], batch.base))
+                return held
+            batch = Batch(topic, base, count, at, self._clock.elapsed(), data)
+            connection.execute(INSERT, (topic, base, count, at, batch.stamp, data))
+            connection.execute(SET_END, (topic, base + count, at))
             return batch
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
@@ -97,37 +91,49 @@ class SQLiteLog:
     def ends(self) -> Ends:
         # With the lock, although nothing is written: no append may have its arrival and not be visible yet.
         with self._turn, self._database.transaction() as connection:
-            at = self._moment(connection)
-            return Ends(at, {row["topic"]: row["end"] for row in connection.execute(ENDS)})
+            return Ends(*self._ends(connection))
 
     def close(self) -> None:
         self._database.close()
 
-    def _moment(self, connection: sqlite3.Connection) -> int:
-        """Return the present moment, or the newest arrival if that is later; holds while the lock for writers is held."""
-        moment: int = connection.execute(MOMENT, (self._clock.now(),)).fetchone()[0]
-        return moment
+    def _ends(self, connection: sqlite3.Connection) -> tuple[int, dict[str, int]]:
+        """Return the present moment, or the newest arrival if that is later, and where topics end.
+
+        Both hold while the lock for writers is held.
+        """
+        at, found = self._clock.now(), {}
+        for topic, end, arrival in connection.execute(ENDS):
+            found[topic] = end
+            at = max(at, arrival)
+        return at, found
 
 
-def _held(connection: sqlite3.Connection, topic: str, keys: Sequence[str]) -> str | None:
-    """Return the first of some keys that a topic holds."""
-    if len(keys) == 1:
-        return keys[0] if connection.execute(FIND, (topic, keys[0])).fetchone() else None
-    found = {row["key"] for row in connection.execute(AMONG, (topic, json.dumps(keys)))} if keys else set()
-    return next((key for key in keys if key in found), None) if found else None
+def _keep(connection: sqlite3.Connection, topic: str, keys: Sequence[str], base: int) -> Batch | None:
+    """Keep the keys of a batch; when a topic holds some of them, keep none and return the batch of the first of those."""
+    try:
+        if len(keys) == 1:
+            connection.execute(KEEP, (topic, keys[0], base))
+        elif keys:
+            connection.execute(KEEP_ALL, (topic, base, _encode(keys).decode()))
+    except sqlite3.IntegrityError:  # seldom, so nothing is looked up before
+        for key in keys:
+            if row := connection.execute(FIND, (topic, key)).fetchone():
+                return _batch(row)
+        raise
+    return None
 
 
 def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
-    """Return the keys of an append.
+    """Return the keys of an append, each once.
 
     Examples
     --------
-    >>> keys_of("a"), keys_of(["a", "b"]), keys_of(None)
+    >>> keys_of("a"), keys_of(["a", "b", "a"]), keys_of(None)
     (['a'], ['a', 'b'], [])
     """
     if key is None:
         return []
-    return [key] if isinstance(key, str) else list(key)
+    return [key] if isinstance(key, str) else list(dict.fromkeys(key))
 
 
 def check_count(topic: str, count: int) -> None:
