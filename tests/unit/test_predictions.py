@@ -4,17 +4,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
-from tenfold.processing.batches import to_bytes, to_table
+from tenfold.processing.batches import to_bytes, to_table, to_tables
 from tenfold.serving.answers import as_dict, said
 from tenfold.serving.predictions import (
     BATCH,
     ONLINE,
     TOPIC,
+    Answered,
     PredictionLog,
     Predictions,
     nothing,
@@ -311,4 +313,24 @@ def test_batch_answers_are_logged_once_per_period_and_equal_online_ones(app):
 def test_answers_are_written_as_any_table_is(kept, log):
     kept.answer(predictions("a", "b"), [b"{}", b'{"x":1}'], keys=["k", "l"])
     (batch,) = log.read(TOPIC, 0)
-    assert batch.data == to_bytes(to_rows(predictions("a", "b"), ["{}", '{"x":1}']))
+    table = to_table(batch)
+    rows = to_rows(predictions("a", "b"), ["{}", '{"x":1}'])
+    assert to_bytes(table.select(rows.column_names)) == to_bytes(rows)
+    assert table.schema.names == [*rows.column_names, "_offset", "_arrival"]
+
+
+def test_answers_of_any_form_are_read_together_in_their_order(kept, log):
+    older = to_rows(predictions("a", "b"), ["{}", '{"x":1}'])
+    log.append(TOPIC, to_bytes(older), 2, key=["k", "l"])
+    kept.answer(predictions("c"), [b"{}"], keys=["m"])
+    kept.write(several("d", STATES, [0.75, 0.25]), key="n")
+    kept.write(predictions("e", "f", width=3), key="o")
+    found = to_tables(log.read(TOPIC, 0))
+    assert found.schema.types == [*older.schema.types, pa.int64(), pa.int64()]
+    assert found["prediction_id"].to_pylist() == ["a", "b", "c", "d", "e", "f"]
+    assert found["_offset"].to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert found["features"].to_pylist()[2:5] == [[1.5, 1.5], [1.5, 1.5], [1.5] * 3]
+    assert found["classes"].to_pylist()[2:5] == [[], list(map(str, STATES.classes)), []]
+    assert found["probabilities"].to_pylist()[2:5] == [[], [0.75, 0.25], []]
+    told = kept.stored({"b": "l", "c": "m"})
+    assert told == {"b": Answered("{}", b'{"x":1}'), "c": Answered("{}", b"{}")}

@@ -1,6 +1,7 @@
 """Batches of the log: how rows become bytes and how bytes become columns again.
 
 Many rows are an Arrow IPC stream. Few rows are MessagePack: for one row, opening a stream costs more than all else.
+Answers are MessagePack too, column by column (`packed`).
 """
 
 import itertools
@@ -24,6 +25,7 @@ from tenfold.processing.frame import (
     to_arrow,
     types_of,
 )
+from tenfold.processing.packed import MARK, unpack
 from tenfold.sources.base import Batch
 from tenfold.sources.declare import Events
 
@@ -92,6 +94,8 @@ def to_table(batch: Batch) -> "pa.Table":
     The log holds from when a row was declared known; here `_known` is from when it counts as known: that for history,
     and its arrival, if later, for what is live.
     """
+    if batch.data[0] == MARK:
+        return _placed(unpack([batch.data]), [batch])
     if batch.data[0] != _STREAM:
         return to_arrow(_few([batch], [_decode(batch.data)]))
     import pyarrow as pa
@@ -100,10 +104,7 @@ def to_table(batch: Batch) -> "pa.Table":
     if KNOWN in table.column_names and b"history" not in (table.schema.metadata or {}):
         known = np.maximum(table[KNOWN].to_numpy(), batch.arrival)
         table = table.set_column(table.column_names.index(KNOWN), KNOWN, pa.array(known))
-    table = table.replace_schema_metadata(None)
-    offsets = pa.array(np.arange(batch.base, batch.end, dtype=np.int64))
-    arrivals = pa.array(np.full(batch.count, batch.arrival, dtype=np.int64))
-    return table.append_column(OFFSET, offsets).append_column(ARRIVAL, arrivals)
+    return _placed(table.replace_schema_metadata(None), [batch])
 
 
 def to_tables(batches: Sequence[Batch]) -> "pa.Table":
@@ -115,7 +116,25 @@ def to_tables(batches: Sequence[Batch]) -> "pa.Table":
 
 
 def _tables(batches: list[Batch], rows: list[list[Any]]) -> list["pa.Table"]:
+    if batches[0].data[0] == MARK:
+        return [_placed(unpack([batch.data for batch in batches]), batches)]
     return [to_arrow(_few(batches, rows))] if rows else [to_table(batch) for batch in batches]
+
+
+def _placed(table: "pa.Table", batches: Sequence[Batch]) -> "pa.Table":
+    """Return the rows of batches with their offsets and arrivals."""
+    import pyarrow as pa
+
+    offsets, arrivals = _places(batches)
+    return table.append_column(OFFSET, pa.array(offsets)).append_column(ARRIVAL, pa.array(arrivals))
+
+
+def _places(batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offset and the arrival of each row of batches: (n,) int64 each."""
+    counts = np.array([batch.count for batch in batches])
+    arrival = np.repeat(np.array([batch.arrival for batch in batches], dtype=np.int64), counts)
+    base = np.repeat(np.array([batch.base for batch in batches], dtype=np.int64), counts)
+    return base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts), arrival
 
 
 def read_frame(source: Events, batches: Sequence[Batch]) -> Frame:
@@ -171,10 +190,10 @@ def check_present(source: Events, frame: Frame) -> None:
 
 
 def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[Any]]]]:
-    """Yield runs of batches: of streams, and of few rows with the same columns together with their values."""
-    for streams, run in itertools.groupby(batches, key=lambda batch: batch.data[0] == _STREAM):
+    """Yield runs of batches of one form: of few rows those with the same columns, together with their values."""
+    for first_byte, run in itertools.groupby(batches, key=_form):
         held = list(run)
-        if streams:
+        if first_byte:
             yield held, []
             continue
         rows = [_decode(batch.data) for batch in held]
@@ -185,22 +204,25 @@ def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[An
                 first = place
 
 
+def _form(batch: Batch) -> int:
+    """Return the first byte of a stream or of what is packed; 0 for few rows."""
+    return batch.data[0] if batch.data[0] in (_STREAM, MARK) else 0
+
+
 def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Column]:
     """Return batches of few rows as columns, with offsets, arrivals and from when each row counts as known."""
     names = [name.split(":") for name in rows[0][_OWN - 1].split(" ")]
     cells = list(itertools.chain.from_iterable([values[_OWN:] for values in rows]))
     frame = {name: column(type_, cells[place :: len(names)]) for place, (name, type_) in enumerate(names)}
-    counts = np.array([batch.count for batch in batches])
-    arrival = np.repeat(np.array([batch.arrival for batch in batches], dtype=np.int64), counts)
-    base = np.repeat(np.array([batch.base for batch in batches], dtype=np.int64), counts)
-    within = np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
+    offset, arrival = _places(batches)
     if KNOWN in frame:
+        counts = [batch.count for batch in batches]
         live = np.repeat(np.array([not values[0] for values in rows], dtype=np.bool_), counts)
         known = frame[KNOWN]
         moved = np.where(live, np.maximum(known.values, arrival), known.values)
         frame[KNOWN] = Column("int", moved, known.valid)
-    sure = np.ones(len(base), dtype=np.bool_)
-    return frame | {OFFSET: Column("int", base + within, sure), ARRIVAL: Column("int", arrival, sure)}
+    sure = np.ones(len(offset), dtype=np.bool_)
+    return frame | {OFFSET: Column("int", offset, sure), ARRIVAL: Column("int", arrival, sure)}
 
 
 def _as_declared(source: Events, frame: Frame) -> Frame:

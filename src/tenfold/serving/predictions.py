@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from tenfold.processing.batches import to_bytes, to_table
+from tenfold.processing.packed import MARK, columns_of, kinds_of, pack
 from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ SCORES = "scores"
 ONLINE, BATCH = "online", "batch"
 SHADOW = "shadow"
 """The mode of what the other version of a rollout says of a request: kept, never returned."""
-_END = bytes((255, 255, 255, 255, 0, 0, 0, 0))
-"""What ends an Arrow IPC stream."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
+_PACKED = (
+    "prediction_id:texts model:text mode:text version:ints row_id:texts label_key:texts at:times score:floats decision:flags "
+    "features:lists ages:lists request:texts answer:texts classes:names probabilities:lists outputs:texts outputs_by:texts"
+)
+"""The columns of the prediction log, as they are packed."""
 STALE, FALLBACK = "stale", "fallback"
 """The modes of answers that are not exact: from states that lag behind, and by another model."""
 TEXTS = ("id", "row", "on", "request", "outputs", "outputs_by")
@@ -103,8 +104,7 @@ class Predictions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer as it is in the log: the row that was asked about, and what the client got, as JSON."""
 
     request: str
@@ -160,11 +160,17 @@ class PredictionLog:
 
 
 def _answered(batch: Batch) -> dict[str, Answered]:
-    table = to_table(batch)
-    each = zip(
-        *(table.column(name).to_pylist() for name in ("prediction_id", "request", "answer")), strict=True
-    )
-    return {name: Answered(request, told.encode()) for name, request, told in each}
+    names = ("prediction_id", "request", "answer")
+    if batch.data[0] == MARK:
+        held = columns_of(batch.data)
+        columns = [held[name] for name in names]
+    else:  # an older one
+        table = to_table(batch)
+        columns = [table.column(name).to_pylist() for name in names]
+    return {
+        name: Answered(request, told if isinstance(told, bytes) else told.encode())
+        for name, request, told in zip(*columns, strict=True)
+    }
 
 
 def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
@@ -218,13 +224,7 @@ def to_rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.Table":
     """Return predictions as rows of the log, with what each client got."""
     import pyarrow as pa
 
-    return pa.Table.from_batches([_rows(answers, told)])
-
-
-def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    count, text, schema = len(answers), pa.string(), _schema()[0]
+    count, text = len(answers), pa.string()
     columns = [
         pa.array(answers.id, text),
         pa.repeat(pa.scalar(answers.model), count),
@@ -244,41 +244,31 @@ def _rows(answers: Predictions, told: Sequence[str | bytes]) -> "pa.RecordBatch"
         pa.array(answers.outputs, text),
         pa.array(answers.outputs_by, text),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.table(columns, names=[name for name, _ in kinds_of(_PACKED)])
 
 
 def _bytes(answers: Predictions, told: Sequence[str | bytes]) -> bytes:
-    """Return what `to_bytes` returns for the rows, in fewer steps: the schema is always the same."""
-    return _schema()[1] + _rows(answers, told).serialize().to_pybytes() + _END
-
-
-@cache
-def _schema() -> "tuple[pa.Schema, bytes]":
-    """Return the schema of the prediction log, and the same as the first message of a stream."""
-    import pyarrow as pa
-
-    text, numbers = pa.string(), pa.list_(pa.float64())
-    types = {
-        "prediction_id": text,
-        "model": text,
-        "mode": text,
-        "version": pa.int64(),
-        "row_id": text,
-        "label_key": text,
-        "at": pa.timestamp("us", "UTC"),
-        "score": pa.float64(),
-        "decision": pa.bool_(),
-        "features": numbers,
-        "ages": numbers,
-        "request": text,
-        "answer": text,
-        "classes": pa.list_(text),
-        "probabilities": numbers,
-        "outputs": text,
-        "outputs_by": text,
-    }
-    schema = pa.schema(list(types.items()))
-    return schema, schema.serialize().to_pybytes()
+    """Return what `to_rows` returns as bytes of the log."""
+    columns = [
+        answers.id,
+        answers.model,
+        answers.mode,
+        answers.version,
+        answers.row,
+        answers.on,
+        answers.at,
+        answers.score,
+        answers.decision.tolist(),
+        answers.features,
+        answers.ages,
+        answers.request,
+        told,
+        answers.classes,
+        answers.probabilities if answers.classes else NO_CLASSES,
+        answers.outputs,
+        answers.outputs_by,
+    ]
+    return pack(_PACKED, len(answers), columns)
 
 
 def lists(matrix: np.ndarray) -> "pa.Array":
