@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from tenfold.core.errors import DefinitionError, suggest
@@ -94,10 +95,18 @@ def iso(us: int) -> str:
 
     Examples
     --------
-    >>> iso(0)
-    '1970-01-01T00:00:00+00:00'
+    >>> iso(0), iso(-1)
+    ('1970-01-01T00:00:00+00:00', '1969-12-31T23:59:59.999999+00:00')
     """
-    return to_datetime(us).isoformat()
+    minute, rest = divmod(int(us), UNITS["m"])
+    seconds, part = divmod(rest, UNITS["s"])
+    return f"{_minute(minute)}:{seconds:02d}.{part:06d}+00:00" if part else f"{_minute(minute)}:{seconds:02d}+00:00"
+
+
+@lru_cache(1 << 12)
+def _minute(minute: int) -> str:
+    """Return the text of an instant up to its minute: instants that are shown together often share it."""
+    return to_datetime(minute * UNITS["m"]).isoformat()[:-9]
 
 
 def time_zone(name: str) -> str:

@@ -1,8 +1,8 @@
 """What a version says of rows, and how a client is told: by the kind of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,6 +13,21 @@ from tenfold.serving.predictions import NO_CLASSES, Predictions
 from tenfold.training.package import Manifest
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode, _lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
+_ORDER = (
+    "prediction_id",
+    "model",
+    "version",
+    "prediction",
+    "score",
+    "decision",
+    "threshold",
+    "probabilities",
+    "outputs",
+    "outputs_by",
+    "as_of",
+)
+"""What an answer says, in this order; then how old the features were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +61,99 @@ def _undecided(rows: int) -> np.ndarray:
 
 def as_dict(answers: Predictions, place: int, manifest: Manifest, views: Sequence[str]) -> dict[str, Any]:
     """Return one prediction as what a client gets."""
-    return as_dicts(answers.take(np.array([place])), [manifest], views)[0]
+    one = answers.take(np.array([place]))
+    return _decode(as_json(one, {int(one.version[0]): manifest}, views)[0])
 
 
-def as_dicts(
-    answers: Predictions, manifests: Sequence[Manifest], views: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return predictions, each with the manifest of its version, as what clients get."""
-    moments = {at: iso(at) for at in set(answers.at.tolist())}
-    versions, ages = answers.version.tolist(), (answers.ages / 1e6).tolist()
-    kinds = _by_kind(answers, manifests)
-    rules = [_by_rule(*each) for each in zip(answers.outputs, answers.outputs_by, strict=True)]
-    return [
-        {
-            "prediction_id": name,
-            "model": answers.model,
-            "version": versions[place],
-            **kinds[place],
-            **rules[place],
-            "as_of": moments[at],
-            "ages_s": dict(zip(views, [None if isnan(age) else age for age in ages[place]], strict=True)),
-        }
-        for place, (name, at) in enumerate(zip(answers.id, answers.at.tolist(), strict=True))
+def as_json(
+    answers: Predictions,
+    manifests: Mapping[int, Manifest],
+    views: Sequence[str],
+    besides: Mapping[str, Any] = MappingProxyType({}),
+) -> list[bytes]:
+    """Return predictions as what clients get.
+
+    Parameters
+    ----------
+    manifests
+        Those of their versions, by number.
+    besides
+        What is said of each of them too.
+    """
+    if len(manifests) == 1:
+        ((number, manifest),) = manifests.items()
+        return _of_version(answers, number, manifest, views, besides)
+    found = [b""] * len(answers)
+    for number, manifest in manifests.items():
+        rows = np.flatnonzero(answers.version == number)
+        texts = _of_version(answers.take(rows), number, manifest, views, besides)
+        for place, text in zip(rows.tolist(), texts, strict=True):
+            found[place] = text
+    return found
+
+
+def json_lines(values: Iterable[Any]) -> list[str]:
+    r"""Return values as JSON, all in one step; what is no number is null.
+
+    Examples
+    --------
+    >>> json_lines([1.5, float("nan"), "a\nb"])
+    ['1.5', 'null', '"a\\nb"']
+    """
+    return _lines(values).decode().split("\n")[:-1]
+
+
+def _of_version(
+    answers: Predictions,
+    number: int,
+    manifest: Manifest,
+    views: Sequence[str],
+    besides: Mapping[str, Any],
+) -> list[bytes]:
+    """Return the answers of one version: what they have in common is written once, the rest column by column."""
+    ages = (answers.ages / 1e6).T.tolist()
+    columns: dict[str, Sequence[str]] = {
+        "prediction_id": json_lines(answers.id),
+        **_said(answers, manifest),
+        **_ruled(answers),
+        "as_of": json_lines(map(iso, answers.at.tolist())),
+    }
+    fixed = {"model": answers.model, "version": number}
+    if manifest.kind != "multiclass" and manifest.threshold is not None:
+        fixed["threshold"] = manifest.threshold
+    form = [
+        f"{_text(name)}:{'%s' if name in columns else _text(fixed[name])}"
+        for name in _ORDER
+        if name in columns or name in fixed
     ]
+    shown = ",".join(f"{_text(view)}:%s" for view in views)
+    form += [f'"ages_s":{{{shown}}}', *(f"{_text(name)}:{_text(value)}" for name, value in besides.items())]
+    whole = "{" + ",".join(form) + "}"
+    cells = [columns[name] for name in _ORDER if name in columns] + [json_lines(age) for age in ages]
+    return [(whole % row).encode() for row in zip(*cells, strict=True)]
 
 
-def _by_rule(outputs: str, by: str) -> dict[str, Any]:
+def _text(value: Any) -> str:
+    """Return a value as JSON within a form."""
+    return _encode(value).decode().replace("%", "%%")
+
+
+def _ruled(answers: Predictions) -> dict[str, Sequence[str]]:
     """Return the outputs, and by which rules they were made; nothing for a model without."""
-    return {"outputs": _decode(outputs), "outputs_by": by} if outputs else {}
+    if not any(answers.outputs):
+        return {}
+    return {"outputs": answers.outputs, "outputs_by": json_lines(answers.outputs_by)}
 
 
-def _by_kind(answers: Predictions, manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
-    each = zip(manifests, answers.score.tolist(), answers.decision.tolist(), strict=True)
-    return [
-        _several(answers, place, manifest, score)
-        if manifest.kind == "multiclass"
-        else {"prediction": score, "score": score}
-        if manifest.threshold is None
-        else {"prediction": decision, "score": score, "decision": decision, "threshold": manifest.threshold}
-        for place, (manifest, score, decision) in enumerate(each)
-    ]
-
-
-def _several(answers: Predictions, place: int, manifest: Manifest, score: float) -> dict[str, Any]:
-    named = dict(zip(answers.classes, answers.probabilities[place].tolist(), strict=True))
-    # there may be classes of other versions
-    chosen = max(manifest.classes, key=lambda name: named[str(name)])
-    return {"prediction": chosen, "score": score, "probabilities": named}
+def _said(answers: Predictions, manifest: Manifest) -> dict[str, Sequence[str]]:
+    """Return what the version said, by the kind of the model."""
+    score = json_lines(answers.score.tolist())
+    if manifest.kind == "multiclass":
+        each = [dict(zip(answers.classes, row, strict=True)) for row in answers.probabilities.tolist()]
+        # there may be classes of other versions
+        chosen = [max(manifest.classes, key=lambda name: named[str(name)]) for named in each]
+        return {"prediction": json_lines(chosen), "score": score, "probabilities": json_lines(each)}
+    if manifest.threshold is None:
+        return {"prediction": score, "score": score}
+    decision = json_lines(answers.decision.tolist())
+    return {"prediction": decision, "score": score, "decision": decision}

@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from tenfold.core.errors import SchemaError
 from tenfold.core.times import FOREVER, iso
 from tenfold.features.records import identity
-from tenfold.processing.bring import shown
+from tenfold.processing.bring import shown as shown_of
 from tenfold.processing.frame import Frame
+from tenfold.serving.answers import json_lines
 from tenfold.serving.asked import Asked
 from tenfold.serving.asked_many import AskedMany
 from tenfold.serving.tracing import Stage
 from tenfold.training.model import Model
 
-_encode = msgspec.json.Encoder().encode
 _SHOWN = ("time", "decimal")
 """How the types begin whose values are not JSON as they are."""
 
@@ -52,7 +51,7 @@ class Asks(NamedTuple):
     at : (n,) int64
         The moment each row is answered for, microseconds UTC.
     values
-        The fields of each row.
+        The fields of each row; nothing when there is a frame.
     frame
         The same as columns, with what the spine derives; None when the rows are few.
     """
@@ -81,7 +80,7 @@ class Asks(NamedTuple):
             some(self.on),
             some(self.request),
             self.at[rows],
-            some(self.values),
+            some(self.values) if self.values else (),
             None if self.frame is None else {name: item.take(rows) for name, item in self.frame.items()},
         )
 
@@ -94,30 +93,31 @@ class Questions:
         self.one = Asked(model.spine)
         self.many = AskedMany(model.spine, self.one)
         self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
-        self._shown = [name for name, item in self._spine.fields.items() if item.type.startswith(_SHOWN)]
-        self._same_order = list(self._spine.fields)
+        self._fields = self._spine.fields
+        self._shown = {
+            name: item.type for name, item in self._fields.items() if item.type.startswith(_SHOWN)
+        }
 
     def __call__(
         self, questions: Sequence[Question], at: int, *, as_columns: bool
     ) -> tuple[Asks, dict[int, SchemaError]]:
         """Return the rows of the questions that fit, asked at a moment, and by its place what is wrong with each other one."""
         failed: dict[int, SchemaError] = {}
-        frame: Frame | None = None
         if as_columns:
             try:
                 frame = self.many([row for question in questions for row in question.rows])
-                return self._asks(
-                    questions, failed, self._plain(frame), self.moments(frame, at), frame
-                ), failed
+                return self._many(questions, failed, frame, self.moments(frame, at)), failed
             except SchemaError:  # which is said again below, of the question it belongs to
                 pass
         values = [self._fitting(place, question, at, failed) for place, question in enumerate(questions)]
         each = [row for rows in values for row in rows]
+        moments = np.array([self.moment(row, at) for row in each], dtype=np.int64)
         if as_columns and each:
             good = [question for place, question in enumerate(questions) if place not in failed]
             frame = self.many([row for question in good for row in question.rows])
-        moments = np.array([self.moment(row, at) for row in each], dtype=np.int64)
-        return self._asks(questions, failed, each, moments, frame), failed
+            return self._many(questions, failed, frame, moments), failed
+        columns = {name: [row[name] for row in each] for name in self._fields}
+        return self._asks(questions, failed, columns, moments)._replace(values=each), failed
 
     def _fitting(
         self, place: int, question: Question, at: int, failed: dict[int, SchemaError]
@@ -133,39 +133,48 @@ class Questions:
             return []
         return found
 
-    def _plain(self, frame: Frame) -> Sequence[dict[str, Any]]:
-        columns = [frame[name].plain() for name in self._same_order]
-        return [dict(zip(self._same_order, values, strict=True)) for values in zip(*columns, strict=True)]
+    def _many(
+        self, questions: Sequence[Question], failed: Mapping[int, SchemaError], frame: Frame, at: np.ndarray
+    ) -> Asks:
+        columns = {name: frame[name].plain() for name in self._fields}
+        return self._asks(questions, failed, columns, at)._replace(frame=frame)
 
     def _asks(
         self,
         questions: Sequence[Question],
         failed: Mapping[int, SchemaError],
-        values: Sequence[dict[str, Any]],
+        columns: Mapping[str, Sequence[Any]],
         at: np.ndarray,
-        frame: Frame | None,
     ) -> Asks:
-        types = [(name, self._spine.fields[name].type) for name in self._spine.ids]
-        rows = [identity([(row[name], kind) for name, kind in types]) for row in values]
         of: list[int] = []
         keys: list[str | None] = []
         for place, question in enumerate(questions):
             if place not in failed:
                 of += [place] * len(question.rows)
                 keys += _keys(question)
+        rows, model = self._rows(columns), self._model
         ids = [
-            f"{self._model.name}/{row}/{moment}" if key is None else key
+            f"{model.name}/{row}/{moment}" if key is None else key
             for key, row, moment in zip(keys, rows, at.tolist(), strict=True)
         ]
-        on = [str(row[self._model.label.on]) for row in values]
-        return Asks(of, ids, rows, on, [self._json(row) for row in values], at, values, frame)
+        on = list(map(str, columns[model.label.on]))
+        return Asks(of, ids, rows, on, self._requests(columns), at, (), None)
 
-    def _json(self, values: Mapping[str, Any]) -> str:
-        """Return a row as JSON that reads back to the same values."""
-        if self._shown:
-            fields = self._spine.fields
-            values = {**values, **{name: shown(values[name], fields[name].type) for name in self._shown}}
-        return _encode(values).decode()
+    def _rows(self, columns: Mapping[str, Sequence[Any]]) -> list[str]:
+        """Return the ids of rows."""
+        types = [self._fields[name].type for name in self._spine.ids]
+        held = [columns[name] for name in self._spine.ids]
+        if types == ["int"]:
+            return list(map(str, held[0]))
+        return [identity(zip(values, types, strict=True)) for values in zip(*held, strict=True)]
+
+    def _requests(self, columns: Mapping[str, Sequence[Any]]) -> list[str]:
+        """Return rows as JSON that reads back to the same values."""
+        shown = dict(columns)
+        for name, kind in self._shown.items():
+            texts = {value: shown_of(value, kind) for value in set(columns[name])}
+            shown[name] = [texts[value] for value in columns[name]]
+        return json_lines(dict(zip(shown, row, strict=True)) for row in zip(*shown.values(), strict=True))
 
     def moments(self, frame: Frame, at: int) -> np.ndarray:
         """Return the moment each row is answered for: (n,) int64."""

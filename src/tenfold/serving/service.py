@@ -10,7 +10,7 @@ import numpy as np
 
 from tenfold.core.decimals import PLACES
 from tenfold.core.errors import Conflict, TenfoldError
-from tenfold.serving.answers import Said, as_dicts
+from tenfold.serving.answers import Said, as_json
 from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
 from tenfold.serving.degraded import Away, Patience, behind
 from tenfold.serving.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
@@ -36,7 +36,6 @@ BLANKS: Mapping[str, Any] = {
     **dict.fromkeys(PLACES, 0),
 }
 """A value of each type, as a checked row has it."""
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -75,6 +74,7 @@ class Service:
         self._deciding = Deciding(model)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
         self.closing: list[Callable[[], None]] = []
+        self._views = [view.name for view in model.stored]
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
 
     @property
@@ -223,9 +223,11 @@ class Service:
         few = sum(len(question.rows) for question in questions) <= FEW
         asks, failed = self._questions(questions, at, as_columns=not few)
         put_off = put_off_of(questions, asks)
-        told = self._stored(
-            {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
-        )
+        told: dict[str, Answered] = {}
+        if any(question.key for question in questions):
+            told = self._stored(
+                {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
+            )
         first: dict[str, int] = {}
         for place, (of, name) in enumerate(zip(asks.of, asks.id, strict=True)):
             if name not in told and of not in put_off:
@@ -347,14 +349,16 @@ class Service:
 
     def _texts(self, answers: Predictions, parts: Sequence[Part], told: Mapping[str, Any]) -> list[bytes]:
         """Return what the clients get, as JSON."""
-        views = [view.name for view in self.model.stored]
         manifests = {part.version.number: part.version.package.manifest for part in parts}
-        each = [manifests[number] for number in answers.version.tolist()]
-        return [_encode({**answer, **told}) for answer in as_dicts(answers, each, views)]
+        return as_json(answers, manifests, self._views, told)
 
     def _entities(self, asks: Asks) -> list[str]:
         """Return the entity of each row: by it a canary knows who is among its share."""
-        return ["/".join([str(values[name]) for name in self._sticky]) for values in asks.values]
+        if asks.frame is None:
+            each = [[values[name] for name in self._sticky] for values in asks.values]
+        else:
+            each = zip(*(asks.frame[name].plain() for name in self._sticky), strict=True)
+        return ["/".join(map(str, entity)) for entity in each]
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
