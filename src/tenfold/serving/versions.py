@@ -25,6 +25,7 @@ class Versions:
     def __init__(self, registry: Registry, blobs: Blobs) -> None:
         self._registry, self._blobs = registry, blobs
         self._loaded: dict[tuple[str, int], Package] = {}
+        self._fitting: dict[tuple[str, int], tuple[Model, Loaded]] = {}
 
     def production(self, model: Model) -> Loaded:
         """Return the version in Production.
@@ -48,9 +49,12 @@ class Versions:
 
     def get(self, model: Model, number: int) -> Loaded:
         """Return a version by number; SchemaError when it was trained on other features than are declared now."""
-        package = self.package(model, number)
-        check_features(model, package, number)
-        return Loaded(number, package)
+        known = self._fitting.get((model.name, number))
+        if known is None or known[0] is not model:
+            package = self.package(model, number)
+            check_features(model, package, number)
+            known = self._fitting[model.name, number] = model, Loaded(number, package)
+        return known[1]
 
     def comparable(self, model: Model, number: int) -> Package | None:
         """Return a version when it can score the features as they are declared now, else None.
