@@ -1,5 +1,6 @@
 """An answer is stored before it is given, once per key, and is the same whenever it is asked for again."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.processing.batches import to_bytes, to_table, to_tables
-from tenfold.serving.answers import as_dict, said
+from tenfold.serving.answers import as_dict, as_json, said
 from tenfold.serving.predictions import (
     BATCH,
     ONLINE,
@@ -308,6 +309,28 @@ def test_batch_answers_are_logged_once_per_period_and_equal_online_ones(app):
     assert stored["features"][0] > 0
     assert [online["score"]] == first.score.tolist()
     assert len(app.score(tiny.late_order, 0, 1)) == 0
+
+
+def test_answers_of_several_versions_are_each_told_as_by_their_own():
+    both = replace(
+        predictions("a", "b", "c"),
+        ages=np.full((3, 2), np.nan),
+        model='100 % "m"',
+        version=np.array([4, 3, 4]),
+    )
+    manifests = {3: SCORED, 4: manifest(threshold=0.75)}
+    told = as_json(both, manifests, ["%s", "view"], {"degraded": "stale", "behind": {"%d": 1}})
+    each = [json.loads(text) for text in told]
+    assert [(one["prediction_id"], one["version"], one["threshold"]) for one in each] == [
+        ("a", 4, 0.75),
+        ("b", 3, 0.25),
+        ("c", 4, 0.75),
+    ]
+    for place, one in enumerate(each):
+        del one["degraded"]
+        assert one.pop("behind") == {"%d": 1}
+        assert one == as_dict(both, place, manifests[one["version"]], ["%s", "view"])
+        assert (one["model"], one["ages_s"]) == ('100 % "m"', {"%s": None, "view": None})
 
 
 def test_answers_are_written_as_any_table_is(kept, log):

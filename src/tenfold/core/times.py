@@ -100,7 +100,8 @@ def iso(us: int) -> str:
     """
     minute, rest = divmod(int(us), UNITS["m"])
     seconds, part = divmod(rest, UNITS["s"])
-    return f"{_minute(minute)}:{seconds:02d}.{part:06d}+00:00" if part else f"{_minute(minute)}:{seconds:02d}+00:00"
+    below = f".{part:06d}" if part else ""
+    return f"{_minute(minute)}:{seconds:02d}{below}+00:00"
 
 
 @lru_cache(1 << 12)

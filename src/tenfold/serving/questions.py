@@ -94,9 +94,7 @@ class Questions:
         self.many = AskedMany(model.spine, self.one)
         self._reach = min((view.source.root.look_back_us for view in model.stored), default=FOREVER)
         self._fields = self._spine.fields
-        self._shown = {
-            name: item.type for name, item in self._fields.items() if item.type.startswith(_SHOWN)
-        }
+        self._shown = {name: item.type for name, item in self._fields.items() if item.type.startswith(_SHOWN)}
 
     def __call__(
         self, questions: Sequence[Question], at: int, *, as_columns: bool

@@ -354,9 +354,8 @@ class Service:
 
     def _entities(self, asks: Asks) -> list[str]:
         """Return the entity of each row: by it a canary knows who is among its share."""
-        if asks.frame is None:
-            each = [[values[name] for name in self._sticky] for values in asks.values]
-        else:
+        each: Iterable[Sequence[Any]] = ([values[name] for name in self._sticky] for values in asks.values)
+        if asks.frame is not None:
             each = zip(*(asks.frame[name].plain() for name in self._sticky), strict=True)
         return ["/".join(map(str, entity)) for entity in each]
 

@@ -94,8 +94,8 @@ class _Few:
     def __init__(self, booster: Any) -> None:
         from lightgbm import basic
 
-        self._booster, self._library = booster, basic._LIB  # noqa: SLF001 - the library has no other door
-        self._handle = booster._handle  # noqa: SLF001
+        self._booster, self._library = booster, basic._LIB
+        self._handle = booster._handle
         self._width, self._scores = booster.num_feature(), booster.num_model_per_iteration()
         self._lock = threading.Lock()
         # one row is over before another thread could make use of the interpreter
@@ -115,7 +115,7 @@ class _Few:
         )
 
     def __del__(self) -> None:
-        if self._prepared:
+        if self._prepared.value:
             self._library.LGBM_FastConfigFree(self._prepared)
 
     def takes(self, rows: np.ndarray) -> bool:
