@@ -98,16 +98,19 @@ def iso(us: int) -> str:
     >>> iso(0), iso(-1)
     ('1970-01-01T00:00:00+00:00', '1969-12-31T23:59:59.999999+00:00')
     """
-    minute, rest = divmod(int(us), UNITS["m"])
-    seconds, part = divmod(rest, UNITS["s"])
-    below = f".{part:06d}" if part else ""
-    return f"{_minute(minute)}:{seconds:02d}{below}+00:00"
+    return _iso(int(us))
 
 
 @lru_cache(1 << 12)
-def _minute(minute: int) -> str:
-    """Return the text of an instant up to its minute: instants that are shown together often share it."""
-    return to_datetime(minute * UNITS["m"]).isoformat()[:-9]
+def _iso(us: int) -> str:
+    second, part = divmod(us, UNITS["s"])
+    return f"{_second(second)}.{part:06d}+00:00" if part else f"{_second(second)}+00:00"
+
+
+@lru_cache(1 << 12)
+def _second(second: int) -> str:
+    """Return the text of a whole second: instants that are shown together often share it."""
+    return to_datetime(second * UNITS["s"]).isoformat()[:-6]
 
 
 def time_zone(name: str) -> str:

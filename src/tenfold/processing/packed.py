@@ -5,6 +5,7 @@ and each column in the form that costs least.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,10 @@ _OWN = 2
 _NUMBERS = {"ints": "<i8", "times": "<i8", "floats": "<f8", "lists": "<f8"}
 
 
-def kinds_of(types: str) -> list[tuple[str, str]]:
+@cache
+def kinds_of(types: str) -> Sequence[tuple[str, str]]:
     """Return the names of columns with their types, from how they are written: "id:texts x:lists"."""
-    return [(name, kind) for name, _, kind in (item.partition(":") for item in types.split(" "))]
+    return tuple((name, kind) for name, _, kind in (item.partition(":") for item in types.split(" ")))
 
 
 def pack(types: str, rows: int, columns: Sequence[Any]) -> bytes:

@@ -1,9 +1,9 @@
 """What a version says of rows, and how a client is told: by the kind of the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,11 +27,10 @@ _ORDER = (
     "outputs_by",
     "as_of",
 )
-"""What an answer says, in this order; then how old the features were."""
+"""What an answer says, in this order, of which a version has some; then how old the features were."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """Scores, decisions and probabilities of n rows, as `Predictions` holds them."""
 
     score: np.ndarray
@@ -111,26 +110,39 @@ def _of_version(
     besides: Mapping[str, Any],
 ) -> list[bytes]:
     """Return the answers of one version: what they have in common is written once, the rest column by column."""
-    ages = (answers.ages / 1e6).T.tolist()
     columns: dict[str, Sequence[str]] = {
         "prediction_id": json_lines(answers.id),
         **_said(answers, manifest),
         **_ruled(answers),
         "as_of": json_lines(map(iso, answers.at.tolist())),
     }
-    fixed = {"model": answers.model, "version": number}
-    if manifest.kind != "multiclass" and manifest.threshold is not None:
-        fixed["threshold"] = manifest.threshold
+    threshold = None if manifest.kind == "multiclass" else manifest.threshold
+    told = "".join(f",{_text(name)}:{_text(value)}" for name, value in besides.items())
+    form = _form(answers.model, number, threshold, tuple(columns), tuple(views), told)
+    ages = map(json_lines, (answers.ages / 1e6).T.tolist())
+    return [(form % row).encode() for row in zip(*columns.values(), *ages, strict=True)]
+
+
+@lru_cache(256)
+def _form(
+    model: str,
+    number: int,
+    threshold: float | None,
+    columns: Sequence[str],
+    views: Sequence[str],
+    told: str,
+) -> str:
+    """Return an answer of a version with a place for each column, and then for the age of each view."""
+    fixed: dict[str, Any] = {"model": model, "version": number}
+    if threshold is not None:
+        fixed["threshold"] = threshold
     form = [
         f"{_text(name)}:{'%s' if name in columns else _text(fixed[name])}"
         for name in _ORDER
         if name in columns or name in fixed
     ]
-    shown = ",".join(f"{_text(view)}:%s" for view in views)
-    form += [f'"ages_s":{{{shown}}}', *(f"{_text(name)}:{_text(value)}" for name, value in besides.items())]
-    whole = "{" + ",".join(form) + "}"
-    cells = [columns[name] for name in _ORDER if name in columns] + [json_lines(age) for age in ages]
-    return [(whole % row).encode() for row in zip(*cells, strict=True)]
+    ages = ",".join(f"{_text(view)}:%s" for view in views)
+    return f'{{{",".join(form)},"ages_s":{{{ages}}}{told}}}'
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,42 +76,41 @@ class Counters:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
+        self._seen: deque[tuple[str, int, int, Mapping[str, int]]] = deque()
         self._counts: Counter[tuple[str, int, int, str]] = Counter()
-        self._lock, self._flushing = threading.Lock(), threading.Lock()
+        self._flushing = threading.Lock()
 
     def add(
         self, model: str, version: int, *, rows: int, took: int, raised: int = 0, no_number: int = 0
     ) -> None:
         """Count rows a version was asked about together, and how many microseconds that took: each took its share."""
         edge = EDGES[min(bisect_left(EDGES, took / max(rows, 1)), len(EDGES) - 1)]
-        place = (model, version, self._clock.now() // MINUTE)
-        with self._lock:
-            self._counts[*place, ASKED] += rows
-            self._counts[*place, str(edge)] += rows
-            if raised:
-                self._counts[*place, RAISED] += raised
-            if no_number:
-                self._counts[*place, NO_NUMBER] += no_number
+        counts = {ASKED: rows, str(edge): rows}
+        if raised:
+            counts[RAISED] = raised
+        if no_number:
+            counts[NO_NUMBER] = no_number
+        self._see(model, version, counts)
 
     def drop(self, model: str, version: int, rows: int) -> None:
         """Count rows a version was not asked about, because too many were waiting."""
-        with self._lock:
-            self._counts[model, version, self._clock.now() // MINUTE, DROPPED] += rows
+        self._see(model, version, {DROPPED: rows})
+
+    def _see(self, model: str, version: int, counts: Mapping[str, int]) -> None:
+        # an answer pays for this alone; adding up is done beside it
+        self._seen.append((model, version, self._clock.now() // MINUTE, counts))
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
         with self._flushing:  # so that whoever returns from here finds everything stored
-            with self._lock:
-                counts, self._counts = self._counts, Counter()
-            if not counts:
-                return
-            try:
+            for _ in range(len(self._seen)):
+                model, version, minute, counts = self._seen.popleft()
+                for what, n in counts.items():
+                    self._counts[model, version, minute, what] += n
+            if self._counts:
                 with self._database.transaction() as tx:
-                    tx.executemany(ADD, [(*place, n) for place, n in counts.items()])
-            except BaseException:
-                with self._lock:
-                    self._counts.update(counts)
-                raise
+                    tx.executemany(ADD, [(*place, n) for place, n in self._counts.items()])
+                self._counts.clear()
 
     def total(self, model: str, version: int, since: int = 0) -> Served:
         """Return what a version did since an instant (to the minute), in all processes, as far as it was flushed."""
