@@ -1,6 +1,6 @@
 """What clients ask, together: rows that fit the spine, each with its moment, its ids and itself as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,13 @@ class Asks(NamedTuple):
     at: np.ndarray
     values: Sequence[Mapping[str, Any]]
     frame: Frame | None
+
+    def entities(self, names: Sequence[str]) -> list[str]:
+        """Return who each row is about, from the fields of these names: by it a canary knows who is among its share."""
+        each: Iterable[Sequence[Any]] = ([values[name] for name in names] for values in self.values)
+        if self.frame is not None:
+            each = zip(*(self.frame[name].plain() for name in names), strict=True)
+        return ["/".join(map(str, entity)) for entity in each]
 
     def take(self, rows: np.ndarray) -> "Asks":
         """Return the rows at positions."""

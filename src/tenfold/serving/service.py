@@ -223,11 +223,9 @@ class Service:
         few = sum(len(question.rows) for question in questions) <= FEW
         asks, failed = self._questions(questions, at, as_columns=not few)
         put_off = put_off_of(questions, asks)
-        told: dict[str, Answered] = {}
-        if any(question.key for question in questions):
-            told = self._stored(
-                {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
-            )
+        told = self._stored(
+            {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
+        )
         first: dict[str, int] = {}
         for place, (of, name) in enumerate(zip(asks.of, asks.id, strict=True)):
             if name not in told and of not in put_off:
@@ -290,7 +288,7 @@ class Service:
         stages.ended("features")
         by = how.by
         route = self.traffic.routes.look(by.model.name)
-        parts = by._asking.many(route, partial(by._entities, asks), known.matrix, len(asks.of))
+        parts = by._asking.many(route, partial(asks.entities, by._sticky), known.matrix, len(asks.of))
         stages.ended("model")
         found, versions = joined(parts), numbers(parts)
         answers = Predictions(
@@ -351,13 +349,6 @@ class Service:
         """Return what the clients get, as JSON."""
         manifests = {part.version.number: part.version.package.manifest for part in parts}
         return as_json(answers, manifests, self._views, told)
-
-    def _entities(self, asks: Asks) -> list[str]:
-        """Return the entity of each row: by it a canary knows who is among its share."""
-        each: Iterable[Sequence[Any]] = ([values[name] for name in self._sticky] for values in asks.values)
-        if asks.frame is not None:
-            each = zip(*(asks.frame[name].plain() for name in self._sticky), strict=True)
-        return ["/".join(map(str, entity)) for entity in each]
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
