@@ -14,9 +14,9 @@ from tenfold import Platform
 from tenfold.adapters.mlflow import client as quiet
 from tenfold.automation.memory import Exhibition, ShownRun, ShownVersion
 from tenfold.core.clock import SharedClock, SystemClock
+from tests.contracts.venv_there import made
 from tests.examples import tiny
 
-ROOT = Path(__file__).parents[2]
 NEEDED = "mlflow>=3.17,<4"
 STATUS = {"RUNNING": "running", "FINISHED": "done", "FAILED": "failed", "KILLED": "failed"}
 OURS = ("mlflow.", "tenfold.")
@@ -73,20 +73,9 @@ def artefacts(mlflow, run_id, folder=None):
 
 
 def command():
-    """Return the command of MLflow's server, in an environment of its own, made when missing; or why there is none."""
-    folder = ROOT / "build/mlflow-venv"
-    if not (folder / "ready").exists():
-        folder.parent.mkdir(exist_ok=True)
-        steps = (
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(folder / "bin/python"), "-m", "pip", "install", "-q", NEEDED],
-        )
-        for step in steps:
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
-            if done.returncode:
-                return None, f"{NEEDED} could not be installed: {done.stderr.strip()[-200:]}"
-        (folder / "ready").touch()
-    return str(folder / "bin/mlflow"), ""
+    """Return the command of MLflow's server, or None and why there is none."""
+    folder, why = made("mlflow-venv", NEEDED)
+    return (str(folder / "bin/mlflow"), "") if folder else (None, why)
 
 
 class Server:

@@ -39,9 +39,9 @@ class DirectoryBlobs:
     ['fraud/3']
     """
 
-    def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._root = root
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root)
+        self._root.mkdir(parents=True, exist_ok=True)
 
     def put(self, name: str, files: Mapping[str, bytes]) -> str:
         target = self._root / encode(name, "blob")
@@ -57,9 +57,7 @@ class DirectoryBlobs:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         if (target / MANIFEST).read_bytes() != manifest:
-            raise Conflict(
-                f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
-            )
+            raise taken(name)
         return digest(files)
 
     def get(self, name: str) -> dict[str, bytes]:
@@ -158,14 +156,22 @@ def _checked(directory: Path, name: str) -> Iterator[tuple[str, bytes]]:
         for file, digest in manifest.items():
             path = directory / encode(file, "file")
             if path.is_symlink() or directory.is_symlink():
-                raise SchemaError(_changed(name, f"{file} is a link"))
+                raise changed(name, f"{file} is a link")
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != digest:
-                raise SchemaError(_changed(name, f"{file} has another sha256"))
+                raise changed(name, f"{file} has another sha256")
             yield file, data
     except (msgspec.MsgspecError, FileNotFoundError) as error:
-        raise SchemaError(_changed(name, str(error))) from error
+        raise changed(name, str(error)) from error
 
 
-def _changed(name: str, what: str) -> str:
-    return f'blob "{name}" is not what was stored: {what}. Delete it and put it again from its source.'
+def taken(name: str) -> Conflict:
+    """Return the error for other files under a name that is used."""
+    return Conflict(f'blob "{name}" already holds other files. Blobs never change; put it under a new name.')
+
+
+def changed(name: str, what: str) -> SchemaError:
+    """Return the error for files that are not what was put."""
+    return SchemaError(
+        f'blob "{name}" is not what was stored: {what}. Delete it and put it again from its source.'
+    )

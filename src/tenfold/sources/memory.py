@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, NotFound
+from tenfold.core.errors import NotFound
 from tenfold.sources.base import Batch, Ends
-from tenfold.sources.blobs import digest, encode
+from tenfold.sources.blobs import digest, encode, taken
 from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
 from tenfold.sources.lake_types import check_types, storable
@@ -196,9 +196,7 @@ class MemoryBlobs:
         with self._lock:
             held = self._blobs.setdefault(name, dict(files))
         if held != files:
-            raise Conflict(
-                f'blob "{name}" already holds other files. Blobs never change; put it under a new name.'
-            )
+            raise taken(name)
         return digest(files)
 
     def get(self, name: str) -> dict[str, bytes]:
