@@ -2,6 +2,7 @@
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -12,11 +13,10 @@ from tenfold.sources.database import Transaction
 Connection = TypeVar("Connection", bound=Transaction)
 
 
-class Pooled(Generic[Connection]):
+class Pooled(ABC, Generic[Connection]):
     """Connections in a pool instead of one per thread: a thread that ends leaves nothing open, and `close` is complete.
 
-    A process that was forked opens connections of its own. What differs between databases is in the methods that raise
-    NotImplementedError here.
+    A process that was forked opens connections of its own. What differs between databases is in the abstract methods.
     """
 
     def __init__(self, name: str) -> None:
@@ -111,27 +111,27 @@ class Pooled(Generic[Connection]):
             self._abandoned, self._idle = [*self._abandoned, *self._idle], []
             self._process, self._mine = os.getpid(), threading.local()
 
+    @abstractmethod
     def _works(self, connection: Connection) -> bool:
         """Return whether an idle connection can be used."""
-        raise NotImplementedError
 
-    def _open(self) -> Connection:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self) -> Connection: ...
 
-    def _quit(self, connection: Connection) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _quit(self, connection: Connection) -> None: ...
 
+    @abstractmethod
     def _begin(self, connection: Connection) -> None:
         """Begin a transaction and wait for the write lock."""
-        raise NotImplementedError
 
-    def _commit(self, connection: Connection) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _commit(self, connection: Connection) -> None: ...
 
+    @abstractmethod
     def _roll_back(self, connection: Connection) -> None:
         """Roll back if a transaction is open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tell(self, error: BaseException) -> None:
         """Raise Unavailable in place of an error that says that the database is busy, full or away."""
-        raise NotImplementedError
