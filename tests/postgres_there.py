@@ -53,6 +53,10 @@ class Server:
     def url(self):
         return f"postgresql:///postgres?host={self.folder}&user=tenfold"
 
+    @property
+    def is_running(self):
+        return (self.folder / "data/postmaster.pid").exists()
+
     def start(self):
         options = " ".join(f"-c {name}={value or chr(39) * 2}" for name, value in self._settings.items())
         given = f"-k {self.folder} {options}"
@@ -67,7 +71,7 @@ class Server:
         self.stop("immediate")
 
     def remove(self):
-        if (self.folder / "data/postmaster.pid").exists():
+        if self.is_running:
             self.kill()
         shutil.rmtree(self.folder)
 

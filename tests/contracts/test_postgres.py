@@ -13,24 +13,19 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.platform import LAYOUT, SCHEMA
 from tenfold.sources import database_contract as contract
-from tests import postgres_there, states
+from tests import states
 
 pytest.importorskip("psycopg", reason='psycopg is not installed: pip install "tenfold[postgres]"')
 
 TABLES = contract.TABLES
 
 
-@pytest.fixture(scope="module")
-def own():
-    """A server of its own, to be ended in a test and started again."""
-    folder, why = postgres_there.programs()
-    if folder is None:
-        pytest.skip(why)
-    server = postgres_there.Server(folder)
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+@pytest.fixture
+def own(postgres):
+    """The server, to be ended in a test and started again."""
+    yield postgres
+    if not postgres.is_running:
+        postgres.start()
 
 
 @pytest.fixture
