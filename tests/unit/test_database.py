@@ -23,10 +23,11 @@ import sys
 from pathlib import Path
 from tenfold.sources.sqlite import SQLiteDatabase
 print("ready", flush=True)
-sys.stdin.readline()
-database = SQLiteDatabase(Path(sys.argv[1]), sys.argv[2])
-database.execute("INSERT INTO parents VALUES (?)", int(sys.argv[3]))
-database.close()
+for path in sys.stdin:
+    database = SQLiteDatabase(Path(path.strip()), sys.argv[1])
+    database.execute("INSERT INTO parents VALUES (?)", int(sys.argv[2]))
+    database.close()
+    print("ready", flush=True)
 """
 
 
@@ -190,22 +191,18 @@ def test_closing_lets_a_transaction_finish(tmp_path):
     assert not (tmp_path / "a.db-wal").exists()
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_processes_may_open_an_empty_file_at_once(tmp_path, attempt):
-    path = tmp_path / "a.db"
-    command = [sys.executable, "-c", OPEN_AND_WRITE, str(path), SCHEMA]
-    processes = [
-        subprocess.Popen(
-            [*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for n in range(6)
-    ]
-    for process in processes:
-        process.stdout.readline()
-    for process in processes:
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-    assert [process.communicate()[1] for process in processes] == [b""] * 6
-    database = SQLiteDatabase(path, SCHEMA)
-    assert ids(database) == list(range(6))
-    database.close()
+def test_processes_may_open_an_empty_file_at_once(tmp_path):
+    paths = [tmp_path / name for name in ("a.db", "b.db", "c.db")]
+    command = [sys.executable, "-c", OPEN_AND_WRITE, SCHEMA]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, str(n)], **pipes) for n in range(6)]
+    for path in paths:
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 6
+        for process in processes:
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+    assert [process.communicate()[1] for process in processes] == [""] * 6
+    for path in paths:
+        database = SQLiteDatabase(path, SCHEMA)
+        assert ids(database) == list(range(6))
+        database.close()

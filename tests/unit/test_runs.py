@@ -232,43 +232,45 @@ from tenfold.tracking.runs import Runs
 from tests import states
 
 print("ready", flush=True)
-sys.stdin.readline()
-database = states.opened(sys.argv[1], SCHEMA, layout=LAYOUT)
-runs = Runs(database, SystemClock())
-for turn in range(int(sys.argv[3])):
-    run = runs.start("track", sys.argv[2], params={"turn": turn}, data={}, code={"diff": sys.argv[2]})
-    for step in range(3):
-        runs.log(run.id, {"loss": 1 / (step + 1)})
-    runs.finish(run.id, metrics={"turn": turn})
-database.close()
+for address in sys.stdin:
+    database = states.opened(address.strip(), SCHEMA, layout=LAYOUT)
+    runs = Runs(database, SystemClock())
+    for turn in range(int(sys.argv[2])):
+        run = runs.start("track", sys.argv[1], params={"turn": turn}, data={}, code={"diff": sys.argv[1]})
+        for step in range(3):
+            runs.log(run.id, {"loss": 1 / (step + 1)})
+        runs.finish(run.id, metrics={"turn": turn})
+    database.close()
+    print("ready", flush=True)
 """
 
 
-def at_once(address, names, turns):
-    """Run writers that open the store at the same moment; return their exit codes and what they said."""
-    command = [sys.executable, "-c", WRITER, address]
+def at_once(addresses, names, turns):
+    """Run writers that open each store at the same moment; return their exit codes and what they said."""
+    command = [sys.executable, "-c", WRITER]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     writers = [subprocess.Popen([*command, name, str(turns)], **pipes) for name in names]
-    assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * len(names)
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+    for address in addresses:
+        assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * len(names)
+        for writer in writers:
+            writer.stdin.write(f"{address}\n")
+            writer.stdin.flush()
     told = [writer.communicate(timeout=60)[1] for writer in writers]
     return [writer.returncode for writer in writers], told
 
 
 def test_a_store_that_six_processes_open_first_at_once(places, clock):
-    for _ in range(2):
-        address = places()
-        codes, told = at_once(address, "abcdef", 1)
-        assert codes == [0] * 6, told
+    addresses = [places(), places()]
+    codes, told = at_once(addresses, "abcdef", 1)
+    assert codes == [0] * 6, told
+    for address in addresses:
         database = states.opened(address, SCHEMA)
         assert len(Runs(database, clock).list()) == 6
         database.close()
 
 
 def test_two_people_write_at_once(address, clock):
-    codes, told = at_once(address, ["ann", "bob"], 50)
+    codes, told = at_once([address], ["ann", "bob"], 50)
     assert codes == [0, 0], told
     database = states.opened(address, SCHEMA)
     runs = Runs(database, clock)
