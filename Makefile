@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 CELLS ?= 1e8
 
-.PHONY: help setup demo leak forecast fraud test check crash bench soak prove lock format clean
+.PHONY: help setup demo leak forecast fraud test test-all check crash bench soak prove lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -35,7 +35,10 @@ fraud: .venv/ready  ## late labels: five models by a published protocol, a forgo
 	$(BIN)/python -m examples.fraud.rollout --out build/fraud-rollout.json --home build/fraud-rollout $(ARGS)
 
 test: .venv/ready  ## unit, contract, property, example and document tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not crash" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not crash" $(ARGS)
+
+test-all: .venv/ready  ## all of them: with those that take long and those that kill processes
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: .venv/ready  ## format, lint, import rules, types
 	$(BIN)/ruff format --check .
