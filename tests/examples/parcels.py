@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 
 from tenfold import (
     Entity,
@@ -17,6 +18,7 @@ from tenfold import (
     col,
     count,
 )
+from tests.examples.tiny import in_process
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 NOW = START + timedelta(days=20)
@@ -126,3 +128,26 @@ def opened(home, declared, **release):
         assert app.ingest(name, rows, history=True, key=name).rejected == 0
     app.process()
     return app
+
+
+def ask(app, row):
+    """Return the answer about a row over HTTP, without a server."""
+    status, answer = in_process(app.asgi(), "/predict", row)
+    assert status == 200, answer
+    return answer
+
+
+def check_shape(model, answer):
+    """An answer says what its kind has to say, and nothing else."""
+    common = {"prediction_id", "model", "version", "prediction", "score", "as_of", "ages_s"}
+    more = {"binary": {"decision", "threshold"}, "multiclass": {"probabilities"}}.get(model.kind, set())
+    assert answer.keys() == common | more
+    if model.kind == "multiclass":
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert answer["score"] == max(answer["probabilities"].values())
+        assert answer["probabilities"][str(answer["prediction"])] == answer["score"]
+        assert isinstance(answer["prediction"], str if model.label.type == "str" else int)
+    elif model.kind == "binary":
+        assert answer["prediction"] is answer["decision"] is (answer["score"] >= 0.5)
+    else:
+        assert answer["prediction"] == answer["score"]

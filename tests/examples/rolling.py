@@ -2,6 +2,8 @@
 
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from tests.examples import tiny
 
 FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS = range(7)
 ODD = 19.99
+FAR = 2**60
 REFUSED = 1234.5
 """The amount of an order on which candidates misbehave; some do on amounts above 100, which history does not have."""
 
@@ -60,8 +63,10 @@ def model(fault=FINE, shift=0.0):
 
 
 LATE = model()
-CANARY = Release(LATE, canary=(0.5,), bake="1h", gates=[checks.latency("20ms")])
-SHADOW = Release(LATE, shadow="7d", canary=(0.5,), gates=[checks.latency("20ms")])
+CANARY = Release(LATE, canary=(0.5,), bake="1h")
+SHADOW = Release(LATE, shadow="7d", canary=(0.5,))
+QUICK = replace(SHADOW, gates=[checks.latency("20ms")])
+"""A machine that is busy refuses this, so it is only for what is slow."""
 
 
 def project(release):
@@ -74,6 +79,30 @@ def build(home, release=CANARY):
         tiny.load(app)
         app.promote(LATE, app.train(model()).number)
     SharedClock(Path(home) / "clock").set(tiny.ASK_AT)
+
+
+@contextmanager
+def opened(home, release=CANARY, now=tiny.ASK_AT):
+    """Yield the app of a home."""
+    with project(release).open(Platform(home=home, clock=VirtualClock(now))) as app:
+        yield app
+
+
+def begun(app, fault, **how):
+    """Train a candidate with a fault and begin its rollout; return its number."""
+    number = app.train(model(fault, **how)).number
+    app.promote(LATE, number)
+    return number
+
+
+def asked(app, count, odd=0, first=0):
+    """Ask about orders of many shops, every so many of them odd; return the answers."""
+    service, at = app.service(LATE), app.clock.now()
+    rows = [
+        tiny.order(place, shop=f"s{place}", amount=ODD if odd and place % odd == 0 else 105.0 + place % 10)
+        for place in range(first, first + count)
+    ]
+    return [service.predict(row, at=at) for row in rows]
 
 
 def serve(home, fd):

@@ -2,69 +2,47 @@
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenfold import Platform, VirtualClock
-from tenfold.automation.pairs import pairs_of
+from tenfold import Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY, UNDONE
-from tenfold.registry.versions import Stage
 from tenfold.serving import asking
-from tenfold.serving.predictions import BATCH, ONLINE, read
+from tenfold.serving.predictions import ONLINE, read
 from tenfold.serving.predictions import SHADOW as ASIDE
 from tests.examples import rolling, tiny
-from tests.examples.rolling import ALWAYS, DRAGS, HANGS, LATE, NO_NUMBER, ODD, RAISES, REFUSED, SLOW
+from tests.examples.rolling import (
+    ALWAYS,
+    DRAGS,
+    FAR,
+    HANGS,
+    LATE,
+    NO_NUMBER,
+    ODD,
+    RAISES,
+    REFUSED,
+    SLOW,
+    asked,
+    begun,
+    opened,
+)
+from tests.unit.tiny_home import own_copy
 
 ROOT = Path(__file__).parents[2]
-FAR = 2**60
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    home = tmp_path_factory.mktemp("rolling")
-    rolling.build(home)
-    return home
 
 
 @pytest.fixture
-def home(built, tmp_path):
-    shutil.copytree(built, tmp_path / "home")
-    return tmp_path / "home"
-
-
-@contextmanager
-def opened(home, release=rolling.CANARY, now=tiny.ASK_AT):
-    with rolling.project(release).open(Platform(home=home, clock=VirtualClock(now))) as app:
-        yield app
-
-
-def begun(app, fault, **how):
-    """Train a candidate with a fault and begin its rollout; return its number."""
-    number = app.train(rolling.model(fault, **how)).number
-    app.promote(LATE, number)
-    return number
-
-
-def asked(app, count, odd=0, first=0):
-    """Ask about orders of many shops, every so many of them odd; return the answers."""
-    service, at = app.service(LATE), app.clock.now()
-    rows = [
-        tiny.order(place, shop=f"s{place}", amount=ODD if odd and place % odd == 0 else 105.0 + place % 10)
-        for place in range(first, first + count)
-    ]
-    return [service.predict(row, at=at) for row in rows]
+def home(rolling_built, tmp_path):
+    return own_copy(rolling_built, tmp_path)
 
 
 def test_an_entity_is_always_answered_by_the_same_version(home):
@@ -158,7 +136,7 @@ def test_rows_that_no_version_takes_do_not_count_against_the_candidate(home):
 
 
 def test_a_slow_candidate_is_seen_in_shadow_and_delays_nobody(home):
-    with opened(home, rolling.SHADOW) as app:
+    with opened(home, rolling.QUICK) as app:
         begun(app, SLOW)
         clock = SystemClock()
         started = clock.elapsed()
@@ -206,92 +184,6 @@ def test_what_cannot_wait_is_left_out_and_counted(home):
         assert (served.asked, served.dropped) == (0, 7)
 
 
-# Outcomes -----------------------------------------------------------------------------------------
-
-
-def live_days(app, days, *, first=0, each=80, low=1, high=20):
-    """Score orders of new days in batch, whose outcomes come when they are due: amounts above 10 are late."""
-    rng = np.random.default_rng(first)
-    for day in range(first, first + days):
-        start = tiny.NOW + timedelta(days=day)
-        app.clock.set(start)
-        rows, outcomes = [], []
-        for place, amount in enumerate(rng.uniform(low, high, each).round(2).tolist()):
-            due = start + timedelta(hours=2, minutes=10 * place)
-            row = tiny.order(
-                order_id=f"d{day}-{place}",
-                shop=f"s{place}",
-                amount=amount,
-                due=due.isoformat(),
-                placed=start.isoformat(),
-            )
-            rows.append(row)
-            outcomes.append(
-                {"order_id": row["order_id"], "late": float(amount > 10) * 5, "at": due.isoformat()}
-            )
-        app.ingest("orders", rows, history=True)
-        app.flush()
-        app.score(LATE, start, start + timedelta(days=1))
-        app.clock.set(start + timedelta(days=1))
-        app.ingest("outcomes", outcomes, history=True)
-        app.flush()
-        yield app.rollout().advance()
-
-
-def test_a_better_candidate_is_promoted_by_itself_and_can_be_undone(home):
-    with opened(home, rolling.SHADOW) as app:
-        worse_champion = app.train(rolling.model(shift=0.4)).number
-        for stage in (Stage.STAGING, Stage.PRODUCTION):
-            app.registry.move(LATE.name, worse_champion, stage, by="ann", why="x", evidence={})
-        number = begun(app, rolling.FINE)
-        done = [said for said in live_days(app, 6) if said]
-        assert done[0].startswith("to canary at 50%: not worse than the champion")
-        assert done[1].startswith("promoted: not worse than the champion")
-        assert app.registry.production(LATE.name).number == number
-        told = app.audit.list(f"late_order/{number}", "rollout")
-        assert [item.decision for item in told] == ["began in shadow", "to canary at 50%", "promoted"]
-        assert told[-1].evidence["pairs"] > 100
-        assert told[-1].evidence["candidate_loss"] < told[-1].evidence["champion_loss"]
-        app.rollout().undo(by="ann", why="customers complained")
-        assert app.registry.production(LATE.name).number == worse_champion
-
-
-def test_a_worse_candidate_is_undone_by_its_outcomes(home):
-    with opened(home, rolling.SHADOW) as app:
-        begun(app, rolling.FINE, shift=0.4)
-        done = [said for said in live_days(app, 5) if said]
-        assert len(done) == 1
-        assert done[0].startswith("undone: worse than the champion (mean loss 0.25 against 0.01")
-        assert app.registry.production(LATE.name).number == 1
-
-
-def test_in_batch_a_candidate_that_raises_costs_no_row(home):
-    with opened(home) as app:
-        begun(app, ALWAYS)
-        assert next(live_days(app, 1, low=150, high=1_000)).startswith("undone: it raised for")
-        told = read(app.lake, LATE.name, BATCH, tiny.ASK_AT, FAR)
-        assert len(told) == 80
-        assert set(told.version) == {1}
-
-
-def test_a_candidate_that_never_returns_holds_up_neither_shadow_nor_batch(home, monkeypatch):
-    monkeypatch.setattr(asking, "LIMIT", 0.5)
-    with opened(home, rolling.SHADOW) as app:
-        number = begun(app, HANGS)
-        answers = asked(app, 30)
-        app.traffic.settle()
-        served = app.traffic.counters.total(LATE.name, number)
-        assert (served.raised, len(answers)) == (30, 30)
-        asked(app, 5, first=30)
-        app.traffic.settle()
-        assert app.traffic.counters.total(LATE.name, number).raised == 35
-        app.rollout().undo(by="ann", why="the next one")
-    with opened(home) as app:
-        begun(app, HANGS)
-        assert next(live_days(app, 1, low=150, high=1_000)).startswith("undone: it raised for")
-        assert set(read(app.lake, LATE.name, BATCH, tiny.ASK_AT, FAR).version) == {1}
-
-
 def test_a_candidate_that_takes_long_to_load_is_not_to_blame(home, monkeypatch):
     monkeypatch.setattr(asking, "LIMIT", 0.05)
     with opened(home) as app:
@@ -311,58 +203,6 @@ def test_a_candidate_that_takes_long_to_load_is_not_to_blame(home, monkeypatch):
             app.clock.sleep(0.01)
         app.traffic.counters.flush()
         assert app.traffic.counters.total(LATE.name, number).failed == 0
-
-
-def test_early_outcomes_do_not_count_before_all_of_a_cohort_are_known(home):
-    """Late orders report at once, the others a day later; the candidate guesses "late" too often and looks good at first."""
-    with opened(home, rolling.SHADOW) as app:
-        begun(app, rolling.FINE, shift=0.3)
-        rollout = app.rollouts.newest(LATE.name)
-        start = tiny.NOW
-        amounts = np.random.default_rng(3).uniform(1, 20, 300).round(2).tolist()
-        due = [start + timedelta(hours=2, minutes=place) for place in range(300)]
-        rows = [
-            tiny.order(
-                order_id=f"e{place}",
-                shop=f"s{place}",
-                amount=amount,
-                due=at.isoformat(),
-                placed=start.isoformat(),
-            )
-            for place, (amount, at) in enumerate(zip(amounts, due, strict=True))
-        ]
-        app.ingest("orders", rows, history=True)
-        app.flush()
-        app.score(LATE, start, start + timedelta(days=1))
-
-        def report(late):
-            app.ingest(
-                "outcomes",
-                [
-                    {"order_id": row["order_id"], "late": float(late) * 5, "at": at.isoformat()}
-                    for row, amount, at in zip(rows, amounts, due, strict=True)
-                    if (amount > 10) == late
-                ],
-            )
-            app.flush()
-
-        def found():
-            return pairs_of(LATE, app.lake, app.dataset(LATE), rollout, app.clock.now())
-
-        app.clock.set(start + timedelta(hours=8))
-        report(late=True)
-        assert len(found()) == 0
-        app.clock.set(start + timedelta(hours=20))
-        report(late=False)
-        assert len(found()) == 0
-        app.clock.set(start + timedelta(hours=26, minutes=150))
-        some = len(found())
-        assert 100 < some < 300
-        late_share = np.mean([amount > 10 for amount in amounts[:some]])
-        assert 0.3 < late_share < 0.7
-        app.clock.set(start + timedelta(days=3))
-        assert len(found()) == 300
-        assert found().candidate.mean() > found().champion.mean()
 
 
 def test_a_promotion_is_not_undone_when_the_champion_before_cannot_be_served(home):

@@ -11,7 +11,9 @@ from tenfold.serving.scores import Partition
 from tenfold.store.online import lookup
 from tenfold.training.dataset import Dataset
 from tenfold.training.ranges import Ranges
-from tests.property.shop import START, NoRollouts, World, gaps, histories, keys_of, model, order
+from tenfold.training.vector import keys_of
+from tests.property.shop import START, gaps, histories, model, order
+from tests.property.world import NoRollouts, World
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})
 WITHIN = 12 * UNITS["h"]

@@ -7,7 +7,8 @@ from tenfold import Derived, FeatureView, col
 from tenfold.core.errors import DefinitionError
 from tenfold.features.records import identities
 from tenfold.processing.frame import column
-from tests.property.shop import HOUR, MINUTE, World, card, mismatches, order_row, orders
+from tests.property.shop import HOUR, MINUTE, card, order_row, orders
+from tests.property.world import World, mismatches
 
 
 def test_an_event_announced_for_tomorrow_does_not_push_out_todays():

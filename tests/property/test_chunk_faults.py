@@ -6,9 +6,9 @@ import pytest
 from tenfold import Entity, FeatureView
 from tenfold.features.state import across, chunks, divided, index
 from tenfold.features.state.chunks import Sizes
-from tests.property.shop import World, folded
 from tests.property.test_divided import features, long_history, sales
 from tests.property.test_planted_faults import HISTORY, measured
+from tests.property.world import World, folded
 
 TINY = Sizes(most=3, mean=2)
 

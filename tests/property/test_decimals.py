@@ -20,7 +20,7 @@ from tenfold.sources.memory import MemoryLog
 from tenfold.store import offline
 from tenfold.store.online import lookup
 from tests.property import reference
-from tests.property.shop import folded
+from tests.property.world import folded
 
 START, MINUTE = to_us("2024-05-01"), UNITS["m"]
 d = col("d")

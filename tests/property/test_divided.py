@@ -27,7 +27,7 @@ from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import Lookup, prefix, state_keys
 from tests.property import reference
-from tests.property.shop import folded
+from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]

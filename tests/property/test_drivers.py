@@ -23,15 +23,14 @@ from tests.property.shop import (
     MINUTE,
     PACKAGE,
     START,
-    World,
     gaps,
     histories,
     login_row,
-    mismatches,
     model,
     order,
     order_row,
 )
+from tests.property.world import World, mismatches
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})  # a row of the spine
 

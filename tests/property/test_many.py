@@ -17,8 +17,8 @@ from tenfold.store import offline
 from tenfold.store.many import LookupMany
 from tenfold.store.online import Lookup
 from tests.property import shop
-from tests.property.shop import folded
 from tests.property.test_state import ALL, HOUR, OVERS, features, filled, good, named, sales, steps
+from tests.property.world import World, folded, mismatches
 from tests.prove import checks, generate
 from tests.prove.choose import Seeded
 
@@ -85,7 +85,7 @@ def test_many_keys_have_the_values_of_each(history, sizes, view, asked, large):
 @settings(max_examples=25, deadline=None)
 @given(shop.histories, st.lists(shop.order, min_size=1, max_size=12))
 def test_rows_of_a_model_have_the_features_of_each(history, raws):
-    world = shop.World().play(history)
+    world = World().play(history)
     at = world.service.mark().at
     world.fold()
     rows = [row for raw in raws if (row := shop.order_row(raw, at))["units"] > 0]
@@ -102,8 +102,8 @@ def test_rows_of_a_model_have_the_features_of_each(history, raws):
     X = found.matrix(shop.CATEGORIES)
     if rows:
         alone = np.concatenate([vector(one, shop.CATEGORIES) for one in each])
-        assert shop.mismatches(X, alone) == []
-        assert shop.mismatches(X, world.by_lake()) == []
+        assert mismatches(X, alone) == []
+        assert mismatches(X, world.by_lake()) == []
 
 
 # The test of the tests: each of these faults is found -------------------------------------------------

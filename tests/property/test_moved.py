@@ -20,7 +20,7 @@ from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.moved import INDEX
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup, prefix
-from tests.property.shop import folded
+from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]

@@ -21,7 +21,8 @@ from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import Column
 from tenfold.store import offline, pieces
 from tenfold.store.online import Lookup
-from tests.property.shop import HOUR, MINUTE, PACKAGE, WORDS, World, model
+from tests.property.shop import HOUR, MINUTE, PACKAGE, WORDS, model
+from tests.property.world import World
 
 
 def history(seed=7, steps=150):

@@ -19,7 +19,7 @@ from tenfold.store import materialize, offline
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import Lookup
-from tests.property.shop import folded
+from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]

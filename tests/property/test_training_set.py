@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold import Label, Model, col
+from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import to_us
 from tenfold.processing.conform import KNOWN
@@ -22,7 +23,6 @@ from tests.property.shop import (
     MINUTE,
     SOURCES,
     START,
-    VirtualClock,
     by_card,
     by_corner,
     login,
