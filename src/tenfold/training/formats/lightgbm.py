@@ -3,16 +3,18 @@
 import ctypes
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from tenfold.core.errors import MissingExtra
 from tenfold.training.formats.base import Context
+from tenfold.training.formats.forest import Forest
 
 FILE = "model.txt"
 MANY = 1_000
-"""From this many rows on a second thread pays."""
+"""Rows asked about together from which on another thread, or another way, is worth it."""
 _FLOAT64, _BY_ROWS, _NORMAL = 1, 1, 0
 _ALONE = b"num_threads=1"
 
@@ -32,6 +34,7 @@ class LightGBM:
         self.text = text
         self._booster = lightgbm.Booster(model_str=text)
         self._few = _Few(self._booster)
+        self._many = 0
 
     @classmethod
     def of(cls, fitted: Any, context: Context) -> Self | None:  # noqa: ARG003 - a booster says it all
@@ -45,9 +48,18 @@ class LightGBM:
     def files(self) -> dict[str, bytes]:
         return {FILE: self.text.encode()}
 
+    @cached_property
+    def _forest(self) -> Forest | None:
+        return Forest.of(self.text)
+
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) < MANY and self._few.takes(rows):
             return self._few(rows)
+        if len(rows) >= MANY and self._forest is not None:
+            self._many += len(rows)
+            found = self._forest.predict(rows, self._many)
+            if found is not None:
+                return found
         threads = 1 if len(rows) < MANY else 2  # waiting for a second thread costs more than a few rows
         return np.asarray(self._booster.predict(rows, num_threads=threads))
 

@@ -18,40 +18,59 @@ SETTINGS = ("auto", "on", "off")
 LOOPS = "tenfold.features.kernel.twin.loops"
 LOADED, KEPT, NEW = 100_000, 3_000_000, 20_000_000
 """From how many rows on: when it is loaded, when it was compiled and kept on the disk, and when it has to be compiled."""
+ROOT = Path(__file__).parents[3]
+"""The folder of the package."""
 
 
 def loops(rows: int) -> Any:
     """Return the compiled loops when so many rows, of records and queries, go through them; None otherwise."""
+    return compiled(LOOPS, "sweep", rows, (LOADED, KEPT, NEW))
+
+
+def compiled(module: str, main: str, work: int, bounds: tuple[int, int, int]) -> Any:
+    """Return a module of compiled loops when there is enough to do for it; None otherwise.
+
+    Parameters
+    ----------
+    main
+        A function of it: where that was compiled and kept, so were the others.
+    bounds
+        From how much work on it is faster: when it is loaded, when it was compiled and kept, when it has to be compiled.
+    """
     setting = os.environ.get(SETTING) or "auto"
     if setting not in SETTINGS:
         raise DefinitionError(f'{SETTING}="{setting}" in the environment.{suggest(setting, SETTINGS)}')
-    there = LOOPS in sys.modules or find_spec("numba") is not None
+    there = module in sys.modules or find_spec("numba") is not None
     if setting == "on" and not there:
         raise MissingExtra(f"{SETTING}=on", "numba")
-    if setting == "off" or not there or (setting == "auto" and rows < least()):
+    if setting == "off" or not there or (setting == "auto" and work < least(module, main, bounds)):
         return None
-    return import_module(LOOPS)
+    return import_module(module)
 
 
-def least() -> int:
-    """Return from how many rows on the twin is faster in this process.
+def least(
+    module: str = LOOPS, main: str = "sweep", bounds: tuple[int, int, int] = (LOADED, KEPT, NEW)
+) -> int:
+    """Return from how much work on compiled loops are faster in this process.
 
     Examples
     --------
     >>> least() in (LOADED, KEPT, NEW)
     True
     """
-    if LOOPS in sys.modules:
-        return LOADED
-    return KEPT if _kept() else NEW
+    loaded, kept, new = bounds
+    if module in sys.modules:
+        return loaded
+    return kept if _kept(module, main) else new
 
 
-def _kept() -> bool:
+def _kept(module: str, main: str) -> bool:
     """Return whether the loops of this version were compiled before: numba keeps them by one of these folders."""
-    source = Path(__file__).parent / "loops.py"
+    source = Path(ROOT, *module.split(".")[1:]).with_suffix(".py")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
     folders = [source.parent / "__pycache__", cache]
     if os.environ.get("NUMBA_CACHE_DIR"):
         folders = [Path(os.environ["NUMBA_CACHE_DIR"])]
-    made = [file.stat().st_mtime for folder in folders for file in folder.rglob("loops.sweep-*.nbi")]
+    names = f"{source.stem}.{main}-*.nbi"
+    made = [file.stat().st_mtime for folder in folders for file in folder.rglob(names)]
     return max(made, default=0.0) > source.stat().st_mtime

@@ -1,0 +1,113 @@
+"""Rows through the trees side by side: the booster's scores, to the bit, or the booster itself."""
+
+import numpy as np
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+
+from tenfold.features.kernel.twin.choice import SETTING
+from tenfold.training.formats.forest import Forest
+from tenfold.training.formats.lightgbm import MANY, LightGBM
+
+pytest.importorskip("numba", reason="the loops need numba")
+WIDTH = 6
+LARGE = 10**12
+
+
+def learned(estimator, *, missing=True, seed=3):
+    """Return the text of a booster that learned from rows of which some values are missing."""
+    made = np.random.default_rng(seed)
+    X = np.round(made.normal(size=(3_000, WIDTH)), 1)
+    X[:, 4] = np.where(X[:, 4] > 0, X[:, 4], 0.0)
+    if missing:
+        X[made.random(X.shape) < 0.1] = np.nan
+    y = np.nan_to_num(X[:, 0]) + np.nan_to_num(X[:, 4] * X[:, 1]) + made.normal(size=len(X))
+    y = y > 0 if isinstance(estimator, LGBMClassifier) else np.abs(y)
+    estimator.set_params(n_estimators=25, num_leaves=17, n_jobs=1, verbosity=-1, random_state=1)
+    return estimator.fit(X, y).booster_.model_to_string()
+
+
+def asked(text):
+    """Return rows with every kind of value: those of the bounds, between them, missing, infinite, tiny, and both zeros."""
+    made = np.random.default_rng(5)
+    bounds = [
+        float(item)
+        for line in text.split("\n")
+        if line.startswith("threshold=")
+        for item in line[10:].split()
+    ]
+    others = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-35, 2e-35, 1e300]
+    values = np.array([*bounds, *np.nextafter(bounds, np.inf), *np.nextafter(bounds, -np.inf), *others])
+    return made.choice(values, size=(1_003, WIDTH))
+
+
+@pytest.mark.parametrize("missing", [True, False])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LGBMClassifier(),
+        LGBMClassifier(boosting_type="dart"),
+        LGBMClassifier(use_missing=False),
+        LGBMRegressor(),
+        LGBMRegressor(objective="quantile", alpha=0.9),
+        LGBMRegressor(objective="huber"),
+        LGBMRegressor(objective="regression_l1"),
+        LGBMRegressor(min_child_samples=5_000),
+    ],
+    ids=lambda item: (
+        f"{item.boosting_type}-{item.objective}-{item.min_child_samples}-{len(item.get_params())}"
+    ),
+)
+def test_scores_are_those_of_the_booster_to_the_bit(estimator, missing):
+    text = learned(estimator, missing=missing)
+    X = asked(text)
+    forest, booster = Forest.of(text), LightGBM(text)._booster
+    found = forest.predict(X, LARGE)
+    assert found.tobytes() == booster.predict(X, num_threads=1).tobytes()
+    assert len(np.unique(found)) > 100 or estimator.min_child_samples > 3_000
+    for count in (1, 7, 8, 33):
+        assert forest.predict(X[:count], LARGE).tobytes() == found[:count].tobytes()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LGBMClassifier(zero_as_missing=True),
+        LGBMClassifier(linear_tree=True),
+        LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5),
+        LGBMClassifier(objective="cross_entropy"),
+        LGBMRegressor(objective="poisson"),
+        LGBMRegressor(reg_sqrt=True),
+    ],
+)
+def test_what_is_not_known_is_left_to_the_booster(estimator):
+    assert Forest.of(learned(estimator)) is None
+
+
+def test_sets_of_codes_and_several_classes_are_left_to_the_booster():
+    made = np.random.default_rng(1)
+    X, y = made.integers(0, 9, (2_000, 2)).astype(float), made.integers(0, 3, 2_000)
+    how = {"n_estimators": 3, "verbosity": -1, "n_jobs": 1}
+    codes = LGBMClassifier(**how).fit(X, y > 0, categorical_feature=[0])
+    several = LGBMClassifier(**how).fit(X, y)
+    assert [Forest.of(one.booster_.model_to_string()) for one in (codes, several)] == [None, None]
+
+
+def test_rows_of_another_layout_are_left_to_the_booster():
+    text = learned(LGBMClassifier())
+    forest, X = Forest.of(text), np.ones((9, WIDTH))
+    assert forest.predict(X, LARGE) is not None
+    assert forest.predict(X.astype(np.float32), LARGE) is None
+    assert forest.predict(np.asfortranarray(X), LARGE) is None
+    assert forest.predict(X[:, :5].copy(), LARGE) is None
+
+
+def test_a_version_takes_the_loops_where_they_are_worth_it(monkeypatch):
+    text = learned(LGBMClassifier())
+    X = np.tile(asked(text), (3, 1))
+    monkeypatch.setenv(SETTING, "off")
+    assert Forest.of(text).predict(X, LARGE) is None
+    want = LightGBM(text).predict(X)
+    monkeypatch.setenv(SETTING, "on")
+    monkeypatch.setattr("lightgbm.Booster.predict", None)
+    assert LightGBM(text).predict(X).tobytes() == want.tobytes()
+    assert LightGBM(text).predict(X[: MANY - 1]).tobytes() == want[: MANY - 1].tobytes()
