@@ -138,7 +138,7 @@ class App(Opened):
         self.runs.settle()
         told = {"params": params or {}, "data": data, "code": self.trainer.code}
         run = self.runs.start("track", name, title=title, process=Process.current(), **told)
-        return Tracked(self.runs, self.blobs, self.clock, run)
+        return Tracked(self.runs, self.blobs, self.clock, run, lambda run_id: self.show(run_id).html)
 
     def train(
         self, model: Model | str, split: Split | None = None, *, as_of: Any = None, **how: Any
@@ -202,9 +202,12 @@ class App(Opened):
         fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)
         return Rolling(chosen, *parts, outcomes, fresh)
 
-    def promote(self, model: Model | str, number: int, *, by: str = "user") -> str:
-        """Judge a version by the release's gates and promote it; GateFailed says why not."""
-        return self.loop(model).promote(number, by=by)
+    def promote(self, model: Model | str, number: int, *, by: str = "user", as_of: Any = None) -> str:
+        """Judge a version by the release's gates and promote it; GateFailed says why not.
+
+        The gates judge on the newest mature rows, as of now or of a moment.
+        """
+        return self.loop(model).promote(number, by=by, as_of=None if as_of is None else to_us(as_of))
 
     def rollback(self, model: Model | str, *, by: str = "user", why: str = "asked for") -> StageEvent:
         """Make the previous Production version Production again, once it has been loaded and has replayed its golden rows.

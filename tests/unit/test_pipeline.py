@@ -256,6 +256,13 @@ def test_data_that_ended_long_ago_says_what_to_type(home):
             app.train("late_delivery")
         moment = str(told.value).partition("--as-of ")[2][:10]
         assert app.train("late_delivery", as_of=moment).number == 1
+        with pytest.raises(DefinitionError, match=r"newest row is of 2024-\S+: .*--as-of"):
+            app.promote("late_delivery", 1)
+        assert app.registry.production("late_delivery") is None
+        assert app.promote("late_delivery", 1, as_of=moment)
+        assert app.registry.production("late_delivery").number == 1
+        (decided,) = app.audit.list("late_delivery/1")
+        assert "2024-0" in decided.why  # on which rows it was judged
 
 
 def test_a_label_that_never_matures_is_told(tmp_path):
@@ -263,7 +270,7 @@ def test_a_label_that_never_matures_is_told(tmp_path):
     with piped.project(declared).open(piped.platform(tmp_path)) as app:
         app.ingest("orders", shop.history()[0], history=True)
         app.flush()
-        with pytest.raises(DefinitionError, match=r"no row to learn from at .* 'no label event': \d+"):
+        with pytest.raises(DefinitionError, match=r"no row with a known label at .* \d+ no label event\."):
             app.train("late_delivery")
 
 

@@ -75,7 +75,7 @@ def test_progress_elsewhere_is_a_line_at_each_end():
 def fail(clock, stream):
     with terminal.Progress(clock, stream=stream) as progress:
         progress.step("[bold]read", total=10).advance(10)
-        progress.step("train")
+        progress.step("train").advance(1, "trial 3, fold [b]2[/b]")
         raise ValueError("broken")
 
 
@@ -101,7 +101,7 @@ def test_progress_on_a_terminal_draws_what_is_done(monkeypatch):
     drawn = stream.getvalue()
     assert "[bold]read" in drawn
     assert "10/10" in drawn
-    assert "train: stopped after 0.0 s" in drawn
+    assert "train: stopped after 0.0 s · trial 3, fold [b]2[/b]" in drawn
 
 
 def test_importing_it_does_not_import_rich():

@@ -158,6 +158,14 @@ def test_a_file_cannot_have_a_name_that_leads_elsewhere(app, name):
     assert details(app.database, app.runs.get(run.id)).files == []
 
 
+def test_a_notebook_draws_the_run_itself(app):
+    with app.track("deeper <b>trees</b>") as run:
+        run.log("auc", 0.5)
+        under_way = run._repr_html_()
+    assert run._repr_html_() == app.show(run.id).html != under_way
+    assert "<b>trees" not in under_way
+
+
 def test_an_interrupted_run_is_failed(app):
     def interrupted():
         with app.track("long") as run:

@@ -37,11 +37,19 @@ class Formula:
         return
 
 
-def search(judging, tune=TUNE):
+def search(judging, tune=TUNE, tell=lambda n, at: None):
     done = []
     for place in range(rounds(tune)):
-        done += play_round(tune, place, done, "roc_auc", FOLDS, judging, lambda _: None)
+        done += play_round(tune, place, done, "roc_auc", FOLDS, judging, tell)
     return done
+
+
+def test_who_looks_on_hears_of_every_fold_and_which_it_was():
+    heard = []
+    search(Formula(1), tell=lambda n, at: heard.append((n, at)))
+    assert sum(n for n, _ in heard) == TUNE.trials * FOLDS
+    assert (1, f"trial 0, fold 1 of {FOLDS}") in heard
+    assert len({at for _, at in heard}) == len(heard)
 
 
 def test_the_trials_do_not_depend_on_who_answers_first():

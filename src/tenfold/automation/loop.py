@@ -104,15 +104,16 @@ class Loop:
         run_id = self.journal.begin(KIND, cause, given)
         return self._run(run_id)
 
-    def promote(self, number: int, *, by: str) -> str:
-        """Judge a version and promote it, or begin its rollout where the release declares one.
+    def promote(self, number: int, *, by: str, as_of: int | None = None) -> str:
+        """Judge a version, as of now or of a moment, and promote it, or begin its rollout where the release declares one.
 
         Raises
         ------
         GateFailed
             When a gate refuses it; the version is archived and the refusal is in the audit log.
         """
-        split = newest_split(self.release.model, self.clock.now(), first_row(self.dataset()))
+        moment = self.clock.now() if as_of is None else as_of
+        split = newest_split(self.release.model, moment, first_row(self.dataset()))
         verdict = self._judge(number, split)
         with_tx = self._decide(number, verdict, by=by, cause=f"promote/{number}/{self.clock.now()}")
         with self.database.transaction() as tx:

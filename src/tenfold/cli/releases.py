@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 @on_project
 @click.argument("model")
 @click.argument("number", type=int)
+@click.option("--as-of", metavar="TIME", help="Judge as of this moment; needed when the data ended long ago.")
 @by
 @as_json
-def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) -> None:
+def promote(where: Where, model: str, number: int, *, as_of: str | None, by: str, as_json: bool) -> None:
     """Judge version NUMBER of MODEL by the release's gates; promote it, or say why not with exit code 1.
 
     Where the release has shadow= or canary=, its rollout begins instead: see tenfold rollout show.
@@ -43,7 +44,7 @@ def promote(where: Where, model: str, number: int, *, by: str, as_json: bool) ->
             why, text = "already in production", f"{model} version {number} is already in production"
         else:
             app.flush()
-            why = app.promote(chosen, number, by=by)
+            why = app.promote(chosen, number, by=by, as_of=as_of)
             text = f"{model} version {number} is in production: {why}"
         stage = app.registry.get(chosen.name, number).stage.value
         begun = app.rollouts.open(chosen.name)

@@ -166,7 +166,9 @@ class Dataset:
         }
         if not rows.any():
             raise DefinitionError(
-                f'model "{self.model.name}": no row to learn from at {iso(now)}. Left out: {dropped}.'
+                f'model "{self.model.name}": no row with a known label at {iso(now)[:16]}{_within(start, end)}. Left out: '
+                f"{', '.join(f'{count:,} {why}' for why, count in dropped.items())}. The newest row is of "
+                f"{iso(int(self.at[-1]))[:16]}: where that is long ago, say as of when (as_of=, --as-of)."
             )
         columns = {name: item.take(rows) for name, item in self.columns.items()}
         views = [view.name for view in self.model.stored]
@@ -274,3 +276,9 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
         return Outcomes(value.numbers(), known)
     classes = vocabulary({"value": value})
     return Outcomes(encode({"value": value}, classes)[:, 0], known, tuple(classes["value"]))
+
+
+def _within(start: int | None, end: int | None) -> str:
+    """Return a period in words, nothing for all of time."""
+    first = "" if start is None else f" from {iso(start)[:16]}"
+    return first + ("" if end is None else f" to {iso(end)[:16]}")

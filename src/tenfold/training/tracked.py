@@ -5,7 +5,7 @@ Nothing is patched: `run.fit` calls the estimator's own `fit`, and what it asks 
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -44,8 +44,10 @@ class Tracked:
     Every call is durable when it returns. What is measured stays; the same step, file or parameter again replaces it.
     """
 
-    def __init__(self, runs: Runs, blobs: Blobs, clock: Clock, run: Run) -> None:
-        self._runs, self._blobs, self._clock = runs, blobs, clock
+    def __init__(
+        self, runs: Runs, blobs: Blobs, clock: Clock, run: Run, drawn: Callable[[str], str] = repr
+    ) -> None:
+        self._runs, self._blobs, self._clock, self._drawn = runs, blobs, clock, drawn
         self._results: dict[str, float] = {}
         self.id = run.id
         self._beating = ExitStack()
@@ -65,6 +67,10 @@ class Tracked:
 
     def __repr__(self) -> str:
         return f"run {self.id}"
+
+    def _repr_html_(self) -> str:
+        """Return what is known of it by now, for a notebook."""
+        return self._drawn(self.id)
 
     def _beat(self) -> None:
         with suppress(Unavailable):  # the next one will do

@@ -40,9 +40,12 @@ def play_round(
     metric: str,
     folds: int,
     judges: Judges,
-    tell: Callable[[int], object],
+    tell: Callable[[int, str], object],
 ) -> list[Trial]:
-    """Return the trials of one round, in order; `tell` hears how many more folds are done, or not worth it, as it happens."""
+    """Return the trials of one round, in order.
+
+    `tell` hears how many more folds are done, or not worth it, as it happens, and which trial and fold that is.
+    """
     numbers = range(place * ROUND, min((place + 1) * ROUND, tune.trials))
     found = metric_of(metric)
     params = _ask(tune, place, done, len(numbers), found)
@@ -54,11 +57,12 @@ def play_round(
         for future in ready:
             trial = waiting.pop(future)
             _take(trial, future.result(), metric)
+            at = f"trial {trial['number']}, fold {len(trial['values'])} of {folds}"
             if _goes_on(trial, limits, folds, found):
                 waiting[judges.ask(trial["params"], len(trial["values"]))] = trial
-                tell(1)
+                tell(1, at)
             else:
-                tell(1 + folds - len(trial["values"]))
+                tell(1 + folds - len(trial["values"]), at)
     return trials
 
 

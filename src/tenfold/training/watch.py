@@ -6,8 +6,8 @@ from typing import Protocol
 class Step(Protocol):
     """A step that is under way."""
 
-    def advance(self, n: int = 1) -> None:
-        """Count `n` more as done."""
+    def advance(self, n: int = 1, at: str = "") -> None:
+        """Count `n` more as done; `at` says which that were."""
         ...
 
 
@@ -25,5 +25,5 @@ class Unwatched:
     def step(self, description: str, total: int | None = None) -> Step:  # noqa: ARG002 - nothing is shown
         return self
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, at: str = "") -> None:
         """Do nothing."""

@@ -85,7 +85,7 @@ def _lines(console: "Console", title: str, rows: Sequence[Sequence[str]], right:
 
 class _Drawer(Protocol):
     def begin(self, description: str, total: int | None) -> None: ...
-    def advance(self, n: int) -> None: ...
+    def advance(self, n: int, at: str) -> None: ...
     def end(self, seconds: float, *, done: bool) -> None: ...
     def close(self) -> None: ...
 
@@ -96,9 +96,9 @@ class Step:
 
     _drawer: _Drawer
 
-    def advance(self, n: int = 1) -> None:
-        """Count `n` more as done."""
-        self._drawer.advance(n)
+    def advance(self, n: int = 1, at: str = "") -> None:
+        """Count `n` more as done; `at` says which that were."""
+        self._drawer.advance(n, at)
 
 
 class Progress:
@@ -155,7 +155,7 @@ class _Lines:
         count = "" if total is None else f" ({number(total)})"
         self._write(f"{description}{count} ...")
 
-    def advance(self, n: int) -> None:
+    def advance(self, n: int, at: str) -> None:
         """A line per step is enough: a log is not an animation."""
 
     def end(self, seconds: float, *, done: bool) -> None:
@@ -177,7 +177,7 @@ class _Bars:
 
         self._rich = RichProgress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}{task.fields[at]}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -188,11 +188,11 @@ class _Bars:
 
     def begin(self, description: str, total: int | None) -> None:
         self._rich.start()  # does nothing when it runs already
-        self._task = self._rich.add_task(description, total=total)
+        self._task = self._rich.add_task(description, total=total, at="")
 
-    def advance(self, n: int) -> None:
+    def advance(self, n: int, at: str) -> None:
         if self._task is not None:
-            self._rich.advance(self._task, n)
+            self._rich.update(self._task, advance=n, at=f" · {_flat(at)}" if at else "")
 
     def end(self, seconds: float, *, done: bool) -> None:
         if self._task is None:
@@ -200,7 +200,7 @@ class _Bars:
         task = self._rich.tasks[self._task]
         if done:
             whole = task.total or task.completed or 1
-            self._rich.update(self._task, total=whole, completed=whole)
+            self._rich.update(self._task, total=whole, completed=whole, at="")
         else:
             self._rich.update(self._task, description=f"{task.description}: stopped after {seconds:.1f} s")
             self._rich.stop_task(self._task)
