@@ -20,8 +20,8 @@ from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import encode
 
-TIMED = 500
-"""Single rows whose scoring is timed."""
+TIMED, ROUNDS = 500, 4
+"""Single rows whose scoring is timed, and how often at most: what else a machine does makes some late, but not each time."""
 SURE = 1.645
 """Standard errors to the one-sided 95 % bound of a mean."""
 FEWEST = 30
@@ -97,14 +97,23 @@ def _latency(check: Check, case: Case, _: Compared) -> Verdict:
     manifest = case.candidate.manifest
     X = encode(case.rows.columns, manifest.categories)[:TIMED]
     case.candidate.predictor.predict(X[:1])
+    took = _timed(case, X)
+    for _ in range(ROUNDS - 1):
+        if np.quantile(took, 0.99) > check.bound:
+            took = np.minimum(took, _timed(case, X))
+    slow = float(np.quantile(took, 0.99))
+    why = f"99 % of {len(took)} single rows took at most {slow / 1000:.3g} ms, {check.bound / 1000:g} ms allowed"
+    return Verdict(check.text, slow <= check.bound, slow, why)
+
+
+def _timed(case: Case, X: np.ndarray) -> np.ndarray:
+    """Return how many microseconds each row took."""
     took = []
     for place in range(len(X)):
         begun = case.clock.elapsed()
         case.candidate.predictor.predict(X[place : place + 1])
         took.append(case.clock.elapsed() - begun)
-    slow = float(np.quantile(took, 0.99))
-    why = f"99 % of {len(took)} single rows took at most {slow / 1000:.3g} ms, {check.bound / 1000:g} ms allowed"
-    return Verdict(check.text, slow <= check.bound, slow, why)
+    return np.array(took)
 
 
 def _size(check: Check, case: Case, _: Compared) -> Verdict:
