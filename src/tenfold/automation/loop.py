@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from tenfold.automation.audit import Audit, Decision
 from tenfold.automation.gates import Case, judge_candidate, passed, reason, unseen
 from tenfold.automation.journal import Journal
 from tenfold.automation.release import Release
-from tenfold.automation.rollout import Rolling
+from tenfold.automation.rollout import LOOP, Rolling
 from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, GateFailed, SchemaError, TenfoldError
@@ -66,43 +67,27 @@ class Loop:
             return []
         now = self.clock.now()
         due = [*self._scheduled(now), *self._degraded(now)][:1]
-        for cause, why in due:
-            self._attempt(cause, why)
-        return [cause for cause, _ in due]
+        return [cause for cause, why in due if self._attempt(cause, why)]
 
     def resume(self) -> int:
-        """Finish the trainings that a crash interrupted, each from its first unfinished step; return how many."""
+        """Finish the trainings that nobody works on, each from its first unfinished step; return how many."""
         mine = [
             run
             for run in self.journal.unfinished()
             if run.kind == KIND and run.input.get("model") == self.release.model.name
         ]
-        for run in mine:
-            try:
-                self._run(run.id)
-            except Conflict:
-                continue  # another process is at it
-            except TenfoldError as error:
-                self._failed(run.cause, run.input["why"], error)
-        return len(mine)
+        return sum(self._tried(run.id, run.cause, run.input["why"]) for run in mine)
 
-    def retrain(
-        self, cause: str, why: str, *, by: str = "loop", split: Split | None = None
-    ) -> dict[str, Any]:
+    def retrain(self, cause: str, why: str, *, by: str = LOOP, split: Split | None = None) -> dict[str, Any]:
         """Train, gate, and promote or refuse; one training per cause, however often it is asked for."""
-        now = self.clock.now()
+        return self._run(self._begun(cause, why, by, split))
+
+    def _begun(self, cause: str, why: str, by: str, split: Split | None = None) -> str:
+        """Return the durable run of a cause."""
         model = self.release.model
-        split = split or newest_split(model, now, first_row(self.dataset()))
-        given = {
-            "model": model.name,
-            "why": why,
-            "by": by,
-            "train": split.train,
-            "test": split.test,
-            "now": split.now,
-        }
-        run_id = self.journal.begin(KIND, cause, given)
-        return self._run(run_id)
+        split = split or newest_split(model, self.clock.now(), first_row(self.dataset()))
+        told = {"train": split.train, "test": split.test, "now": split.now}
+        return self.journal.begin(KIND, cause, {"model": model.name, "why": why, "by": by, **told})
 
     def promote(self, number: int, *, by: str, as_of: int | None = None) -> str:
         """Judge a version, as of now or of a moment, and promote it, or begin its rollout where the release declares one.
@@ -125,22 +110,35 @@ class Loop:
             )
         return str(verdict["why"])
 
-    def _attempt(self, cause: str, why: str) -> None:
-        """Train; a training that cannot be done is a decision too, and is tried again a day later."""
+    def _attempt(self, cause: str, why: str) -> bool:
+        """Train, and return whether it was done here; a training that cannot be is a decision too, tried again a day later."""
         try:
-            self.retrain(cause, why)
+            run_id = self._begun(cause, why, LOOP)
         except TenfoldError as error:
             self._failed(cause, why, error)
+            return True
+        return self._tried(run_id, cause, why)
+
+    def _tried(self, run_id: str, cause: str, why: str) -> bool:
+        try:
+            self._run(run_id)
+        except TenfoldError as error:
+            if isinstance(error, Conflict) and self.journal.get(run_id).status != "failed":
+                return False  # another process is at it
+            self._failed(cause, why, error)
+        return True
 
     def _failed(self, cause: str, why: str, error: TenfoldError) -> None:
         name = self.release.model.name
         evidence = {"trigger": why, "error": type(error).__name__}
         moment = f"{cause}/{self.clock.now()}"
-        self.audit.record("training", name, "failed", str(error), by="loop", evidence=evidence, cause=moment)
+        self.audit.record("training", name, "failed", str(error), by=LOOP, evidence=evidence, cause=moment)
 
     def _run(self, run_id: str) -> dict[str, Any]:
         declaration = self.release.model.fingerprint
-        return self.journal.run(run_id, self._steps(run_id), owner="loop", declaration=declaration)
+        # threads of a process are owners of their own, and one that was interrupted goes on
+        owner = f"loop {get_ident()}"
+        return self.journal.run(run_id, self._steps(run_id), owner=owner, declaration=declaration)
 
     def _steps(self, run_id: str) -> list[Step]:
         model = self.release.model
@@ -277,7 +275,7 @@ class Loop:
             why = f"{verdict.why} over {len(rows.y):,} matured predictions"
             evidence = verdict.evidence() | {"then": check.then}
             cause = f"{now // WEEK}/{check.text}/{check.window}"
-            self.audit.record("monitor", model.name, state, why, by="loop", evidence=evidence, cause=cause)
+            self.audit.record("monitor", model.name, state, why, by=LOOP, evidence=evidence, cause=cause)
 
     def _since(self, moment: int) -> str:
         """Return what tells one attempt from the next: the later of a moment and the newest failure."""
@@ -294,5 +292,5 @@ class Loop:
 
     def _newest(self, kind: str) -> int | None:
         """Return when the loop itself last decided about a training; what a person tried does not count."""
-        found = self.audit.newest(kind, self.release.model.name, "loop")
+        found = self.audit.newest(kind, self.release.model.name, LOOP)
         return None if found is None else found.at

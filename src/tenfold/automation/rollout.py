@@ -13,7 +13,7 @@ from tenfold.automation.deciding import Decision, Facts, decide
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.release import Release
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, NotFound
+from tenfold.core.errors import Conflict, NotFound, TenfoldError, Unavailable
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
 from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.counters import Counters
@@ -79,7 +79,7 @@ class Rolling:
         if seen is None:
             return None
         try:
-            return self._apply(seen, self._decision(seen, outcomes=outcomes))
+            return self._apply(seen, self._servable(seen, self._decision(seen, outcomes=outcomes)))
         except Conflict:
             return None  # another process, or a person, decided meanwhile
 
@@ -169,6 +169,17 @@ class Rolling:
         found = decide(seen, self.release, facts, self.clock.now())
         # without the outcomes, only what speaks against it is decided
         return found if outcomes or found.action == "undo" else Decision("wait", found.why, found.evidence)
+
+    def _servable(self, seen: Rollout, found: Decision) -> Decision:
+        """Return what to do with a candidate that may go further: it is undone when it could not be loaded any more."""
+        if found.action in ("advance", "promote"):
+            try:
+                self.verify(seen.candidate)
+            except TenfoldError as error:
+                action = "wait" if isinstance(error, Unavailable) else "undo"
+                why = f"it cannot be loaded any more: {error}"
+                return Decision(action, why.rstrip("."), found.evidence)
+        return found
 
     def _moved(self, seen: Rollout) -> str | None:
         """Return what a person changed below a rollout, None when nothing."""

@@ -1,9 +1,12 @@
 """Keeps a project going: the processes it consists of, and the loop of its releases."""
 
+import logging
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 
@@ -24,6 +27,7 @@ PATIENCE = 10 * UNITS["m"]
 """Microseconds in which processes that take over must be ready; until then those before them go on."""
 
 Tell = Callable[[str], object]
+logger = logging.getLogger(__name__)
 
 
 class Child:
@@ -214,38 +218,67 @@ def control(
     tell: Tell,
     schedules: Sequence[Schedule] = (),
 ) -> None:
-    """Finish what a crash interrupted, then let every loop and schedule do what is due once a minute of the clock.
+    """Finish what a crash interrupted, and let every loop and schedule do what is due, once a minute of the clock.
 
-    Errors and latency of a candidate are looked at every second, so that a bad one is gone within about two.
+    Errors and latency of a candidate are looked at every second, whatever else is done, so that a bad one is gone within about
+    two. What fails for one release is told, tried again a minute later, and holds up no other.
     """
-    _resume(loops, schedules, tell)
-    due, look = clock.now(), clock.elapsed()
-    while not stopped():
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(loops, clock, ended.is_set, tell), daemon=True)
+    watch.start()
+    try:
+        due = clock.now()
+        while not stopped():
+            if not due - UNITS["m"] < clock.now() < due:  # a clock that was set back does not hold it up
+                due = clock.now() + UNITS["m"]
+                _tick(loops, schedules, tell)
+            clock.sleep(POLL)
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _watch(loops: Sequence[Loop], clock: Clock, ended: Callable[[], bool], tell: Tell) -> None:
+    """Look at what candidates do, every second."""
+    look = clock.elapsed()
+    while not ended():
         if clock.elapsed() >= look:
             look = clock.elapsed() + UNITS["s"]
             for loop in loops:
-                if done := loop.rolling.advance(outcomes=False):
-                    tell(f"{loop.release.model.name}: candidate {done}")
-        if clock.now() >= due:
-            due = clock.now() + UNITS["m"]
-            _tick(loops, schedules, tell)
+                _safely(partial(_look, loop, tell), loop.release.model.name, tell)
         clock.sleep(POLL)
 
 
-def _resume(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
-    for loop in loops:
-        if resumed := loop.resume():
-            tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
-    for schedule in schedules:
-        if resumed := schedule.scoring.resume():
-            tell(f"{schedule.release.model.name}: finished {resumed} interrupted scorings")
+def _look(loop: Loop, tell: Tell) -> None:
+    if done := loop.rolling.advance(outcomes=False):
+        tell(f"{loop.release.model.name}: candidate {done}")
 
 
 def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
     for loop in loops:
-        loop.trainer.runs.settle()
-        for cause in loop.tick():
-            tell(f"{loop.release.model.name}: trained because of {cause}")
+        _safely(partial(_trained, loop, tell), loop.release.model.name, tell)
     for schedule in schedules:
-        for period in schedule.tick():
-            tell(f"{schedule.release.model.name}: scored {period}")
+        _safely(partial(_scored, schedule, tell), schedule.release.model.name, tell)
+
+
+def _trained(loop: Loop, tell: Tell) -> None:
+    loop.trainer.runs.settle()
+    if resumed := loop.resume():
+        tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
+    for cause in loop.tick():
+        tell(f"{loop.release.model.name}: trained because of {cause}")
+
+
+def _scored(schedule: Schedule, tell: Tell) -> None:
+    if resumed := schedule.scoring.resume():
+        tell(f"{schedule.release.model.name}: finished {resumed} interrupted scorings")
+    for period in schedule.tick():
+        tell(f"{schedule.release.model.name}: scored {period}")
+
+
+def _safely(act: Callable[[], None], name: str, tell: Tell) -> None:
+    try:
+        act()
+    except Exception as error:
+        logger.exception("the controller failed model=%s", name)
+        tell(f"{name}: {type(error).__name__}: {error}; it is tried again")
