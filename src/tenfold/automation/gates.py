@@ -98,7 +98,7 @@ def _latency(check: Check, case: Case, _: Compared) -> Verdict:
     X = encode(case.rows.columns, manifest.categories)[:TIMED]
     case.candidate.predictor.predict(X[:1])
     took = _timed(case, X)
-    for _ in range(ROUNDS - 1):
+    for _round in range(ROUNDS - 1):
         if np.quantile(took, 0.99) > check.bound:
             took = np.minimum(took, _timed(case, X))
     slow = float(np.quantile(took, 0.99))
