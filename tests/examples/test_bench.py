@@ -14,8 +14,8 @@ from bench.table import figure
 FIGURES = {"name", "value", "unit", "peer", "peer_value", "ratio", "rows", "goal", "note"}
 
 
-LONG = {"training", "serve", "batch"}
-"""Those that need half a minute however few the rows."""
+LONG = {"training", "serve", "batch", "tracking", "fresh", "lookup", "worker"}
+"""Those that take long however few the rows: they start processes or servers. `make test-all` runs them."""
 
 
 @pytest.mark.parametrize(
