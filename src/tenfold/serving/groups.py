@@ -1,4 +1,4 @@
-"""Requests that wait are answered together: a group is what came while the one before it was worked on."""
+"""Requests that wait are answered together: a group is what came in a row, or while the one before it was worked on."""
 
 import asyncio
 import logging
@@ -80,6 +80,8 @@ class Groups:
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._asleep = self._closed = self._large_next = False
+        self._turn: asyncio.AbstractEventLoop | None = None
+        self._seen = 0
         service.closing.append(self.close)
 
     @property
@@ -99,6 +101,9 @@ class Groups:
         waiting = Waiting(question, until, done)
         self._put(waiting)
         waiting.timer = waiting.loop.call_later(self._wait, self._late, waiting)
+        if self._turn is not waiting.loop:
+            self._turn, self._seen = waiting.loop, 0
+            waiting.loop.call_soon(self._begin, waiting.loop)
         return waiting
 
     def forget(self, waiting: Waiting) -> bool:
@@ -112,6 +117,8 @@ class Groups:
             self._wake.set()
         if thread is not None:
             thread.join()
+        else:
+            self._work()
 
     def _put(self, waiting: Waiting) -> None:
         rows = len(waiting.question.rows)
@@ -123,10 +130,22 @@ class Groups:
                 )
             self._rows += rows
             (self._large if rows > SMALL else self._small).append(waiting)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have worked on what waits as soon as a turn of the event loop brings no more: then a group is worth its price."""
+        with self._lock:
+            free = self._thread is None or self._asleep
+            if free and self._seen < self._rows < TOGETHER:
+                self._seen = self._rows
+                loop.call_soon(self._begin, loop)
+                return
+            self._turn = None
+            if not free or not (self._small or self._large):
+                return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="groups", daemon=True)
                 self._thread.start()
-            elif self._asleep:
+            else:
                 self._asleep = False
                 self._wake.set()
 
