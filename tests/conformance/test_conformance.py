@@ -11,11 +11,12 @@ from tenfold.core.expr import lit
 from tenfold.core.functions import FUNCTIONS
 from tenfold.core.infer import infer
 from tenfold.core.times import to_us
-from tenfold.processing.compiled import compile_columns, compile_row
+from tenfold.processing.compiled import compile_row
 from tenfold.processing.decimals_sql import sql_type
 from tenfold.processing.dialects import DIALECTS
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import column, to_arrow
+from tenfold.processing.one_row import compile_columns
 from tenfold.processing.to_sql import to_sql, zone_check
 from tests.conformance import spark_there
 from tests.conformance.cases import CASES

@@ -216,7 +216,7 @@ def both(chosen, rows, said, known):
     deciding = Deciding(chosen)
     fields, names = chosen.spine.root.fields, list(chosen.columns)
     alone = [
-        deciding.one(row, Known(7, names, given, {}), part(said, place), 3)
+        deciding.one(row, Known(7, names, given, [], []), part(said, place), 3)
         for place, (row, given) in enumerate(zip(rows, known, strict=True))
     ]
     root = {name: column(item.type, [row[name] for row in rows]) for name, item in fields.items()}

@@ -5,10 +5,8 @@ what `evaluate` means for a frame of one row, bit by bit.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
@@ -19,12 +17,17 @@ from tenfold.processing import meaning
 from tenfold.processing.applied import one
 from tenfold.processing.bring import bringing, members, plain, taken
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, offset, part_of_one, truncate_one
-from tenfold.processing.frame import DTYPES, Column, Frame, column
+from tenfold.processing.frame import column
 
-Row = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+Row = Callable[..., tuple[Any, ...]]
 
 
-def compile_row(exprs: Mapping[str, Expr], types: Mapping[str, str]) -> Row:
+def compile_row(
+    exprs: Mapping[str, Expr],
+    types: Mapping[str, str],
+    lists: Sequence[Sequence[str]] = (),
+    order: Sequence[str] | None = None,
+) -> Row:
     """Return a function from a row to the values of expressions, in their order.
 
     Parameters
@@ -32,7 +35,11 @@ def compile_row(exprs: Mapping[str, Expr], types: Mapping[str, str]) -> Row:
     exprs
         Expressions by name; one may read the columns and the expressions before it.
     types
-        The type of every column that a row has.
+        The type of every column that there is.
+    lists
+        Names of columns that a row does not have: the function takes their values as lists behind it.
+    order
+        What the function returns: names of expressions and of columns in the lists; without it the expressions.
 
     The function takes a mapping with plain Python values of these types (times in microseconds, None for null); what it
     returns is plain Python too.
@@ -43,59 +50,44 @@ def compile_row(exprs: Mapping[str, Expr], types: Mapping[str, str]) -> Row:
     >>> row = compile_row({"ratio": col("amount") / col("mean")}, {"amount": "float", "mean": "float"})
     >>> row({"amount": 3.0, "mean": 2.0}), row({"amount": 3.0, "mean": 0.0})
     ((1.5,), (None,))
+    >>> scaled = {"scaled": col("amount") / col("mean")}
+    >>> compile_row(scaled, {"amount": "float", "mean": "float"}, [["mean"]], ["mean", "scaled"])(
+    ...     {"amount": 3.0}, [2.0]
+    ... )
+    (2.0, 1.5)
     """
-    writer = _Writer(types)
-    results = [writer.add(name, expr) for name, expr in exprs.items()]
-    lines = ["def row(r):", *(f"    {line}" for line in writer.lines)]
+    where = {name: f"l{at}[{place}]" for at, names in enumerate(lists) for place, name in enumerate(names)}
+    writer = _Writer(types, where)
+    made = {name: writer.add(name, expr) for name, expr in exprs.items()}
+    results = list(made.values()) if order is None else _results(order, lists, where | made)
+    head = ", ".join(["r", *(f"l{at}" for at in range(len(lists)))])
+    lines = [f"def row({head}):", *(f"    {line}" for line in writer.lines)]
     source = "\n".join([*lines, f"    return ({', '.join(results)}{',' if results else ''})"])
     space: dict[str, Any] = dict(writer.space)
     exec(compile(source, "<expressions>", "exec"), space)  # noqa: S102 - the source is made here, values are bound
-    made: Row = space["row"]
-    return made
+    found: Row = space["row"]
+    return found
 
 
-def compile_columns(
-    exprs: Mapping[str, Expr], types: Mapping[str, str]
-) -> Callable[[Frame], dict[str, Column]]:
-    """Return a function from a frame of one row to the columns of expressions: `evaluate` for one row, compiled.
-
-    Examples
-    --------
-    >>> from tenfold import col
-    >>> one = compile_columns({"sum": col("a") + 1}, {"a": "int"})
-    >>> one({"a": column("int", [2])})["sum"].plain()
-    [3]
-    """
-    used = {name for expr in exprs.values() for name in expr.columns()}
-    used |= {AS_OF} if any(node.fn == "age" for expr in exprs.values() for node in expr.walk()) else set()
-    read, known = [name for name in types if name in used], dict(types)
-    for name, expr in exprs.items():
-        known[name] = infer(expr, known, f'"{name}"')
-    row, kinds = compile_row(exprs, types), [known[name] for name in exprs]
-
-    def one_row(frame: Frame) -> dict[str, Column]:
-        values = row({name: _only(frame[name]) for name in read})
-        return {
-            name: _single(*pair) for name, pair in zip(exprs, zip(kinds, values, strict=True), strict=True)
-        }
-
-    return one_row
-
-
-def _only(item: Column) -> Any:
-    return item.values.tolist()[0] if item.valid[0] else None
-
-
-def _single(kind: str, value: Any) -> Column:
-    blank = None if kind == "str" else 0
-    values = np.array([blank if value is None else value], dtype=DTYPES[kind])
-    return Column(kind, values, np.array([value is not None]))
+def _results(order: Sequence[str], lists: Sequence[Sequence[str]], where: Mapping[str, str]) -> Sequence[str]:
+    """Return the text of each result; a list whose values stand together, in its order, goes in whole."""
+    found, place = [], 0
+    while place < len(order):
+        whole = [
+            at
+            for at, names in enumerate(lists)
+            if names and list(order[place : place + len(names)]) == list(names)
+        ]
+        found.append(f"*l{whole[0]}" if whole else where[order[place]])
+        place += len(lists[whole[0]]) if whole else 1
+    return found
 
 
 class _Writer:
     """Writes one statement after the other; `lines` and the names they use, `space`."""
 
-    def __init__(self, types: Mapping[str, str]) -> None:
+    def __init__(self, types: Mapping[str, str], where: Mapping[str, str]) -> None:
+        self._where = where
         self.lines: list[str] = []
         self.space: dict[str, Any] = dict(_SPACE)
         self.types = dict(types)
@@ -137,7 +129,7 @@ class _Writer:
 
     def _load(self, name: str) -> str:
         variable = self._variable()
-        self.lines.append(f"{variable} = r[{name!r}]")
+        self.lines.append(f"{variable} = {self._where.get(name, f'r[{name!r}]')}")
         return variable
 
     def _compute(self, expr: Expr) -> str:

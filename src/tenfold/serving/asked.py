@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
 from tenfold.core.times import EPOCH, MICROSECOND
@@ -22,16 +20,15 @@ from tenfold.processing.conform import (
 )
 from tenfold.processing.derive import Derived, Source
 from tenfold.processing.frame import Column, column, types_of
+from tenfold.sources.declare import Field
 
-_FITS: Mapping[str, tuple[type, Callable[[Any], bool]]] = {
-    "int": (int, lambda value: -LARGEST < value < LARGEST),
-    "float": (float, lambda value: -LARGEST < value < LARGEST),
-    "bool": (bool, lambda _: True),
-    "str": (str, lambda value: len(value) <= ID_BYTES and value.isascii() and value.isprintable()),
-    "time": (datetime, lambda _: False),
-    **dict.fromkeys(PLACES, (Decimal, lambda _: False)),
+_FITS: Mapping[str, str] = {
+    "int": f"type({{0}}) is int and -{LARGEST} < {{0}} < {LARGEST}",
+    "float": f"type({{0}}) is float and -{LARGEST} < {{0}} < {LARGEST}",
+    "bool": "type({0}) is bool",
+    "str": f"type({{0}}) is str and len({{0}}) <= {ID_BYTES} and {{0}}.isascii() and {{0}}.isprintable()",
 }
-"""Per type what a value that surely fits is like."""
+"""Per type what a value that surely fits is like; those of the other types are converted."""
 
 
 class Asked:
@@ -40,10 +37,11 @@ class Asked:
     def __init__(self, spine: Source) -> None:
         self._spine, self._root = spine, spine.root
         types = types_of(self._root.fields)
-        self._fits = {name: _FITS[item.type] for name, item in self._root.fields.items()}
+        self._plain = _plain(self._root.fields, self._closer)
         self._reasons = list(self._root.valid)
         self._valid = compile_row(self._root.valid, types)
         self._kept = _conditions(spine, types)
+        self._ruled = bool(self._reasons or self._kept or self._root.deleted)
 
     def __call__(self, row: Any) -> dict[str, Any]:
         """Return the values of a row's fields, times in microseconds.
@@ -53,32 +51,29 @@ class Asked:
         SchemaError
             When the row does not fit the spine; says which field and why.
         """
-        values = self._plain(row) or self._careful(row)
+        try:
+            values = self._plain(row)
+        except Misfit:
+            values = self._careful(row)
+        if self._ruled:
+            self._check(values)
+        return values
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """Refuse a row that breaks a rule of the source, or that is none of the spine."""
         for reason, holds in zip(self._reasons, self._valid(values), strict=True):
             if holds is False:
                 raise self._misfit(f"not true: {reason}")
         gone = self._root.deleted is not None and values[self._root.deleted]
-        if gone or not all(holds is True for holds in self._kept(values)):
+        if gone or (self._kept and not all(holds is True for holds in self._kept(values))):
             raise SchemaError(f'the row is none of source "{self._spine.name}": it does not meet its where.')
-        return values
 
-    def _plain(self, row: Any) -> dict[str, Any] | None:
-        """Return the values of a row that surely fits; None when it needs a closer look."""
-        if type(row) is not dict or not row.keys() <= self._fits.keys():
-            return None
-        values = {}
-        for name, (kind, fits) in self._fits.items():
-            value = row.get(name)
-            if type(value) is not kind or not fits(value):
-                moment = instant(value) if kind is datetime else None
-                if moment is None and kind is str:
-                    return None
-                try:
-                    value = converted(name, self._root.fields[name], value) if moment is None else moment
-                except Misfit:
-                    return None
-            values[name] = value
-        return values
+    def _closer(self, name: str, value: Any, row: Mapping[str, Any]) -> Any:
+        """Return a value of a row that does not surely fit; Misfit when the whole row needs a closer look."""
+        field = self._root.fields[name]
+        if not row.keys() <= self._root.fields.keys() or (field.type == "str" and value is not None):
+            raise Misfit("for the whole row to say")
+        return converted(name, field, value)
 
     def _careful(self, row: Any) -> dict[str, Any]:
         try:
@@ -111,8 +106,33 @@ def instant(value: Any) -> int | None:
     return found if EARLIEST <= found < LATEST else None
 
 
-def _conditions(spine: Source, types: Mapping[str, str]) -> Callable[[Mapping[str, Any]], list[Any]]:
-    """Return a function of a row that says which of the conditions of derived sources hold."""
+def _plain(fields: Mapping[str, Field], closer: Callable[..., Any]) -> Callable[[Any], dict[str, Any]]:
+    """Return a function from a row to its values, written for its fields; Misfit when the row needs a closer look."""
+    lines = [
+        "def plain(row):",
+        f"    if type(row) is not dict or len(row) > {len(fields)}:",
+        "        raise Misfit('for the whole row to say')",
+        "    get = row.get",
+    ]
+    for place, (name, field) in enumerate(fields.items()):
+        value = f"v{place}"
+        lines.append(f"    {value} = get({name!r})")
+        if field.type == "time":
+            lines += [f"    {value}, given = instant({value}), {value}", f"    if {value} is None:"]
+            lines.append(f"        {value} = closer({name!r}, given, row)")
+            continue
+        fits = _FITS.get(field.type)
+        lines += [f"    if not ({fits.format(value)}):"] if fits else ["    if True:"]
+        lines.append(f"        {value} = closer({name!r}, {value}, row)")
+    pairs = ", ".join(f"{name!r}: v{place}" for place, name in enumerate(fields))
+    space: dict[str, Any] = {"Misfit": Misfit, "instant": instant, "closer": closer}
+    exec("\n".join([*lines, f"    return {{{pairs}}}"]), space)  # noqa: S102 - made of names of fields, as literals
+    found: Callable[[Any], dict[str, Any]] = space["plain"]
+    return found
+
+
+def _conditions(spine: Source, types: Mapping[str, str]) -> Callable[[Mapping[str, Any]], list[Any]] | None:
+    """Return a function of a row that says which of the conditions of derived sources hold; None where there are none."""
     exprs: dict[str, Expr] = {}
     chain = [spine]
     while isinstance(chain[0], Derived):
@@ -129,4 +149,4 @@ def _conditions(spine: Source, types: Mapping[str, str]) -> Callable[[Mapping[st
         found = compiled(values)
         return [found[place] for place in places]
 
-    return holds if places else lambda _: []
+    return holds if places else None

@@ -36,6 +36,15 @@ class Careful:
         self._failed: tuple[int, str] | None = None
 
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
+        try:
+            return self._opened().use(keys, work)
+        except Exception as error:
+            if isinstance(error, TenfoldError):
+                raise
+            return self._again(keys, work)
+
+    def _again(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
+        """Return the same, or raise with whose fault it is: to say that costs two calls, which no other request pays for."""
         own: list[BaseException] = []
 
         def careful(states: list[Any], get: Get) -> Used:

@@ -1,8 +1,6 @@
 """What a model reads and computes for one row, prepared once: keys, states, expressions, their order."""
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +16,28 @@ from tenfold.training.model import Model
 
 
 class Known(NamedTuple):
-    """The features of one row as of a moment as Python values, decimals as Decimal, and per view how many microseconds old its newest record is."""
+    """The features of one row as of a moment as Python values, decimals as Decimal, and per view when its newest record happened."""
 
     at: int
     names: Sequence[str]
     row: Sequence[Any]
-    ages: Mapping[str, int | None]
+    views: Sequence[str]
+    newest: Sequence[int | None]
+
+    @property
+    def ages(self) -> dict[str, int | None]:
+        """Per view how many microseconds old its newest record is, None where nothing is known of the key."""
+        each = zip(self.views, self.newest, strict=True)
+        return {name: None if moment is None else self.at - moment for name, moment in each}
 
     @property
     def values(self) -> dict[str, Any]:
         """The features by name."""
         return dict(zip(self.names, self.row, strict=True))
+
+
+_new: Any = tuple.__new__
+"""Makes a tuple of names in a third of the time."""
 
 
 class ServingPlan:
@@ -39,21 +48,16 @@ class ServingPlan:
 
     def __init__(self, model: Model) -> None:
         self._lookup = Lookup(model.stored)
-        self._ages = [view.name for view in model.stored]
-        stored = [f"{view.name}.{name}" for view in model.stored for name in view.features]
-        places = {name: place for place, name in enumerate([*stored, *model.computed])}
+        self._views = [view.name for view in model.stored]
         self._columns = list(model.columns)
-        self._pick = _picker([places[name] for name in self._columns])
-        used = set().union(*(expr.columns() for expr in model.computed.values()))
-        self._read = [name for name in stored if name in used]
-        self._pick_read = _picker([places[name] for name in self._read])
+        stored = [[f"{view.name}.{name}" for name in view.features] for view in model.stored]
         types = types_of(model.spine.root.fields) | {AS_OF: "time"}
         self._added = added(model.spine)
         self._derive = compile_row(self._added, types)
         types |= {name: model.spine.fields[name].type for name in self._added}
         for view in model.stored:
             types |= {f"{view.name}.{name}": kind for name, kind in view.plan.types.items()}
-        self._compute = compile_row(model.computed, types)
+        self._row = compile_row(model.computed, types, stored, self._columns)
         self._decimals = [
             (place, PLACES[kind]) for place, kind in enumerate(model.columns.values()) if kind in PLACES
         ]
@@ -76,32 +80,19 @@ class ServingPlan:
         if self._added:
             mine.update(zip(self._added, self._derive(mine), strict=True))
         found = self._lookup(store, mine, at, asked)
-        values = list(chain.from_iterable([one.values for one in found]))
-        if self._read:
-            mine.update(zip(self._read, self._pick_read(values), strict=True))
-        values += self._compute(mine)
-        newest = [one.newest for one in found]
-        ages = {
-            name: None if moment is None else at - moment
-            for name, moment in zip(self._ages, newest, strict=True)
-        }
-        return Known(at, self._columns, self._shown(self._pick(values)), ages)
+        values, newest = zip(*found) if found else ((), ())  # noqa: B905 - each is a pair
+        features: Sequence[Any] = self._row(mine, *values)
+        if self._decimals:
+            features = self._shown(features)
+        known: Known = _new(Known, (at, self._columns, features, self._views, newest))
+        return known
 
     def _shown(self, row: Sequence[Any]) -> Sequence[Any]:
         """Return the features with decimals as Decimal."""
-        if not self._decimals:
-            return row
         found = list(row)
         for place, places in self._decimals:
             found[place] = None if found[place] is None else decimal_of(found[place], places)
         return found
-
-
-def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """Return a function that gives the values at several places."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda values: [values[place] for place in places]
 
 
 def added(source: Source) -> dict[str, Expr]:

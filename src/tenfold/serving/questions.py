@@ -127,15 +127,29 @@ class Questions:
     def _fitting(
         self, place: int, question: Question, at: int, failed: dict[int, SchemaError]
     ) -> Sequence[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
         try:
-            for row in question.rows:
-                values = self.one(row)
-                self.moment(values, at)
-                found.append(values)
+            return [values for values, _ in self.few(question.rows, at, alone=question.alone)]
         except SchemaError as error:
-            failed[place] = error if question.alone else SchemaError(f"rows[{len(found)}]: {error}")
+            failed[place] = error
             return []
+
+    def few(self, rows: Sequence[Any], at: int, *, alone: bool = False) -> list[tuple[dict[str, Any], int]]:
+        """Return the values of each row and its moment, one row after the other.
+
+        Raises
+        ------
+        SchemaError
+            When a row does not fit; says which row, unless it is the only one that is asked about.
+        """
+        found: list[tuple[dict[str, Any], int]] = []
+        try:
+            for row in rows:
+                values = self.one(row)
+                found.append((values, self.moment(values, at)))
+        except SchemaError as error:
+            if alone:
+                raise
+            raise SchemaError(f"rows[{len(found)}]: {error}") from error
         return found
 
     def _many(

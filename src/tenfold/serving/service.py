@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from tenfold.core.decimals import PLACES
-from tenfold.core.errors import Conflict, TenfoldError
+from tenfold.core.errors import Conflict, SchemaError, TenfoldError
+from tenfold.processing.frame import Frame
 from tenfold.serving.answers import Said, as_json
 from tenfold.serving.asking import Part, joined, numbers, some, sticky_fields
 from tenfold.serving.degraded import Away, Patience, behind
@@ -357,20 +358,20 @@ class Service:
 
     def features_many(self, rows: Sequence[Any], at: int) -> KnownMany | KnownRows:
         """Return the features of rows as `predict_many` would read them at that moment; nothing is logged."""
-        asks, failed = self._questions([Question(rows)], at, as_columns=len(rows) > FEW)
-        if failed:
-            raise failed[0]
-        return self._known_of(asks)
+        if len(rows) > FEW:
+            with suppress(SchemaError):  # which is said again below, of the first row that does not fit
+                frame = self._questions.many(rows)
+                return self._columns(frame, self._questions.moments(frame, at))
+        return of_rows(self.model, [self._known(*pair) for pair in self._questions.few(rows, at)])
 
     def _known_of(self, asks: Asks) -> KnownMany | KnownRows:
         if asks.frame is not None:
-            return self._plan_many(
-                self._store, asks.frame, asks.at, asks.frame if self._includes_self else None
-            )
-        rows = [
-            self._known(values, moment) for values, moment in zip(asks.values, asks.at.tolist(), strict=True)
-        ]
-        return of_rows(self.model, rows)
+            return self._columns(asks.frame, asks.at)
+        each = zip(asks.values, asks.at.tolist(), strict=True)
+        return of_rows(self.model, [self._known(values, moment) for values, moment in each])
+
+    def _columns(self, frame: Frame, at: np.ndarray) -> KnownMany:
+        return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
 
     def _known(self, values: Mapping[str, Any], at: int) -> Known:
         own = self._questions.one.columns(values) if self._includes_self else None

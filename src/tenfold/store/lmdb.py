@@ -63,15 +63,20 @@ class LMDBOnlineStore:
         self._offsets = self._env.open_db(b"offsets")
 
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
-        check_keys(keys)
-        with self._env.begin(db=self._states, buffers=True) as transaction:
+        short = True
+        for key in keys:
+            if not 0 < len(key) < LONGEST:
+                short = False
+                check_keys(keys)
+        transaction = self._env.begin(self._states, None, False, True)  # `with` costs as much again
+        try:
 
             def get(key: bytes) -> Any:
                 return _state(key, transaction.get(_stored(key)))
 
-            if max(map(len, keys), default=0) < LONGEST:
-                return work(list(map(transaction.get, keys)), get)
-            return work(list(map(get, keys)), get)
+            return work(list(map(transaction.get if short else get, keys)), get)
+        finally:
+            transaction.abort()
 
     def write(
         self,

@@ -9,12 +9,13 @@ import numpy as np
 
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.layout import VERSION
-from tenfold.features.state.reading import Found, reader_of
+from tenfold.features.state.reading import reader_of
+from tenfold.features.state.written import Found
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.base import Get, OnlineStore
 
-pack: Callable[[list[Any]], bytes] = msgspec.msgpack.Encoder().encode
+pack: Callable[[Sequence[Any]], bytes] = msgspec.msgpack.Encoder().encode
 """Returns the values of a key's fields as they stand in the key of a state."""
 
 
@@ -59,9 +60,7 @@ class Lookup:
     def __init__(self, views: Sequence[FeatureView]) -> None:
         self.views = tuple(views)
         self._readers = [reader_of(view) for view in self.views]
-        shared = list(dict.fromkeys(view.keys for view in self.views))
-        self._names = [list(names) for names in shared]
-        self._heads = [(prefix(view), shared.index(view.keys)) for view in self.views]
+        self._look = _look([read.quick for read in self._readers], self.views)
         self._include = any(view.plan.includes_self for view in self.views)
         self._nothing = [None] * len(self.views)
 
@@ -79,25 +78,63 @@ class Lookup:
         asked
             The row that is asked for, as columns of the source; needed by a view that counts it too.
         """
-        keys, readers, own = self._keys(row), self._readers, self._own(asked)
+        return self._look(store.use, row, at, asked, self._rest)
 
-        def work(states: list[Any], get: Get) -> list[Found]:
-            return [
-                read(state, at, mine, parts_of(get, key))
-                for read, state, mine, key in zip(readers, states, own, keys, strict=True)
-            ]
-
-        return store.use(keys, work)
-
-    def _keys(self, row: Mapping[str, Any]) -> list[bytes]:
-        """Return the key of the row in each view; views of one entity share its bytes."""
-        packed = [pack([row[name] for name in names]) for names in self._names]
-        return [head + packed[place] for head, place in self._heads]
+    def _rest(
+        self,
+        found: Sequence[Found | None],
+        states: list[Any],
+        keys: Sequence[bytes],
+        at: int,
+        asked: Frame | None,
+        get: Get,
+    ) -> list[Found]:
+        """Return the features of each view, of those that take more than a look too."""
+        each = zip(found, self._readers, states, self._own(asked), keys, strict=True)
+        return [
+            read(state, at, mine, parts_of(get, key)) if one is None else one
+            for one, read, state, mine, key in each
+        ]
 
     def _own(self, asked: Frame | None) -> Sequence[Rows | None]:
         if asked is None or not self._include:
             return self._nothing
         return [_own(view, asked) if view.plan.includes_self else None for view in self.views]
+
+
+def _look(
+    quick: Sequence[Callable[[Any, int], Found | None]], views: Sequence[FeatureView]
+) -> Callable[..., list[Found]]:
+    """Return what reads the views of a row with one look each where that is enough, and gives the rest to another function.
+
+    It is written for the views, as a loop over two of them takes as long as the looks. Views of one entity share its bytes.
+    """
+    shared = list(dict.fromkeys(view.keys for view in views))
+    packed = [
+        f"p{place} = pack(({', '.join(f'row[{name!r}]' for name in names)},))"
+        for place, names in enumerate(shared)
+    ]
+    keys = [f"h{place} + p{shared.index(view.keys)}" for place, view in enumerate(views)]
+    looks = [f"f{place} = q{place}(states[{place}], at)" for place in range(len(views))]
+    found = ", ".join(f"f{place}" for place in range(len(views)))
+    lacking = " or ".join(f"f{place} is None" for place in range(len(views)))
+    lines = [
+        "def look(use, row, at, asked, rest):",
+        *(f"    {line}" for line in packed),
+        f"    keys = [{', '.join(keys)}]",
+        "    def work(states, get):",
+        *(f"        {line}" for line in looks),
+        f"        if {lacking or False}:",
+        f"            return rest([{found}], states, keys, at, asked, get)",
+        f"        return [{found}]",
+        "    return use(keys, work)",
+    ]
+    space: dict[str, Any] = {"pack": pack}
+    space |= {f"h{place}": prefix(view) for place, view in enumerate(views)}
+    space |= {f"q{place}": one for place, one in enumerate(quick)}
+    exec("\n".join(lines), space)  # noqa: S102 - made of places and of names of fields, as literals
+    made: Callable[..., list[Found]] = space["look"]
+    return made
 
 
 def _own(view: FeatureView, asked: Frame) -> Rows:

@@ -6,10 +6,10 @@ from functools import lru_cache
 import numpy as np
 
 from tenfold.core.expr import AS_OF
-from tenfold.processing.compiled import compile_columns
 from tenfold.processing.derive import apply
 from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame, types_of
+from tenfold.processing.one_row import compile_columns
 from tenfold.training.model import Model
 
 Categories = Mapping[str, Sequence[str]]

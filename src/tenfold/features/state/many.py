@@ -19,7 +19,8 @@ from tenfold.features.state.chunks import Get
 from tenfold.features.state.joined import Joined
 from tenfold.features.state.layout import HEADER
 from tenfold.features.state.planned import Planned
-from tenfold.features.state.reading import Found, is_fast, no_parts, reader_of
+from tenfold.features.state.reading import is_fast, no_parts, reader_of
+from tenfold.features.state.written import Found
 from tenfold.features.view import FeatureView, slot
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from operator import neg
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,23 +26,12 @@ from tenfold.features.state.lookups import Read, Words, look_up
 from tenfold.features.state.shapes import States, states_of
 from tenfold.features.state.stored import empty
 from tenfold.features.state.tally import TALLIED, tallied
-from tenfold.features.state.written import compiled
+from tenfold.features.state.written import Found, Written, compiled
 from tenfold.features.view import FeatureView, aggregate_type, slot
 from tenfold.processing.compiled import compile_row
 
 FAST = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last", "lag")
 KINDS = ("all", "time", "rows")
-
-
-class Found(NamedTuple):
-    """The features of a key in their order, and when its newest visible record happened, None if there is none."""
-
-    values: list[Any]
-    newest: int | None
-
-    def age(self, at: int) -> int | None:
-        """Return how old the newest record is at a moment."""
-        return None if self.newest is None else at - self.newest
 
 
 def no_parts(name: bytes) -> Any:
@@ -90,18 +79,25 @@ class Reader:
         get
             Gives the parts of a state that is divided.
         """
-        if state is not None and self._quick:
-            raw = memoryview(state)
-            words = raw.cast("q")
-            if words[layout.FLAGS] & layout.SAFE and at >= words[layout.SETTLED]:
-                kind, count = words[layout.KIND], words[layout.COUNT]
-                plan = self._shapes.get(kind) or self._compile(kind)
-                newest = words[HEADER - 1 + count] if count else words[layout.PAST] or None
-                return Found(plan.ordered(words, raw.cast("d"), raw, count, at), newest)
+        quick = self.quick(state, at)
+        if quick is not None:
+            return quick
         results, newest = self._aggregates(state, at, own, get)
         if self._simple:
             return Found([results[place] for place in self._order], newest)
         return Found(self._outputs(results, at), newest)
+
+    def quick(self, state: Any, at: int) -> Found | None:
+        """Return the features where all records are visible and every feature is a look-up; None where it takes more."""
+        if state is None or not self._quick:
+            return None
+        raw = state if type(state) is memoryview else memoryview(state)
+        words = raw.cast("q")
+        if not words[layout.FLAGS] & layout.SAFE or at < words[layout.SETTLED]:
+            return None
+        kind = words[layout.KIND]
+        plan = self._shapes.get(kind) or self._compile(kind)
+        return plan.ordered(raw, words, at)
 
     def _aggregates(self, state: Any, at: int, own: Rows | None, get: Get) -> tuple[list[Any], int | None]:
         """Return the value of each aggregate, and the event time of the newest visible record."""
@@ -119,11 +115,11 @@ class Reader:
             return self._listed(state, at, self._all, own)
         kind = words[layout.KIND]
         plan = self._shapes.get(kind) or self._compile(kind)
-        floats = raw.cast("d")
         if visible == count:
-            found = plan.all_visible(words, floats, raw, count, at)
+            found = plan.all_visible(raw, words, at).values
         else:
-            found = plan.some_visible(Words(words, floats, raw, count), visible, at, len(self._types))
+            given = Words(words, raw.cast("d"), raw, count)
+            found = plan.some_visible(given, visible, at, len(self._types))
         if self._slow:
             for place, value in zip(self._slow, self._listed(state, at, self._slow, own)[0], strict=True):
                 found[place] = value
@@ -211,8 +207,8 @@ class _Compiled:
 
     bounds: list[Callable[[memoryview, int, int, int], tuple[int, int]]]
     reads: list[tuple[int, int, Read]]
-    ordered: Callable[[Any, Any, Any, int, int], list[Any]]
-    all_visible: Callable[[Any, Any, Any, int, int], list[Any]]
+    ordered: Written
+    all_visible: Written
 
     def some_visible(self, given: Words, visible: int, at: int, size: int) -> list[Any]:
         """Return the results where the first so many records are visible."""
