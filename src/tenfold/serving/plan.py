@@ -7,6 +7,7 @@ import numpy as np
 
 from tenfold.core.decimals import PLACES, decimal_of
 from tenfold.core.expr import AS_OF, Expr
+from tenfold.features.state.written import Found
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.derive import Derived, Source
 from tenfold.processing.frame import Frame, types_of
@@ -76,10 +77,28 @@ class ServingPlan:
         asked
             The row as columns, for a view that counts the row that is asked for.
         """
+        mine = self._mine(row, at)
+        return self._known(mine, at, self._lookup(store, mine, at, asked))
+
+    def each(
+        self,
+        store: OnlineStore,
+        rows: Sequence[Mapping[str, Any]],
+        at: Sequence[int],
+        asked: Sequence[Frame | None],
+    ) -> list[Known]:
+        """Return the features of each of a few rows, all from one snapshot."""
+        mine = list(map(self._mine, rows, at))
+        return list(map(self._known, mine, at, self._lookup.each(store, mine, at, asked)))
+
+    def _mine(self, row: Mapping[str, Any], at: int) -> dict[str, Any]:
+        """Return what expressions read of a row."""
         mine = {**row, AS_OF: at}
         if self._added:
             mine.update(zip(self._added, self._derive(mine), strict=True))
-        found = self._lookup(store, mine, at, asked)
+        return mine
+
+    def _known(self, mine: Mapping[str, Any], at: int, found: Sequence[Found]) -> Known:
         values, newest = zip(*found) if found else ((), ())  # noqa: B905 - each is a pair
         features: Sequence[Any] = self._row(mine, *values)
         if self._decimals:

@@ -354,7 +354,7 @@ class Service:
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
         values = self._questions.one(row)
-        return self._known(values, self._questions.moment(values, at))
+        return self._plan(self._store, values, self._questions.moment(values, at), self._own(values))
 
     def features_many(self, rows: Sequence[Any], at: int) -> KnownMany | KnownRows:
         """Return the features of rows as `predict_many` would read them at that moment; nothing is logged."""
@@ -362,20 +362,23 @@ class Service:
             with suppress(SchemaError):  # which is said again below, of the first row that does not fit
                 frame = self._questions.many(rows)
                 return self._columns(frame, self._questions.moments(frame, at))
-        return of_rows(self.model, [self._known(*pair) for pair in self._questions.few(rows, at)])
+        each = self._questions.few(rows, at)
+        return self._rows([values for values, _ in each], [moment for _, moment in each])
 
     def _known_of(self, asks: Asks) -> KnownMany | KnownRows:
         if asks.frame is not None:
             return self._columns(asks.frame, asks.at)
-        each = zip(asks.values, asks.at.tolist(), strict=True)
-        return of_rows(self.model, [self._known(values, moment) for values, moment in each])
+        return self._rows(asks.values, asks.at.tolist())
+
+    def _rows(self, values: Sequence[Mapping[str, Any]], at: Sequence[int]) -> KnownRows:
+        return of_rows(self.model, self._plan.each(self._store, values, at, list(map(self._own, values))))
 
     def _columns(self, frame: Frame, at: np.ndarray) -> KnownMany:
         return self._plan_many(self._store, frame, at, frame if self._includes_self else None)
 
-    def _known(self, values: Mapping[str, Any], at: int) -> Known:
-        own = self._questions.one.columns(values) if self._includes_self else None
-        return self._plan(self._store, values, at, own)
+    def _own(self, values: Mapping[str, Any]) -> Frame | None:
+        """Return a row as columns for views that count it."""
+        return self._questions.one.columns(values) if self._includes_self else None
 
 
 class _How(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -60,7 +61,7 @@ class Lookup:
     def __init__(self, views: Sequence[FeatureView]) -> None:
         self.views = tuple(views)
         self._readers = [reader_of(view) for view in self.views]
-        self._look = _look([read.quick for read in self._readers], self.views)
+        self._keys, self._look = _written(self.views, [read.quick for read in self._readers])
         self._include = any(view.plan.includes_self for view in self.views)
         self._nothing = [None] * len(self.views)
 
@@ -78,7 +79,36 @@ class Lookup:
         asked
             The row that is asked for, as columns of the source; needed by a view that counts it too.
         """
-        return self._look(store.use, row, at, asked, self._rest)
+        keys = self._keys(row)
+
+        def work(states: list[Any], get: Get) -> list[Found]:
+            found = self._look(states, at)
+            return self._rest(found, states, keys, at, asked, get) if None in found else found
+
+        return store.use(keys, work)
+
+    def each(
+        self,
+        store: OnlineStore,
+        rows: Sequence[Mapping[str, Any]],
+        at: Sequence[int],
+        asked: Sequence[Frame | None],
+    ) -> list[list[Found]]:
+        """Return the same of each of several rows, all from one snapshot; for more than a few `LookupMany` is faster."""
+        keys = [self._keys(row) for row in rows]
+        views = len(self.views)
+
+        def work(states: list[Any], get: Get) -> list[list[Found]]:
+            every = []
+            for place, moment in enumerate(at):
+                some = states[place * views : (place + 1) * views]
+                found = self._look(some, moment)
+                if None in found:
+                    found = self._rest(found, some, keys[place], moment, asked[place], get)
+                every.append(found)
+            return every
+
+        return store.use(list(chain.from_iterable(keys)), work)
 
     def _rest(
         self,
@@ -102,39 +132,29 @@ class Lookup:
         return [_own(view, asked) if view.plan.includes_self else None for view in self.views]
 
 
-def _look(
-    quick: Sequence[Callable[[Any, int], Found | None]], views: Sequence[FeatureView]
-) -> Callable[..., list[Found]]:
-    """Return what reads the views of a row with one look each where that is enough, and gives the rest to another function.
+def _written(
+    views: Sequence[FeatureView], quick: Sequence[Callable[[Any, int], Found | None]]
+) -> tuple[Callable[..., list[bytes]], Callable[..., list[Any]]]:
+    """Return what gives the key of a row in each view, and what reads the states with one look each where that is enough.
 
-    It is written for the views, as a loop over two of them takes as long as the looks. Views of one entity share its bytes.
+    Both are written for the views: a loop over two of them takes as long as the looks. Views of one entity share its bytes.
     """
     shared = list(dict.fromkeys(view.keys for view in views))
-    packed = [
-        f"p{place} = pack(({', '.join(f'row[{name!r}]' for name in names)},))"
-        for place, names in enumerate(shared)
-    ]
-    keys = [f"h{place} + p{shared.index(view.keys)}" for place, view in enumerate(views)]
-    looks = [f"f{place} = q{place}(states[{place}], at)" for place in range(len(views))]
-    found = ", ".join(f"f{place}" for place in range(len(views)))
-    lacking = " or ".join(f"f{place} is None" for place in range(len(views)))
+    values = [", ".join(f"row[{name!r}]" for name in names) for names in shared]
+    keys = ", ".join(f"h{place} + p{shared.index(view.keys)}" for place, view in enumerate(views))
+    looks = ", ".join(f"q{place}(states[{place}], at)" for place in range(len(views)))
     lines = [
-        "def look(use, row, at, asked, rest):",
-        *(f"    {line}" for line in packed),
-        f"    keys = [{', '.join(keys)}]",
-        "    def work(states, get):",
-        *(f"        {line}" for line in looks),
-        f"        if {lacking or False}:",
-        f"            return rest([{found}], states, keys, at, asked, get)",
-        f"        return [{found}]",
-        "    return use(keys, work)",
+        "def keys(row):",
+        *(f"    p{place} = pack(({several},))" for place, several in enumerate(values)),
+        f"    return [{keys}]",
+        "def look(states, at):",
+        f"    return [{looks}]",
     ]
     space: dict[str, Any] = {"pack": pack}
     space |= {f"h{place}": prefix(view) for place, view in enumerate(views)}
     space |= {f"q{place}": one for place, one in enumerate(quick)}
     exec("\n".join(lines), space)  # noqa: S102 - made of places and of names of fields, as literals
-    made: Callable[..., list[Found]] = space["look"]
-    return made
+    return space["keys"], space["look"]
 
 
 def _own(view: FeatureView, asked: Frame) -> Rows:
