@@ -5,14 +5,14 @@ functions of `meaning` row by row. `compiled` is the same meaning for a single r
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES
 from tenfold.core.expr import AS_OF, Expr
-from tenfold.core.infer import literal, result_type
+from tenfold.core.infer import brought, literal, result_type
 from tenfold.processing.applied import call
 from tenfold.processing.bring import bring, bring_all, limited, members, plain, taken
 from tenfold.processing.calendar import EARLIEST, LATEST, PARTS, part, truncate
@@ -57,11 +57,20 @@ def evaluate(expr: Expr, frame: Frame, rows: int, made: Made | None = None) -> C
         return _span(late, early, expr.args[-1].args[0])
     if expr.fn in _SPECIAL:
         return _SPECIAL[expr.fn](*inputs)
-    inputs = bring_all(expr.fn, inputs)
-    result = result_type(expr.fn, [item.type for item in inputs])
+    kinds = tuple([item.type for item in inputs])
+    taken_as, result = _resolved(expr.fn, kinds)
+    if taken_as != kinds:
+        inputs = bring_all(expr.fn, inputs)
     if expr.fn in _CHOICE:
         return limited(_CHOICE[expr.fn](result, inputs))
     return _strict(expr.fn, result, inputs)
+
+
+@lru_cache(maxsize=10_000)
+def _resolved(fn: str, kinds: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return the types to which the inputs of a function are brought, and that of its result."""
+    types = brought(fn, kinds)
+    return types, result_type(fn, types)
 
 
 def _applied(expr: Expr, frame: Frame, rows: int, made: Made) -> Column:
@@ -82,19 +91,25 @@ def _with_constants(expr: Expr, item: Column) -> Column:
 
 
 def _strict(fn: str, result: str, inputs: Sequence[Column]) -> Column:
-    valid = reduce(np.logical_and, [item.valid for item in inputs])
+    masks = {id(item.valid): item.valid for item in inputs}
+    valid = reduce(np.logical_and, masks.values())
     if fn in _ARITHMETIC:
         values, fits = _compute(_ARITHMETIC[fn], [item.values for item in inputs], result)
-        valid = valid & fits
+        valid = valid if _all(fits) else valid & fits
     elif fn in _LOGIC:
         values = _LOGIC[fn](*(item.values for item in inputs)).astype(np.bool_)
     elif fn in MATHS:
         return _maths(fn, [item.values.astype(np.float64) for item in inputs], valid)
     else:
         return _by_row(fn, result, inputs, valid)
-    if not valid.all():
+    if not _all(valid):
         values[~valid] = 0
     return Column(result, values, valid)
+
+
+def _all(mask: np.ndarray) -> bool:
+    """Return whether a mask holds everywhere: counting takes a tenth of `all` where rows are few."""
+    return int(np.count_nonzero(mask)) == len(mask)
 
 
 def _compute(
@@ -102,12 +117,12 @@ def _compute(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of an arithmetic function and which of them can be represented."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        values = function(*(array.astype(np.float64, copy=False) for array in arrays))
-    if result == "float":
-        return values, np.isfinite(values)
+        values = function(*[array.astype(np.float64, copy=False) for array in arrays])
+        if result == "float":
+            return values, np.isfinite(values)
     # Floats are exact below the limit and round to at least the limit above it, so they say which integers fit.
     with np.errstate(divide="ignore"):
-        exact = function(*(array.astype(np.int64) for array in arrays))
+        exact = function(*[array.astype(np.int64) for array in arrays])
     if result in PLACES:
         return exact, (np.abs(values) < _SURE) & (np.abs(exact) < LIMIT)
     return exact.astype(np.int64), np.abs(values) < LARGEST
