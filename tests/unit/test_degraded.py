@@ -300,6 +300,17 @@ def test_what_fails_in_the_work_is_not_blamed_on_the_store():
 
     with pytest.raises(Away, match="gone"):
         Careful(Partly, VirtualClock(0)).use([b"a"], lambda states, get: get(b"a#1"))
+
+    class Once(MemoryOnlineStore):
+        asked = 0
+
+        def use(self, keys, work):
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError("gone")
+            return super().use(keys, work)
+
+    assert Careful(Once, VirtualClock(0)).use([b"a"], lambda states, get: states) == [None]
     with pytest.raises(Unavailable):
         Careful(Raising, VirtualClock(0)).use([b"a"], lambda states, get: states)
 

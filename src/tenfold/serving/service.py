@@ -119,11 +119,11 @@ class Service:
             for group, topic in self._topics.items()
             if offsets.get(group, 0) < mark.offsets.get(topic, 0)
         ]
-        return (
-            f"{too_late(seconds)} So far {', '.join(lags)}; a new definition catches up on its own."
-            if lags
-            else too_late(seconds)
+        said = (
+            f"the worker did not reach the newest acknowledged event within {seconds:g} s, so no exact answer can be given. "
+            "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
         )
+        return f"{said} So far {', '.join(lags)}; a new definition catches up on its own." if lags else said
 
     def lag(self) -> dict[str, dict[str, float]]:
         """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds."""
@@ -387,11 +387,3 @@ class _How(NamedTuple):
     mode: str
     by: Service
     told: Mapping[str, Any]
-
-
-def too_late(seconds: float) -> str:
-    """Return what to say when the worker lags behind the log."""
-    return (
-        f"the worker did not reach the newest acknowledged event within {seconds:g} s, so no exact answer can be given. "
-        "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
-    )
