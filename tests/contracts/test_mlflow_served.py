@@ -17,7 +17,7 @@ from xgboost import XGBClassifier
 from tenfold.core.errors import DefinitionError, GateFailed, NotFound, SchemaError
 from tenfold.serving.service import Versions
 from tests.examples import parcels
-from tests.examples.test_kinds import linear
+from tests.examples.test_onnx import linear
 
 pytest.importorskip("mlflow", reason="mlflow-skinny is not installed: pip install 'tenfold[mlflow]'")
 
