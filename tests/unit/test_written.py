@@ -16,7 +16,7 @@ from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLog
 from tenfold.store import offline
 from tenfold.store.online import Lookup
-from tests.property.shop import folded
+from tests.property.world import folded
 
 START, HOUR = to_us("2024-05-01T00:00:00+00:00"), UNITS["h"]
 
