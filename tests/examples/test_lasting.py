@@ -18,6 +18,7 @@ import pytest
 from tenfold import Platform
 from tenfold.core.clock import SystemClock
 from tenfold.serving import ready
+from tenfold.serving.predictions import ONLINE, read
 from tenfold.sources import log as logs
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
@@ -166,12 +167,16 @@ def said(process, text, times=1):
 def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(home, tmp_path):
     declared, port = tmp_path / "declared.py", free_port()
     declared.write_text("from tests.examples.tiny import project\n")
+    with opened(home) as app:
+        assert app.train(tiny.late_order).number == 2
     place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
     process = start("run", str(declared), *place, "--processes", "2", "--wait", "20", "--drain", "0.2")
     old = said(process, "serving tiny on", 2)
     with Load(port).running() as load:
         load.until(20)
         process.send_signal(signal.SIGHUP)
+        with opened(home) as app:
+            app.promote(tiny.late_order, 2)  # in the middle of it
         new = said(process, "worker stopped")
         assert sorted(new) == sorted(old) == ["controller", "server 1", "server 2", "worker"]
         assert not set(new.values()) & set(old.values())
@@ -190,7 +195,9 @@ def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(
     with opened(home) as app:
         app.flush()
         found = app.skew(tiny.late_order)
+        told = read(app.lake, "late_order", ONLINE, 0, 2**60).version.tolist()
     assert (found.rows, found.mismatches) == (load.answered, 0)
+    assert set(told) == {1, 2}
 
 
 def test_a_server_that_drains_says_it_is_not_ready_and_answers_until_the_time_is_over(home):
