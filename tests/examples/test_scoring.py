@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -222,6 +223,7 @@ def test_a_crash_at_any_point_changes_nothing_and_the_same_call_goes_on(home, mo
 
 KILLED = """
 import sys
+import threading
 from pathlib import Path
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
@@ -287,6 +289,35 @@ def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path
             ("scored", "schedule", 12),
             ("scored", "schedule", 11),
         ]
+
+
+def test_two_controllers_score_a_day_once(tmp_path):
+    project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
+    at_it, go_on, done = threading.Event(), threading.Event(), []
+    with project.open(Platform(home=home, clock=clock)) as app:
+        tiny.load(app)
+        app.promote(NAME, app.train(NAME).number)
+        clock.set(tiny.START + timedelta(days=18, hours=1))
+
+        class Slow(type(app.lake)):
+            def append(self, *given, **how):
+                at_it.set()
+                go_on.wait()
+                return super().append(*given, **how)
+
+        one, two = app.schedule(project.release()), app.schedule(project.release())
+        one.scoring._lake = Slow(home / "lake", clock)
+        slow = threading.Thread(target=lambda: done.extend(one.tick()))
+        slow.start()
+        at_it.wait()
+        assert two.tick() == []
+        go_on.set()
+        slow.join()
+        assert len(done) == 1
+        assert two.tick() == []
+        assert app.journal.unfinished() == []
+        assert [item.decision for item in app.audit.list(NAME, "score")] == ["scored"]
+        assert len(told(app, 0, 2**60)) == 12
 
 
 def test_the_controller_scores_what_is_due_and_goes_on_with_what_died(tmp_path):

@@ -8,7 +8,7 @@ from tenfold.automation.audit import Audit
 from tenfold.automation.release import Release
 from tenfold.automation.scoring import KIND, Scored, Scoring
 from tenfold.core.clock import Clock
-from tenfold.core.errors import TenfoldError
+from tenfold.core.errors import Conflict, TenfoldError
 from tenfold.core.times import duration, iso
 from tenfold.features.view import with_upstream
 from tenfold.registry.versions import Registry
@@ -46,7 +46,9 @@ class Schedule:
         start, end = due
         self.flush()
         try:
-            done = self.scoring.run(start, end, every=str(self.release.score_every), by=BY)
+            done = self.scoring.run(start, end, every=str(self.release.score_every), by=BY, cause=BY)
+        except Conflict:
+            return []  # another process is at it
         except TenfoldError as error:
             evidence = {"error": type(error).__name__}
             self._record("failed", str(error), evidence, f"failed/{start}/{end}")

@@ -84,6 +84,7 @@ class Scoring:
         every: str | None = "1d",
         again: bool = False,
         by: str = "user",
+        cause: str | None = None,
         watch: Watch | None = None,
     ) -> Scored:
         """Score the rows predicted in [start, end), partition by partition, and return what was done.
@@ -99,6 +100,13 @@ class Scoring:
             Replace what was answered before.
         by
             Who asks, for the audit log: it says what was replaced.
+        cause
+            Makes it one run, however many processes ask for it.
+
+        Raises
+        ------
+        Conflict
+            When another process is at the run of that cause.
         """
         _span(every)
         wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
@@ -109,8 +117,8 @@ class Scoring:
                 except Conflict:
                     continue  # a process that lives is at it
         given = wanted | {"by": by}
-        cause = f"{self.model.name}/{iso(start)}/{iso(end)}/{uuid.uuid4().hex}"
-        return self._finished(self._journal.begin(KIND, cause, given), given, watch)
+        name = f"{self.model.name}/{iso(start)}/{iso(end)}/{cause or uuid.uuid4().hex}"
+        return self._finished(self._journal.begin(KIND, name, given), given, watch)
 
     def resume(self) -> int:
         """Finish the runs that nobody works on, each from its first unfinished partition; return how many."""
