@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 CELLS ?= 1e8
 
-.PHONY: help setup demo leak forecast fraud test test-all check crash bench soak prove lock format clean
+.PHONY: help setup demo leak forecast fraud test test-all check crash fuzz bench soak prove lock format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ format: .venv/ready  ## rewrite the code in the house format
 
 crash: .venv/ready  ## kill -9 the worker and the server at random points and compare the final state
 	$(BIN)/python -m tests.crash.kill $(ARGS)
+
+fuzz: .venv/ready  ## send a server thousands of requests made from its own description, and hostile ones (SEED=n for others)
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/examples/test_fuzz.py $(ARGS)
 
 bench: .venv/ready  ## measure speed and memory beside peers in the same run (ARGS="NAME ... --rows N"; all takes about 20 minutes)
 	$(BIN)/python -m bench $(ARGS)
