@@ -133,8 +133,7 @@ class PredictionLog:
         data = _bytes(predictions, told)
         if self._log.append(TOPIC, data, len(told), key=keys).data != data:
             return {}
-        each = zip(predictions.id, predictions.request, told, strict=True)
-        return {name: Answered(request, text) for name, request, text in each}
+        return dict(zip(predictions.id, map(Answered, predictions.request, told), strict=True))
 
     def keep(self, answers: Predictions) -> None:
         """Store what was not told to anybody, durably; readers take the first of each id."""

@@ -233,13 +233,16 @@ class Service:
                 first.setdefault(name, place)
         if first:
             told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late, stages)
-        each: list[list[int]] = [[] for _ in questions]
-        for place, of in enumerate(asks.of):
-            each[of].append(place)
-        return [
-            failed.get(place) or (None if place in put_off else self._told(question, rows, asks, told))
-            for place, (question, rows) in enumerate(zip(questions, each, strict=True))
-        ]
+        found: list[bytes | TenfoldError | None] = []
+        row = 0
+        for place, question in enumerate(questions):
+            if place in failed:
+                found.append(failed[place])
+                continue
+            rows = range(row, row + len(question.rows))
+            row = rows.stop
+            found.append(None if place in put_off else self._told(question, rows, asks, told))
+        return found
 
     def _told(
         self, question: Question, rows: Sequence[int], asks: Asks, told: Mapping[str, Answered]
@@ -247,15 +250,16 @@ class Service:
         """Return the answer of a question: Conflict when a row's key was used for another row, None when it was not wanted."""
         found = []
         for row in rows:
-            name, request = asks.id[row], asks.request[row]
-            if name not in told:
+            name = asks.id[row]
+            stored = told.get(name)
+            if stored is None:
                 return None
-            if told[name].request != request:
+            if stored.request != asks.request[row]:
                 return Conflict(
                     f'key "{name}" was already used for another row of model "{self.model.name}". The first answer '
                     "counts; give another row a new key."
                 )
-            found.append(told[name].told)
+            found.append(stored.told)
         return found[0] if question.alone else b"[" + b",".join(found) + b"]"
 
     def _place(self, prediction_id: str) -> str:

@@ -4,7 +4,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 
 from tenfold.core.errors import Unavailable
@@ -27,29 +27,15 @@ class Pooled(ABC, Generic[Connection]):
         self._mine = threading.local()
         self._closed = False
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Yield a connection that holds the write lock; commit at the end, roll back on any exception.
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Give a connection that holds the write lock; commit at the end, roll back on any exception.
 
         Raises
         ------
         Unavailable
             When another writer held the lock for too long, the disk is full, or the database is away; nothing was changed.
         """
-        if self._current() is not None:
-            raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
-        with self._connection() as connection:
-            self._begin(connection)
-            self._mine.connection = connection
-            try:
-                yield connection
-                self._commit(connection)
-            except BaseException as error:
-                self._roll_back(connection)
-                self._tell(error)
-                raise
-            finally:
-                self._mine.connection = None
+        return _Whole(self)
 
     def query(self, sql: str, *values: object) -> list[Any]:
         """Return all rows of a statement that reads, from one snapshot."""
@@ -78,9 +64,6 @@ class Pooled(ABC, Generic[Connection]):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        if self._closed:
-            raise Unavailable(f'database "{self._name}" was closed. Open it again before using it.')
-        self._after_fork()
         connection = self._take()
         try:
             yield connection
@@ -91,6 +74,10 @@ class Pooled(ABC, Generic[Connection]):
             self._give_back(connection)
 
     def _take(self) -> Connection:
+        """Return a connection that nobody else uses until it is given back."""
+        if self._closed:
+            raise Unavailable(f'database "{self._name}" was closed. Open it again before using it.')
+        self._after_fork()
         while True:
             try:
                 connection = self._idle.pop()
@@ -135,3 +122,42 @@ class Pooled(ABC, Generic[Connection]):
     @abstractmethod
     def _tell(self, error: BaseException) -> None:
         """Raise Unavailable in place of an error that says that the database is busy, full or away."""
+
+
+class _Whole(AbstractContextManager[Connection]):
+    """A transaction; a class, as a generator of a generator took as long as the lock does."""
+
+    def __init__(self, pool: Pooled[Connection]) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Connection:
+        pool = self._pool
+        if pool._current() is not None:
+            raise RuntimeError("this thread is already in a transaction. Use the connection that it yielded.")
+        self._connection = pool._take()
+        try:
+            pool._begin(self._connection)
+        except BaseException as error:
+            self._end(error)
+            raise
+        pool._mine.connection = self._connection
+        return self._connection
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            try:
+                self._pool._commit(self._connection)
+            except BaseException as failed:
+                self._end(failed)
+                raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        pool = self._pool
+        try:
+            if error is not None:
+                pool._roll_back(self._connection)
+                pool._tell(error)
+        finally:
+            pool._mine.connection = None
+            pool._give_back(self._connection)
