@@ -1,15 +1,24 @@
 """Features that a source reads of other views, for records as they come from the log."""
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tenfold.core.times import FOREVER
+from tenfold.features.view import FeatureView
 from tenfold.processing.batches import ARRIVAL, OFFSET, read_frame
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.derive import Source
-from tenfold.processing.frame import Frame, column, concat, types_of
+from tenfold.processing.frame import Column, Frame, column, concat, to_arrow
 from tenfold.sources.base import Log
-from tenfold.sources.declare import Events
 from tenfold.store.offline import features
-from tenfold.store.pieces import asked_at
+from tenfold.store.pieces import asked_at, reads
+from tenfold.store.spill import hashes
 
-ALL = 2**40
+ROWS = 500_000
+"""Records that are read from the log at once."""
+BATCHES = 20_000
+MARKS = (KNOWN, OFFSET, ARRIVAL)
 
 
 class Upstream:
@@ -17,29 +26,114 @@ class Upstream:
 
     Computed from the log itself, so they do not depend on how far the states of the other view are: that moment is never
     after the record's arrival, and whatever was known before it lies before the record in the log. That holds for history
-    too when it is loaded first. What is read of the log stays in memory.
+    too when it is loaded first.
     """
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._read: dict[str, tuple[int, Frame]] = {}
+        self._held: dict[str, Held] = {}
 
     def added(self, source: Source, frame: Frame) -> Frame:
         """Return records of a source's root with the features the source reads, as columns "view.name"."""
         for view in source.upstream:
-            keys = [frame[name] for name in view.keys]
-            past = self.added(view.source, self._past(view.source.root))
-            found = features(view, past, keys, asked_at(source.root, frame))
+            at = asked_at(source.root, frame)
+            held = self._held.setdefault(view.fingerprint, Held(self._log, view))
+            found = features(
+                view, self.added(view.source, held.until(at)), [frame[name] for name in view.keys], at
+            )
             frame = {**frame, **{f"{view.name}.{name}": item for name, item in found.items()}}
         return frame
 
-    def _past(self, root: Events) -> Frame:
-        """Return all records of a source by now."""
-        end, held = self._read.get(root.name, (0, {}))
-        batches = self._log.read(root.name, end, limit=ALL)
-        if batches:
-            new = read_frame(root, batches)
-            held = {name: concat([held[name], item]) for name, item in new.items()} if held else new
-            self._read[root.name] = (batches[-1].end, held)
-        types = types_of(root.fields) | {KNOWN: "int", OFFSET: "int", ARRIVAL: "int"}
-        return held or {name: column(type_, []) for name, type_ in types.items()}
+
+class Held:
+    """The records of a view's source that may count at the moments asked about, in the columns that the view reads.
+
+    What is too old for every window is forgotten. When a row comes so late that it needs more, the log is read again, and from
+    then on twice as much is held as so late a row needs. All records are held of a view with a window that has no end, or
+    that reads features itself.
+    """
+
+    def __init__(self, log: Log, view: FeatureView) -> None:
+        self._log, self._root = log, view.source.root
+        keys = {name for one in (view, *view.source.upstream) for name in one.keys}
+        names = {*reads(view), *keys, *self._root.ids, self._root.time} & self._root.fields.keys()
+        types = {name: self._root.fields[name].type for name in sorted(names)} | dict.fromkeys(MARKS, "int")
+        self._none: Frame = {name: column(type_, []) for name, type_ in types.items()}
+        self._reach = FOREVER if view.source.upstream or view.plan.reach is None else view.plan.reach
+        self._slack = self._reach
+        self._frame, self._newest, self._end = self._none, -FOREVER, 0
+        self._floor = -FOREVER if self._reach == FOREVER else FOREVER
+
+    def until(self, at: np.ndarray) -> Frame:
+        """Return the records by now, at least those that count at one of the moments."""
+        if not len(at):
+            return self._none
+        oldest, self._newest = int(at.min()), max(self._newest, int(at.max()))
+        if oldest - self._reach < self._floor and self._reach < FOREVER:
+            if self._end:
+                self._slack = max(self._slack, 2 * (self._newest - oldest))
+            self._load(oldest)
+        for new in self._pieces(self._end, FOREVER):
+            self._frame = _joined([self._frame, new])
+            if (self._event(new) > self._floor)[new[KNOWN].values <= self._floor].any():
+                self._load(oldest)  # what replaced a record that was announced may be forgotten
+                break
+        self._forget(self._needed(oldest))
+        return self._frame
+
+    def _needed(self, oldest: int) -> int:
+        """Return the moment after which records count, for rows no older than this and as late as some were."""
+        return max(min(oldest, self._newest - self._slack) - self._reach, -FOREVER)
+
+    def _load(self, oldest: int) -> None:
+        """Hold what is needed of the whole log."""
+        self._floor = self._needed(oldest)
+        young = [_taken(new, self._young(new)) for new in self._pieces(0, FOREVER)]
+        ids = self._ids(_joined([self._none, *young]))
+        old = [_taken(new, ~self._young(new) & self._again(new, ids)) for new in self._pieces(0, self._end)]
+        self._frame = _joined([self._none, *young, *old])
+
+    def _forget(self, floor: int) -> None:
+        """Forget what is too old once that is more than half."""
+        before, self._floor = self._floor, max(floor, self._floor)
+        young = self._young(self._frame)
+        if 2 * np.count_nonzero(young) >= len(young):
+            self._floor = before
+            return
+        self._frame = _taken(
+            self._frame, young | self._again(self._frame, self._ids(_taken(self._frame, young)))
+        )
+
+    def _pieces(self, after: int, upto: int) -> Iterator[Frame]:
+        """Yield what the log holds, some records at a time."""
+        while True:
+            read = self._log.read(self._root.name, after, limit=BATCHES, rows=ROWS)
+            batches = [batch for batch in read if batch.end <= upto]
+            if not batches:
+                return
+            after = batches[-1].end
+            self._end = max(self._end, after)
+            frame = read_frame(self._root, batches)
+            yield {name: frame[name] for name in self._none}
+
+    def _event(self, frame: Frame) -> np.ndarray:
+        return frame[self._root.time].values
+
+    def _young(self, frame: Frame) -> np.ndarray:
+        """Return which records may count, or end one that does."""
+        return np.maximum(self._event(frame), frame[KNOWN].values) > self._floor
+
+    def _ids(self, frame: Frame) -> np.ndarray:
+        return hashes(to_arrow({name: frame[name] for name in self._root.ids}).columns)
+
+    def _again(self, frame: Frame, ids: np.ndarray) -> np.ndarray:
+        """Return which records are other versions of some: these end each other in the order in which they became known."""
+        return np.isin(self._ids(frame), ids)
+
+
+def _taken(frame: Frame, rows: np.ndarray) -> dict[str, Column]:
+    return {name: item.take(rows) for name, item in frame.items()}
+
+
+def _joined(frames: Sequence[Frame]) -> dict[str, Column]:
+    return {name: concat([frame[name] for frame in frames]) for name in frames[0]}
