@@ -19,6 +19,8 @@ from tenfold.training.model import Model
 from tenfold.training.outputs import PROBABILITY
 
 _encode = msgspec.json.Encoder().encode
+BLOCK = 10_000
+"""Rows whose outputs are Python values at once."""
 
 
 class Deciding:
@@ -89,9 +91,11 @@ class Deciding:
         made: Made = {}
         for name, rule in self._rules.items():
             frame[name] = evaluate(rule, frame, len(at), made)
-        cells = [_shown(frame[name]) for name in self._rules]
-        names = list(self._rules)
-        return [_encode(dict(zip(names, row, strict=True))).decode() for row in zip(*cells, strict=True)]
+        names, told = list(self._rules), []
+        for first in range(0, len(at), BLOCK):
+            cells = [_shown(frame[name].take(slice(first, first + BLOCK))) for name in names]
+            told += [_encode(dict(zip(names, row, strict=True))).decode() for row in zip(*cells, strict=True)]
+        return told
 
     def _value(self, name: str, said: Said, version: int) -> Any:
         """Return what the model says of one row."""
