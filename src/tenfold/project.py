@@ -18,6 +18,7 @@ from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.declared import Declared
 from tenfold.monitoring.performance import Matured, first_answers, mature
+from tenfold.monitoring.served import told
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.opened import Opened
 from tenfold.platform import Platform
@@ -302,16 +303,19 @@ class App(Opened):
     def matured(
         self, model: Model | str, start: int, end: int, *, modes: Sequence[str] = (ONLINE, BATCH)
     ) -> Matured:
-        """Return what was served in [start, end), once per row, whose outcome is known by now.
+        """Return what was served in [start, end), once per row, whose outcome is known by now; without features and ages.
 
         Answers that were not exact are left out, unless `modes` names "stale" or "fallback".
         """
         self.flush()
         model = self._model(model)
         history = self.dataset(model).history
-        served = (read(self.lake, model.name, mode, start, end) for mode in modes)
-        parts = [mature(model, history, part, self.clock.now()) for part in served]
-        return first_answers(*parts)
+        found = [
+            mature(model, history, part, self.clock.now()).without_features()
+            for mode in modes
+            for part in told(self.lake, model.name, mode, start, end)
+        ]
+        return first_answers(*found)
 
     def skew(self, model: Model | str, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
         """Recompute every feature vector that was served online and compare it bit by bit."""

@@ -42,6 +42,11 @@ class Matured:
         groups = None if self.groups is None else self.groups[rows]
         return Matured(self.predictions.take(rows), self.y[rows], groups)
 
+    def without_features(self) -> "Matured":
+        """Return the same without features and ages, which take most of the memory."""
+        none = np.zeros((len(self.y), 0))
+        return replace(self, predictions=replace(self.predictions, features=none, ages=none))
+
     def between(self, start: int, end: int) -> "Matured":
         """Return those predicted in [start, end)."""
         return self.take(np.flatnonzero((self.predictions.at >= start) & (self.predictions.at < end)))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from tenfold.core.times import DAY
 from tenfold.monitoring.drift import DriftRow, drift_report
-from tenfold.serving.predictions import BATCH, ONLINE, read
+from tenfold.monitoring.served import parts
+from tenfold.serving.predictions import BATCH, ONLINE
 from tenfold.serving.service import Loaded
 from tenfold.sources.base import Lake
 from tenfold.training.profile import Profile, counts, merge
@@ -32,11 +33,12 @@ def drift(lake: Lake, version: Loaded, start: int, end: int) -> Drift:
     """
     manifest = version.package.manifest
     fixed = Profile.from_dict(manifest.reference)
-    parts = [read(lake, manifest.model, mode, start, end) for mode in (ONLINE, BATCH)]
-    own = [part.features[part.version == version.number] for part in parts if len(part)]
-    live = merge(
-        [{name: 0 * rows for name, rows in fixed.reference.items()}, *(counts(fixed, X) for X in own)]
-    )
-    rows = sum(len(X) for X in own)
+    live = {name: 0 * rows for name, rows in fixed.reference.items()}
+    rows = 0
+    for mode in (ONLINE, BATCH):
+        for part in parts(lake, manifest.model, mode, start, end):
+            X = part.features[part.version == version.number]
+            if len(X):
+                live, rows = merge([live, counts(fixed, X)]), rows + len(X)
     features = drift_report(fixed, live, importance=manifest.importance, limits=manifest.limits)
     return Drift(version.number, start, end, rows, features)
