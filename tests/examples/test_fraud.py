@@ -343,7 +343,7 @@ def test_rules_say_why_a_payment_is_stopped():
         known[typical] = mean
         answer = Said(np.array([score]), np.array([score >= stolen.threshold]), NO_CLASSES, ())
         row = {"amount": amount}
-        return json.loads(deciding.one(row, Known(0, list(stolen.columns), known, {}), answer, 1))
+        return json.loads(deciding.one(row, Known(0, list(stolen.columns), known, (), ()), answer, 1))
 
     assert decided(220.01, 0.0) == {
         "large": True,

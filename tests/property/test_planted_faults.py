@@ -259,13 +259,15 @@ def last_forgotten(patch):
 
 
 def looked_up(patch, change):
-    """Change what a look-up in the states is asked: a function of its row and moment."""
-    truth = Lookup.__call__
+    """Change what a look-up in the states is asked: a function of each row, its moment, and what is found."""
+    truth = Lookup.each
 
-    def fault(self, store, row, at, asked=None):
-        return truth(self, store, *change(row, at, truth(self, store, row, at, asked)), asked)
+    def each(self, store, rows, at, asked):
+        found = truth(self, store, rows, at, asked)
+        changed = [change(*one) for one in zip(rows, at, found, strict=True)]
+        return truth(self, store, *zip(*changed, strict=True), asked)
 
-    patch.setattr(Lookup, "__call__", fault)
+    patch.setattr(Lookup, "each", each)
 
 
 def asked_too_early(patch):

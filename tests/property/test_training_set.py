@@ -177,7 +177,7 @@ def test_a_training_set_is_what_the_rules_say(history, name, hours):
     ready = [place for place, (at, _) in enumerate(rows) if at < now and at + HORIZON <= now]
     chosen = [place for place in ready if labels[place] is not None]
     if not chosen:
-        with pytest.raises(DefinitionError, match="no row to learn from"):
+        with pytest.raises(DefinitionError, match="no row with a known label"):
             dataset.training_set(now)
         return
     learned = dataset.training_set(now)

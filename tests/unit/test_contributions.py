@@ -6,14 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lightgbm import LGBMClassifier
 
 from tenfold.core.errors import SchemaError
 from tenfold.training.contributions import contributed, estimated
 from tenfold.training.package import Package
 from tenfold.training.vector import encode
-from tests.examples import parcels
-from tests.unit.test_estimators import LIGHT, TABLE, fitted
+from tests.unit.every_estimator import opened
 
 EXPLAINED = (
     "lightgbm",
@@ -37,16 +35,14 @@ ESTIMATED = (
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    with parcels.opened(tmp_path_factory.mktemp("home"), parcels.model(LGBMClassifier(**LIGHT))) as app:
-        yield app
+def fitted(tmp_path_factory):
+    with opened(tmp_path_factory.mktemp("home")) as fitted:
+        yield fitted
 
 
-def made(app, name):
-    estimator, label, more = TABLE[name]
-    model = parcels.model(estimator, label, **more)
-    package = fitted(app, model)
-    return model, package, encode(app.dataset(model).columns, package.manifest.categories)
+def made(fitted, name):
+    model, dataset, package = fitted(name)
+    return model, package, encode(dataset.columns, package.manifest.categories)
 
 
 def linked(model, raw):
@@ -55,8 +51,8 @@ def linked(model, raw):
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
-def test_they_add_up_to_the_raw_score_of_the_score(app, name):
-    model, package, X = made(app, name)
+def test_they_add_up_to_the_raw_score_of_the_score(fitted, name):
+    model, package, X = made(fitted, name)
     several = len(package.manifest.classes)
     for place in range(0, len(X), len(X) // 7):
         row = X[place : place + 1]
@@ -73,11 +69,8 @@ def test_they_add_up_to_the_raw_score_of_the_score(app, name):
             assert np.isclose(linked(model, found[0].raw), score, rtol=1e-5)
 
 
-def test_of_a_linear_model_they_are_its_weights_times_the_distance_from_the_usual(app):
-    estimator, label, more = TABLE["numbers only, no names"]
-    model = parcels.model(estimator, label, **more)
-    package = fitted(app, model)
-    X = encode(app.dataset(model).columns, package.manifest.categories)
+def test_of_a_linear_model_they_are_its_weights_times_the_distance_from_the_usual(fitted):
+    _, package, X = made(fitted, "numbers only, no names")
     steps = package.predictor.engine._estimator
     golden = np.frombuffer(package.manifest.golden_rows).reshape(-1, X.shape[1])
     away = steps[:-1].transform(X[:1])[0] - steps[:-1].transform(golden).mean(axis=0)
@@ -85,8 +78,8 @@ def test_of_a_linear_model_they_are_its_weights_times_the_distance_from_the_usua
 
 
 @pytest.mark.parametrize("name", ESTIMATED)
-def test_what_has_no_exact_answer_is_estimated_and_adds_up_to_the_score(app, name):
-    _, package, X = made(app, name)
+def test_what_has_no_exact_answer_is_estimated_and_adds_up_to_the_score(fitted, name):
+    _, package, X = made(fitted, name)
     for place in range(0, len(X), len(X) // 3):
         row = X[place : place + 1]
         score = package.predictor.predict(row)[0]
@@ -142,8 +135,8 @@ def test_many_features_are_estimated_from_fewer_rows():
     assert np.isclose(found.base + found.each.sum(), found.raw)
 
 
-def test_where_a_mix_of_rows_gives_no_number_it_is_refused_with_what_to_do(app):
-    _, package, X = made(app, "neighbours")
+def test_where_a_mix_of_rows_gives_no_number_it_is_refused_with_what_to_do(fitted):
+    _, package, X = made(fitted, "neighbours")
 
     def with_scores(predict):
         return Package(SimpleNamespace(predict=predict), package.manifest)

@@ -125,6 +125,15 @@ class Dataset:
             ages[:, place] = np.where(newest.valid, self.at - newest.values, np.nan)
         return ages
 
+    def _newest(self) -> str:
+        """Return what to say of the newest row where none is left to learn from."""
+        if not len(self.at):
+            return f'Source "{self.model.spine.name}" has no rows: ingest them first.'
+        return (
+            f"The newest row is of {iso(int(self.at[-1]))[:16]}: where that is long ago, say as of when "
+            "(as_of=, --as-of)."
+        )
+
     def outcomes(self, now: int) -> Outcomes:
         """Return the labels of all rows as known before `now`; those of the last moment asked for are kept."""
         if self._outcomes is None or self._outcomes[0] != now:
@@ -167,8 +176,7 @@ class Dataset:
         if not rows.any():
             raise DefinitionError(
                 f'model "{self.model.name}": no row with a known label at {iso(now)[:16]}{_within(start, end)}. Left out: '
-                f"{', '.join(f'{count:,} {why}' for why, count in dropped.items())}. The newest row is of "
-                f"{iso(int(self.at[-1]))[:16]}: where that is long ago, say as of when (as_of=, --as-of)."
+                f"{', '.join(f'{count:,} {why}' for why, count in dropped.items())}. {self._newest()}"
             )
         columns = {name: item.take(rows) for name, item in self.columns.items()}
         views = [view.name for view in self.model.stored]
