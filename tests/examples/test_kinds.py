@@ -167,7 +167,7 @@ def test_parameters_of_a_step_are_searched_on_folds(tmp_path):
     search = Tune({"logisticregression__C": (0.01, 10.0, "log")}, trials=4)
     model = parcels.model(pipeline(LogisticRegression()), "stars", tune=search, folds=2, test_window="3d")
     with parcels.opened(tmp_path, model) as app:
-        version = app.train(model)
+        version = app.train(model, processes=1)
         package = app.versions.get(model, version.number).package
         tuning, folds = package.manifest.evaluation["tuning"], package.manifest.evaluation["folds"]
         assert all(trial["state"] in ("done", "pruned") for trial in tuning["trials"])

@@ -35,7 +35,7 @@ from tests.property.world import World, mismatches
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})  # a row of the spine
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories, st.tuples(st.just("predict"), gaps, asked))
 def test_the_four_drivers_agree(history, last):
     world = World().play([*history, last])

