@@ -23,7 +23,7 @@ from tenfold.monitoring.skew import Skew, skew
 from tenfold.opened import Opened
 from tenfold.platform import Platform
 from tenfold.processing.derive import Source
-from tenfold.processing.ingest import Ingested, ingest
+from tenfold.processing.ingest import Ingested, ingest, ingest_all
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
@@ -349,7 +349,7 @@ class App(Opened):
         return application(
             {release.model.name: self.service(release.model) for release in self.project.releases},
             self.project.sources,
-            self.ingest,
+            partial(ingest_all, log=self.log, quarantine=self.quarantine, clock=self.clock),
             wait=wait,
             hosts=hosts,
             gate=gate,

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import cache
 
 import pyarrow.parquet as pq
@@ -109,8 +110,13 @@ def test_a_log_of_an_earlier_version_is_refused_at_every_opening(tmp_path):
 
 
 class ForgetsKeys(MemoryLog):
-    def append(self, topic, data, count, *, key=None):
-        return super().append(topic, data, count)
+    def _append(self, given):
+        return super()._append(replace(given, key=None))
+
+
+class StoresWhatFitsFirst(MemoryLog):
+    def append_all(self, appends):
+        return [batch for one in appends for batch in super(StoresWhatFitsFirst, self).append_all([one])]
 
 
 class EndsAtOnce(MemoryLog):
@@ -178,10 +184,17 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
         "log_key_is_stored_once",
         "log_key_belongs_to_a_topic",
         "log_several_keys_are_stored_all_or_not_at_all",
+        "log_several_at_once_are_stored_once_by_key",
         "log_keeps_any_text_and_bytes",
         "log_threads_append_one_key_once",
         "log_stamps_arrivals",
         "log_reopens",
+    }
+
+
+def test_a_log_that_stores_some_of_several_fails_the_check_of_all_or_none():
+    assert failures(sources.log_checks(), lambda: cache(StoresWhatFitsFirst)) == {
+        "log_appends_several_or_none"
     }
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from contextlib import closing
+from functools import partial
 from urllib.parse import unquote
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from tenfold import AsyncClient, Client, Platform
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.processing.ingest import ingest_all
 from tenfold.serving.gate import Gate, needed
 from tenfold.serving.http import application
 from tenfold.serving.limits import Limits, Rate
@@ -234,7 +236,8 @@ def test_a_token_asks_as_often_as_its_rate_allows_in_all_processes_together(app,
 
 
 def with_gate(app, gate):
-    return application({}, app.project.sources, app.ingest, wait=1, gate=gate)
+    ingest = partial(ingest_all, log=app.log, quarantine=app.quarantine, clock=app.clock)
+    return application({}, app.project.sources, ingest, wait=1, gate=gate)
 
 
 def test_without_tokens_each_address_has_the_rate_of_the_server(app):

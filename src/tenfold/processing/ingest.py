@@ -1,23 +1,32 @@
 """The way in: check rows, append them to the log; from when they were known follows from their arrival there."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict
+from tenfold.core.errors import Conflict, Unavailable
 from tenfold.processing.batches import Marks, declared, encode, marks, to_table
 from tenfold.processing.conform import complaint, conform
-from tenfold.processing.frame import Frame, to_arrow
+from tenfold.processing.frame import Frame
 from tenfold.processing.quarantine import Quarantine
-from tenfold.sources.base import Log
+from tenfold.sources.base import Append, Batch, Log
 from tenfold.sources.declare import Events
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_BATCH = 65_536
+
+
+class Call(NamedTuple):
+    """Rows for a source, under a key or none."""
+
+    source: Events
+    rows: Any
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +69,70 @@ def ingest(
         When rows were stored under this key and they are others: the first call counts. A key under which nothing
         could be stored may be used again.
     """
+    call = Call(source, data, key)
+    checked = _check(call, log, quarantine, clock, history=history)
+    for append in checked.appends():
+        held = log.append(append.topic, append.data, append.count, key=append.key)
+        _must_hold(call, append, held)
+    return checked.told
+
+
+def ingest_all(
+    calls: Sequence[Call], *, log: Log, quarantine: Quarantine, clock: Clock
+) -> list[Ingested | Exception]:
+    """Do what `ingest` does for each call, with one append for all of them, and return what each returned or raised.
+
+    None of them costs another one anything.
+    """
+    told: list[Ingested | Exception] = []
+    appends: list[tuple[int, Append]] = []
+    for place, call in enumerate(calls):
+        try:
+            checked = _check(call, log, quarantine, clock)
+        except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
+            told.append(error)
+        else:
+            told.append(checked.told)
+            appends += [(place, append) for append in checked.appends()]
+    held = _append_all([append for _, append in appends], log)
+    for (place, append), batch in zip(appends, held, strict=True):
+        try:
+            _must_hold(calls[place], append, batch)
+        except Exception as error:  # noqa: BLE001 - the same
+            told[place] = error
+    return told
+
+
+class _Checked(NamedTuple):
+    """The rows of a call that fit, and what it is told when they are stored."""
+
+    call: Call
+    frame: Frame
+    marks: Marks
+    told: Ingested
+
+    def appends(self) -> Iterator[Append]:
+        """Yield the parts to append."""
+        for part, start in enumerate(range(0, self.told.stored, ROWS_PER_BATCH)):
+            rows = np.arange(start, min(start + ROWS_PER_BATCH, self.told.stored))
+            frame = {name: item.take(rows) for name, item in self.frame.items()}
+            key = None if self.call.key is None else f"{self.call.key}/{part}"
+            yield Append(self.told.source, encode(frame, len(rows), self.marks), len(rows), key)
+
+
+def _check(call: Call, log: Log, quarantine: Quarantine, clock: Clock, *, history: bool = False) -> _Checked:
+    """Split the rows of a call into those that fit and those that do not, which are kept aside."""
+    source, data, key = call
     judged = 0 if history else _judged(source, log, key, clock)
     conformed = conform(source, data, arrival=judged)
-    told = Marks(history, 0 if source.lateness is None else judged)
     message = ""
     if conformed.rejects:
         total = conformed.rows + len(conformed.rejects)
         message = complaint(source.name, total, conformed.rejects)
         batch = f"call {clock.now()} {clock.elapsed()}" if key is None else f"key {key}"
         quarantine.add(source.name, conformed.rejects, batch=batch)
-    for part, start in enumerate(range(0, conformed.rows, ROWS_PER_BATCH)):
-        rows = np.arange(start, min(start + ROWS_PER_BATCH, conformed.rows))
-        frame = {name: item.take(rows) for name, item in conformed.frame.items()}
-        if not _append(source, frame, len(rows), log, told, None if key is None else f"{key}/{part}"):
-            raise Conflict(
-                f'key "{key}" of source "{source.name}" was already used for other rows. Those of the first call count; '
-                "give other rows a new key."
-            )
-    return Ingested(source.name, conformed.rows, len(conformed.rejects), message)
+    told = Ingested(source.name, conformed.rows, len(conformed.rejects), message)
+    return _Checked(call, conformed.frame, Marks(history, 0 if source.lateness is None else judged), told)
 
 
 def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
@@ -86,11 +141,27 @@ def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
     return clock.now() if held is None else marks(held).judged
 
 
-def _append(source: Events, frame: Frame, rows: int, log: Log, told: Marks, key: str | None) -> bool:
-    """Append rows and return whether the log holds them; it does not when other rows were first under this key."""
-    data = encode(frame, rows, told)
-    held = log.append(source.name, data, rows, key=key)
-    return held.data == data or _same_rows(source, to_arrow(frame), to_table(held))
+def _append_all(appends: Sequence[Append], log: Log) -> Sequence[Batch | Exception]:
+    try:
+        return log.append_all(appends) if appends else []
+    except Exception as error:  # noqa: BLE001 - the callers are told, whatever it is
+        if len(appends) == 1 or isinstance(error, Unavailable):
+            return [error] * len(appends)
+        # one of them is to blame, and only that one may fail of it
+        return [_append_all([append], log)[0] for append in appends]
+
+
+def _must_hold(call: Call, append: Append, held: Batch | Exception) -> None:
+    """Raise what went wrong, or Conflict when other rows were first under this key."""
+    if isinstance(held, Exception):
+        raise held
+    if held.data != append.data and not _same_rows(
+        call.source, to_table(replace(held, data=append.data, count=append.count)), to_table(held)
+    ):
+        raise Conflict(
+            f'key "{call.key}" of source "{call.source.name}" was already used for other rows. Those of the first call '
+            "count; give other rows a new key."
+        )
 
 
 def _same_rows(source: Events, one: "pa.Table", two: "pa.Table") -> bool:

@@ -19,11 +19,9 @@ An events call of which no row fits is answered 422, with the counts beside the 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -31,10 +29,12 @@ from starlette.responses import Response
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import NotFound, Unavailable
+from tenfold.processing.ingest import Call
 from tenfold.serving import explaining, inference, invocations, metrics, openapi, predicting
 from tenfold.serving.answering import Answering
 from tenfold.serving.gate import Gate, Gated
 from tenfold.serving.hosts import KnownHosts
+from tenfold.serving.intake import Ingest, Intake
 from tenfold.serving.plain import Door
 from tenfold.serving.ready import Ready
 from tenfold.serving.requests import Counted
@@ -52,7 +52,7 @@ _PART = re.compile(r"\{(\w+)(:\w+)?\}")
 def application(
     services: Mapping[str, Service],
     sources: Mapping[str, Events],
-    ingest: Callable[..., Any],
+    ingest: Ingest,
     *,
     wait: float,
     hosts: Sequence[str] = (),
@@ -77,6 +77,7 @@ def application(
     models = {name: Answering(service, wait=wait, tracing=tracing) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
     traffic = next((service.traffic for service in services.values()), None)
+    intake = Intake(ingest)
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]
@@ -88,7 +89,7 @@ def application(
             raise TooLarge(
                 f"the body has {len(rows):,} rows, more than {MAX_ROWS:,}. Send fewer rows at a time."
             )
-        done = await run_in_threadpool(ingest, name, rows, key=key_of(request))
+        done = await intake.store(Call(sources[name], rows, key_of(request)))
         answer = {"stored": done.stored, "rejected": done.rejected, "message": done.message}
         if done.rejected and not done.stored:
             return as_json(422, {**answer, "error": {"kind": "SchemaError", "message": done.message}})

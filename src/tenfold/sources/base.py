@@ -30,6 +30,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Append:
+    """What is to be one batch of a topic, under a key or several."""
+
+    topic: str
+    data: bytes
+    count: int
+    key: str | Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ends:
     """Where the log ends at a moment: offsets by topic, after its last record; a topic without records is missing.
 
@@ -57,6 +67,10 @@ class Log(Protocol):
 
     def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
         """Store one batch, under a key or several, and return it with its offsets and its arrival."""
+        ...
+
+    def append_all(self, appends: Sequence[Append]) -> list[Batch]:
+        """Append several batches in their order, all or none, and return what `append` would for each."""
         ...
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from tenfold.core.clock import Clock, SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
-from tenfold.sources.base import Batch, Blobs, Ends, Log
+from tenfold.sources.base import Append, Batch, Blobs, Ends, Log
 from tenfold.sources.blobs import digest
 
 MakeLog = Callable[[Clock], Log]
@@ -35,6 +35,9 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_key_is_stored_once,
         log_key_belongs_to_a_topic,
         log_several_keys_are_stored_all_or_not_at_all,
+        log_appends_several_in_their_order,
+        log_appends_several_or_none,
+        log_several_at_once_are_stored_once_by_key,
         log_topics_are_apart,
         log_keeps_any_text_and_bytes,
         log_keeps_a_large_batch,
@@ -132,6 +135,52 @@ def log_several_keys_are_stored_all_or_not_at_all(make: MakeLog) -> None:
     )
     assert log.append("answers", b"three", 2, key=["x", "c", "a"]) == second
     assert log.read("answers", 0) == [first, second]
+
+
+def log_appends_several_in_their_order(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    first = _append(log, "payments", 2)
+    several = [("payments", 3), ("labels", 1), *[("payments", 1)] * 600]
+    stored = log.append_all(
+        [Append(topic, b"%d" % place, count) for place, (topic, count) in enumerate(several)]
+    )
+    assert [(batch.topic, batch.count) for batch in stored] == several
+    assert [batch.data for batch in stored] == [b"%d" % place for place in range(len(several))]
+    assert {batch.arrival for batch in stored} == {NOW}
+    payments = [first, *(batch for batch in stored if batch.topic == "payments")]
+    assert log.read("payments", 0, limit=1_000) == payments
+    assert [batch.base for batch in payments[1:]] == [batch.end for batch in payments[:-1]]
+    assert log.read("labels", 0) == [stored[1]]
+    assert log.ends().offsets == {"payments": 605, "labels": 1}
+    assert log.append_all([]) == []
+
+
+def log_appends_several_or_none(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    message = refused(
+        SchemaError, log.append_all, [Append("payments", b"a", 1, "k"), Append("labels", b"", 0)]
+    )
+    assert '"labels"' in message
+    assert log.ends().offsets == {}
+    assert log.find("payments", "k") is None
+
+
+def log_several_at_once_are_stored_once_by_key(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    held, other = log.append_all([Append("payments", b"one", 2, "k"), Append("labels", b"two", 1, "k")])
+    again = log.append_all(
+        [
+            Append("payments", b"new", 1, ["a", "b"]),
+            Append("payments", b"again", 5, "k"),
+            Append("payments", b"other", 1, ["c", "b"]),
+            Append("payments", b"last", 1, "c"),
+        ]
+    )
+    assert again[1:3] == [held, again[0]]
+    assert log.read("payments", 0) == [held, again[0], again[3]]
+    assert [batch.base for batch in log.read("payments", 0)] == [0, 2, 3]
+    assert log.find("payments", "c") == again[3]
+    assert log.read("labels", 0) == [other]
 
 
 def log_topics_are_apart(make: MakeLog) -> None:

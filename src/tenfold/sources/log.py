@@ -4,13 +4,14 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from itertools import starmap
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
-from tenfold.sources.base import Batch, Ends
+from tenfold.sources.base import Append, Batch, Ends
 from tenfold.sources.sqlite import SQLiteDatabase
 
 SCHEMA = """
@@ -32,11 +33,14 @@ READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < 
 ENDS = 'SELECT topic, "end", arrival FROM ends'
 SET_END = "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)"
 LAYOUT = 2
-INSERT = f"INSERT INTO batches ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT, ROW = f"INSERT INTO batches ({COLUMNS}) VALUES ", "(?, ?, ?, ?, ?, ?)"
+TOGETHER = 256
+"""Batches of one statement: between two of them, other threads take their turn at Python."""
 KEEP = "INSERT INTO keys VALUES (?, ?, ?)"
 # one statement for all keys: each statement costs more than a key does
 KEEP_ALL = "INSERT INTO keys SELECT ?, value, ? FROM json_each(?)"
 _encode = msgspec.json.Encoder().encode
+_values = attrgetter(*COLUMNS.split(", "))
 
 
 class SQLiteLog:
@@ -68,18 +72,27 @@ class SQLiteLog:
         self._turn = threading.Lock()
 
     def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
-        check_count(topic, count)
-        keys = keys_of(key)
+        (batch,) = self.append_all([Append(topic, data, count, key)])
+        return batch
+
+    def append_all(self, appends: Sequence[Append]) -> list[Batch]:
+        check_counts(appends)
+        found: list[Batch] = []
+        new: list[Batch] = []
         with self._turn, self._database.transaction() as connection:
             at, ends = self._ends(connection)
-            base = ends.get(topic, 0)
-            held = _keep(connection, topic, keys, base)
-            if held is not None:
-                return held
-            batch = Batch(topic, base, count, at, self._clock.elapsed(), data)
-            connection.execute(INSERT, (topic, base, count, at, batch.stamp, data))
-            connection.execute(SET_END, (topic, base + count, at))
-            return batch
+            for one in appends:
+                keys, base = keys_of(one.key), ends.get(one.topic, 0)
+                if _keep(connection, one.topic, keys, base):
+                    new.append(Batch(one.topic, base, one.count, at, self._clock.elapsed(), one.data))
+                    found.append(new[-1])
+                    ends[one.topic] = new[-1].end
+                else:  # seldom, so nothing is looked up before
+                    _insert(connection, new)  # one of which may hold the key
+                    new = []
+                    found.append(_held(connection, one.topic, keys))
+            _insert(connection, new)
+        return found
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
         return list(starmap(Batch, self._database.query(READ, topic, after, after + rows, limit)))
@@ -108,19 +121,33 @@ class SQLiteLog:
         return at, found
 
 
-def _keep(connection: sqlite3.Connection, topic: str, keys: Sequence[str], base: int) -> Batch | None:
-    """Keep the keys of a batch; when a topic holds some of them, keep none and return the batch of the first of those."""
+def _keep(connection: sqlite3.Connection, topic: str, keys: Sequence[str], base: int) -> bool:
+    """Keep the keys of a batch; when a topic holds some of them, keep none and return False."""
     try:
         if len(keys) == 1:
             connection.execute(KEEP, (topic, keys[0], base))
         elif keys:
             connection.execute(KEEP_ALL, (topic, base, _encode(keys).decode()))
-    except sqlite3.IntegrityError:  # seldom, so nothing is looked up before
-        for key in keys:
-            if row := connection.execute(FIND, (topic, key)).fetchone():
-                return _batch(row)
-        raise
-    return None
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def _held(connection: sqlite3.Connection, topic: str, keys: Sequence[str]) -> Batch:
+    """Return the batch that holds the first of the keys that a topic holds."""
+    rows = (connection.execute(FIND, (topic, key)).fetchone() for key in keys)
+    return next(_batch(row) for row in rows if row)
+
+
+def _insert(connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+    """Store batches, and where their topics end after them."""
+    for first in range(0, len(batches), TOGETHER):
+        some = batches[first : first + TOGETHER]
+        values = [value for one in some for value in _values(one)]
+        connection.execute(INSERT + ", ".join([ROW] * len(some)), values)
+    ends = {batch.topic: (batch.topic, batch.end, batch.arrival) for batch in batches}
+    if ends:
+        connection.executemany(SET_END, ends.values())
 
 
 def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
@@ -136,19 +163,20 @@ def keys_of(key: str | Sequence[str] | None) -> Sequence[str]:
     return [key] if isinstance(key, str) else list(dict.fromkeys(key))
 
 
-def check_count(topic: str, count: int) -> None:
+def check_counts(appends: Sequence[Append]) -> None:
     """Refuse a batch without records: it would have no offset of its own.
 
     Examples
     --------
-    >>> check_count("payments", 0)
+    >>> check_counts([Append("payments", b"", 0)])
     Traceback (most recent call last):
     tenfold.core.errors.SchemaError: a batch of 0 records was appended to topic "payments". Append at least one record.
     """
-    if count < 1:
-        raise SchemaError(
-            f'a batch of {count} records was appended to topic "{topic}". Append at least one record.'
-        )
+    for one in appends:
+        if one.count < 1:
+            raise SchemaError(
+                f'a batch of {one.count} records was appended to topic "{one.topic}". Append at least one record.'
+            )
 
 
 def _batch(row: sqlite3.Row) -> Batch:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import NotFound
-from tenfold.sources.base import Batch, Ends
+from tenfold.sources.base import Append, Batch, Ends
 from tenfold.sources.blobs import digest, encode, taken
 from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
 from tenfold.sources.lake_types import check_types, storable
-from tenfold.sources.log import check_count, keys_of
+from tenfold.sources.log import check_counts, keys_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,19 +42,13 @@ class MemoryLog:
         self._keys: dict[tuple[str, str], Batch] = {}
 
     def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
-        check_count(topic, count)
-        keys = keys_of(key)
+        (batch,) = self.append_all([Append(topic, data, count, key)])
+        return batch
+
+    def append_all(self, appends: Sequence[Append]) -> list[Batch]:
+        check_counts(appends)
         with self._lock:
-            for one in keys:
-                if held := self._keys.get((topic, one)):
-                    return held
-            batches = self._batches[topic]
-            base = batches[-1].end if batches else 0
-            batch = Batch(topic, base, count, self._moment(), self._clock.elapsed(), data)
-            batches.append(batch)
-            self._newest = batch.arrival
-            self._keys |= {(topic, one): batch for one in keys}
-            return batch
+            return [self._append(one) for one in appends]
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
         with self._lock:
@@ -72,6 +66,19 @@ class MemoryLog:
 
     def close(self) -> None:
         """Release nothing: the batches live as long as the object."""
+
+    def _append(self, given: Append) -> Batch:
+        topic, keys = given.topic, keys_of(given.key)
+        for one in keys:
+            if held := self._keys.get((topic, one)):
+                return held
+        batches = self._batches[topic]
+        base = batches[-1].end if batches else 0
+        batch = Batch(topic, base, given.count, self._moment(), self._clock.elapsed(), given.data)
+        batches.append(batch)
+        self._newest = batch.arrival
+        self._keys |= {(topic, one): batch for one in keys}
+        return batch
 
     def _moment(self) -> int:
         return max(self._clock.now(), self._newest)
