@@ -141,10 +141,15 @@ class Buckets:
             data = b"".join([bucket[WORD:] for bucket in buckets])
             sizes = np.fromiter(map(len, buckets), np.int64, len(buckets)) // (words * WORD)
             return np.frombuffer(data, np.int64).reshape(-1, words), sizes
-        each = [self.unpacked([bucket]) for bucket in buckets]
-        width = max(rows.shape[1] for rows, _ in each)
-        rows = np.concatenate([_widened(rows, width) for rows, _ in each])
-        return rows, np.concatenate([size for _, size in each])
+        each = [
+            np.frombuffer(bucket, np.int64, offset=WORD).reshape(-1, int.from_bytes(bucket[:WORD], "little"))
+            for bucket in buckets
+        ]
+        sizes = np.array([len(rows) for rows in each], dtype=np.int64)
+        found = np.zeros((int(sizes.sum()), max(rows.shape[1] for rows in each)), dtype=np.int64)
+        for rows, end in zip(each, np.cumsum(sizes).tolist(), strict=True):
+            found[end - len(rows) : end, : rows.shape[1]] = rows
+        return found, sizes
 
 
 def _numbers(hashes: np.ndarray, buckets: int) -> list[int]:
@@ -195,4 +200,8 @@ def _united(held: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 def _widened(rows: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) if rows.shape[1] < width else rows
+    if rows.shape[1] == width:
+        return rows
+    found = np.zeros((len(rows), width), dtype=np.int64)
+    found[:, : rows.shape[1]] = rows
+    return found
