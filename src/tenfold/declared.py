@@ -9,7 +9,7 @@ from tenfold.automation.sinks import same_name, shown
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
-from tenfold.serving.predictions import SCORES, TOPIC
+from tenfold.serving.answer.predictions import SCORES, TOPIC
 from tenfold.sources.declare import Events, check_name
 from tenfold.training.model import Model
 

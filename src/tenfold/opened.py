@@ -16,11 +16,11 @@ from tenfold.platform import Platform, code
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
 from tenfold.registry.versions import Registry
-from tenfold.serving.degraded import Careful
-from tenfold.serving.predictions import TOPIC, PredictionLog
-from tenfold.serving.service import Service, Versions
-from tenfold.serving.tokens import Tokens
-from tenfold.serving.traffic import Traffic
+from tenfold.serving.answer.predictions import TOPIC, PredictionLog
+from tenfold.serving.answer.service import Service, Versions
+from tenfold.serving.answer.traffic import Traffic
+from tenfold.serving.door.tokens import Tokens
+from tenfold.serving.rows.degraded import Careful
 from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore

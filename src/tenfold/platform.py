@@ -12,7 +12,8 @@ from tenfold.core.clock import Clock, SystemClock
 from tenfold.monitoring import telemetry
 from tenfold.processing import quarantine
 from tenfold.registry import rollouts, versions
-from tenfold.serving import counters, requests, tokens
+from tenfold.serving.door import tokens
+from tenfold.serving.seen import counters, requests
 from tenfold.sources.base import Blobs, Lake, Log
 from tenfold.sources.database import Database
 from tenfold.store.base import OnlineStore

@@ -26,8 +26,8 @@ from tenfold.processing.derive import Source
 from tenfold.processing.ingest import Ingested, ingest, ingest_all
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
-from tenfold.serving.predictions import BATCH, ONLINE, Predictions, read
-from tenfold.serving.service import Service, Versions
+from tenfold.serving.answer.predictions import BATCH, ONLINE, Predictions, read
+from tenfold.serving.answer.service import Service, Versions
 from tenfold.sources.base import Ends
 from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
@@ -342,8 +342,8 @@ class App(Opened):
         always
             Ask for a token even while there is none.
         """
-        from tenfold.serving.gate import Gate
-        from tenfold.serving.http import application
+        from tenfold.serving.door.gate import Gate
+        from tenfold.serving.http.app import application
 
         gate = Gate.of(self.database, self.tokens, self.platform.home, self.clock, rate=rate, always=always)
         return application(
@@ -385,7 +385,7 @@ class App(Opened):
         DefinitionError
             When others than this machine could ask, and no token was made.
         """
-        from tenfold.serving.listening import LOCAL, check_host, listen
+        from tenfold.serving.door.listening import LOCAL, check_host, listen
         from tenfold.serving.server import Bounds, run
 
         check_host(host, self.tokens.list())

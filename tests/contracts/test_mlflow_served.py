@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier
 
 from tenfold.core.errors import DefinitionError, GateFailed, NotFound, SchemaError
-from tenfold.serving.service import Versions
+from tenfold.serving.answer.service import Versions
 from tests.examples import parcels
 from tests.examples.test_onnx import linear
 

@@ -25,7 +25,7 @@ from examples.live import Moment, Played, Processes, free_port, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.times import DAY, to_us
-from tenfold.serving.predictions import TOPIC
+from tenfold.serving.answer.predictions import TOPIC
 from tenfold.ui.terminal import Progress
 
 START = to_us("2013-04-01T04:00:00+00:00")

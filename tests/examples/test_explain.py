@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from tenfold import Client, Project, Release
 from tenfold.cli import cli
 from tenfold.core.errors import SchemaError
-from tenfold.serving.explaining import WAITING
+from tenfold.serving.http.explaining import WAITING
 from tests.examples import tiny
 from tests.examples.asked import Asked, opened
 from tests.examples.served import serving

@@ -26,10 +26,10 @@ from examples.live import Processes, free_port, play
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import DAY, UNITS
-from tenfold.serving.answers import Said
-from tenfold.serving.outputs import Deciding
-from tenfold.serving.plan import Known
-from tenfold.serving.predictions import NO_CLASSES
+from tenfold.serving.answer.answers import Said
+from tenfold.serving.answer.outputs import Deciding
+from tenfold.serving.answer.predictions import NO_CLASSES
+from tenfold.serving.rows.plan import Known
 
 TOWN = World(customers=300, terminals=400, radius=20, days=60)
 DAY_OF_CHANGE = 30

@@ -11,10 +11,10 @@ from tenfold import Platform, Release
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, SchemaError, Unavailable
 from tenfold.processing.batches import to_table
-from tenfold.serving.answering import Answering
-from tenfold.serving.groups import Groups
-from tenfold.serving.predictions import TOPIC
-from tenfold.serving.questions import Question
+from tenfold.serving.answer.answering import Answering
+from tenfold.serving.answer.groups import Groups
+from tenfold.serving.answer.predictions import TOPIC
+from tenfold.serving.answer.questions import Question
 from tests.examples import rolling, tiny
 
 ROWS = [tiny.order(place, shop="abc"[place % 3], amount=1.5 + place) for place in range(40)]

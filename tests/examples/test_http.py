@@ -11,8 +11,8 @@ import pytest
 from tenfold import Platform
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.processing import quarantine
-from tenfold.serving.http import application
-from tenfold.serving.predicting import MAX_BODY
+from tenfold.serving.http.app import application
+from tenfold.serving.http.predicting import MAX_BODY
 from tenfold.sources.log import SQLiteLog
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny

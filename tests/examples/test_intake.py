@@ -13,7 +13,7 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.processing.batches import to_table
 from tenfold.processing.ingest import Call, Ingested
-from tenfold.serving.intake import SMALL, TOGETHER, Intake
+from tenfold.serving.http.intake import SMALL, TOGETHER, Intake
 from tests.examples import tiny
 
 JSON = {"content-type": "application/json"}

@@ -17,8 +17,8 @@ import pytest
 
 from tenfold import Platform
 from tenfold.core.clock import SystemClock
-from tenfold.serving import ready
-from tenfold.serving.predictions import ONLINE, read
+from tenfold.serving.answer.predictions import ONLINE, read
+from tenfold.serving.door import ready
 from tenfold.sources import log as logs
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny

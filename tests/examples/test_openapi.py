@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tenfold import Events, Platform, Project, Release, col
-from tenfold.serving import schemas
-from tenfold.serving.asked import Asked
+from tenfold.serving.http import schemas
+from tenfold.serving.rows.asked import Asked
 from tests.examples import tiny
 from tests.examples.asked import asked
 

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from tenfold.processing.batches import to_table
-from tenfold.serving.plain import GONE
-from tenfold.serving.predictions import TOPIC
+from tenfold.serving.answer.predictions import TOPIC
+from tenfold.serving.http.plain import GONE
 from tests.examples import tiny
 from tests.examples.asked import opened
 from tests.examples.served import serving

@@ -16,9 +16,9 @@ from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY, UNDONE
-from tenfold.serving import asking
-from tenfold.serving.predictions import ONLINE, read
-from tenfold.serving.predictions import SHADOW as ASIDE
+from tenfold.serving.answer import asking
+from tenfold.serving.answer.predictions import ONLINE, read
+from tenfold.serving.answer.predictions import SHADOW as ASIDE
 from tests.examples import rolling, tiny
 from tests.examples.rolling import (
     ALWAYS,

@@ -6,7 +6,7 @@ from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 
 from tenfold.automation.pairs import pairs_of
 from tenfold.core.times import DAY, to_us
-from tenfold.serving.predictions import BATCH, SHADOW, read
+from tenfold.serving.answer.predictions import BATCH, SHADOW, read
 from tenfold.training.losses import losses
 from tests.examples import parcels
 

@@ -7,8 +7,8 @@ import pytest
 
 from tenfold.automation.pairs import pairs_of
 from tenfold.registry.versions import Stage
-from tenfold.serving import asking
-from tenfold.serving.predictions import BATCH, read
+from tenfold.serving.answer import asking
+from tenfold.serving.answer.predictions import BATCH, read
 from tests.examples import rolling, tiny
 from tests.examples.rolling import ALWAYS, FAR, HANGS, LATE, asked, begun, opened
 from tests.unit.tiny_home import own_copy

@@ -19,7 +19,7 @@ from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.registry.rollouts import SHADOW as IN_SHADOW
 from tenfold.serving import batch
-from tenfold.serving.predictions import BATCH, SCORES, SHADOW, read
+from tenfold.serving.answer.predictions import BATCH, SCORES, SHADOW, read
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
 

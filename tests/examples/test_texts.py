@@ -10,7 +10,7 @@ from tenfold import Entity, Events, FeatureView, Label, Model, Platform, Project
 from tenfold.core.errors import SchemaError
 from tenfold.core.times import to_us
 from tenfold.monitoring.report import drift
-from tenfold.serving.service import Versions
+from tenfold.serving.answer.service import Versions
 from tenfold.training.vector import encode
 from tests.examples.tiny import in_process
 from tests.property.arrays import hashed, likeness

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tenfold.core.errors import MissingExtra
-from tenfold.serving.http import application
-from tenfold.serving.tracing import Tracing, from_environment
+from tenfold.serving.http.app import application
+from tenfold.serving.seen.tracing import Tracing, from_environment
 from tests.examples import tiny
 from tests.examples.asked import Asked, opened
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tenfold.core.times import UNITS
 from tenfold.serving import batch
-from tenfold.serving.predictions import BATCH, read
+from tenfold.serving.answer.predictions import BATCH, read
 from tenfold.serving.scores import Partition
 from tenfold.store.online import lookup
 from tenfold.training.dataset import Dataset

@@ -11,8 +11,8 @@ from tenfold.features.state.many import many_reader_of
 from tenfold.processing.batches import read_frame
 from tenfold.processing.bring import as_decimal
 from tenfold.processing.frame import column
-from tenfold.serving import service
-from tenfold.serving.plan import vector
+from tenfold.serving.answer import service
+from tenfold.serving.rows.plan import vector
 from tenfold.store import offline
 from tenfold.store.many import LookupMany
 from tenfold.store.online import Lookup

@@ -12,11 +12,11 @@ from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
-from tenfold.serving.asking import Asking
-from tenfold.serving.counters import Counters
-from tenfold.serving.predictions import ONLINE, TOPIC, PredictionLog, read
-from tenfold.serving.route import Route
-from tenfold.serving.service import Loaded, Service
+from tenfold.serving.answer.asking import Asking
+from tenfold.serving.answer.predictions import ONLINE, TOPIC, PredictionLog, read
+from tenfold.serving.answer.route import Route
+from tenfold.serving.answer.service import Loaded, Service
+from tenfold.serving.seen.counters import Counters
 from tenfold.sources.base import Log
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import materialize, offline

@@ -6,7 +6,7 @@ from tenfold.automation.deliver import deliveries
 from tenfold.core.clock import VirtualClock
 from tenfold.platform import SCHEMA
 from tenfold.processing.batches import to_tables
-from tenfold.serving.predictions import ONLINE, PredictionLog, Predictions
+from tenfold.serving.answer.predictions import ONLINE, PredictionLog, Predictions
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.sources.sqlite import SQLiteDatabase
 

@@ -14,7 +14,7 @@ from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
 from tenfold.registry.rollouts import DONE, Rollouts
 from tenfold.registry.versions import Registry, Stage
-from tenfold.serving.counters import Counters
+from tenfold.serving.seen.counters import Counters
 from tests import states
 from tests.examples import tiny
 

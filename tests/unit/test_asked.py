@@ -10,7 +10,7 @@ import pytest
 from tenfold import Derived, Events, col
 from tenfold.core.errors import SchemaError
 from tenfold.processing.conform import Misfit, checked
-from tenfold.serving.asked import Asked
+from tenfold.serving.rows.asked import Asked
 
 
 class Sale:

@@ -10,7 +10,7 @@ from tenfold import Platform
 from tenfold.cli import cli
 from tenfold.cli.selftest import compare
 from tenfold.core.clock import SharedClock
-from tenfold.serving.predictions import ONLINE, read
+from tenfold.serving.answer.predictions import ONLINE, read
 from tests.examples import shop
 from tests.unit.cli_project import ROOT, SHOP, ask, folder_with_history, run
 

@@ -11,7 +11,7 @@ from tenfold.cli.output import numbers
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import to_us
 from tenfold.monitoring.report import drift
-from tenfold.serving.predictions import ONLINE, read
+from tenfold.serving.answer.predictions import ONLINE, read
 from tests.examples import shop
 from tests.unit.cli_project import NOW, ROW, ask, folder_with_history, run
 

@@ -11,7 +11,7 @@ from tenfold.automation.evidence import betting, counted, interval
 from tenfold.automation.pairs import Pairs
 from tenfold.core.times import DAY, UNITS
 from tenfold.registry.rollouts import CANARY, SHADOW, Rollout
-from tenfold.serving.counters import Served
+from tenfold.serving.seen.counters import Served
 from tests.examples import tiny
 
 ROLLOUTS, LABELS = 400, 4_000

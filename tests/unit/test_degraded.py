@@ -10,8 +10,8 @@ from tenfold import Label, Model, Platform, Project, Release, VirtualClock, col
 from tenfold.automation.deliver import Delivery
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.processing.batches import to_table
-from tenfold.serving.degraded import Away, Careful
-from tenfold.serving.predictions import FALLBACK, ONLINE, STALE, TOPIC, read
+from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, TOPIC, read
+from tenfold.serving.rows.degraded import Away, Careful
 from tenfold.store.memory import MemoryOnlineStore
 from tests.examples import tiny
 
@@ -135,7 +135,7 @@ def test_many_rows_are_stale_together_and_a_key_keeps_its_answer(home):
         assert {one["degraded"] for one in told} == {"stale"}
         assert modes(app) == [STALE] * 40
         service, mark = app.service(ruled), app.log.ends()
-        from tenfold.serving.questions import Question
+        from tenfold.serving.answer.questions import Question
 
         (first,) = service.answer([Question([tiny.order(50)], "k", alone=True)], mark.at, late=mark)
         app.process()

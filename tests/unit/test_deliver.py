@@ -12,7 +12,7 @@ from tenfold.automation.deliver import Delivery
 from tenfold.automation.sinks import Part, Refused, TableSink, TopicSink
 from tenfold.automation.webhook import documents
 from tenfold.core.errors import DefinitionError, Unavailable
-from tenfold.serving.predictions import BATCH, SHADOW, Predictions
+from tenfold.serving.answer.predictions import BATCH, SHADOW, Predictions
 from tenfold.sources.locked import alone
 from tests.examples import tiny
 from tests.unit.delivering import Place, answers, names

@@ -12,7 +12,7 @@ from tenfold import Platform, Project, Release
 from tenfold.cli import cli
 from tenfold.core.clock import SystemClock
 from tenfold.processing.batches import to_tables
-from tenfold.serving.predictions import PredictionLog
+from tenfold.serving.answer.predictions import PredictionLog
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.log import SQLiteLog
 from tests.examples import tiny

@@ -13,11 +13,11 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import to_us
 from tenfold.processing.batches import to_table
-from tenfold.serving import service
-from tenfold.serving.answers import Said
-from tenfold.serving.outputs import Deciding
-from tenfold.serving.plan import Known
-from tenfold.serving.predictions import BATCH, NO_CLASSES, ONLINE, TOPIC, nothing, read
+from tenfold.serving.answer import service
+from tenfold.serving.answer.answers import Said
+from tenfold.serving.answer.outputs import Deciding
+from tenfold.serving.answer.predictions import BATCH, NO_CLASSES, ONLINE, TOPIC, nothing, read
+from tenfold.serving.rows.plan import Known
 from tests.examples import tiny
 
 RULES = {

@@ -11,8 +11,9 @@ from tenfold.core.errors import Conflict, SchemaError
 from tenfold.core.times import to_datetime
 from tenfold.processing.batches import to_table
 from tenfold.processing.bring import as_decimal
-from tenfold.serving import many, service
-from tenfold.serving.predictions import TOPIC
+from tenfold.serving.answer import service
+from tenfold.serving.answer.predictions import TOPIC
+from tenfold.serving.rows import many
 from tenfold.training.vector import encode
 from tests.examples import tiny
 

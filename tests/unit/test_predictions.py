@@ -12,8 +12,8 @@ from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound, SchemaError
 from tenfold.processing.batches import to_bytes, to_table, to_tables
-from tenfold.serving.answers import as_dict, as_json, said
-from tenfold.serving.predictions import (
+from tenfold.serving.answer.answers import as_dict, as_json, said
+from tenfold.serving.answer.predictions import (
     BATCH,
     ONLINE,
     TOPIC,

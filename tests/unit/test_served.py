@@ -6,7 +6,7 @@ import pytest
 from tenfold.core.times import UNITS, to_us
 from tenfold.monitoring import served
 from tenfold.monitoring.report import drift
-from tenfold.serving.predictions import BATCH, read
+from tenfold.serving.answer.predictions import BATCH, read
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
 

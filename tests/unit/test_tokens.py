@@ -16,11 +16,11 @@ from tenfold import AsyncClient, Client, Platform
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.processing.ingest import ingest_all
-from tenfold.serving.gate import Gate, needed
-from tenfold.serving.http import application
-from tenfold.serving.limits import Limits, Rate
-from tenfold.serving.tokens import SCHEMA, SCOPES, Tokens, found
-from tenfold.serving.web import OPEN
+from tenfold.serving.door.gate import Gate, needed
+from tenfold.serving.door.limits import Limits, Rate
+from tenfold.serving.door.tokens import SCHEMA, SCOPES, Tokens, found
+from tenfold.serving.door.web import OPEN
+from tenfold.serving.http.app import application
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests import states
 from tests.examples import tiny

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tenfold.features.records import OFFSET
 from tenfold.processing.batches import to_tables
-from tenfold.serving.predictions import SHADOW, TOPIC
+from tenfold.serving.answer.predictions import SHADOW, TOPIC
 from tenfold.sources.base import Batch, Log
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tenfold.automation.evidence import betting, counted, interval
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.release import Release
 from tenfold.registry.rollouts import CANARY, SHADOW, Rollout
-from tenfold.serving.counters import Served
+from tenfold.serving.seen.counters import Served
 
 ALPHA = 0.05
 WORSE, FAILS, SLOW = 0.049, 0.0005, 0.0005

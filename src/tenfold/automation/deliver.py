@@ -14,7 +14,7 @@ from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
 from tenfold.features.records import OFFSET
-from tenfold.serving.predictions import TOPIC
+from tenfold.serving.answer.predictions import TOPIC
 from tenfold.sources.base import Lake, Log
 from tenfold.sources.database import Database
 from tenfold.sources.locked import alone

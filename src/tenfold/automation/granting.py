@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tenfold.automation.audit import Audit
 from tenfold.core.times import iso
-from tenfold.serving.tokens import Tokens
+from tenfold.serving.door.tokens import Tokens
 from tenfold.sources.database import Database
 
 

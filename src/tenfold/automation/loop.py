@@ -18,7 +18,7 @@ from tenfold.monitoring.checks import Verdict, judge
 from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
 from tenfold.registry.versions import Registry, Stage, Version
-from tenfold.serving.service import Versions
+from tenfold.serving.answer.service import Versions
 from tenfold.sources.database import Database, Transaction
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split

@@ -9,7 +9,7 @@ import numpy as np
 from tenfold.core.times import FOREVER
 from tenfold.monitoring.performance import Matured, mature
 from tenfold.registry.rollouts import Rollout
-from tenfold.serving.predictions import BATCH, ONLINE, SHADOW, Predictions, read
+from tenfold.serving.answer.predictions import BATCH, ONLINE, SHADOW, Predictions, read
 from tenfold.sources.base import Lake
 from tenfold.store.offline import History
 from tenfold.training.dataset import Dataset

@@ -3,7 +3,7 @@
 from tenfold.automation.audit import Audit
 from tenfold.core.errors import GateFailed, TenfoldError
 from tenfold.registry.versions import Registry, StageEvent, Version
-from tenfold.serving.service import Versions
+from tenfold.serving.answer.service import Versions
 from tenfold.sources.base import Blobs
 from tenfold.sources.database import Database
 from tenfold.training.model import Model

@@ -16,7 +16,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound, TenfoldError, Unavailable
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
 from tenfold.registry.versions import Registry, Stage
-from tenfold.serving.counters import Counters
+from tenfold.serving.seen.counters import Counters
 from tenfold.sources.database import Database, Transaction
 
 KIND = "rollout"

@@ -14,10 +14,10 @@ from tenfold.automation.steps import Effect, Step
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.core.times import duration, iso
 from tenfold.processing.frame import from_arrow
+from tenfold.serving.answer.predictions import SCORES, PredictionLog
+from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.batch import score, send
-from tenfold.serving.predictions import SCORES, PredictionLog
 from tenfold.serving.scores import Partition, partitions, stored, tally
-from tenfold.serving.traffic import Traffic
 from tenfold.sources.base import Lake
 from tenfold.training.model import Model
 from tenfold.training.ranges import Ranges

@@ -16,7 +16,7 @@ import click
 from tenfold.cli.errors import verbose
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
-from tenfold.serving.listening import is_free
+from tenfold.serving.door.listening import is_free
 
 if TYPE_CHECKING:
     from rich.console import Console

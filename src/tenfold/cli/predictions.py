@@ -46,7 +46,7 @@ def predict(where: Where, model: str, row_json: str, *, key: str | None, why: bo
 
 def explained(app: "App", model: "Model", row: Any) -> dict[str, Any]:
     """Return the answer of a row as of now, and what each feature adds to it; nothing is logged."""
-    from tenfold.serving.explaining import Explaining
+    from tenfold.serving.http.explaining import Explaining
 
     service = app.service(model)
     mark = service.mark()

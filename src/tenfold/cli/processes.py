@@ -12,7 +12,7 @@ import click
 from tenfold.cli.options import Function, Where, on_hangup, on_project, on_signals
 from tenfold.cli.output import tell
 from tenfold.cli.serving import Serving, served
-from tenfold.serving.listening import listen
+from tenfold.serving.door.listening import listen
 
 SUPERVISED = "tenfold.supervised"
 

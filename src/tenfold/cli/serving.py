@@ -107,8 +107,8 @@ class Serving:
 
     def check(self, where: Where) -> None:
         """Refuse what no server process could do, before any is started."""
-        from tenfold.serving.limits import Rate
-        from tenfold.serving.listening import LOCAL, check_host
+        from tenfold.serving.door.limits import Rate
+        from tenfold.serving.door.listening import LOCAL, check_host
 
         if self.rate is not None:
             Rate.of(self.rate)

@@ -54,7 +54,7 @@ def create(
 ) -> None:
     """Make token NAME and print its secret, which is shown this once: only a hash of it is kept."""
     from tenfold.core.times import duration, iso
-    from tenfold.serving.limits import Rate
+    from tenfold.serving.door.limits import Rate
 
     lasts = None if expires is None else duration(expires, name="expires")
     if rate is not None:

@@ -188,7 +188,7 @@ def status(where: Where, *, as_json: bool) -> None:
 
 def _topics(app: "App") -> list[dict[str, Any]]:
     """Return the records per topic; `states` is None where no view keeps state of it."""
-    from tenfold.serving.predictions import TOPIC
+    from tenfold.serving.answer.predictions import TOPIC
     from tenfold.store.base import SINK
     from tenfold.store.online import group_name
 

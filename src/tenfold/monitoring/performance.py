@@ -11,7 +11,7 @@ from tenfold.core.times import UNITS
 from tenfold.processing.conform import convert
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, column
-from tenfold.serving.predictions import BATCH, TEXTS, Predictions
+from tenfold.serving.answer.predictions import BATCH, TEXTS, Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
 from tenfold.training.estimators import places, spread, together

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from tenfold.core.times import DAY
 from tenfold.monitoring.drift import DriftRow, drift_report
 from tenfold.monitoring.served import parts
-from tenfold.serving.predictions import BATCH, ONLINE
-from tenfold.serving.service import Loaded
+from tenfold.serving.answer.predictions import BATCH, ONLINE
+from tenfold.serving.answer.service import Loaded
 from tenfold.sources.base import Lake
 from tenfold.training.profile import Profile, counts, merge
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tenfold.serving.predictions import BATCH, SCORES, TOPIC, Predictions, read, within
+from tenfold.serving.answer.predictions import BATCH, SCORES, TOPIC, Predictions, read, within
 from tenfold.sources.base import Lake
 
 ROWS = 500_000

@@ -8,7 +8,7 @@ import numpy as np
 
 from tenfold.processing.conform import convert
 from tenfold.processing.frame import Frame, column
-from tenfold.serving.predictions import Predictions
+from tenfold.serving.answer.predictions import Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import features_of
 from tenfold.training.model import Model

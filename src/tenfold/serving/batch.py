@@ -10,9 +10,9 @@ import numpy as np
 
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame
-from tenfold.serving.asking import Part, joined, numbers, sticky_fields
-from tenfold.serving.outputs import Deciding
-from tenfold.serving.predictions import (
+from tenfold.serving.answer.asking import Part, joined, numbers, sticky_fields
+from tenfold.serving.answer.outputs import Deciding
+from tenfold.serving.answer.predictions import (
     BATCH,
     SCORES,
     PredictionLog,
@@ -21,9 +21,9 @@ from tenfold.serving.predictions import (
     lists,
     to_rows,
 )
-from tenfold.serving.route import Route
+from tenfold.serving.answer.route import Route
+from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.scores import Partition, Tally, among, ids, listed, same, stored, tally, texts
-from tenfold.serving.traffic import Traffic
 from tenfold.sources.base import Lake
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model

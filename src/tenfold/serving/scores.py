@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tenfold.core.times import iso
-from tenfold.serving.predictions import BATCH, SCORES, TEXTS, Predictions, within
+from tenfold.serving.answer.predictions import BATCH, SCORES, TEXTS, Predictions, within
 from tenfold.sources.base import Lake
 
 if TYPE_CHECKING:

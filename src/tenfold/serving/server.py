@@ -21,10 +21,10 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: TID253
 from uvicorn.server import ServerState  # noqa: TID253
 
-from tenfold.serving.listening import BACKLOG
-from tenfold.serving.plain import Asked, Door
-from tenfold.serving.ready import Ready
-from tenfold.serving.web import DRAIN
+from tenfold.serving.door.listening import BACKLOG
+from tenfold.serving.door.ready import Ready
+from tenfold.serving.door.web import DRAIN
+from tenfold.serving.http.plain import Asked, Door
 
 MAX_HEAD = 32_768
 """Bytes of a head, or around a body that is sent in chunks beside as many as the body has."""

@@ -1,0 +1,268 @@
+"""Asks versions: the one that a route names, the champion where a candidate fails, and counts what comes of it."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from tenfold.core.clock import Clock
+from tenfold.core.times import UNITS
+from tenfold.registry.rollouts import CANARY
+from tenfold.serving.answer.answers import Said, said
+from tenfold.serving.answer.limited import Call, Late, Limited
+from tenfold.serving.answer.route import Route
+from tenfold.serving.answer.versions import Loaded, Versions
+from tenfold.serving.seen.counters import Counters
+from tenfold.training.estimators import spread, together
+from tenfold.training.model import Model
+from tenfold.training.vector import Categories
+
+logger = logging.getLogger(__name__)
+
+LIMIT, A_ROW = 2.0, 0.001
+"""Seconds that a version which may fail may take at least, and for each row more."""
+LOADING = 60.0
+"""Seconds that it may take to be loaded."""
+PATIENCE = 200
+"""For how many rows asked about together a version may raise before what is left counts as raised too, unasked."""
+
+Matrix = Callable[[Categories], np.ndarray]
+"""Gives the features of n rows as an estimator takes them, shape (n, n_features), with the codes of a version's texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that one version answered: their places among those asked about, the matrix it was given, what it said.
+
+    `instead` says that it answered because a candidate that was asked first had no answer.
+    """
+
+    version: Loaded
+    rows: np.ndarray
+    X: np.ndarray
+    said: Said
+    instead: bool = False
+
+
+class Tried(NamedTuple):
+    """What came of asking a version that may fail: what it said, for how many rows it raised, and how long that took in us."""
+
+    number: int
+    part: Part | None
+    raised: int
+    took: int
+
+
+class Asking:
+    """Asks the versions of one model. A candidate can raise, answer no number, or never return, and no request fails of it.
+
+    Parameters
+    ----------
+    budget
+        Microseconds that the release allows a version for a row, if it says so.
+    """
+
+    def __init__(
+        self, model: Model, versions: Versions, counters: Counters, clock: Clock, budget: int | None = None
+    ) -> None:
+        self.model = model
+        self._versions, self._counters, self._clock = versions, counters, clock
+        self._silent: dict[int, int] = {}
+        self._limit = max(LIMIT, (budget or 0) / 1e6)
+        self._limited, self._lock = Limited(), threading.Lock()
+        self._loading: dict[int, tuple[Call[Loaded], int]] = {}
+        self._stuck: set[int] = set()
+
+    def close(self) -> None:
+        """End the threads in which candidates are asked; may be called twice."""
+        self._limited.close()
+
+    def many(self, route: Route, keys: Callable[[], Sequence[str]], matrix: Matrix, count: int) -> list[Part]:
+        """Return the answers for rows by version; together they are all rows, each once.
+
+        Parameters
+        ----------
+        keys
+            Gives the key of each row's entity; asked for only while a canary needs it.
+        """
+        if route.candidate is None or route.phase != CANARY:
+            return [self.champion(matrix, count, route.production)]
+        chosen = route.to_candidate(keys())
+        if not chosen.any():
+            return [self.champion(matrix, count, route.production)]
+        tried = self.tried(route.candidate, matrix, count, np.flatnonzero(chosen))
+        parts = [] if tried.part is None else [tried.part]
+        answered = np.zeros(count, dtype=np.bool_)
+        for part in parts:
+            answered[part.rows] = True
+        for rows, instead in ((~chosen, False), (chosen & ~answered, True)):
+            if rows.any():
+                part = self.champion(matrix, count, route.production, np.flatnonzero(rows))
+                parts.append(replace(part, instead=instead))
+        self.blame(tried)
+        return parts
+
+    def champion(
+        self, matrix: Matrix, count: int, number: int | None, rows: np.ndarray | None = None
+    ) -> Part:
+        """Return what the version in Production says of some of `count` rows, all unless given."""
+        version = (
+            self._versions.production(self.model)
+            if number is None
+            else self._versions.get(self.model, number)
+        )
+        X = matrix(version.package.manifest.categories)
+        return self._asked(
+            version, X if rows is None else X[rows], np.arange(count) if rows is None else rows
+        )
+
+    def tried(self, number: int, matrix: Matrix, count: int, rows: np.ndarray | None = None) -> Tried:
+        """Return what a version says of those of some of `count` rows that it has an answer for.
+
+        Where it raises for several rows, they are asked about in smaller groups, so that one row costs no other its answer.
+        One that does not return in time raised for all of them, and is not asked again in this process. What it raised is
+        not counted: see `blame`.
+        """
+        rows, begun = np.arange(count) if rows is None else rows, self._clock.elapsed()
+        try:
+            if number not in self._stuck and not self._loaded(number):
+                return Tried(number, None, 0, 0)
+            if number not in self._stuck:
+                call = self._limited.start(partial(self._tried, number, matrix, rows))
+                parts, failed = call.result(self._limit + A_ROW * len(rows))
+                return Tried(number, parts, failed, self._clock.elapsed() - begun)
+        except Late:
+            self._give_up(number)
+        except Exception:  # noqa: BLE001 - whatever a candidate does, it is counted and logged, and the champion answers
+            self._log(number, len(rows))
+        return Tried(number, None, len(rows), self._clock.elapsed() - begun)
+
+    def _tried(self, number: int, matrix: Matrix, rows: np.ndarray) -> tuple[Part | None, int]:
+        """Return what a version says, and for how many rows it raised."""
+        failed: list[int] = []
+        version = self._versions.get(self.model, number)
+        X = matrix(version.package.manifest.categories)
+        parts = self._halved(version, X if len(rows) == len(X) else X[rows], rows, failed)
+        return _numbers_only(parts) if parts else None, sum(failed)
+
+    def _loaded(self, number: int) -> bool:
+        """Return whether a version is in memory; when that takes long, it is loaded while the champion answers.
+
+        Raises
+        ------
+        Late
+            When it does not come to an end.
+        """
+        with self._lock:
+            first = number not in self._loading
+            if first:
+                load = self._limited.start(partial(self._versions.get, self.model, number))
+                self._loading[number] = load, self._clock.elapsed()
+        load, begun = self._loading[number]
+        try:
+            load.result(self._limit if first else 0.0)
+        except Late:
+            if self._clock.elapsed() - begun > LOADING * 1e6:
+                raise
+            return False
+        except Exception:
+            self._loading.pop(number, None)  # the next time, it may be there
+            raise
+        return True
+
+    def _give_up(self, number: int) -> None:
+        self._stuck.add(number)
+        logger.error(
+            "version did not return, and is not asked again model=%s version=%s", self.model.name, number
+        )
+
+    def blame(self, tried: Tried) -> None:
+        """Count what a version raised; to be called when the other one had an answer, so that the rows are not to blame."""
+        if tried.raised:
+            self._counters.add(
+                self.model.name, tried.number, rows=tried.raised, took=tried.took, raised=tried.raised
+            )
+
+    def _halved(self, version: Loaded, X: np.ndarray, rows: np.ndarray, failed: list[int]) -> list[Part]:
+        try:
+            return [self._asked(version, X, rows)]
+        except Exception:  # noqa: BLE001 - as above
+            if len(rows) == 1 or len(failed) >= PATIENCE:
+                self._log(version.number, len(rows))
+                failed.append(len(rows))
+                return []
+        half = len(rows) // 2
+        one, two = ((X[part], rows[part]) for part in (slice(half), slice(half, None)))
+        return [*self._halved(version, *one, failed), *self._halved(version, *two, failed)]
+
+    def _log(self, number: int, rows: int) -> None:
+        """Log what a version raised, the first of a minute."""
+        now = self._clock.elapsed()
+        if now >= self._silent.get(number, 0):
+            self._silent[number] = now + UNITS["m"]
+            logger.exception("version raised model=%s version=%s rows=%s", self.model.name, number, rows)
+
+    def _asked(self, version: Loaded, X: np.ndarray, rows: np.ndarray) -> Part:
+        begun = self._clock.elapsed()
+        found = said(version.package.manifest, version.package.predictor.predict(X))
+        took = self._clock.elapsed() - begun
+        missing = len(rows) - int(np.isfinite(found.score).sum())
+        self._counters.add(self.model.name, version.number, rows=len(rows), took=took, no_number=missing)
+        return Part(version, rows, X, found)
+
+
+def sticky_fields(model: Model) -> Sequence[str]:
+    """Return the fields of the spine by which a canary tells entities apart: the keys of the first view, or the ids.
+
+    Every row of an entity is answered by the same version.
+    """
+    fields = model.spine.root.fields
+    return next(
+        (view.keys for view in model.stored if fields.keys() >= set(view.keys)), tuple(model.spine.root.ids)
+    )
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return parts as one, in the order of the rows; its version is that of the first part."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    names = together(*(part.said.classes for part in parts))
+    several = [spread(part.said.probabilities, part.said.classes, names) for part in parts if names]
+    found = Said(
+        np.concatenate([part.said.score for part in parts])[order],
+        np.concatenate([part.said.decision for part in parts])[order],
+        np.concatenate(several)[order] if names else parts[0].said.probabilities,
+        tuple(map(str, names)),
+    )
+    return Part(parts[0].version, rows[order], np.concatenate([part.X for part in parts])[order], found)
+
+
+def some(parts: Sequence[Part], rows: Sequence[int]) -> list[Part]:
+    """Return which of some rows each version answered; without what it said."""
+    left = [replace(part, rows=part.rows[np.isin(part.rows, rows)]) for part in parts]
+    return [part for part in left if len(part.rows)]
+
+
+def numbers(parts: Sequence[Part]) -> np.ndarray:
+    """Return the number of the version that answered each of all rows: (n,) int64."""
+    found = np.empty(sum(len(part.rows) for part in parts), dtype=np.int64)
+    for part in parts:
+        found[part.rows] = part.version.number
+    return found
+
+
+def _numbers_only(parts: Sequence[Part]) -> Part | None:
+    """Return parts of one version as one, without the rows that it gave no number for."""
+    part = joined(parts)
+    fine = np.isfinite(part.said.score)
+    if fine.all():
+        return part
+    several = part.said.probabilities[fine] if part.said.classes else part.said.probabilities
+    found = Said(part.said.score[fine], part.said.decision[fine], several, part.said.classes)
+    return Part(part.version, part.rows[fine], part.X[fine], found) if fine.any() else None

@@ -1,0 +1,282 @@
+"""Requests that wait are answered together: a group is what came in a row, or while the one before it was worked on."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tenfold.core.clock import Clock, SystemClock
+from tenfold.core.errors import NotFound, TenfoldError, Unavailable
+from tenfold.serving.answer.questions import Question
+from tenfold.serving.answer.service import Service
+from tenfold.sources.base import Ends
+
+logger = logging.getLogger(__name__)
+
+MOST = 10_000
+"""Rows that may wait; a request beyond that is refused at once."""
+TOGETHER = 256
+"""Rows of small requests that are answered together at most: the first of them waits for the last."""
+SMALL = 25
+"""A request of more rows is a group of its own, so that small ones wait for one such at a time."""
+POLL = 0.0005
+"""Seconds between two looks at how far the states are."""
+IDLE = 1.0
+"""Seconds without a request after which the thread ends; the next request starts another one."""
+
+Told = bytes | Exception
+"""The answer of a request as JSON, or what it is refused with."""
+
+
+class Waiting:
+    """A request that waits; made and told on the thread of an event loop.
+
+    Attributes
+    ----------
+    until
+        The clock's `elapsed` up to which the states are waited for.
+    mark
+        That of its group, None while it is in no group.
+    over
+        It is refused, or its client is gone: nothing is stored for it any more.
+    storing
+        Its answer is being stored, so it will be told.
+    """
+
+    __slots__ = ("answer", "done", "loop", "mark", "over", "question", "storing", "timer", "until")
+
+    def __init__(self, question: Question, until: int, done: Callable[[Told], None]) -> None:
+        self.question, self.until, self.done = question, until, done
+        self.loop = asyncio.get_running_loop()
+        self.over = self.storing = False
+        self.mark: Ends | None = None
+        self.answer: Told | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Groups:
+    """Answers requests of one model, together where several wait; one thread works while there are any.
+
+    A group has one mark, taken after the last of its requests came, one wait for the states, one snapshot of them, one
+    call of each version and one append. Each request gets what it would get alone.
+
+    Parameters
+    ----------
+    wait
+        Seconds after which a request is refused, unless its answer is being stored by then.
+    most
+        Rows that may wait.
+    """
+
+    def __init__(
+        self, service: Service, *, wait: float, clock: Clock | None = None, most: int = MOST
+    ) -> None:
+        self.service, self._wait, self._most = service, wait, most
+        self._clock = clock or SystemClock()
+        self._small: deque[Waiting] = deque()
+        self._large: deque[Waiting] = deque()
+        self._rows = 0
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._asleep = self._closed = self._large_next = False
+        self._turn: asyncio.AbstractEventLoop | None = None
+        self._seen = 0
+        service.closing.append(self.close)
+
+    @property
+    def rows(self) -> int:
+        """How many rows wait to be taken into a group."""
+        return self._rows
+
+    def ask(self, question: Question, done: Callable[[Told], None]) -> Waiting:
+        """Have a question answered, and `done` called on this event loop; returns at once.
+
+        Raises
+        ------
+        Unavailable
+            When too many rows wait.
+        """
+        until = self._clock.elapsed() + int(self._wait * 1e6)
+        waiting = Waiting(question, until, done)
+        self._put(waiting)
+        waiting.timer = waiting.loop.call_later(self._wait, self._late, waiting)
+        if self._turn is not waiting.loop:
+            self._turn, self._seen = waiting.loop, 0
+            waiting.loop.call_soon(self._begin, waiting.loop)
+        return waiting
+
+    def forget(self, waiting: Waiting) -> bool:
+        """Leave out a request whose client is gone, unless its answer is being stored; return whether that came in time."""
+        return self._refuse(waiting)
+
+    def close(self) -> None:
+        """Answer what waits, and end; may be called twice."""
+        with self._lock:
+            self._closed, thread = True, self._thread
+            self._wake.set()
+        if thread is not None:
+            thread.join()
+        else:
+            self._work()
+
+    def _put(self, waiting: Waiting) -> None:
+        rows = len(waiting.question.rows)
+        with self._lock:
+            if self._closed or (self._rows and self._rows + rows > self._most):
+                raise Unavailable(
+                    f'model "{self.service.model.name}" takes no more requests now: {self._rows:,} rows wait for their '
+                    "answers. Nothing was stored; it is safe to retry in a moment."
+                )
+            self._rows += rows
+            (self._large if rows > SMALL else self._small).append(waiting)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have worked on what waits as soon as a turn of the event loop brings no more: then a group is worth its price."""
+        with self._lock:
+            free = self._thread is None or self._asleep
+            if free and self._seen < self._rows < TOGETHER:
+                self._seen = self._rows
+                loop.call_soon(self._begin, loop)
+                return
+            self._turn = None
+            if not free or not (self._small or self._large):
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="groups", daemon=True)
+                self._thread.start()
+            else:
+                self._asleep = False
+                self._wake.set()
+
+    def _late(self, waiting: Waiting) -> None:
+        """Refuse a request that has waited for too long; called on its event loop."""
+        if self._refuse(waiting):
+            waiting.done(Unavailable(self._why(waiting)))
+
+    def _why(self, waiting: Waiting) -> str:
+        if waiting.mark is None or self.service.reached(waiting.mark):
+            return (
+                f"too many requests came before this one: it was not answered within {self._wait:g} s. Nothing was stored; "
+                "it is safe to retry in a moment."
+            )
+        return self.service.why_late(waiting.mark, self._wait)
+
+    def _refuse(self, waiting: Waiting) -> bool:
+        with self._lock:
+            if waiting.storing or waiting.over:
+                return False
+            waiting.over = True
+            return True
+
+    def _keep(self, waiting: Waiting) -> bool:
+        """Return whether a request's answer is still wanted; then it is stored and told, however long that takes."""
+        with self._lock:
+            waiting.storing = not waiting.over
+            return waiting.storing
+
+    def _work(self) -> None:
+        while group := self._take():
+            try:
+                told = self._answer(group)
+            except TenfoldError as error:
+                told = [error] * len(group)
+            except Exception as error:  # whatever it is, the clients are told and the thread goes on
+                logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
+                told = [error] * len(group)
+            self._hand_over(group, told)
+
+    def _take(self) -> list[Waiting]:
+        """Return the requests to answer next, after waiting for some; none when the thread is to end."""
+        while True:
+            with self._lock:
+                if group := self._next():
+                    return group
+                if self._closed:
+                    return []
+                self._wake.clear()
+                self._asleep = True
+            if not self._wake.wait(IDLE):
+                with self._lock:
+                    if not (self._small or self._large):
+                        self._thread, self._asleep = None, False
+                        return []
+
+    def _next(self) -> list[Waiting]:
+        """Return a large request, or all small ones up to a limit, in turn; without those that are over."""
+        group: list[Waiting] = []
+        while not group and (self._small or self._large):
+            large = bool(self._large) and (self._large_next or not self._small)
+            queue, most = (self._large, 1) if large else (self._small, TOGETHER)
+            self._large_next = not large
+            rows = 0
+            while queue and rows < most:
+                waiting = queue.popleft()
+                self._rows -= len(waiting.question.rows)
+                if not waiting.over:
+                    group.append(waiting)
+                    rows += max(len(waiting.question.rows), 1)
+        return group
+
+    def _answer(self, group: Sequence[Waiting]) -> Sequence[Told | None]:
+        mark = self.service.mark()
+        for waiting in group:
+            waiting.mark = mark
+        late = None if self._reached(group, mark) else mark
+        if late is not None and not self.service.degrades:
+            return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
+        return self._answers(group, mark.at, late)
+
+    def _reached(self, group: Sequence[Waiting], mark: Ends) -> bool:
+        """Wait until the states reach a mark; return whether they did before nobody waits any more."""
+        begun = self._clock.elapsed()
+        while not self.service.reached(mark):
+            now = self._clock.elapsed()
+            if self.service.gives_up((now - begun) / 1e6, self._wait):
+                return False
+            if all(waiting.over or waiting.until < now for waiting in group):
+                return False
+            self._clock.sleep(POLL)
+        return True
+
+    def _answers(self, group: Sequence[Waiting], at: int, late: Ends | None) -> Sequence[Told | None]:
+        questions = [waiting.question for waiting in group]
+        try:
+            return self.service.answer(
+                questions, at, wanted=lambda place: self._keep(group[place]), late=late
+            )
+        except Exception as error:  # noqa: BLE001 - the clients are told, whatever it is
+            if len(group) == 1 or isinstance(error, (NotFound, Unavailable)):
+                return [error] * len(group)
+            # one of them is to blame, and only that one may fail of it
+            return [self._answers([waiting], at, late)[0] for waiting in group]
+
+    def _hand_over(self, group: Sequence[Waiting], told: Sequence[Told | None]) -> None:
+        """Tell those that have an answer, on their event loops; the others are asked again next."""
+        ready: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
+        again = []
+        for waiting, answer in zip(group, told, strict=True):
+            if answer is None:
+                again.append(waiting)
+            elif waiting.storing or self._refuse(waiting):
+                waiting.answer = answer
+                ready.setdefault(waiting.loop, []).append(waiting)
+        with self._lock:
+            for waiting in reversed(again):
+                if not waiting.over:
+                    waiting.storing = False
+                    self._rows += len(waiting.question.rows)
+                    (self._large if len(waiting.question.rows) > SMALL else self._small).appendleft(waiting)
+        for loop, these in ready.items():
+            try:
+                loop.call_soon_threadsafe(_tell, these)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                logger.info("answers were stored and not told requests=%s", len(these))
+
+
+def _tell(group: Sequence[Waiting]) -> None:
+    for waiting in group:
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+        if waiting.answer is not None:
+            waiting.done(waiting.answer)

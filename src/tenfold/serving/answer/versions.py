@@ -1,0 +1,87 @@
+"""The versions of a model in memory: loaded once, checked, and kept, so that a rollback loads nothing."""
+
+from dataclasses import dataclass
+
+from tenfold.core.errors import NotFound, SchemaError
+from tenfold.registry.versions import Registry
+from tenfold.serving.answer.fits import check_features
+from tenfold.sources.base import Blobs
+from tenfold.sources.blobs import digest
+from tenfold.training.model import Model
+from tenfold.training.package import Package, load
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version in memory."""
+
+    number: int
+    package: Package
+
+
+class Versions:
+    """The Production version of a model, loaded once and switched when the registry says so."""
+
+    def __init__(self, registry: Registry, blobs: Blobs) -> None:
+        self._registry, self._blobs = registry, blobs
+        self._loaded: dict[tuple[str, int], Package] = {}
+        self._fitting: dict[tuple[str, int], tuple[Model, Loaded]] = {}
+
+    def production(self, model: Model) -> Loaded:
+        """Return the version in Production.
+
+        Raises
+        ------
+        NotFound
+            When there is none yet.
+        SchemaError
+            When it was trained on another declaration of the features than the one running.
+        """
+        number = self.number(model)
+        if number is None:
+            raise NotFound("version in production of model", model.name, [], hint=_how_to_promote(model.name))
+        return self.get(model, number)
+
+    def number(self, model: Model) -> int | None:
+        """Return the number of the version in Production, None when there is none."""
+        version = self._registry.production(model.name)
+        return None if version is None else version.number
+
+    def get(self, model: Model, number: int) -> Loaded:
+        """Return a version by number; SchemaError when it was trained on other features than are declared now."""
+        known = self._fitting.get((model.name, number))
+        if known is None or known[0] is not model:
+            package = self.package(model, number)
+            check_features(model, package, number)
+            known = self._fitting[model.name, number] = model, Loaded(number, package)
+        return known[1]
+
+    def comparable(self, model: Model, number: int) -> Package | None:
+        """Return a version when it can score the features as they are declared now, else None.
+
+        None too when its files are damaged or no longer trusted: a version that cannot be asked must not keep out its successor.
+        """
+        try:
+            package = self.package(model, number)
+        except SchemaError:
+            return None
+        same = package.manifest.columns == dict(model.columns) and package.manifest.kind == model.kind
+        return package if same else None
+
+    def package(self, model: Model, number: int) -> Package:
+        """Return the files of a version, whatever it was trained on."""
+        key = (model.name, number)
+        if key not in self._loaded:
+            version = self._registry.get(model.name, number)
+            files = self._blobs.get(version.artefact)
+            if digest(files) != version.digest:
+                raise SchemaError(
+                    f"the files of {model.name} version {number} are not those that were registered: all of them and their "
+                    "hashes were replaced. Roll back, or train it again."
+                )
+            self._loaded[key] = load(files, model)
+        return self._loaded[key]
+
+
+def _how_to_promote(model: str) -> str:
+    return f" Train one and promote it: tenfold train PROJECT.py, then tenfold promote PROJECT.py {model} 1."

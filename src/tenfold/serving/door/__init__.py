@@ -1,0 +1,1 @@
+"""Who may pass, how often, how much, and whether the server is ready."""

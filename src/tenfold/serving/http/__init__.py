@@ -1,0 +1,1 @@
+"""The same questions in every shape that clients send, and what is said of them."""
