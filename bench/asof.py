@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import data, feast_peer
+from bench import data, venv
 from bench.harness import Bench, Entry, check_equal
 from bench.timing import timed
 
@@ -33,7 +33,7 @@ def main(bench: Bench) -> list[Entry]:
         Entry("asof/memory", ours["peak"], "GB", rows, "DuckDB", duckdb["peak"]),
     ]
     name = "Feast"
-    python = feast_peer.python(bench)
+    python = venv.feast(bench)
     if python is None:
         return [*entries, Entry("asof", ours["seconds"], "s", rows, name, None, "50x", bench.no_feast)]
     feast = bench.run("bench.feast_peer:history", python=python, limit=FEAST_LIMIT, rows=rows)

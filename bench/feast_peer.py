@@ -8,19 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import venv
-from bench.harness import Bench
 from bench.timing import timed
-
-NEEDED = "feast[duckdb]==0.67.*"
-
-
-def python(bench: Bench) -> str | None:
-    """Return the interpreter of Feast's environment, made when missing; None, with `bench.no_feast`, when it cannot be."""
-    if bench.no_feast:
-        return None
-    found, bench.no_feast = venv.python(bench, "feast", [NEEDED])
-    return found
 
 
 @contextlib.contextmanager

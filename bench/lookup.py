@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import data, feast_peer, redis_peer
+from bench import data, redis_peer, venv
 from bench.harness import Bench, Entry
 from bench.timing import latencies
 
@@ -55,7 +55,7 @@ def _redis(bench: Bench, rows: int, asked: int) -> list[tuple[str, dict[str, Any
 
 def _feast(bench: Bench, rows: int, asked: int) -> list[tuple[str, dict[str, Any], str]]:
     name = "Feast"
-    python = feast_peer.python(bench)
+    python = venv.feast(bench)
     if python is None:
         return [(name, {}, bench.no_feast)]
     return [

@@ -6,21 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from bench import venv
-from bench.harness import Bench
 from bench.timing import latencies
 
-NEEDED = ("mlflow-skinny==3.17.2", "sqlalchemy", "alembic", "pandas")
 PARAMETERS, METRICS = [f"p{place}" for place in range(10)], [f"m{place}" for place in range(10)]
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
-
-
-def python(bench: Bench) -> str | None:
-    """Return the interpreter of MLflow's environment, made when missing; None, with `bench.no_mlflow`, when it cannot be."""
-    if bench.no_mlflow:
-        return None
-    found, bench.no_mlflow = venv.python(bench, "mlflow", NEEDED)
-    return found
 
 
 def _client(folder: str) -> Any:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import mlflow_peer
+from bench import venv
 from bench.harness import Bench, Entry
 from bench.timing import latencies, timed
 from tests import postgres_there, states
@@ -30,7 +30,7 @@ GOALS = {"run": "2 ms", "best": "5 ms", "promote": "2 ms", "open": "0 failures"}
 def main(bench: Bench) -> list[Entry]:
     """Measure ours and, where it is installed, MLflow's."""
     rows, asked = bench.size(RUNS), bench.size(ASKED, least=20)
-    python = mlflow_peer.python(bench)
+    python = venv.mlflow(bench)
     entries = []
     for name, given in (
         ("run", {"asked": asked}),
