@@ -13,7 +13,7 @@ import pytest
 from tenfold import Platform
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
-from tenfold.sources import contract
+from tenfold.sources import blobs_contract
 from tests import postgres_there
 from tests.contracts.venv_there import made
 from tests.examples import tiny
@@ -62,7 +62,7 @@ def make(request, tmp_path):
     return lambda: ObjectBlobs(f"s3://models/{folder}", endpoint=endpoint, **KEYS)
 
 
-@pytest.mark.parametrize("check", contract.blob_checks(), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", blobs_contract.blob_checks(), ids=lambda check: check.__name__)
 def test_contract(check, make):
     check(make)
 

@@ -13,6 +13,7 @@ import pytest
 
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
+from tenfold.sources import blobs_contract as blobs
 from tenfold.sources import contract as sources
 from tenfold.sources import lake_contract as lakes
 from tenfold.sources.base import Ends
@@ -82,7 +83,7 @@ def test_lake(engine, check, tmp_path):
     check(LAKES[engine](tmp_path))
 
 
-@pytest.mark.parametrize("check", sources.blob_checks(), ids=name)
+@pytest.mark.parametrize("check", blobs.blob_checks(), ids=name)
 @pytest.mark.parametrize("engine", BLOBS)
 def test_blobs(engine, check, tmp_path):
     check(BLOBS[engine](tmp_path))
@@ -237,7 +238,7 @@ def test_a_lake_that_keeps_what_is_replaced_fails_the_checks_of_replacing():
 
 
 def test_blobs_that_change_fail_the_checks_of_change():
-    assert failures(sources.blob_checks(), lambda: always(Overwrites())) == {
+    assert failures(blobs.blob_checks(), lambda: always(Overwrites())) == {
         "blobs_never_change",
         "blobs_threads_put_at_once",
     }

@@ -1,22 +1,19 @@
-"""What every log and blob store must pass, as plain functions; those of lakes are in `lake_contract.py`.
+"""What every log must pass, as plain functions; those of blobs and lakes are in `blobs_contract.py` and `lake_contract.py`.
 
 Each check takes `make`, which opens the implementation at one place, a log with the clock given: the first call finds it
 empty, a later call finds what was stored there. A check raises AssertionError when the implementation breaks its promise.
 """
 
-import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
 from tenfold.core.clock import Clock, SystemClock, VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
-from tenfold.sources.base import Append, Batch, Blobs, Ends, Log
-from tenfold.sources.blobs import digest
+from tenfold.core.errors import SchemaError
+from tenfold.sources.base import Append, Batch, Ends, Log
 
 MakeLog = Callable[[Clock], Log]
-MakeBlobs = Callable[[], Blobs]
 Result = TypeVar("Result")
 Values = ParamSpec("Values")
 THREADS = 4
@@ -50,22 +47,6 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_ends_hold_while_threads_append,
         log_closes_twice,
         log_reopens,
-    ]
-
-
-def blob_checks() -> list[Callable[[MakeBlobs], None]]:
-    """Return the checks of `Blobs`."""
-    return [
-        blobs_read_back,
-        blobs_put_twice_is_fine,
-        blobs_never_change,
-        blobs_digest_depends_on_names_and_bytes,
-        blobs_list_by_prefix,
-        blobs_delete_twice,
-        blobs_name_what_they_know,
-        blobs_refuse_paths_as_names,
-        blobs_threads_put_at_once,
-        blobs_reopen,
     ]
 
 
@@ -296,94 +277,6 @@ def log_reopens(make: MakeLog) -> None:
     assert again.read("payments", 0) == [stored]
     assert again.append("payments", b"two", 2, key="k") == stored
     assert _append(again, "payments", 1).base == 2
-
-
-def blobs_read_back(make: MakeBlobs) -> None:
-    blobs = make()
-    files = {"model.txt": "é".encode(), "native/trees.bin": bytes(range(256)) * 4_000, "empty": b""}
-    assert re.fullmatch("[0-9a-f]{64}", blobs.put("fraud/3", files))
-    assert blobs.get("fraud/3") == files
-
-
-def blobs_put_twice_is_fine(make: MakeBlobs) -> None:
-    blobs = make()
-    first = blobs.put("fraud/3", {"a": b"1", "b": b"2"})
-    assert blobs.put("fraud/3", {"b": b"2", "a": b"1"}) == first
-    assert blobs.names() == ["fraud/3"]
-
-
-def blobs_never_change(make: MakeBlobs) -> None:
-    blobs = make()
-    blobs.put("fraud/3", {"a": b"1"})
-    for files in ({"a": b"2"}, {"a": b"1", "b": b""}, {}):
-        assert "fraud/3" in refused(Conflict, blobs.put, "fraud/3", files)
-    assert blobs.get("fraud/3") == {"a": b"1"}
-
-
-def blobs_digest_depends_on_names_and_bytes(make: MakeBlobs) -> None:
-    blobs = make()
-    contents: list[dict[str, bytes]] = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"1"}]
-    assert len({blobs.put(f"m/{place}", files) for place, files in enumerate(contents)}) == 4
-    assert blobs.put("other", {"a": b"1"}) == blobs.put("m/0", {"a": b"1"}) == digest({"a": b"1"})
-
-
-def blobs_list_by_prefix(make: MakeBlobs) -> None:
-    blobs = make()
-    assert blobs.names() == []
-    for name in ("fraud/2", "fraud", "fraud/10", "churn/1"):
-        blobs.put(name, {"a": name.encode()})
-    assert blobs.names() == ["churn/1", "fraud", "fraud/10", "fraud/2"]
-    assert blobs.names("fraud/") == ["fraud/10", "fraud/2"]
-    assert blobs.get("fraud/2") == {"a": b"fraud/2"}
-
-
-def blobs_delete_twice(make: MakeBlobs) -> None:
-    blobs = make()
-    blobs.put("fraud/3", {"a": b"1"})
-    blobs.delete("fraud/3")
-    blobs.delete("fraud/3")
-    assert blobs.names() == []
-    blobs.put("fraud/3", {"a": b"2"})
-    assert blobs.get("fraud/3") == {"a": b"2"}
-
-
-def blobs_name_what_they_know(make: MakeBlobs) -> None:
-    blobs = make()
-    blobs.put("fraud/3", {"a": b"1"})
-    assert refused(NotFound, blobs.get, "fraud/4") == (
-        'no blob "fraud/4". Did you mean "fraud/3"? Known: fraud/3.'
-    )
-
-
-def blobs_refuse_paths_as_names(make: MakeBlobs) -> None:
-    blobs = make()
-    paths = ["../x", "/x", "a//b", "a/", "a/../b", "", ".x"]
-    for name in [*paths, "a b", "a\n", "é", "a\0b", "a\\b", "x" * 300]:
-        refused(DefinitionError, blobs.put, name, {"a": b""})
-        refused(DefinitionError, blobs.put, "fine", {name: b""})
-        refused(DefinitionError, blobs.get, name)
-        refused(DefinitionError, blobs.delete, name)
-    assert blobs.names() == []
-
-
-def blobs_threads_put_at_once(make: MakeBlobs) -> None:
-    blobs = make()
-
-    def put(place: int) -> str:
-        try:
-            return blobs.put("fraud/3", {"a": b"%d" % (place % 2)})
-        except Conflict:
-            return ""
-
-    digests = together(put)
-    assert digests.count("") == THREADS // 2
-    assert len(set(digests)) == 2
-
-
-def blobs_reopen(make: MakeBlobs) -> None:
-    digest = make().put("fraud/3", {"a": b"1"})
-    assert make().get("fraud/3") == {"a": b"1"}
-    assert make().put("fraud/3", {"a": b"1"}) == digest
 
 
 def _append(log: Log, topic: str, count: int) -> Batch:
