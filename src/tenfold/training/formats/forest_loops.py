@@ -1,11 +1,12 @@
 """The loops of a forest, compiled by numba when this module is imported; `forest.py` decides whether it is."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import float64, njit, types, uint32, void
+from numba import float64, types, uint32
+
+from tenfold.features.kernel.twin.compiling import compiled, inner
 
 BLOCK = 32
 """Rows that go through all trees together, a multiple of 8: few enough that they stay in the nearest cache."""
@@ -16,24 +17,7 @@ _ONE, _TWO = (types.Array(float64, size, "C", readonly=True) for size in (1, 2))
 _INDEX, _OUT = types.Array(uint32, 1, "C", readonly=True), float64[::1]
 
 
-def _compiled(*takes: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for arguments of some types, without the GIL, kept on the disk where that can be written."""
-
-    def compile_(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(void(*takes), nogil=True, cache=True)(function)
-        except RuntimeError:  # neither the package nor the user has a directory that can be written
-            return njit(void(*takes), nogil=True)(function)
-
-    return compile_
-
-
-def _inner(function: Callable[..., Any]) -> Any:
-    """Compile a function that others here call."""
-    return njit(nogil=True)(function)
-
-
-@_inner
+@inner
 def _lay(rows: np.ndarray, first: int, count: int, laid: np.ndarray) -> None:
     """Lay rows twice, side by side: NaN is smaller than anything in the first copy, and larger in the second."""
     width = _U(rows.shape[1])
@@ -49,7 +33,7 @@ def _lay(rows: np.ndarray, first: int, count: int, laid: np.ndarray) -> None:
             laid[at], laid[at + width] = low, high
 
 
-@_inner
+@inner
 def _next(
     node: int, row: int, laid: np.ndarray, feature: np.ndarray, limit: np.ndarray, child: np.ndarray
 ) -> Any:
@@ -57,7 +41,7 @@ def _next(
     return _U(child[node]) + _U(laid[row + _U(feature[node])] > limit[node])
 
 
-@_compiled(_TWO, _INDEX, _ONE, _INDEX, _ONE, _INDEX, _INDEX, _OUT)
+@compiled(_TWO, _INDEX, _ONE, _INDEX, _ONE, _INDEX, _INDEX, _OUT)
 def walk(
     rows: np.ndarray,
     x: np.ndarray,
@@ -97,7 +81,7 @@ def walk(
             out[first + row] = sums[row]
 
 
-@_compiled(float64, _OUT)
+@compiled(float64, _OUT)
 def link(sigmoid: float, out: np.ndarray) -> None:
     """Make probabilities of sums, as LightGBM does."""
     for row in range(len(out)):

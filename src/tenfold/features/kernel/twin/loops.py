@@ -7,11 +7,10 @@ query reads the row of its key. Nothing has to be sorted by key, and results are
 A record that has left is known by its place, as records lie in the order of their events.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import boolean, int32, int64, njit, types, void
+from numba import boolean, int32, int64, types
+
+from tenfold.features.kernel.twin.compiling import compiled, inner
 
 BLOCK = 64
 """Of so many values the greatest is kept."""
@@ -25,24 +24,7 @@ _RECORDS = (_GIVEN, _GIVEN, int64, _GIVEN_TWO, _GIVEN, _GIVEN, _GIVEN)
 _QUERIES = (_ONE, _GIVEN, _GIVEN, _GIVEN, _TWO, _TWO)
 
 
-def _compiled(*takes: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for arguments of some types, without the GIL, kept on the disk where that can be written."""
-
-    def compile_(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(void(*takes), nogil=True, cache=True)(function)
-        except RuntimeError:  # neither the package nor the user has a directory that can be written
-            return njit(void(*takes), nogil=True)(function)
-
-    return compile_
-
-
-def _inner(function: Callable[..., Any]) -> Any:
-    """Compile a function that others here call."""
-    return njit(nogil=True)(function)
-
-
-@_compiled(_GIVEN, _GIVEN, _ONE, _FLAGS)
+@compiled(_GIVEN, _GIVEN, _ONE, _FLAGS)
 def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.ndarray) -> None:
     """Tell of which keys the times go back anywhere; `newest` is the latest so far of each key."""
     for row in range(len(key)):
@@ -53,14 +35,14 @@ def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.
             newest[mine] = times[row]
 
 
-@_compiled(_GIVEN, _ONE)
+@compiled(_GIVEN, _ONE)
 def count(key: np.ndarray, counts: np.ndarray) -> None:
     """Add how many records each key has."""
     for row in range(len(key)):
         counts[key[row]] += 1
 
 
-@_compiled(_GIVEN, _GIVEN, _ONE, _ONE)
+@compiled(_GIVEN, _GIVEN, _ONE, _ONE)
 def lay(key: np.ndarray, values: np.ndarray, place: np.ndarray, laid: np.ndarray) -> None:
     """Lay values by key; `place` is where the next one of each key comes."""
     for row in range(len(key)):
@@ -69,7 +51,7 @@ def lay(key: np.ndarray, values: np.ndarray, place: np.ndarray, laid: np.ndarray
         laid[to] = values[row]
 
 
-@_inner
+@inner
 def _best(values: np.ndarray, begin: int, behind: int) -> int:
     """Return where the greatest value of [begin, behind) is, the last of them."""
     best = begin
@@ -79,7 +61,7 @@ def _best(values: np.ndarray, begin: int, behind: int) -> int:
     return best
 
 
-@_inner
+@inner
 def _over(values: np.ndarray, tops: np.ndarray, begin: int, behind: int) -> int:
     """Return the same with the greatest of blocks."""
     first, last = (begin + BLOCK - 1) // BLOCK, behind // BLOCK
@@ -98,7 +80,7 @@ def _over(values: np.ndarray, tops: np.ndarray, begin: int, behind: int) -> int:
     return best
 
 
-@_compiled(_GIVEN, int64, _GIVEN, _ONE, _ONE)
+@compiled(_GIVEN, int64, _GIVEN, _ONE, _ONE)
 def reached(times: np.ndarray, back: int, at: np.ndarray, place: np.ndarray, found: np.ndarray) -> None:
     """Count per query how many times lie at least `back` before it, from `place[0]` on; both go up."""
     here, size = place[0], len(times)
@@ -110,7 +92,7 @@ def reached(times: np.ndarray, back: int, at: np.ndarray, place: np.ndarray, fou
     place[0] = here
 
 
-@_compiled(*_RECORDS, *_QUERIES)
+@compiled(*_RECORDS, *_QUERIES)
 def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an array is handed on, which takes longer than all else here
     key: np.ndarray,
     event: np.ndarray,
@@ -194,7 +176,7 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
     place[0], place[1] = entered, left
 
 
-@_compiled(_PLACES, _GIVEN, *_RECORDS, *_QUERIES)
+@compiled(_PLACES, _GIVEN, *_RECORDS, *_QUERIES)
 def sweep_late(  # noqa: C901, PLR0912 - as above
     order: np.ndarray,
     visible: np.ndarray,
