@@ -25,6 +25,7 @@ class Everything:
     real: float
     flag: bool
     text: str | None
+    born: datetime | None
     at: datetime
     price: Annotated[Decimal, 2]
     share: Annotated[Decimal, 18] | None
@@ -44,6 +45,7 @@ GOOD = {
     "real": 0.5,
     "flag": True,
     "text": None,
+    "born": "1955-03-03T00:00:00+01:00",
     "at": "2024-02-29T23:59:59.123456+05:30",
     "price": "-12.30",
     "share": "0.000000000000000001",
@@ -68,6 +70,8 @@ NOT_GOOD = [
     {"at": "2200-01-01T00:00:00Z"},
     {"at": "2024-02-30T00:00:00Z"},
     {"at": 5},
+    {"born": "0000-12-31T00:00:00Z"},
+    {"born": "1955-03-03"},
     {"price": "1.234"},
     {"price": "12345678901234567.00"},
     {"price": 10**16},
@@ -169,13 +173,13 @@ def test_the_schema_of_a_row_takes_what_the_server_takes_and_nothing_else():
     schema = jsonschema_rs.Draft202012Validator(schemas.row(everything), validate_formats=True)
     assert schema.is_valid(GOOD)
     assert takes(GOOD)
-    less = {name: value for name, value in GOOD.items() if name not in ("text", "share")}
+    less = {name: value for name, value in GOOD.items() if name not in ("text", "share", "born")}
     assert schema.is_valid(less)
     assert takes(less)
     for change in NOT_GOOD:
         assert not schema.is_valid(GOOD | change), change
         assert not takes(GOOD | change), change
-    for name in set(GOOD) - {"text", "share"}:
+    for name in set(GOOD) - {"text", "share", "born"}:
         assert not schema.is_valid({key: value for key, value in GOOD.items() if key != name})
 
 
@@ -185,7 +189,7 @@ VALUES = st.one_of(
     st.integers(-10, 10),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=5),
-    st.from_regex(schemas.TIME, fullmatch=True),
+    st.from_regex(schemas.row(everything)["properties"]["at"]["pattern"], fullmatch=True),
     st.decimals(-100, 100, places=2).map(str),
     st.lists(st.integers(), max_size=1),
 )

@@ -21,6 +21,7 @@ class Thing:
     flag: bool | None
     note: str | None
     price: Annotated[Decimal, 2] | None
+    born: datetime | None
     at: datetime
     seen: datetime
 
@@ -83,6 +84,7 @@ COLUMNS = {
         (DIGITS | TEXT, pa.string()),
         (st.booleans(), pa.bool_()),
     ],
+    "born": [(INSTANT, pa.timestamp("us", "UTC")), (INSTANT, pa.timestamp("us", "Asia/Tokyo"))],
     "at": [(INSTANT, pa.timestamp("us", "UTC")), (INSTANT, pa.timestamp("us", "Asia/Tokyo"))],
     "seen": [
         (INSTANT, pa.timestamp("us", "UTC")),
@@ -99,6 +101,7 @@ USUAL = {
     "flag": True,
     "note": "n",
     "price": Decimal("12.30"),
+    "born": -1_714_000_000_000_000,
     "at": 1_714_000_000_000_000,
     "seen": 1_714_000_000_000_000,
 }

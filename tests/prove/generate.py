@@ -25,6 +25,10 @@ ANCHORS = [
         "1970-12-31T22:50:00+00:00",
     )
 ]
+MOMENTS = [
+    *ANCHORS,
+    *map(to_us, ("1955-03-03T00:00:00+01:00", "0001-01-01", "9999-12-31T23:59:59.999999+00:00")),
+]
 WORDS = ("up", "down", "", "Übung", "Z")
 UNITS = (0, 1, -1, 5, -50, 1230, 10**8)
 NUMBERS = (0.0, -0.0, 0.1, -0.1, 3.25, 0.5, 1e3, 2.0**-30, -1e-9, -7e-13, 5e-324)
@@ -183,7 +187,7 @@ def values(choose):
         "whole": None if choose.often(0.1) else wholes,
         "flag": None if choose.often(0.1) else choose.often(0.5),
         "word": None if choose.often(0.15) else choose.of(WORDS),
-        "moment": None if choose.often(0.2) else choose.of(ANCHORS),
+        "moment": None if choose.often(0.2) else choose.of(MOMENTS),
         "price": None if choose.often(0.15) else price(choose),
     }
 

@@ -10,6 +10,7 @@ import pytest
 
 from tenfold import Derived, Events, col
 from tenfold.core.errors import DefinitionError, SchemaError
+from tenfold.core.times import to_us
 from tenfold.processing.conform import KNOWN, Reject, complaint, conform
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -28,6 +29,15 @@ class Sale:
 SALES = Events(
     "sales", Sale, time="at", id="sale_id", delay="1h", valid={"amount above 0": col("amount") > 0}
 )
+
+
+class Person:
+    name: str
+    born: datetime | None
+    since: datetime
+
+
+PEOPLE = Events("people", Person, time="since", id="name")
 GOOD = {"sale_id": "s1", "amount": 2.5, "items": 3, "gift": True, "note": "ok", "at": AT}
 
 
@@ -188,6 +198,27 @@ def test_instants_beyond_any_calendar_are_set_aside():
         assert found.rows == 0
         assert [item.place for item in found.rejects] == [0, 1]
         assert all('"at" is' in item.reason for item in found.rejects)
+
+
+@pytest.mark.parametrize(
+    "born", ["0001-01-01T00:00:00+00:00", "1955-03-03T00:00:00+01:00", "9999-12-31T23:59:59.999999+00:00"]
+)
+def test_what_is_no_time_of_the_record_may_be_of_any_year(born):
+    moment = pa.array([datetime.fromisoformat(born)], pa.timestamp("us", "UTC"))
+    rows = [{"name": "ann", "born": born, "since": AT}]
+    for data in (rows, pa.table({"name": ["ann"], "born": moment, "since": [AT]})):
+        assert conform(PEOPLE, data).frame["born"].plain() == [to_us(born)]
+    assert reasons(conform(PEOPLE, [rows[0] | {"since": datetime(1969, 12, 31, tzinfo=UTC)}])) == [
+        (0, '"since" is not between 1970 and 2200')
+    ]
+
+
+def test_instants_that_the_calendar_does_not_have_are_set_aside():
+    person = {"name": "ann", "born": "0001-01-01T00:00:00+01:00", "since": AT}
+    assert reasons(conform(PEOPLE, [person])) == [(0, '"born" is not in the years 1 to 9999')]
+    beyond = pa.array([-(2**63) + 1, 2**63 - 1], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    found = conform(PEOPLE, pa.table({"name": ["ann", "bob"], "born": beyond, "since": [AT, AT]}))
+    assert [item.place for item in found.rejects] == [0, 1]
 
 
 def test_a_nanosecond_before_1970_is_before_1970():

@@ -18,6 +18,7 @@ import numpy as np
 from tenfold.core.decimals import LIMIT, PLACES, units_of
 from tenfold.core.errors import DefinitionError, SchemaError, TenfoldError, suggest
 from tenfold.core.times import to_us
+from tenfold.processing import calendar
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame, column, concat, types_of
 from tenfold.processing.tables import Given, cells, column_of, given
@@ -25,6 +26,7 @@ from tenfold.sources.declare import Events, Field
 
 EARLIEST = to_us(datetime(1970, 1, 1, tzinfo=UTC))
 LATEST = to_us(datetime(2200, 1, 1, tzinfo=UTC))
+"""When records happen and are known; other instants, such as dates of birth, are any that the calendar has."""
 LARGEST = 2.0**43
 """Numbers from here on cannot be summed exactly."""
 ID_BYTES = 1_024
@@ -130,7 +132,7 @@ def _from_table(source: Events, table: Given) -> Split:
     for name, field in source.fields.items():
         item = table.column(name)
         frame[name], fits = column_of(item, field.type) or _one_by_one(name, field, item)
-        sure &= fits & _within(frame[name], field)
+        sure &= fits & _within(frame[name], field, timed=name in source.timed)
     if sure.all() and not table.torn:
         return frame, np.arange(len(table)), []
     doubtful = np.flatnonzero(~sure)
@@ -143,11 +145,12 @@ def _from_table(source: Events, table: Given) -> Split:
     return both, joined[order], [Reject(int(where[item.place]), item.row, item.reason) for item in rejects]
 
 
-def _within(item: Column, field: Field) -> np.ndarray:
-    """Return which values are in range and not missing."""
+def _within(item: Column, field: Field, *, timed: bool) -> np.ndarray:
+    """Return which values are in range and not missing; `timed` when they say when records happened or were known."""
     fits = item.valid | field.nullable
     if field.type == "time":
-        fits &= ~item.valid | ((item.values >= EARLIEST) & (item.values < LATEST))
+        first, last = (EARLIEST, LATEST - 1) if timed else (calendar.EARLIEST, calendar.LATEST)
+        fits &= ~item.valid | ((item.values >= first) & (item.values <= last))
     elif field.type in ("int", "float"):
         fits &= (item.values > -LARGEST) & (item.values < LARGEST)
     return fits
@@ -196,13 +199,16 @@ def convert(fields: Mapping[str, Field], row: Any) -> dict[str, Any]:
 
 
 def checked(source: Events, row: Any) -> dict[str, Any]:
-    """Return the values of one row whose fields and ids fit; raises with the reason when they do not."""
+    """Return the values of one row whose fields, times and ids fit; raises with the reason when they do not."""
     values = convert(source.fields, row)
-    _check_ids(source, values)
+    _check_record(source, values)
     return values
 
 
-def _check_ids(source: Events, values: Mapping[str, Any]) -> None:
+def _check_record(source: Events, values: Mapping[str, Any]) -> None:
+    for name in source.timed:
+        if not EARLIEST <= values[name] < LATEST:
+            raise Misfit(f'"{name}" is not between 1970 and 2200')
     for name in source.ids:
         text = values[name]
         if isinstance(text, str) and len(text.encode()) > ID_BYTES:
@@ -303,8 +309,8 @@ def _time(name: str, value: Any) -> int:
     if value.utcoffset() is None:
         raise Misfit(f'"{name}" has no time zone; write for example 2013-04-01T06:00:00+00:00')
     moment = to_us(value)
-    if not EARLIEST <= moment < LATEST:
-        raise Misfit(f'"{name}" is not between 1970 and 2200')
+    if not calendar.EARLIEST <= moment <= calendar.LATEST:
+        raise Misfit(f'"{name}" is not in the years 1 to 9999')
     return moment
 
 
@@ -383,8 +389,7 @@ def complaint(source: str, total: int, rejects: Iterable[Reject]) -> str:
     """Return what was set aside and why, in a few sentences."""
     reasons = count_reasons(rejects)
     shown = ", ".join(f"{reason} ({count})" for reason, count in list(reasons.items())[:SHOWN])
-    if len(reasons) > SHOWN:
-        more = len(reasons) - SHOWN
+    if (more := len(reasons) - SHOWN) > 0:
         shown += f" and {more} more reason{'' if more == 1 else 's'}"
     aside = sum(reasons.values())
     rest = "The other rows were stored." if aside < total else "Nothing was stored."

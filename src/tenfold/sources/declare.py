@@ -184,6 +184,11 @@ class Events:
         return (self.id,) if isinstance(self.id, str) else tuple(self.id)
 
     @property
+    def timed(self) -> tuple[str, ...]:
+        """The fields that say when a record happened, and was known."""
+        return (self.time,) if self.known is None else (self.time, self.known)
+
+    @property
     def delay_us(self) -> int:
         """The declared delay in microseconds."""
         return 0 if self.delay is None else duration(self.delay)

@@ -11,11 +11,22 @@ from tenfold.training.model import Model
 
 Schema = dict[str, Any]
 
-TIME = (
-    r"^(19[7-9][0-9]|2[01][0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-    r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
-)
-"""An instant of the years from 1970 to 2199 with its zone, as RFC 3339 writes it."""
+
+def _times(years: str, told: str) -> Schema:
+    """Return the schema of an instant of some years with its zone, as RFC 3339 writes it."""
+    pattern = (
+        rf"^({years})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+        r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    )
+    return {
+        "type": "string",
+        "format": "date-time",
+        "pattern": pattern,
+        "description": f"With its zone; {told}.",
+    }
+
+
+_TIMED = _times("19[7-9][0-9]|2[01][0-9]{2}", "from 1970 to 2199")
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
 
@@ -25,6 +36,7 @@ def row(source: Events) -> Schema:
     Conditions between a number and a constant are bounds; the others stand in the description.
     """
     properties = {name: field(item, is_id=name in source.ids) for name, item in source.fields.items()}
+    properties |= dict.fromkeys(source.timed, _TIMED)
     for name, bound, value in _bounds(source.valid.values()):
         if source.fields[name].type in ("int", "float"):
             properties[name][bound] = value
@@ -66,12 +78,7 @@ _TYPES: Mapping[str, Schema] = {
     "float": {"type": "number", "exclusiveMinimum": -int(LARGEST), "exclusiveMaximum": int(LARGEST)},
     "bool": {"type": "boolean"},
     "str": {"type": "string", "pattern": r"^[^\u0000]*$"},
-    "time": {
-        "type": "string",
-        "format": "date-time",
-        "pattern": TIME,
-        "description": "With its zone; from 1970 to 2199.",
-    },
+    "time": _times("[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9]", "of the years 1 to 9999"),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
 from tenfold.core.times import EPOCH, MICROSECOND
+from tenfold.processing import calendar
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.conform import (
     EARLIEST,
@@ -20,7 +21,7 @@ from tenfold.processing.conform import (
 )
 from tenfold.processing.derive import Derived, Source
 from tenfold.processing.frame import Column, column, types_of
-from tenfold.sources.declare import Field
+from tenfold.sources.declare import Events
 
 _FITS: Mapping[str, str] = {
     "int": f"type({{0}}) is int and -{LARGEST} < {{0}} < {LARGEST}",
@@ -37,7 +38,7 @@ class Asked:
     def __init__(self, spine: Source) -> None:
         self._spine, self._root = spine, spine.root
         types = types_of(self._root.fields)
-        self._plain = _plain(self._root.fields, self._closer)
+        self._plain = _plain(self._root, self._closer)
         self._reasons = list(self._root.valid)
         self._valid = compile_row(self._root.valid, types)
         self._kept = _conditions(spine, types)
@@ -91,7 +92,7 @@ class Asked:
 
 
 def instant(value: Any) -> int | None:
-    """Return the microseconds of a time, or of its text, that surely fits; None when it needs a closer look.
+    """Return the microseconds of a time, or of its text, that surely is one; None when it needs a closer look.
 
     Examples
     --------
@@ -100,14 +101,15 @@ def instant(value: Any) -> int | None:
     """
     try:
         moment = datetime.fromisoformat(value) if type(value) is str else value
-        found = (moment - EPOCH) // MICROSECOND if type(moment) is datetime else LATEST
+        found = (moment - EPOCH) // MICROSECOND if type(moment) is datetime else None
     except (TypeError, ValueError):  # no time, or one without a zone
         return None
-    return found if EARLIEST <= found < LATEST else None
+    return found if found is not None and calendar.EARLIEST <= found <= calendar.LATEST else None
 
 
-def _plain(fields: Mapping[str, Field], closer: Callable[..., Any]) -> Callable[[Any], dict[str, Any]]:
+def _plain(root: Events, closer: Callable[..., Any]) -> Callable[[Any], dict[str, Any]]:
     """Return a function from a row to its values, written for its fields; Misfit when the row needs a closer look."""
+    fields = root.fields
     lines = [
         "def plain(row):",
         f"    if type(row) is not dict or len(row) > {len(fields)}:",
@@ -120,6 +122,9 @@ def _plain(fields: Mapping[str, Field], closer: Callable[..., Any]) -> Callable[
         if field.type == "time":
             lines += [f"    {value}, given = instant({value}), {value}", f"    if {value} is None:"]
             lines.append(f"        {value} = closer({name!r}, given, row)")
+            if name in root.timed:
+                lines.append(f"    if not {EARLIEST} <= {value} < {LATEST}:")
+                lines.append("        raise Misfit('for the whole row to say')")
             continue
         fits = _FITS.get(field.type)
         lines += [f"    if not ({fits.format(value)}):"] if fits else ["    if True:"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import SchemaError
-from tenfold.processing.conform import ID_BYTES, KNOWN, LARGEST
+from tenfold.processing.conform import EARLIEST, ID_BYTES, KNOWN, LARGEST, LATEST
 from tenfold.processing.derive import Source, apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
@@ -27,7 +27,12 @@ class AskedMany:
     def __init__(self, spine: Source, one: Asked) -> None:
         self._spine, self._fields, self._one = spine, spine.root.fields, one
         self._plain_columns = [
-            (name, field.type, itemgetter(name), _PLAIN.get(field.type, _none))
+            (
+                name,
+                field.type,
+                itemgetter(name),
+                _timed if name in spine.root.timed else _PLAIN.get(field.type, _none),
+            )
             for name, field in self._fields.items()
         ]
 
@@ -119,6 +124,11 @@ def _moments(values: Sequence[Any]) -> np.ndarray | None:
     if None in moments.values():
         return None
     return np.array([moments[value] for value in values], dtype=np.int64)
+
+
+def _timed(values: Sequence[Any]) -> np.ndarray | None:
+    found = _moments(values)
+    return found if found is not None and found.min() >= EARLIEST and found.max() < LATEST else None
 
 
 _PLAIN: Mapping[str, Callable[[Sequence[Any]], np.ndarray | None]] = {
