@@ -107,8 +107,8 @@ def opened(file: str, data: bytes, model: Model) -> Foreign:
     """
     if file == onnx.FILE:
         return Foreign(file, data)
+    context = Context(model.kind, model.columns, {})
     if file in BOOSTERS:
-        context = Context(model.kind, model.columns, {})
         engine: Any = engine_from(BOOSTERS[file], {file: data}, context)
         return Foreign(file, engine, engine.names, engine.texts)
     try:
@@ -116,11 +116,11 @@ def opened(file: str, data: bytes, model: Model) -> Foreign:
             estimator = skops.opened(data, model.trusted, skops.HARMLESS - skops.UNCHECKED)
         else:
             estimator = pickled.opened(data, model.trusted)
+        return _of_estimator(file, estimator, context)
     except TenfoldError:
         raise
     except Exception as error:  # what is in it may fail in any way
         raise SchemaError(f"{file} cannot be read: {type(error).__name__}: {str(error)[:300]}") from error
-    return _of_estimator(file, estimator)
 
 
 def inputs_of(
@@ -162,12 +162,12 @@ def inputs_of(
     return {} if list(found.items()) == [(name, name) for name in ours] else found
 
 
-def _of_estimator(file: str, estimator: Any) -> Foreign:
+def _of_estimator(file: str, estimator: Any, context: Context) -> Foreign:
     """Return an estimator with what it says of its columns; boosters of that kind say more than their class does."""
-    booster = getattr(estimator, "booster_", None)
-    if booster is not None:
-        engine = lightgbm.LightGBM(booster.model_to_string())
-        return Foreign(file, estimator, engine.names, engine.texts)
+    for kind in (lightgbm.LightGBM, xgboost.XGBoost):
+        engine = kind.of(estimator, context)
+        if engine is not None:
+            return Foreign(file, estimator, engine.names, engine.texts)
     return Foreign(file, estimator, list(map(str, getattr(estimator, "feature_names_in_", ()))))
 
 

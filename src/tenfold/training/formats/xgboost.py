@@ -50,8 +50,11 @@ class XGBoost:
         booster = self._one if len(rows) < ALONE else self._many
         return np.asarray(booster.inplace_predict(rows), dtype=np.float64)
 
-    texts: Sequence[Sequence[str]] = ()
-    """The values that codes stand for, which its file does not hold in a way that is read here."""
+    @property
+    def texts(self) -> list[list[Any]]:
+        """The values of columns that were categories of a data frame, in their order."""
+        held = self._one.get_categories(export_to_arrow=True).to_arrow()
+        return [values.to_pylist() for _, values in held if values is not None]
 
     @property
     def names(self) -> list[str]:
