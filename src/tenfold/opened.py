@@ -1,5 +1,6 @@
 """A project opened on a platform: what an app consists of, and who is made when first asked for."""
 
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -10,12 +11,13 @@ from tenfold.automation.journal import Journal
 from tenfold.automation.release import Release
 from tenfold.automation.schedule import Schedule
 from tenfold.automation.scoring import Scoring
+from tenfold.core.errors import Unavailable
 from tenfold.declared import Declared, sinks
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
-from tenfold.registry.versions import Registry
+from tenfold.registry.versions import Registry, Version
 from tenfold.serving.answer.predictions import TOPIC, PredictionLog
 from tenfold.serving.answer.service import Service, Versions
 from tenfold.serving.answer.traffic import Traffic
@@ -25,13 +27,14 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
-from tenfold.tracking.runs import Runs
+from tenfold.tracking.runs import Run, Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
 from tenfold.training.ranges import Ranges
 from tenfold.training.train import Trainer
 from tenfold.ui.documents import Kept
 from tenfold.ui.elsewhere import Elsewhere
+from tenfold.ui.shown import show
 
 
 class Opened:
@@ -41,7 +44,8 @@ class Opened:
         self.project, self.platform, self.clock = project, platform, platform.clock
         self.database = platform.open_state()
         self.log, self.lake, self.blobs = platform.open_log(), platform.open_lake(), platform.open_blobs()
-        self.runs, self.registry = Runs(self.database, self.clock), Registry(self.database, self.clock)
+        self.runs = Runs(self.database, self.clock, drawn=self._drawn)
+        self.registry = Registry(self.database, self.clock, drawn=self._drawn)
         self.journal, self.audit = Journal(self.database, self.clock), Audit(self.database, self.clock)
         self.kept = Kept(self.database, self.runs, self.registry, self.blobs, self.audit)
         self.elsewhere = Elsewhere(self.kept, project.name, platform)
@@ -73,6 +77,12 @@ class Opened:
             self.online.close()
         self.log.close()
         self.database.close()
+
+    def _drawn(self, what: Run | Version | str) -> str | None:
+        """Return what a notebook draws of a run or a version; None once this is closed."""
+        with suppress(Unavailable):
+            return show(self.kept, what).html
+        return None
 
     @cached_property
     def online(self) -> OnlineStore:

@@ -139,7 +139,7 @@ class App(Opened):
         self.runs.settle()
         told = {"params": params or {}, "data": data, "code": self.trainer.code}
         run = self.runs.start("track", name, title=title, process=Process.current(), **told)
-        return Tracked(self.runs, self.blobs, self.clock, run, lambda run_id: self.show(run_id).html)
+        return Tracked(self.runs, self.blobs, self.clock, run, self._drawn)
 
     def train(
         self, model: Model | str, split: Split | None = None, *, as_of: Any = None, **how: Any

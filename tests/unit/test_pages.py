@@ -208,6 +208,17 @@ def test_a_run_is_shown_with_its_curves_its_pictures_and_its_odd_numbers(app, tm
     assert notebook.get("class") == "tenfold"
 
 
+def test_a_run_whose_picture_is_lost_is_still_shown(app):
+    with app.track("lost") as run:
+        run.attach("kept.svg", "<svg/>")
+        run.attach("lost.svg", SCRIPT)
+    lost = next(item["sha256"] for item in app.show(run).document["files"] if item["name"] == "lost.svg")
+    app.blobs.delete(f"run-files/{lost}")
+    told = check_safe(app.show(run).page)
+    assert f'no blob "run-files/{lost}"' in told
+    assert app.show(run).page.count("data:image/svg+xml;base64,") == 1
+
+
 def test_what_a_search_chose_is_among_the_parameters(app):
     run = app.runs.start("train", "tuned", params={"num_leaves": 31, "now": 7_000_123}, data={}, code={})
     app.blobs.put("tuned/files", {"manifest.json": json.dumps({"evaluation": EVALUATION}).encode()})
@@ -236,6 +247,17 @@ def test_show_takes_names_and_objects(app):
         app.show("r0001", "r0001", "r0001")
     with pytest.raises(NotFound, match='no run "r01"'):
         app.show("r01")
+
+
+def test_a_notebook_draws_runs_and_versions_as_they_are_returned(app):
+    with tiny.project.open(app.platform) as other:
+        version, run = other.registry.production("late_order"), other.runs.get("r0001")
+        for found in (version, other.registry.get("late_order", 1), *other.registry.versions("late_order")):
+            assert found._repr_html_() == other.show(found).html
+        for found in (run, *other.runs.list(), *other.runs.best("log_loss")):
+            assert found._repr_html_() == other.show(found).html
+    assert version._repr_html_() is run._repr_html_() is None, "a closed app leaves it at the text"
+    assert "drawn" not in repr(version)
 
 
 def test_a_version_whose_files_are_damaged_is_still_shown(app, tmp_path):

@@ -164,6 +164,7 @@ def test_a_notebook_draws_the_run_itself(app):
         under_way = run._repr_html_()
     assert run._repr_html_() == app.show(run.id).html != under_way
     assert "<b>trees" not in under_way
+    assert app.runs.get(run.id)._repr_html_() == run._repr_html_()
 
 
 def test_an_interrupted_run_is_failed(app):

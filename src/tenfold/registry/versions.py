@@ -1,8 +1,8 @@
 """Model versions, their stages and the append-only history of every move."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -59,6 +59,11 @@ class Version:
     created: int
     stage: Stage
     info: dict[str, Any]
+    drawn: Callable[["Version"], str | None] | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        """Return its card, for a notebook; None leaves it at the text."""
+        return None if self.drawn is None else self.drawn(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +134,10 @@ class Registry:
     (1, [(1, 'production'), (2, 'archived')])
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(
+        self, database: Database, clock: Clock, *, drawn: Callable[[Version], str | None] | None = None
+    ) -> None:
+        self._database, self._clock, self._drawn = database, clock, drawn
 
     def register(
         self, model: str, *, run_id: str, digest: str, artefact: str, info: Mapping[str, Any]
@@ -146,7 +152,7 @@ class Registry:
         values = (model, run_id, digest, artefact, self._clock.now(), _json(info))
         with self._database.transaction() as tx:
             tx.execute(REGISTER, values)
-            version = _version(tx.execute(BY_RUN, (model, run_id)).fetchone())
+            version = self._version(tx.execute(BY_RUN, (model, run_id)).fetchone())
         if version.digest != digest:
             raise Conflict(
                 f"run {run_id} is already {_name(version)} with digest {version.digest}, not {digest}. "
@@ -159,16 +165,16 @@ class Registry:
         rows = self._database.query(BY_NUMBER, model, number)
         if not rows:
             raise self._missing(model, number)
-        return _version(rows[0])
+        return self._version(rows[0])
 
     def versions(self, model: str) -> list[Version]:
         """Return the versions of a model by number; an empty list when nothing is registered yet."""
-        return [_version(row) for row in self._database.query(VERSIONS, model)]
+        return [self._version(row) for row in self._database.query(VERSIONS, model)]
 
     def production(self, model: str) -> Version | None:
         """Return the version in production, None when there is none."""
         rows = self._database.query(PRODUCTION, model)
-        return _version(rows[0]) if rows else None
+        return self._version(rows[0]) if rows else None
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version, sorted."""
@@ -205,7 +211,7 @@ class Registry:
             row = tx.execute(BY_NUMBER, (model, number)).fetchone()
             if row is None:
                 raise self._missing(model, number)
-            version = _version(row)
+            version = self._version(row)
             if expect is not None:
                 _check_last(tx, model, expect)
             _check_move(version, to)
@@ -260,7 +266,7 @@ class Registry:
             found.pop()
         if not found:
             raise self._no_champion(model)
-        return _version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
+        return self._version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
 
     def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:
         return self._database.transaction() if tx is None else nullcontext(tx)
@@ -269,7 +275,7 @@ class Registry:
         row = tx.execute(PRODUCTION, (successor.model,)).fetchone()
         if row is not None:
             evidence = {"replaced_by": successor.number}
-            self._set(tx, _version(row), Stage.ARCHIVED, by=by, why=why, evidence=evidence)
+            self._set(tx, self._version(row), Stage.ARCHIVED, by=by, why=why, evidence=evidence)
 
     def _set(
         self,
@@ -286,6 +292,19 @@ class Registry:
         values = (*place, version.stage, to, self._clock.now(), by, why, _json(evidence))
         (row,) = tx.execute(ADD_EVENT, values).fetchall()
         return _event(row)
+
+    def _version(self, row: Row) -> Version:
+        return Version(
+            model=row["model"],
+            number=row["number"],
+            run_id=row["run_id"],
+            digest=row["digest"],
+            artefact=row["artefact"],
+            created=row["created"],
+            stage=Stage(row["stage"]),
+            info=msgspec.json.decode(row["info"]),
+            drawn=self._drawn,
+        )
 
     def _no_champion(self, model: str) -> NotFound:
         if model not in self.models():
@@ -333,19 +352,6 @@ def _name(version: Version) -> str:
 
 def _json(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _version(row: Row) -> Version:
-    return Version(
-        model=row["model"],
-        number=row["number"],
-        run_id=row["run_id"],
-        digest=row["digest"],
-        artefact=row["artefact"],
-        created=row["created"],
-        stage=Stage(row["stage"]),
-        info=msgspec.json.decode(row["info"]),
-    )
 
 
 def _event(row: Row) -> StageEvent:

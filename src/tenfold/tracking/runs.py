@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -95,6 +95,11 @@ class Run:
     environment: dict[str, Any]
     artefact: str | None
     error: str | None
+    drawn: Callable[["Run"], str | None] | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        """Return what is known of it, for a notebook; None leaves it at the text."""
+        return None if self.drawn is None else self.drawn(self)
 
 
 class Runs:
@@ -130,8 +135,9 @@ class Runs:
         *,
         environment: Callable[[], dict[str, Any]] = environment,
         wall: Clock | None = None,
+        drawn: Callable[[Run], str | None] | None = None,
     ) -> None:
-        self._database = database
+        self._database, self._drawn = database, drawn
         self._clock = clock
         self._environment = environment
         self._wall = wall or SystemClock()  # signs of life concern real processes
@@ -172,7 +178,7 @@ class Runs:
             )
             owner = (process.host, process.pid, process.birth, self._wall.now()) if process else (None,) * 4
             (row,) = tx.execute(START, (*values, _json(self._environment()), *owner)).fetchall()
-        return _run(row, {})
+        return self._run(row, {})
 
     def alive(self, run_id: str) -> None:
         """Show a sign of life of the process that a run belongs to."""
@@ -277,7 +283,7 @@ class Runs:
             tx.executemany(ADD_RESULT, [(seq, place, *item) for place, item in enumerate(results.items())])
             values = (status, self._clock.now(), artefact, error, _json(self._environment()), seq)
             (row,) = tx.execute(END, values).fetchall()
-        return _run(row, results)
+        return self._run(row, results)
 
     def get(self, run_id: str) -> Run:
         """Return a run; NotFound names the nearest id of the newest 200."""
@@ -315,7 +321,7 @@ class Runs:
         marks = ",".join("?" * len(results))
         for seq, name, value in self._database.query(RESULTS.format(marks), *results):
             results[seq][name] = value
-        return [_run(row, results[row["seq"]]) for row in rows]
+        return [self._run(row, results[row["seq"]]) for row in rows]
 
     def _running(self, tx: Transaction, run_id: str) -> Row:
         row: Row | None = tx.execute(GET, (run_id,)).fetchone()
@@ -326,6 +332,26 @@ class Runs:
                 f"run {run_id} is already {row['status']}; a finished run never changes. Start a new run."
             )
         return row
+
+    def _run(self, row: Row, metrics: Mapping[str, float | None]) -> Run:
+        return Run(
+            id=row["id"],
+            kind=row["kind"],
+            subject=row["subject"],
+            title=row["title"],
+            started=row["started"],
+            finished=row["finished"],
+            status=row["status"],
+            params=msgspec.json.decode(row["params"]),
+            metrics={name: math.nan if value is None else value for name, value in metrics.items()},
+            data=msgspec.json.decode(row["data"]),
+            samples=msgspec.json.decode(row["samples"]),
+            code=msgspec.json.decode(row["code"]),
+            environment=msgspec.json.decode(row["environment"]),
+            artefact=row["artefact"],
+            error=row["error"],
+            drawn=self._drawn,
+        )
 
     def _missing(self, run_id: str) -> NotFound:
         return NotFound("run", run_id, (row["id"] for row in self._database.query(NEWEST_IDS)))
@@ -342,23 +368,3 @@ def _number(name: str, value: Any) -> float | None:
 
 def _json(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _run(row: Row, metrics: Mapping[str, float | None]) -> Run:
-    return Run(
-        id=row["id"],
-        kind=row["kind"],
-        subject=row["subject"],
-        title=row["title"],
-        started=row["started"],
-        finished=row["finished"],
-        status=row["status"],
-        params=msgspec.json.decode(row["params"]),
-        metrics={name: math.nan if value is None else value for name, value in metrics.items()},
-        data=msgspec.json.decode(row["data"]),
-        samples=msgspec.json.decode(row["samples"]),
-        code=msgspec.json.decode(row["code"]),
-        environment=msgspec.json.decode(row["environment"]),
-        artefact=row["artefact"],
-        error=row["error"],
-    )

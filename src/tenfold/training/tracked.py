@@ -45,7 +45,7 @@ class Tracked:
     """
 
     def __init__(
-        self, runs: Runs, blobs: Blobs, clock: Clock, run: Run, drawn: Callable[[str], str] = repr
+        self, runs: Runs, blobs: Blobs, clock: Clock, run: Run, drawn: Callable[[str], str | None] = repr
     ) -> None:
         self._runs, self._blobs, self._clock, self._drawn = runs, blobs, clock, drawn
         self._results: dict[str, float] = {}
@@ -68,7 +68,7 @@ class Tracked:
     def __repr__(self) -> str:
         return f"run {self.id}"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """Return what is known of it by now, for a notebook."""
         return self._drawn(self.id)
 

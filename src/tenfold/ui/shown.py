@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, TenfoldError
 from tenfold.registry.versions import Version
 from tenfold.training.tracked import CONTENT, FILES
 from tenfold.ui.card import STAGES, card, card_sections, stage
@@ -55,8 +55,8 @@ def show(kept: Kept, *what: Any) -> Shown:
 def show_run(kept: Kept, run_id: str) -> Shown:
     """Return a run to look at."""
     document = run_document(kept, run_id)
-    digests = {item["name"]: item["sha256"] for item in document["files"] if _is_picture(item["name"])}
-    pictures = {name: kept.blobs.get(f"{FILES}/{digest}")[CONTENT] for name, digest in digests.items()}
+    pictures, problem = _pictures(kept, document)
+    document["problem"] = document["problem"] or problem
     title = f"{document['run']} {document['title'] or document['model']}"
     status = badge(document["status"], STATUS[document["status"]])
     metrics = ", ".join(f"{name} {shown(value)}" for name, value in document["metrics"].items())
@@ -104,6 +104,18 @@ def _brief(document: Document) -> Document:
     lines = document["diff"].count("\n")
     told = f"{lines:,} lines; the page of the run has them: app.show({document['run']!r}).save(...)"
     return document | {"diff": told if document["diff"] else ""}
+
+
+def _pictures(kept: Kept, document: Document) -> tuple[dict[str, bytes], str]:
+    """Return the pictures of a run by name, and what is wrong with one that cannot be read."""
+    found, problem = {}, ""
+    for item in document["files"]:
+        if _is_picture(item["name"]):
+            try:
+                found[item["name"]] = kept.blobs.get(f"{FILES}/{item['sha256']}")[CONTENT]
+            except TenfoldError as error:
+                problem = str(error)
+    return found, problem
 
 
 def _name(item: Any) -> str:
