@@ -3,18 +3,22 @@
 import asyncio
 import json
 import shutil
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
 from tenfold import Platform, Release
-from tenfold.core.clock import VirtualClock
+from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, SchemaError, Unavailable
 from tenfold.processing.batches import to_table
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.predictions import TOPIC
 from tenfold.serving.answer.questions import Question
+from tenfold.sources.log import LAYOUT
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import rolling, tiny
 
 ROWS = [tiny.order(place, shop="abc"[place % 3], amount=1.5 + place) for place in range(40)]
@@ -238,3 +242,119 @@ def test_closing_answers_what_waits(home):
             return found
 
         assert len(asyncio.run(ask())) == 3
+
+
+class Still(SystemClock):
+    """A clock by which nothing takes any time."""
+
+    def elapsed(self):
+        return 0
+
+
+class Slow(SystemClock):
+    """A clock by which everything takes long."""
+
+    def elapsed(self):
+        return int(super().elapsed() * 1e6)
+
+
+def quick(app, clock=None):
+    """Return what answers, each group of which takes no time."""
+    answering = Answering(app.service(tiny.late_order), wait=30)
+    answering.groups = Groups(answering.service, wait=30, clock=clock or Still())
+    return answering
+
+
+def threads_of(app, monkeypatch):
+    """Return a list that gets the name of the thread that takes each mark."""
+    names, ends = [], type(app.log).ends
+
+    def named(log):
+        names.append(threading.current_thread().name)
+        return ends(log)
+
+    monkeypatch.setattr(type(app.log), "ends", named)
+    return names
+
+
+def test_small_requests_are_answered_on_the_event_loop_while_that_is_quick(app, monkeypatch):
+    answering, names = quick(app), threads_of(app, monkeypatch)
+    many = [tiny.order(f"large {place}") for place in range(100)]
+
+    async def ask():
+        for row in ROWS[:3]:
+            await answering.one(row)
+        await answering.many(many)
+        await answering.one(ROWS[3])
+
+    asyncio.run(ask())
+    assert names == ["MainThread"] * 3 + ["groups", "MainThread"]
+
+
+def test_slow_groups_do_not_stop_the_event_loop(app, monkeypatch):
+    answering, names = quick(app, Slow()), threads_of(app, monkeypatch)
+    asyncio.run(answering.one(ROWS[0]))
+    asyncio.run(answering.one(ROWS[1]))
+    assert names == ["MainThread", "groups"]
+
+
+def test_what_has_to_wait_is_left_to_the_thread_until_there_is_nothing_to_wait_for(app, monkeypatch):
+    answering, names = quick(app), threads_of(app, monkeypatch)
+    late(app)
+    names.clear()
+
+    async def ask():
+        first = asyncio.ensure_future(answering.one(ROWS[0]))
+        await asyncio.sleep(0.05)
+        assert names == ["MainThread", "groups"]
+        await asyncio.to_thread(app.process)
+        await first
+        names.clear()
+        await answering.one(ROWS[1])
+        assert names == ["MainThread"]
+
+    asyncio.run(ask())
+    assert [row["row_id"] for batch in logged(app) for row in batch] == ["new-0", "new-1"]
+
+
+def test_the_event_loop_does_not_wait_for_another_writer(app, monkeypatch):
+    answering, names = quick(app), threads_of(app, monkeypatch)
+    writer = SQLiteDatabase(app.platform.home / "log.db", "", layout=LAYOUT)
+
+    async def ask():
+        with writer.transaction():
+            asked = asyncio.ensure_future(answering.one(ROWS[0]))
+            while "groups" not in names:
+                await asyncio.sleep(0.001)
+            assert not asked.done()
+        return await asked
+
+    assert asyncio.run(ask())["model"] == "late_order"
+    assert names == ["MainThread", "groups"]
+    writer.close()
+
+
+def test_a_writer_that_comes_in_between_costs_no_answer_and_makes_none_twice(app, monkeypatch):
+    answering, ends = quick(app), type(app.log).ends
+    writer = SQLiteDatabase(app.platform.home / "log.db", "", layout=LAYOUT)
+    held = ExitStack()
+
+    def hold(log):
+        found = ends(log)
+        if threading.current_thread().name == "MainThread":
+            held.enter_context(writer.transaction())
+            threading.Timer(0.1, held.close).start()
+        return found
+
+    monkeypatch.setattr(type(app.log), "ends", hold)
+    stored = asyncio.run(answering.one(ROWS[0]))["prediction_id"]
+    assert [row["prediction_id"] for batch in logged(app) for row in batch] == [stored]
+    writer.close()
+
+
+def test_a_version_on_its_way_is_not_asked_on_the_event_loop(app, monkeypatch):
+    answering, names = quick(app), threads_of(app, monkeypatch)
+    route = replace(app.traffic.routes.look("late_order"), candidate=2, phase="shadow")
+    monkeypatch.setattr(app.traffic.routes, "look", lambda _: route)
+    asyncio.run(answering.one(ROWS[0]))
+    assert names == ["groups"]

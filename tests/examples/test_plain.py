@@ -122,7 +122,7 @@ def test_a_used_key_and_states_that_lag_are_refused_as_by_the_route(app):
 
 def test_a_fault_of_the_server_shows_nothing_of_it(app, monkeypatch, caplog):
     api = app.asgi()
-    monkeypatch.setattr(app.log, "ends", lambda: 1 / 0)
+    monkeypatch.setattr(type(app.log), "ends", lambda _: 1 / 0)
     failed = at_door(api, ROW)
     assert failed == by_route(api, ROW)
     assert failed[0] == 500

@@ -5,7 +5,6 @@ within a time; heads are short; there are only so many connections, and the one 
 """
 
 import asyncio
-import gc
 import logging
 import resource
 import signal
@@ -22,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState  # noqa: TID253
 
 from tenfold.serving.door.listening import BACKLOG
-from tenfold.serving.door.ready import Ready
+from tenfold.serving.door.ready import Ready, settled
 from tenfold.serving.door.web import DRAIN
 from tenfold.serving.http.plain import Asked, Door
 
@@ -322,7 +321,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._announce()
         self._look()
-        self._ready.start().add_done_callback(_settled)
+        self._ready.start().add_done_callback(settled)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.server_state.ending = True
@@ -381,12 +380,6 @@ def run(
         timeout_graceful_shutdown=GRACE,
     )
     Server(config, bounds, ready, door, announce).run(sockets=[listening])
-
-
-def _settled(_: object) -> None:
-    """Look no more at what is loaded now when memory is freed: it stays, and looking makes answers late."""
-    gc.collect()
-    gc.freeze()
 
 
 def _most(given: int | None) -> int:

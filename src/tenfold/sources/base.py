@@ -85,6 +85,10 @@ class Log(Protocol):
         """Return the present moment and where the log ends at it; exact unless the clock is set back afterwards."""
         ...
 
+    def prompt(self) -> "Log":
+        """Return the same log for who keeps others waiting: it raises `Locked` rather than to wait long for a writer; closed with it."""
+        ...
+
     def close(self) -> None:
         """Release what is held; may be called twice."""
         ...

@@ -45,6 +45,7 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_arrivals_never_decrease,
         log_ends_wait_for_a_slow_append,
         log_ends_hold_while_threads_append,
+        log_is_the_same_for_those_in_a_hurry,
         log_closes_twice,
         log_reopens,
     ]
@@ -260,6 +261,17 @@ def log_ends_hold_while_threads_append(make: MakeLog) -> None:
     batches = [batch for _, some in done for batch in some]
     _check_ends([ends for some, _ in done for ends in some], batches)
     _check_ends([log.ends()], batches)
+
+
+def log_is_the_same_for_those_in_a_hurry(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    first = _append(log, "payments", 2)
+    prompt = log.prompt()
+    second = prompt.append("payments", b"two", 1, key="k")
+    assert log.read("payments", 0) == prompt.read("payments", 0) == [first, second]
+    assert log.append("payments", b"other", 1, key="k") == prompt.find("payments", "k") == second
+    assert log.ends() == prompt.ends() == Ends(NOW, {"payments": 3})
+    log.close()
 
 
 def log_closes_twice(make: MakeLog) -> None:

@@ -1,8 +1,8 @@
 """The embedded log: batches of records per topic in one SQLite file."""
 
 import sqlite3
-import threading
 from collections.abc import Sequence
+from copy import copy
 from itertools import starmap
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +13,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
 from tenfold.sources.base import Append, Batch, Ends
 from tenfold.sources.sqlite import SQLiteDatabase
+from tenfold.sources.turn import PROMPT, Turn
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -69,7 +70,8 @@ class SQLiteLog:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._database, self._clock = SQLiteDatabase(path, SCHEMA, layout=LAYOUT), clock
         # Threads queue here: SQLite would let them poll, with pauses that grow.
-        self._turn = threading.Lock()
+        self._turn = Turn()
+        self._prompt: SQLiteLog | None = None
 
     def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
         (batch,) = self.append_all([Append(topic, data, count, key)])
@@ -106,7 +108,16 @@ class SQLiteLog:
         with self._turn, self._database.transaction() as connection:
             return Ends(*self._ends(connection))
 
+    def prompt(self) -> "SQLiteLog":
+        if self._prompt is None:
+            self._prompt = copy(self)
+            self._prompt._database = self._database.hurried(int(PROMPT * 1_000))
+            self._prompt._turn = self._turn.prompt()
+        return self._prompt
+
     def close(self) -> None:
+        if self._prompt is not None:
+            self._prompt.close()
         self._database.close()
 
     def _ends(self, connection: sqlite3.Connection) -> tuple[int, dict[str, int]]:

@@ -1,10 +1,13 @@
 """SQLite, opened the one way that is durable and safe for many threads and processes."""
 
 import sqlite3
+import threading
+from copy import copy
 from pathlib import Path
 
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.sources.pooled import Pooled
+from tenfold.sources.turn import Locked
 
 BEGIN = "BEGIN IMMEDIATE"
 WAL_ATTEMPTS = 100
@@ -72,6 +75,13 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         self._watches.append(found)
         return found
 
+    def hurried(self, busy_ms: int) -> "SQLiteDatabase":
+        """Return the same file for writers who get `Locked` after that many milliseconds; it is to be closed too."""
+        found = copy(self)
+        found._busy_ms, found._watches = busy_ms, []
+        found._idle, found._abandoned, found._mine = [], [], threading.local()
+        return found
+
     def close(self) -> None:
         """Close the file; may be called twice. A thread inside a transaction finishes it first."""
         while self._watches:
@@ -113,7 +123,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
                 f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
             ) from error
         if is_locked(error):
-            raise Unavailable(
+            raise Locked(
                 f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
                 "Nothing was changed; it is safe to retry."
             ) from error

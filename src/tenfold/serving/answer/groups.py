@@ -5,12 +5,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import NotFound, TenfoldError, Unavailable
 from tenfold.serving.answer.questions import Question
 from tenfold.serving.answer.service import Service
 from tenfold.sources.base import Ends
+from tenfold.sources.turn import Locked
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ TOGETHER = 256
 """Rows of small requests that are answered together at most: the first of them waits for the last."""
 SMALL = 25
 """A request of more rows is a group of its own, so that small ones wait for one such at a time."""
+QUICK, A_ROW = 5_000, 100
+"""Microseconds that a group may take, and for each row more, for the event loop to stand still meanwhile."""
 POLL = 0.0005
 """Seconds between two looks at how far the states are."""
 IDLE = 1.0
@@ -27,6 +31,7 @@ IDLE = 1.0
 
 Told = bytes | Exception
 """The answer of a request as JSON, or what it is refused with."""
+Answer = Callable[[Sequence["Waiting"]], Sequence[Told | None]]
 
 
 class Waiting:
@@ -56,9 +61,11 @@ class Waiting:
 
 
 class Groups:
-    """Answers requests of one model, together where several wait; one thread works while there are any.
+    """Answers requests of one model, together where several wait.
 
-    A group has one mark, taken after the last of its requests came, one wait for the states, one snapshot of them, one
+    Small requests are answered on the event loop's thread as long as that is quick: the states are there, no candidate is
+    asked, nobody else writes to the log, and the group before was quick. Then no two threads take turns at Python. Everything
+    else is done by a thread, which is there while anything waits. A group has one mark, taken after the last of its requests came, one wait for the states, one snapshot of them, one
     call of each version and one append. Each request gets what it would get alone.
 
     Parameters
@@ -73,6 +80,7 @@ class Groups:
         self, service: Service, *, wait: float, clock: Clock | None = None, most: int = MOST
     ) -> None:
         self.service, self._wait, self._most = service, wait, most
+        self._prompt, self._slow = service.prompt(), False
         self._clock = clock or SystemClock()
         self._small: deque[Waiting] = deque()
         self._large: deque[Waiting] = deque()
@@ -101,9 +109,7 @@ class Groups:
         waiting = Waiting(question, until, done)
         self._put(waiting)
         waiting.timer = waiting.loop.call_later(self._wait, self._late, waiting)
-        if self._turn is not waiting.loop:
-            self._turn, self._seen = waiting.loop, 0
-            waiting.loop.call_soon(self._begin, waiting.loop)
+        self._look(waiting.loop, waiting.loop.call_soon)
         return waiting
 
     def forget(self, waiting: Waiting) -> bool:
@@ -131,6 +137,12 @@ class Groups:
             self._rows += rows
             (self._large if rows > SMALL else self._small).append(waiting)
 
+    def _look(self, loop: asyncio.AbstractEventLoop, call: Callable[..., object]) -> None:
+        """Have an event loop look at what waits in one of its next turns."""
+        if self._turn is not loop:
+            self._turn, self._seen = loop, 0
+            call(self._begin, loop)
+
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have worked on what waits as soon as a turn of the event loop brings no more: then a group is worth its price."""
         with self._lock:
@@ -142,12 +154,36 @@ class Groups:
             self._turn = None
             if not free or not (self._small or self._large):
                 return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="groups", daemon=True)
-                self._thread.start()
-            else:
-                self._asleep = False
-                self._wake.set()
+            group = [] if self._slow or self._large else self._next()
+            if not group:
+                self._start()
+                return
+        self._at_once(group, loop)
+
+    def _start(self) -> None:
+        """Have the thread go on."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="groups", daemon=True)
+            self._thread.start()
+        else:
+            self._asleep = False
+            self._wake.set()
+
+    def _at_once(self, group: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
+        """Answer a group on this thread, its event loop's, or leave it to the other one."""
+        told = self._timed(self._promptly, group)
+        self._slow |= not any(told)
+        self._hand_over(group, told, loop)
+        with self._lock:
+            if self._small or self._large:
+                self._look(loop, loop.call_soon)
+
+    def _promptly(self, group: Sequence[Waiting]) -> Sequence[Told | None]:
+        """Return the answers of a group, none where one would have to wait for them."""
+        with suppress(Locked):
+            if self._prompt.asks_one() and self._prompt.reached(mark := self._prompt.mark()):
+                return self._answers(self._prompt, group, mark.at, None)
+        return [None] * len(group)
 
     def _late(self, waiting: Waiting) -> None:
         """Refuse a request that has waited for too long; called on its event loop."""
@@ -177,20 +213,26 @@ class Groups:
 
     def _work(self) -> None:
         while group := self._take():
-            try:
-                told = self._answer(group)
-            except TenfoldError as error:
-                told = [error] * len(group)
-            except Exception as error:  # whatever it is, the clients are told and the thread goes on
-                logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
-                told = [error] * len(group)
-            self._hand_over(group, told)
+            self._hand_over(group, self._timed(self._answer, group))
+
+    def _timed(self, answer: Answer, group: Sequence[Waiting]) -> Sequence[Told | None]:
+        begun = self._clock.elapsed()
+        try:
+            return answer(group)
+        except TenfoldError as error:
+            return [error] * len(group)
+        except Exception as error:  # whatever it is, the clients are told and the thread goes on
+            logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
+            return [error] * len(group)
+        finally:
+            rows = sum(len(waiting.question.rows) for waiting in group)
+            self._slow = self._clock.elapsed() - begun > QUICK + A_ROW * rows
 
     def _take(self) -> list[Waiting]:
         """Return the requests to answer next, after waiting for some; none when the thread is to end."""
         while True:
             with self._lock:
-                if group := self._next():
+                if (not self._to_loop() or self._closed) and (group := self._next()):
                     return group
                 if self._closed:
                     return []
@@ -201,6 +243,17 @@ class Groups:
                     if not (self._small or self._large):
                         self._thread, self._asleep = None, False
                         return []
+
+    def _to_loop(self) -> bool:
+        """Leave what waits to its event loop, where that is quicker, or return False."""
+        if self._slow or self._large or not self._small:
+            return False
+        loop = self._small[0].loop
+        try:
+            self._look(loop, loop.call_soon_threadsafe)
+        except RuntimeError:  # it is closed
+            return False
+        return True
 
     def _next(self) -> list[Waiting]:
         """Return a large request, or all small ones up to a limit, in turn; without those that are over."""
@@ -225,7 +278,7 @@ class Groups:
         late = None if self._reached(group, mark) else mark
         if late is not None and not self.service.degrades:
             return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
-        return self._answers(group, mark.at, late)
+        return self._answers(self.service, group, mark.at, late)
 
     def _reached(self, group: Sequence[Waiting], mark: Ends) -> bool:
         """Wait until the states reach a mark; return whether they did before nobody waits any more."""
@@ -239,20 +292,27 @@ class Groups:
             self._clock.sleep(POLL)
         return True
 
-    def _answers(self, group: Sequence[Waiting], at: int, late: Ends | None) -> Sequence[Told | None]:
+    def _answers(
+        self, service: Service, group: Sequence[Waiting], at: int, late: Ends | None
+    ) -> Sequence[Told | None]:
         questions = [waiting.question for waiting in group]
         try:
-            return self.service.answer(
-                questions, at, wanted=lambda place: self._keep(group[place]), late=late
-            )
+            return service.answer(questions, at, wanted=lambda place: self._keep(group[place]), late=late)
+        except Locked:
+            raise
         except Exception as error:  # noqa: BLE001 - the clients are told, whatever it is
             if len(group) == 1 or isinstance(error, (NotFound, Unavailable)):
                 return [error] * len(group)
             # one of them is to blame, and only that one may fail of it
-            return [self._answers([waiting], at, late)[0] for waiting in group]
+            return [self._answers(service, [waiting], at, late)[0] for waiting in group]
 
-    def _hand_over(self, group: Sequence[Waiting], told: Sequence[Told | None]) -> None:
-        """Tell those that have an answer, on their event loops; the others are asked again next."""
+    def _hand_over(
+        self,
+        group: Sequence[Waiting],
+        told: Sequence[Told | None],
+        here: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Tell those that have an answer, on their event loops, of which this may be one; the others are asked again next."""
         ready: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
         again = []
         for waiting, answer in zip(group, told, strict=True):
@@ -268,6 +328,9 @@ class Groups:
                     self._rows += len(waiting.question.rows)
                     (self._large if len(waiting.question.rows) > SMALL else self._small).appendleft(waiting)
         for loop, these in ready.items():
+            if loop is here:
+                _tell(these)
+                continue
             try:
                 loop.call_soon_threadsafe(_tell, these)
             except RuntimeError:  # the loop is closed: nobody waits any more

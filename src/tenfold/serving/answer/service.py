@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from tenfold.core.decimals import PLACES
 from tenfold.core.errors import Conflict, SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
 from tenfold.serving.answer.answers import Said, as_json
@@ -19,6 +19,7 @@ from tenfold.serving.answer.questions import Asks, Question, Questions, put_off_
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
+from tenfold.serving.rows.asked import BLANKS
 from tenfold.serving.rows.degraded import Away, Patience, behind
 from tenfold.serving.rows.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.rows.plan import Known, ServingPlan
@@ -28,15 +29,6 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
 
-BLANKS: Mapping[str, Any] = {
-    "str": "",
-    "bool": False,
-    "float": 0.0,
-    "int": 0,
-    "time": 0,
-    **dict.fromkeys(PLACES, 0),
-}
-"""A value of each type, as a checked row has it."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -86,6 +78,17 @@ class Service:
     def gives_up(self, waited: float, wait: float) -> bool:
         """Return whether a request that may wait so many seconds has waited enough for the states, as another answer is there."""
         return self.degrades and self._patience.over(self._store.offsets(), waited, wait)
+
+    def prompt(self) -> "Service":
+        """Return the same for who keeps others waiting: it raises `Locked` rather than to wait long for another writer."""
+        found = copy(self)
+        found._log = self._log.prompt()
+        found._predictions = PredictionLog(found._log)
+        return found
+
+    def asks_one(self) -> bool:
+        """Return whether only the version in Production is asked now: one on its way may take its time."""
+        return self.traffic.routes.look(self.model.name).candidate is None
 
     def close(self) -> None:
         """End what answers beside the caller; may be called twice."""

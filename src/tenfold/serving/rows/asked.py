@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import Expr
 from tenfold.core.times import EPOCH, MICROSECOND
@@ -30,6 +31,15 @@ _FITS: Mapping[str, str] = {
     "str": f"type({{0}}) is str and len({{0}}) <= {ID_BYTES} and {{0}}.isascii() and {{0}}.isprintable()",
 }
 """Per type what a value that surely fits is like; those of the other types are converted."""
+BLANKS: Mapping[str, Any] = {
+    "str": "",
+    "bool": False,
+    "float": 0.0,
+    "int": 0,
+    "time": 0,
+    **dict.fromkeys(PLACES, 0),
+}
+"""A value of each type, as a checked row has it."""
 
 
 class Asked:
