@@ -343,7 +343,7 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
     def broken(*_, **__):
         raise RuntimeError("secret")
 
-    app = application({}, tiny.project.sources, broken, wait=0)
+    app = application({}, tiny.project.sources, broken, wait=5)
     status, answer = tiny.in_process(app, "/events/visits", [])
     assert (status, answer["error"]["kind"]) == (500, "InternalError")
     assert "secret" not in str(answer)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 from contextlib import contextmanager
 
@@ -190,7 +191,7 @@ def call(rows):
 def test_more_rows_than_may_wait_are_refused_at_once():
     async def ask():
         slow = Slow()
-        intake = Intake(slow, most=5)
+        intake = Intake(slow, wait=PATIENCE, most=5)
         taken = asyncio.create_task(intake.store(call(9)))  # one that is large is taken when none waits
         while not slow.groups:
             await asyncio.sleep(0.001)
@@ -215,7 +216,7 @@ def test_more_rows_than_may_wait_are_refused_at_once():
 def test_a_large_call_waits_for_none_and_none_for_it():
     async def ask():
         slow = Slow()
-        intake = Intake(slow)
+        intake = Intake(slow, wait=PATIENCE)
         rows = [1, SMALL + 1, TOGETHER - 1, 1, 1]
         tasks = [asyncio.create_task(intake.store(call(rows[0])))]
         while not slow.groups:
@@ -231,6 +232,60 @@ def test_a_large_call_waits_for_none_and_none_for_it():
     asyncio.run(ask())
 
 
+def test_a_call_that_is_not_stored_in_time_is_told_whether_it_may_be_yet():
+    async def ask():
+        slow = Slow()
+        intake = Intake(slow, wait=0.05, most=5)
+        under_way = asyncio.create_task(intake.store(call(1)))
+        while not slow.groups:
+            await asyncio.sleep(0.001)
+        told = await asyncio.gather(
+            under_way, *(intake.store(call(2)) for _ in range(2)), return_exceptions=True
+        )
+        with pytest.raises(Unavailable, match="did not store"):  # not too many: the others wait no more
+            await intake.store(call(5))
+        large = asyncio.create_task(intake.store(call(SMALL + 1)))
+        await asyncio.sleep(0.1)
+        slow.goes_on.set()
+        assert (await large).stored == SMALL + 1
+        assert (await intake.store(call(3))).stored == 3
+        return told, slow.groups
+
+    (under_way, *waiting), groups = asyncio.run(ask())
+    assert [type(error) for error in (under_way, *waiting)] == [Unavailable] * 3
+    assert str(under_way) == (
+        'source "visits" did not store these events within 0.05 s. It is under way and may still succeed. Send them again '
+        "under the same idempotency-key, and they are stored once."
+    )
+    assert {str(error) for error in waiting} == {
+        'source "visits" did not store these events within 0.05 s. Nothing of these was stored; it is safe to retry in a moment.'
+    }
+    assert groups == [[1], [SMALL + 1], [3]]
+
+
+def test_events_are_refused_in_time_while_the_log_is_locked_and_stored_once_afterwards(app, tmp_path):
+    api = app.asgi(wait=0.1)
+
+    async def post(key):
+        transport = httpx.ASGITransport(api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            answer = await client.post("/events/visits", json=tiny.visit(1), headers={"idempotency-key": key})
+            return answer.status_code
+
+    async def ask():
+        locked = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+        locked.execute("BEGIN IMMEDIATE")
+        refused = [await post("mine"), await post("mine")]
+        locked.execute("ROLLBACK")
+        locked.close()
+        while (status := await post("mine")) == 503:
+            await asyncio.sleep(0.01)
+        return refused, status
+
+    assert asyncio.run(ask()) == ([503, 503], 200)
+    assert stored(app, "visits") == ["v-1"]
+
+
 def test_what_nobody_expected_is_told_to_each_and_the_next_calls_are_stored():
     fails = [True]
 
@@ -240,7 +295,7 @@ def test_what_nobody_expected_is_told_to_each_and_the_next_calls_are_stored():
         return [Ingested("visits", 1, 0, "") for _ in calls]
 
     async def ask():
-        intake = Intake(ingest)
+        intake = Intake(ingest, wait=PATIENCE)
         for _ in range(2):
             fails.append(True)
             told = await asyncio.gather(*(intake.store(call(1)) for _ in range(3)), return_exceptions=True)

@@ -64,7 +64,8 @@ def application(
     Parameters
     ----------
     wait
-        Seconds a request waits for the worker to reach the newest acknowledged event, before it gets status 503.
+        Seconds a request waits for the worker to reach the newest acknowledged event, and events wait to be stored, before
+        they get status 503.
     hosts
         The Host names that are answered; all when empty. A server on this machine alone takes LOCAL, so that no web page
         can reach it under a name of its own.
@@ -77,7 +78,7 @@ def application(
     models = {name: Answering(service, wait=wait, tracing=tracing) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
     traffic = next((service.traffic for service in services.values()), None)
-    intake = Intake(ingest)
+    intake = Intake(ingest, wait=wait)
 
     async def events(request: Request) -> Response:
         name = request.path_params["source"]

@@ -1,9 +1,8 @@
 """Calls with events that wait are stored together: what came while those before were stored goes into one commit of the log."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from starlette.concurrency import run_in_threadpool
@@ -29,12 +28,14 @@ class Intake:
 
     Parameters
     ----------
+    wait
+        Seconds after which a call is told that it was not stored in time. A large call may take as long as it needs.
     most
         Rows that may wait.
     """
 
-    def __init__(self, ingest: Ingest, *, most: int = MOST) -> None:
-        self._ingest, self._most = ingest, most
+    def __init__(self, ingest: Ingest, *, wait: float, most: int = MOST) -> None:
+        self._ingest, self._wait, self._most = ingest, wait, most
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
     async def store(self, call: Call) -> Ingested:
@@ -43,7 +44,7 @@ class Intake:
         Raises
         ------
         Unavailable
-            When too many rows wait.
+            When too many rows wait, or they were not stored in time.
         """
         if len(call.rows) > SMALL:
             (told,) = await run_in_threadpool(self._ingest, [call])
@@ -56,21 +57,16 @@ class Intake:
     def _queue(self) -> "_Queue":
         loop = asyncio.get_running_loop()
         if loop not in self._queues:
-            self._queues[loop] = _Queue(self._ingest, self._most)
+            self._queues[loop] = _Queue(self._ingest, self._wait, self._most)
         return self._queues[loop]
-
-
-class _Waiting(NamedTuple):
-    call: Call
-    told: "asyncio.Future[Ingested | Exception]"
 
 
 class _Queue:
     """The calls that wait on one event loop; used on its thread only."""
 
-    def __init__(self, ingest: Ingest, most: int) -> None:
-        self._ingest, self._most = ingest, most
-        self._waiting: deque[_Waiting] = deque()
+    def __init__(self, ingest: Ingest, wait: float, most: int) -> None:
+        self._ingest, self._wait, self._most = ingest, wait, most
+        self._waiting: OrderedDict[asyncio.Future[Ingested | Exception], Call] = OrderedDict()
         self._rows = 0
         self._work: asyncio.Task[None] | None = None
 
@@ -82,32 +78,48 @@ class _Queue:
                 "these was stored; it is safe to retry in a moment."
             )
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop.create_future())
+        told: asyncio.Future[Ingested | Exception] = loop.create_future()
+        late = loop.call_later(self._wait, self._late, told, call.source.name)
+        told.add_done_callback(lambda _: late.cancel())
         self._rows += rows
-        self._waiting.append(waiting)
+        self._waiting[told] = call
         if self._work is None:
             self._work = loop.create_task(self._store())
-        return waiting.told
+        return told
 
     async def _store(self) -> None:
         try:
             while group := self._next():
-                told = await run_in_threadpool(self._tried, [waiting.call for waiting in group])
-                for waiting, one in zip(group, told, strict=True):
-                    if not waiting.told.done():
-                        waiting.told.set_result(one)
+                done = await run_in_threadpool(self._tried, list(group.values()))
+                for told, one in zip(group, done, strict=True):
+                    if not told.done():
+                        told.set_result(one)
         finally:
             self._work = None
 
-    def _next(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _next(self) -> "dict[asyncio.Future[Ingested | Exception], Call]":
+        group: dict[asyncio.Future[Ingested | Exception], Call] = {}
         rows = 0
         while self._waiting and rows < TOGETHER:
-            group.append(self._waiting.popleft())
-            size = len(group[-1].call.rows)
-            self._rows -= size
-            rows += max(size, 1)
+            told, call = self._waiting.popitem(last=False)
+            group[told] = call
+            self._rows -= len(call.rows)
+            rows += max(len(call.rows), 1)
         return group
+
+    def _late(self, told: "asyncio.Future[Ingested | Exception]", source: str) -> None:
+        """Tell a call that its time is over; it is not stored any more unless that is under way."""
+        if told.done():
+            return
+        call = self._waiting.pop(told, None)
+        if call is None:
+            why = "It is under way and may still succeed. Send them again under the same idempotency-key, and they are stored once."
+        else:
+            self._rows -= len(call.rows)
+            why = "Nothing of these was stored; it is safe to retry in a moment."
+        told.set_result(
+            Unavailable(f'source "{source}" did not store these events within {self._wait:g} s. {why}')
+        )
 
     def _tried(self, calls: Sequence[Call]) -> Sequence[Ingested | Exception]:
         try:
