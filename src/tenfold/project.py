@@ -38,7 +38,7 @@ from tenfold.training.model import Model
 from tenfold.training.rebuild import rebuild
 from tenfold.training.register import register
 from tenfold.training.rows import TrainingSet
-from tenfold.training.tracked import Tracked
+from tenfold.training.tracked import Tracked, plain
 from tenfold.ui.shown import Shown, show
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class App(Opened):
         name = self.project.name if model is None else self._model(model).name
         data = {table: at for table in self.project.sources if (at := self.lake.version(table)) >= 0}
         self.runs.settle()
-        told = {"params": params or {}, "data": data, "code": self.trainer.code}
+        told = {"params": plain(params or {}), "data": data, "code": self.trainer.code}
         run = self.runs.start("track", name, title=title, process=Process.current(), **told)
         return Tracked(self.runs, self.blobs, self.clock, run, self._drawn)
 

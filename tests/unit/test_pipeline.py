@@ -192,6 +192,26 @@ def test_other_estimators_are_tuned_and_explained(home, estimator, space, of):
     assert (found["shap"] is None) == (found["learning_curve"] is None) == (of == "permutation")
 
 
+def test_who_looks_on_hears_of_every_step_and_of_every_fold(home):
+    heard = []
+
+    class Watch:
+        def step(self, description, total=None):
+            heard.append((description, total))
+            return self
+
+        def advance(self, n=1, at=""):
+            heard.append((n, at))
+
+    with piped.project(piped.model(tune=None, folds=2)).open(piped.platform(home)) as app:
+        app.train("late_delivery", watch=Watch())
+    place = heard.index(("folds late_delivery", 2))
+    assert heard[place + 1 : place + 3] == [(1, "fold 1 of 2"), (1, "fold 2 of 2")]
+    names = [what for what, _ in heard if isinstance(what, str)]
+    steps = ["load", "split", "folds", "fit", "calibrate", "evaluate", "explain"]
+    assert names == [f"{name} late_delivery" for name in steps]
+
+
 def test_what_looks_wrong_is_warned_of(tmp_path):
     declared = piped.model(tune=None, calibrate=None)
     placed, done = shop.history()

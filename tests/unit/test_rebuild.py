@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lightgbm import LGBMClassifier
 
-from tenfold import Project, Release
+from tenfold import Model, Project, Release
 from tenfold.core.errors import GateFailed
 from tenfold.sources.blobs import MANIFEST
 from tests.examples import tiny
@@ -62,12 +62,10 @@ def test_another_setting_is_named(home):
         name: getattr(tiny.late_order, name) for name in ("spine", "lead", "features", "label", "test_window")
     }
     estimator = LGBMClassifier(**tiny.late_order.estimator.get_params() | {"n_estimators": 6})
-    changed = Project(
-        "tiny", releases=[Release(type(tiny.late_order)("late_order", **fields, estimator=estimator))]
-    )
-    with opened(home, changed) as app:
+    other = Model("late_order", **fields | {"test_window": "3d"}, estimator=estimator)
+    with opened(home, Project("tiny", releases=[Release(other)])) as app:
         (why,) = rebuilt(app)["why"]
-    assert "settings n_estimators 5 (now 6)" in why
+    assert f"settings n_estimators 5 (now 6), test_window {tiny.late_order.test_window} (now 3d)" in why
 
 
 def test_other_bytes_are_explained_file_by_file_and_by_score(home):

@@ -151,6 +151,20 @@ def test_what_is_logged_and_attached_stays(app, tmp_path):
     assert files["c.bin"].size == 1
 
 
+def test_parameters_that_json_does_not_know_are_recorded_as_they_read(app):
+    given = {"missing": math.nan, "far": np.float32(np.inf), "rate": np.float64(0.5), "kind": complex}
+    with app.track("odd", params=given | {"steps": (1, {"at": -math.inf})}) as run:
+        run.params(later=math.nan)
+    assert app.runs.get(run.id).params == {
+        "missing": "nan",
+        "far": "inf",
+        "rate": 0.5,
+        "kind": "<class 'complex'>",
+        "steps": [1, {"at": "-inf"}],
+        "later": "nan",
+    }
+
+
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "a/../b", "a\x00b", "", "a b", "C:\\a", "a\n"])
 def test_a_file_cannot_have_a_name_that_leads_elsewhere(app, name):
     with app.track("hostile") as run, pytest.raises(DefinitionError, match="cannot be the name of a file"):

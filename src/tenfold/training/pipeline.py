@@ -45,6 +45,7 @@ Step = tuple[str, Callable[[Results], Any]]
 _FILE = "result.json"
 TUNE = "tune"
 """The rounds of a search are the steps "tune 1", "tune 2", ..."""
+FOLDS = "folds"
 
 
 class Training:
@@ -101,21 +102,26 @@ class Training:
         said = "" if best is None else f", best {metric} {best['value']:.4f} by trial {best['number']}"
         first, behind = place * ROUND, min((place + 1) * ROUND, tune.trials)
         step = self.watch.step(
-            f"tune {model.name}: trials {first} to {behind - 1} of {tune.trials}, {model.folds} folds each{said}",
+            f"tune {model.name}: trials {first} to {behind - 1} of {tune.trials}{said}",
             total=(behind - first) * model.folds,
         )
         return play_round(tune, place, done, metric, model.folds, self.judges, step.advance)
 
     def test_folds(self, results: Results) -> Any:
         """Test the chosen parameters on every fold; the search has done so for the best of its trials."""
-        if self.model.tune is not None:
-            return best_of(trials_of(results), self.model.metrics[0])["folds"]
-        asked = [self.judges.ask({}, place) for place in range(self.model.folds)]
-        found = [future.result() for future in asked]
-        for one in found:
+        model = self.model
+        step = self.watch.step(f"{FOLDS} {model.name}", total=model.folds)
+        if model.tune is not None:
+            return best_of(trials_of(results), model.metrics[0])["folds"]
+        asked = [self.judges.ask({}, place) for place in range(model.folds)]
+        found = []
+        for place, future in enumerate(asked, 1):
+            one = future.result()
             if one.error is not None:
-                raise DefinitionError(f'model "{self.model.name}" cannot be fitted on a fold: {one.error}.')
-        return [{"metrics": dict(one.metrics), "note": one.note} for one in found]
+                raise DefinitionError(f'model "{model.name}" cannot be fitted on a fold: {one.error}.')
+            found.append({"metrics": dict(one.metrics), "note": one.note})
+            step.advance(1, f"fold {place} of {model.folds}")
+        return found
 
     def fit(self, results: Results) -> Any:
         """Learn from the training period; the fitted model is a part."""
@@ -249,7 +255,7 @@ class Training:
         found = evaluation(self.model, self.material, self.raw, self.calibration, self.champion)
         folds = [
             {"train": list(fold.train), "test": list(fold.test), "rows": self._counts(fold), **tested}
-            for fold, tested in zip(self.material.plan.folds, results.get("folds", ()), strict=True)
+            for fold, tested in zip(self.material.plan.folds, results.get(FOLDS, ()), strict=True)
         ]
         return found | {"folds": folds, "tuning": self._tuning(results)}
 
@@ -286,7 +292,7 @@ def pipeline_steps(model: Model, training: Callable[[Results], Training]) -> lis
     def step(name: str, method: Callable[[Training, Results], Any]) -> Step:
         def run(results: Results) -> Any:
             mine = training(results)
-            if not name.startswith(TUNE):
+            if not name.startswith((TUNE, FOLDS)):  # these say how far they are
                 mine.watch.step(f"{name} {model.name}")
             return method(mine, results)
 
@@ -298,7 +304,7 @@ def pipeline_steps(model: Model, training: Callable[[Results], Training]) -> lis
     return [
         step("split", Training.periods),
         *(play(place) for place in range(rounds(model.tune) if model.tune else 0)),
-        *([step("folds", Training.test_folds)] if model.folds else []),
+        *([step(FOLDS, Training.test_folds)] if model.folds else []),
         step("fit", Training.fit),
         *([step("calibrate", Training.calibrate)] if model.calibrate else []),
         step("evaluate", Training.evaluate),

@@ -15,7 +15,7 @@ from tenfold.tracking.environment import environment
 from tenfold.tracking.runs import Run
 from tenfold.training.model import Model
 from tenfold.training.package import Package
-from tenfold.training.train import Trainer
+from tenfold.training.train import Trainer, settings_of
 
 _MANIFEST = "manifest.json"
 Document = dict[str, Any]
@@ -83,7 +83,7 @@ def _declaration(run: Run, model: Model, stored: Mapping[str, bytes]) -> Documen
     manifest = msgspec.json.decode(stored[_MANIFEST]) if stored else {}
     columns, views = manifest.get("columns") or {}, manifest.get("views") or {}
     now = {view.name: view.fingerprint for view in model.views}
-    ask = getattr(model.estimator, "get_params", dict)
+    settings = settings_of(model)
     return {
         "then": before,
         "now": model.fingerprint,
@@ -92,8 +92,8 @@ def _declaration(run: Run, model: Model, stored: Mapping[str, bytes]) -> Documen
         "changed_views": [name for name, mark in views.items() if now.get(name, mark) != mark],
         "estimator": [
             {"name": name, "then": run.params[name], "now": value}
-            for name, value in ask().items()
-            if name in run.params and isinstance(value, (bool, int, float, str)) and run.params[name] != value
+            for name, value in settings.items()
+            if name in run.params and run.params[name] != value
         ],
     }
 

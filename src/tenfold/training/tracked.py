@@ -5,6 +5,7 @@ Nothing is patched: `run.fit` calls the estimator's own `fit`, and what it asks 
 
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -82,7 +83,7 @@ class Tracked:
 
     def params(self, **values: Any) -> None:
         """Record parameters; what JSON does not know is recorded as its `repr`."""
-        self._runs.describe(self.id, params={name: _plain(value) for name, value in values.items()})
+        self._runs.describe(self.id, params={name: plain(value) for name, value in values.items()})
 
     def note(self, text: str, *, by: str = "user") -> None:
         """Write what you think of it; more may be said later, by `app.runs.note`."""
@@ -157,7 +158,7 @@ def digest(*parts: Any) -> str:
     for name, array in (column for part in parts for column in _columns(part)):
         found.update(msgspec.msgpack.encode([name, str(array.dtype), array.shape]))
         if array.dtype.hasobject:
-            found.update(msgspec.msgpack.encode([_plain(value) for value in array.ravel().tolist()]))
+            found.update(msgspec.msgpack.encode([plain(value) for value in array.ravel().tolist()]))
         else:
             found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:16]
@@ -182,19 +183,27 @@ def _samples(X: Any, y: Any, test: tuple[Any, Any] | None) -> dict[str, Any]:
 
 def _parameters(estimator: Any) -> dict[str, Any]:
     settings = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    return {"estimator": type(estimator).__name__} | {name: _plain(value) for name, value in settings.items()}
+    return {"estimator": type(estimator).__name__} | {name: plain(value) for name, value in settings.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it."""
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: of what it does not know, also of NaN, what it says of itself.
+
+    Examples
+    --------
+    >>> plain({"depth": np.int64(3), "missing": float("nan"), "kind": complex})
+    {'depth': 3, 'missing': 'nan', 'kind': "<class 'complex'>"}
+    """
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     return repr(value) if not hasattr(value, "get_params") else type(value).__name__
 
 

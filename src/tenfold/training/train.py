@@ -19,6 +19,7 @@ from tenfold.training.model import Model
 from tenfold.training.package import Package, load
 from tenfold.training.parts import Parts
 from tenfold.training.pipeline import Results, Step, Training, execute, pipeline_steps
+from tenfold.training.tracked import plain
 from tenfold.training.watch import Unwatched, Watch
 
 
@@ -127,7 +128,7 @@ class _Steps:
             "train",
             self.model.name,
             params={
-                **_settings(self.model),
+                **settings_of(self.model),
                 "train": list(split.train),
                 "test": list(split.test),
                 "now": split.now,
@@ -227,9 +228,24 @@ def _views(model: Model) -> list[Any]:
     return [*model.stored, model.label.view]
 
 
-def _settings(model: Model) -> dict[str, Any]:
-    """Return the estimator's name and those of its parameters that are plain."""
-    estimator = model.estimator
-    found: dict[str, Any] = getattr(estimator, "get_params", dict)()
-    plain = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
-    return {"estimator": type(estimator).__name__, **plain}
+def settings_of(model: Model) -> dict[str, Any]:
+    """Return what a run tells of how a model is declared: plain parameters of its estimator, and its pipeline's."""
+    given: dict[str, Any] = getattr(model.estimator, "get_params", dict)()
+    found = {
+        name: plain(value) for name, value in given.items() if isinstance(value, (bool, int, float, str))
+    }
+    tune = model.tune
+    pipeline = {
+        "horizon": model.label.horizon,
+        "lead": model.lead,
+        "train_window": model.train_window,
+        "test_window": model.test_window,
+        "folds": model.folds or None,
+        "trials": None if tune is None else tune.trials,
+        "trials_seed": None if tune is None else tune.seed,
+        "calibrate": model.calibrate,
+        "groups": model.groups,
+        "threshold": model.threshold,
+    }
+    told = {name: value for name, value in pipeline.items() if value is not None}
+    return {"estimator": type(model.estimator).__name__, **found, **told}
