@@ -34,7 +34,7 @@ def test_periods_follow_each_other_with_the_gap_of_a_label(test, folds, train, c
     try:
         found = plan(declared, split, 0)
     except DefinitionError as error:
-        assert "leave nothing to learn from" in str(error)  # noqa: PT017 - only some of the drawn histories are too short
+        assert "nothing to learn from: the first row" in str(error)  # noqa: PT017 - only some of the drawn histories are too short
         return
     assert split.test == (now - takes - test * DAY, now - takes)
     ends = found.fit[1] if found.calibrate is None else found.calibrate[1]

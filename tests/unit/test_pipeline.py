@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 
+import numpy as np
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -13,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier
 
-from tenfold import Tune
+from tenfold import Label, Tune, col
 from tenfold.automation.journal import Journal
 from tenfold.core.errors import DefinitionError
 from tests.examples import piped, shop
@@ -21,6 +22,29 @@ from tests.unit.cli_project import start, wait_for
 
 PLAIN = {"tune": None, "folds": 0}
 STEPS = ["load", "split", "fit", "calibrate", "evaluate", "explain", "save", "register"]
+
+
+NEVER = Label(shop.deliveries, on="order_id", value=col("days") > 900, horizon="5d")
+
+
+class Missing:
+    """An estimator that has no answer for one row."""
+
+    classes_ = (0.0, 1.0)
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        score = np.where(np.arange(len(X)) == 1, np.nan, 0.5)
+        return np.column_stack([score, score])
+
+    def get_state(self):
+        return {"none": np.zeros(1)}
+
+    @classmethod
+    def from_state(cls, state):
+        return cls()
 
 
 class Crash(BaseException):
@@ -292,6 +316,46 @@ def test_a_label_that_never_matures_is_told(tmp_path):
         app.flush()
         with pytest.raises(DefinitionError, match=r"no row with a known label at .* \d+ no label event\."):
             app.train("late_delivery")
+
+
+def test_a_label_of_a_horizon_longer_than_the_history_is_told(home):
+    label = Label(shop.deliveries, on="order_id", value=col("days") > 2, horizon="400d")
+    told = r'known 400 days after its row \(horizon="400d"\)'
+    with (
+        piped.project(piped.model(label=label)).open(piped.platform(home)) as app,
+        pytest.raises(DefinitionError, match=told),
+    ):
+        app.train("late_delivery")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "label", "told"),
+    [
+        (
+            make_pipeline(SimpleImputer(), LogisticRegression()),
+            NEVER,
+            r"cannot be fitted on \d+ rows: ValueError: ",
+        ),
+        (Missing(), None, r"Missing predicts NaN for \d+ of 100 rows"),
+    ],
+)
+def test_an_estimator_that_cannot_do_it_is_told(home, estimator, label, told):
+    more = {} if label is None else {"label": label}
+    declared = piped.model(estimator=estimator, features=[shop.of_customer], slices=[], **PLAIN, **more)
+    with piped.project(declared).open(piped.platform(home)) as app:
+        with pytest.raises(DefinitionError, match=told):
+            app.train("late_delivery")
+        assert app.runs.list()[0].status == "failed"
+
+
+def test_rows_of_one_outcome_are_warned_of(home):
+    declared = piped.model(label=NEVER, calibrate=None, **PLAIN)
+    with piped.project(declared).open(piped.platform(home)) as app:
+        found = app.versions.package(declared, app.train("late_delivery").number).manifest.evaluation
+    learned = found["rows"]["train"]
+    assert found["warnings"][0] == (
+        f"all {learned:,} rows to learn from are false: there is nothing to learn to tell apart"
+    )
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def _warnings(
 ) -> Iterator[str]:
     yield from _leaks(material)
     yield from _constant(model, material)
-    yield from _labels(material)
+    yield from _labels(material, evaluated)
     yield from _metrics(model, evaluated)
     if champion is not None and has_seen(champion, material):
         yield f"version {champion.number}, in Production, learned from rows of the test period, so it is not compared"
@@ -121,7 +121,11 @@ def _constant(model: Model, material: Material) -> Iterator[str]:
             yield f"feature {name} is {first:g} in every row to learn from"
 
 
-def _labels(material: Material) -> Iterator[str]:
+def _labels(material: Material, evaluated: Mapping[str, Any]) -> Iterator[str]:
+    learned, positives = evaluated["rows"]["train"], evaluated["positives"]
+    if positives is not None and positives["train"] in (0, learned):
+        outcome = "true" if positives["train"] else "false"
+        yield f"all {learned:,} rows to learn from are {outcome}: there is nothing to learn to tell apart"
     missing = material.rows.dropped.get("no label event", 0)
     share = missing / (missing + len(material.rows))
     if share > 0.05:

@@ -99,6 +99,11 @@ def plan(model: Model, split: Split, first: int) -> Plan:
         When there is not enough history for the calibration or for the folds.
     """
     takes, held = model.label.takes_us, None
+    if split.test[1] <= first:
+        raise DefinitionError(
+            f'model "{model.name}": no row is mature yet: a label is known {takes / UNITS["d"]:.3g} days after its row '
+            f'(horizon="{model.label.horizon}"), and the first row is of {iso(first)[:10]}. Train later, or shorten the horizon.'
+        )
     start, end = split.train
     if model.calibrate is not None:
         held = (end - model.test_us, end)
@@ -124,7 +129,7 @@ def _need(model: Model, oldest: Period, first: int) -> None:
     short = (oldest[0] - oldest[1]) / UNITS["d"]
     asked = " and ".join([*parts, f'test_window="{model.test_window}"'])
     raise DefinitionError(
-        f'model "{model.name}": {asked} leave nothing to learn from: the first row is of {iso(first)[:10]}, '
+        f'model "{model.name}": {asked} {"leave" if parts else "leaves"} nothing to learn from: the first row is of {iso(first)[:10]}, '
         f"more than {short:.1f} days of history are missing. Use a shorter test_window"
         f"{' or fewer folds' if model.folds else ''}, or ingest older rows."
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, TenfoldError
 from tenfold.core.times import UNITS
 from tenfold.training.calibrate import Calibration, calibrated, fit_calibration
 from tenfold.training.dataset import Dataset
@@ -17,7 +17,7 @@ from tenfold.training.estimators import Fitted, learn, unfitted, wide
 from tenfold.training.evaluate import Champion, evaluation
 from tenfold.training.explain import explanation
 from tenfold.training.folds import Fold, Split
-from tenfold.training.material import Material, count, labels_of, spaced
+from tenfold.training.material import Material, Rows, count, labels_of, spaced
 from tenfold.training.model import Model
 from tenfold.training.package import (
     GOLDEN_ROWS,
@@ -165,7 +165,7 @@ class Training:
     @cached_property
     def raw(self) -> np.ndarray:
         """The predictions for the test period before calibration."""
-        return self.shown.predict(self.material.X[self.material.test()])
+        return self._scores(self.shown, self.material.test())
 
     @property
     def shown(self) -> Predictor:
@@ -235,7 +235,14 @@ class Training:
     def _learned(self, results: Results) -> Fitted:
         material, picked = self.material, self.material.fit()
         rows = labels_of(material.rows, picked)
-        return learn(self.model, rows, material.categories, self.estimator(results), X=material.X[picked])
+        try:
+            return learn(self.model, rows, material.categories, self.estimator(results), X=material.X[picked])
+        except (TenfoldError, MemoryError):
+            raise
+        except Exception as error:  # each library has errors of its own
+            raise DefinitionError(
+                f'model "{self.model.name}" cannot be fitted on {len(rows):,} rows: {type(error).__name__}: {error}'
+            ) from error
 
     def estimator(self, results: Results) -> Any:
         """Return an unfitted copy of the estimator with the best parameters found."""
@@ -248,8 +255,19 @@ class Training:
         material = self.material
         assert material.plan.calibrate is not None and self.model.calibrate is not None  # noqa: S101, PT018
         held = material.within(material.plan.calibrate, [material.plan.test])
-        scores = self.predictor.predict(material.X[held])
+        scores = self._scores(self.predictor, held)
         return fit_calibration(self.model.calibrate, scores, material.y[held])
+
+    def _scores(self, predictor: Predictor, rows: Rows) -> np.ndarray:
+        """Return predictions for some rows; DefinitionError when one is missing."""
+        found = predictor.predict(self.material.X[rows])
+        missing = int(np.isnan(found).reshape(len(found), -1).any(axis=1).sum())
+        if missing:
+            raise DefinitionError(
+                f'model "{self.model.name}": {type(self.model.estimator).__name__} predicts NaN for {missing:,} of '
+                f"{len(found):,} rows, and such answers cannot be served."
+            )
+        return found
 
     def _evaluation(self, results: Results) -> dict[str, Any]:
         found = evaluation(self.model, self.material, self.raw, self.calibration, self.champion)

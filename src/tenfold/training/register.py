@@ -176,8 +176,9 @@ def _fitted(
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise DefinitionError(f'"{path}" cannot be read: {error.strerror}.') from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise DefinitionError(f'"{path}" cannot be read: {why}.') from error
 
 
 def _try(file: str, fitted: Fitted, training: Training) -> None:
