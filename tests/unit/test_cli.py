@@ -1,5 +1,6 @@
 """The command line: its help, its errors and its exit codes."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -139,6 +140,14 @@ def test_exit_codes(error, code, capsys):
         ),
         (["models show", "late_delivery", "9"], 3, 'no version "9" in model "late_delivery".'),
         (["models rebuild", "late_delivery", "9"], 3, 'no version "9" in model "late_delivery".'),
+        (["models show", "late_delivery", "9" * 30], 3, f'no version "{"9" * 30}" in model "late_delivery".'),
+        (["runs", "--best", "roc_acu"], 3, 'no metric "roc_acu" in these runs. Did you mean "roc_auc"?'),
+        (["runs show", "r\x1b[31m\u202e9"], 3, 'no run "r\ufffd[31m\ufffd9". Known: r0001, r0002.'),
+        (
+            ["models register", "late_delivery", "a\0.onnx"],
+            2,
+            '"a\ufffd.onnx" cannot be read: embedded null byte',
+        ),
         (
             ["runs shwo", "r0001"],
             2,
@@ -238,18 +247,25 @@ project = Project("broken", releases=[Release(Model(**(fields | {{"estimator": E
 """
 
 
-def test_a_defect_is_told_in_one_line_and_traced_when_asked(place, tmp_path):
+def test_a_defect_is_told_in_one_line(capsys):
+    report(ZeroDivisionError("no idea"))
+    told = "error: internal error, ZeroDivisionError: no idea. Run it again with -v to see where.\n"
+    assert capsys.readouterr().err == told
+
+
+def test_an_estimator_that_raises_is_told_in_one_line_and_traced_when_asked(place, tmp_path):
     file = tmp_path / "broken_estimator.py"
     file.write_text(BROKEN.format(body="raise ValueError('no idea')"))
     args = ["train", str(file), "--home", str(place / "home"), "--clock", str(place / "clock")]
     result = CliRunner().invoke(cli, args)
-    assert result.exit_code == 101
-    assert result.stderr.splitlines()[-1] == (
-        "error: internal error, ValueError: no idea. Run it again with -v to see where."
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        r'error: model "late_delivery" cannot be fitted on \d+ rows: ValueError: no idea',
+        result.stderr.splitlines()[-1],
     )
     assert "Traceback" not in result.stderr
     traced = CliRunner().invoke(cli, [*args, "-v"])
-    assert traced.exit_code == 101
+    assert traced.exit_code == 2
     assert "Traceback" in traced.stderr
     assert "broken_estimator.py" in traced.stderr
 

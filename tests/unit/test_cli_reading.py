@@ -230,7 +230,7 @@ def test_a_run_is_shown_as_text_as_json_and_as_a_page(place, tmp_path):
 
 
 def test_a_note_is_shown_with_its_run(place):
-    assert ask(place, "runs note", "r0001", "first try", "--by", "ann")["run"] == "r0001"
+    assert ask(place, "runs note", "late_delivery/1", "first try", "--by", "ann")["run"] == "r0001"
     (found,) = ask(place, "runs show", "r0001")["notes"]
     assert (found["by"], found["text"]) == ("ann", "first try")
     assert "first try" in run(place, "runs show", "r0001").stdout

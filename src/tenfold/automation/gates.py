@@ -174,5 +174,5 @@ def passed(verdicts: Sequence[Verdict]) -> bool:
 def reason(verdicts: Sequence[Verdict], rows: TrainingSet) -> str:
     """Return in one sentence why a candidate was let in or refused."""
     failed = [verdict.why for verdict in verdicts if not verdict.passed]
-    told = failed or [verdict.why for verdict in verdicts]
+    told = failed or [verdict.why for verdict in verdicts] or ["no gate is declared"]
     return f"{'; '.join(told)} (test rows: {len(rows):,}, {iso(int(rows.at[0]))[:10]} to {iso(int(rows.at[-1]))[:10]})"

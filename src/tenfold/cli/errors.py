@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tenfold.core.errors import Conflict, GateFailed, NotFound, TenfoldError, Unavailable
+from tenfold.ui.markup import clean
 
 USAGE, DEFECT, INTERRUPTED = 2, 101, 130
 _CODES = {GateFailed: 1, NotFound: 3, Conflict: 5, Unavailable: 75}
@@ -40,7 +41,7 @@ def report(error: Exception, *, verbose: bool = False) -> int:
     if verbose and not isinstance(error, click.ClickException):
         click.echo("".join(traceback.format_exception(error)), err=True)
     code, message = _told(error)
-    click.echo("\n".join([f"error: {message}", *_notes(error)]), err=True)
+    click.echo(clean("\n".join([f"error: {message}", *_notes(error)])), err=True)
     return code
 
 

@@ -8,6 +8,7 @@ import click
 from tenfold.cli.listed import Listed, cells, page, write_page
 from tenfold.cli.options import Where, as_json, by, model_of, on_project, wrong_usage
 from tenfold.cli.output import answer, line, minute, numbers
+from tenfold.core.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,12 +123,16 @@ def _readers(app: "App", reads: str, limit: int) -> "Sequence[Run]":
 
 
 def _best(app: "App", metric: str, limit: int, model: str | None) -> "Sequence[Run]":
-    """Return the best runs by a metric: of one that is not known, the highest are the best."""
+    """Return the best runs by a metric: of one of their own, the highest are the best."""
     from tenfold.training.metrics import METRICS
 
     known = METRICS.get(metric)
     lowest = known is not None and not known.greater_is_better
-    return app.runs.best(metric, limit, subject=model, lowest=lowest)
+    found = app.runs.best(metric, limit, subject=model, lowest=lowest)
+    measured = {name for run in app.runs.list(model) for name in run.metrics}
+    if not found and metric not in measured:
+        raise NotFound("metric", metric, sorted(measured), within="these runs")
+    return found
 
 
 @runs.command()
@@ -206,8 +211,11 @@ def _ends(item: dict[str, Any] | None) -> str:
 @by
 @as_json
 def note(where: Where, run: str, text: str, *, by: str, as_json: bool) -> None:
-    """Write a note on RUN, finished or not; it stays."""
+    """Write a note on RUN, finished or not; it stays. RUN is an id such as r0012 or a version such as fraud/3."""
+    from tenfold.ui.documents import run_of
+
     with where.read() as app:
+        run = run_of(app.kept, run)
         app.runs.note(run, text, by=by)
     answer({"run": run, "by": by, "note": text}, line(f"noted on run {run}"), as_json=as_json)
 

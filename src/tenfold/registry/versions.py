@@ -44,6 +44,10 @@ MOVES: Mapping[Stage, tuple[Stage, ...]] = {
 """What `Registry.move` allows; only `Registry.rollback` leads out of archived."""
 
 
+MOST = 2**31
+"""No version has this number: a database may hold no larger one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One trained result of a model. Only its stage ever changes.
@@ -162,7 +166,7 @@ class Registry:
 
     def get(self, model: str, number: int) -> Version:
         """Return a version; NotFound names the known models or versions."""
-        rows = self._database.query(BY_NUMBER, model, number)
+        rows = self._database.query(BY_NUMBER, model, number) if 0 < number < MOST else []
         if not rows:
             raise self._missing(model, number)
         return self._version(rows[0])
