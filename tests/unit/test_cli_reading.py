@@ -1,6 +1,7 @@
 """The commands that read: what they print where, as text and as JSON."""
 
 import json
+import shutil
 
 import lightgbm
 import pandas as pd
@@ -248,6 +249,17 @@ def test_two_runs_are_compared_rows_first(place, tmp_path):
     assert "same rows and labels" in page.read_text()
 
 
+def test_a_difference_that_may_be_chance_is_marked(place, tmp_path):
+    home = shutil.copytree(place, tmp_path / "shop")
+    ask(home, "train", "late_delivery", "--as-of", "2024-02-09")
+    found = ask(home, "runs compare", "late_delivery/1", "late_delivery/3")
+    assert found["rows"]["same"] is False
+    unsure = [item for item in found["metrics"] if item["better"] and not item["apart"]]
+    text = run(home, "runs compare", "late_delivery/1", "late_delivery/3").stdout
+    assert text.startswith("late_delivery/1 and late_delivery/3: not the same rows\n")
+    assert text.count(", within the intervals") == len(unsure) > 0
+
+
 def test_a_version_is_shown_as_a_card(place, tmp_path):
     page = tmp_path / "card.html"
     found = ask(place, "models show", "late_delivery", "2", "--html", str(page))
@@ -264,4 +276,9 @@ def test_a_version_is_shown_as_a_card(place, tmp_path):
     text = run(place, "models show", "late_delivery", "2").stdout
     assert "late_delivery version 2, from run r0002" in text
     assert "staging to production" in text
+    shares = sorted((item["importance"] for item in found["features"] if item["importance"]), reverse=True)
+    listed = text.partition(f"Features that matter most, of {len(found['features'])}\n")[2].splitlines()[1:]
+    best = next(item["name"] for item in found["features"] if item["importance"] == shares[0])
+    assert listed[0].split()[0] == best
+    assert "made with lightgbm" in " ".join(text.split())
     assert "roc_auc at least 0.6" in page.read_text()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+MOST_FEATURES = 10
+
+
 @click.group(cls=Listed)
 def models() -> None:
     """List the versions of PROJECT, show one as a model card, register one from elsewhere, or make one again.
@@ -102,6 +105,9 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         "tables": ", ".join(f"{name} {version}" for name, version in document["tables"].items()),
         "features": len(document["features"]),
         "commit": f"{run['code'].get('git', '')}{' and changes' if run['diff'] else ''}",
+        "made with": ", ".join(
+            f"{name} {version}" for name, version in (document.get("libraries") or {}).items()
+        ),
         "make it again": document["rebuild"],
         "problem": document["problem"],
         "look": "; ".join(evaluation.get("warnings") or []),
@@ -113,15 +119,17 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         [name, item["value"], _interval(item), *(values.get(name) for values in baselines.values())]
         for name, item in (evaluation.get("metrics") or {}).items()
     ] or [[name, value, ""] for name, value in document.get("metrics", {}).items()]
+    names = list(evaluation.get("metrics") or {})
     slices = [
         [
             f"{item['feature']} = {item['value']}",
             item["rows"],
+            "few rows" if item.get("small") else _interval(item["metrics"].get(names[0]) or {}),
             *(number(value["value"]) for value in item["metrics"].values()),
         ]
         for item in evaluation.get("slices") or []
     ]
-    names = list(evaluation.get("metrics") or {})
+    goes_by = [[item["name"], item["type"], item["importance"]] for item in _most_important(document)]
     gates = [
         [one["check"], {True: "passed", False: "failed", None: "undecided"}[one["passed"]], one["why"]]
         for decided in document["gates"][-1:]
@@ -132,7 +140,12 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
     ]
     parts = [
         ("Metrics on the test rows", ["metric", "value", "95 % interval", *baselines], measured),
-        ("Slices", ["slice", "rows", *names], slices),
+        ("Slices", ["slice", "rows", f"95 % of {names[0]}" if names else "", *names], slices),
+        (
+            f"Features that matter most, of {len(document['features'])}",
+            ["feature", "type", "importance"],
+            goes_by,
+        ),
         ("Gates", ["gate", "verdict", "why"], gates),
         ("History", ["at", "move", "by", "why"], moves),
     ]
@@ -140,6 +153,12 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         if lines:
             click.echo()
             table(console, title, columns, lines)
+
+
+def _most_important(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the features that a version goes by most, by their share."""
+    known = [item for item in document["features"] if item["importance"]]
+    return sorted(known, key=lambda item: -item["importance"])[:MOST_FEATURES]
 
 
 def _interval(item: dict[str, Any]) -> str:

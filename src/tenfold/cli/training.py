@@ -241,7 +241,7 @@ def compare(where: Where, a: str, b: str, *, html: Path | None, as_json: bool) -
 
 
 def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
-    from tenfold.ui.compare_page import PARTS, SAME
+    from tenfold.ui.compare_page import PARTS, SAME, chance
     from tenfold.ui.terminal import table
 
     sides = [document["a"], document["b"]]
@@ -252,7 +252,7 @@ def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
     ]
     table(console, f"{' and '.join(sides)}: {SAME[rows['same']][0]}", ["rows", "", "by", *sides], lines)
     measured = [
-        [item["name"], item["a"], item["b"], item["difference"], item["better"] or ""]
+        [item["name"], item["a"], item["b"], item["difference"], f"{item['better'] or ''}{chance(item)}"]
         for item in document["metrics"]
     ]
     moved = [

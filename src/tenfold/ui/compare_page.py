@@ -102,9 +102,12 @@ def _change(item: Document) -> str:
 def _verdict(item: Document) -> Html | str:
     if item["better"] is None:
         return "the rows it learned from" if item["name"].startswith("train.") else "not known"
-    # Two results whose intervals overlap may differ by chance alone.
-    chance = {True: "", False: ", within the intervals", None: ""}[item["apart"]]
-    return join(badge(item["better"], "none" if item["apart"] is False else "ok"), chance)
+    return join(badge(item["better"], "none" if item["apart"] is False else "ok"), chance(item))
+
+
+def chance(item: Document) -> str:
+    """Return what to add to which of two is better: those whose intervals overlap may differ by chance alone."""
+    return ", within the intervals" if item["better"] and item["apart"] is False else ""
 
 
 def _features(features: Mapping[str, Sequence[str]]) -> Html | None:
