@@ -200,6 +200,35 @@ def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(
     assert set(told) == {1, 2}
 
 
+@pytest.mark.slow
+def test_a_single_server_is_replaced_under_load_by_a_signal_and_its_process_looks_after_the_new_one(
+    home, tmp_path
+):
+    declared, port = tmp_path / "declared.py", free_port()
+    declared.write_text("from tests.examples.tiny import project\n")
+    place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
+    process = start("serve", str(declared), *place, "--drain", "0.2")
+    said(process, "serving tiny on")
+    with Load(port).running() as load:
+        load.until(20)
+        declared.write_text("a mistake\n")
+        process.send_signal(signal.SIGHUP)
+        said(process, "; the old processes go on")
+        load.until(20)
+        declared.write_text("from tests.examples.tiny import project\n")
+        process.send_signal(signal.SIGHUP)
+        new = said(process, "the new server has taken over")
+        load.until(40)
+    assert (load.wrong, load.lost) == ([], [])
+    os.kill(new["server"], signal.SIGKILL)
+    again = said(process, "serving tiny on")
+    assert again["server"] != new["server"]
+    process.send_signal(signal.SIGTERM)
+    said(process, "server stopped")
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
 def test_a_server_that_drains_says_it_is_not_ready_and_answers_until_the_time_is_over(home):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         process = server(home, listening.fileno(), drain=2)

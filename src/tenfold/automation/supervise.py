@@ -152,6 +152,12 @@ class Supervisor:
         self._replacing, self._drain = replacing, int(drain * 1e6)
         self._children = self._made({})
 
+    def take_over(self, stopped: Callable[[], bool]) -> bool:
+        """Start the processes while something else does their work; return whether they are ready, none is left otherwise."""
+        self._children = []
+        self._replace(stopped)
+        return bool(self._children)
+
     def run(self, stopped: Callable[[], bool], again: Callable[[], bool] = lambda: False) -> None:
         """Keep all of them running until `stopped`, and replace all of them when `again`; afterwards none is left."""
         try:

@@ -3,7 +3,7 @@
 import functools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -154,10 +154,11 @@ def known_model(app: "App", name: str) -> str:
 
 
 @contextmanager
-def on_signals(act: Callable[[], object]) -> Iterator[None]:
+def on_signals(
+    act: Callable[[], object], kinds: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+) -> Iterator[None]:
     """Inside, SIGTERM and SIGINT do this and nothing else."""
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, lambda *_: act()) for kind in signals}
+    before = {kind: signal.signal(kind, lambda *_: act()) for kind in kinds}
     try:
         yield
     finally:

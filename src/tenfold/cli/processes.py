@@ -5,7 +5,9 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +15,9 @@ from tenfold.cli.options import Function, Where, on_hangup, on_project, on_signa
 from tenfold.cli.output import tell
 from tenfold.cli.serving import Serving, served
 from tenfold.serving.door.listening import listen
+
+if TYPE_CHECKING:
+    from tenfold.automation.supervise import Supervisor
 
 SUPERVISED = "tenfold.supervised"
 
@@ -53,39 +58,96 @@ def _end_with_parent() -> None:
 def serve(where: Where, *, serving: Serving, fd: int | None, patient: bool) -> None:
     """Answer requests over HTTP, such as POST /predict, POST /events/SOURCE and GET /ready; a worker must run too.
 
-    On SIGTERM it accepts nothing more, answers what is under way, and ends. With several processes, SIGHUP starts new ones,
-    which take over when they are ready.
+    On SIGTERM it accepts nothing more, answers what is under way, and ends. On SIGHUP new processes start, with the code as it
+    is then, and take over when they are ready; no request fails.
     """
     if fd is not None:
-        _answer(where, serving, socket.socket(fileno=fd), patient=patient)
+        with on_signals(sys.exit):
+            _answer(where, serving, socket.socket(fileno=fd), patient=patient)
         return
     serving.check(where)
     with listen(serving.host, serving.port) as listening:
         if serving.processes == 1:
-            _answer(where, serving, listening)
+            Alone(where, serving, listening).run()
             return
         from tenfold.cli.loading import load
 
         load(where.target)  # a mistake in the declaration is told here, once
         tell(f"serving with {serving.processes} processes on {serving.url}")
-        _supervise(where, serving, listening, {})
+        _look_after(_supervisor(where, serving, listening, {}))
 
 
-def _answer(where: Where, serving: Serving, listening: socket.socket, *, patient: bool = False) -> None:
-    # raised wherever the signal comes, and raised again by uvicorn after it has ended the open requests
-    with on_signals(sys.exit), where.open() as app:
-        tell(f"serving {app.project.name} on {serving.url}")
-        app.serve(**serving.settings(), listening=listening, announce=ready, patient=patient)
-
-
-def _supervise(
-    where: Where, serving: Serving, listening: socket.socket, others: dict[str, list[str]]
+def _answer(
+    where: Where,
+    serving: Serving,
+    listening: socket.socket,
+    *,
+    announce: Callable[[], object] = ready,
+    patient: bool = False,
 ) -> None:
-    """Keep server processes and others running, until SIGTERM or SIGINT; on SIGHUP, have new ones take over."""
+    # signals are raised wherever they come, and raised again by uvicorn after it has ended the open requests
+    with where.open() as app:
+        tell(f"serving {app.project.name} on {serving.url}")
+        app.serve(**serving.settings(), listening=listening, announce=announce, patient=patient)
+
+
+class Alone:
+    """A server without a process that looks after it, until SIGHUP: then it becomes that, once another one has taken over."""
+
+    def __init__(self, where: Where, serving: Serving, listening: socket.socket) -> None:
+        self._where, self._serving, self._listening = where, serving, listening
+        self._supervisor = _supervisor(where, serving, listening, {})
+        self._answers, self._asked = threading.Event(), threading.Event()
+        self._taken, self._ending = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        """Answer until SIGTERM or SIGINT."""
+        taking = threading.Thread(target=self._take_over, daemon=True)
+        taking.start()
+        try:
+            with (
+                on_hangup(lambda: os.kill(os.getpid(), signal.SIGTERM), self._asked.set),
+                on_signals(sys.exit),
+                on_signals(self._interrupted, [signal.SIGINT]),
+            ):
+                _answer(self._where, self._serving, self._listening.dup(), announce=self._accepts)
+        finally:
+            for event in (self._ending, self._answers, self._asked):
+                event.set()
+            taking.join()
+        if self._taken.is_set():
+            _look_after(self._supervisor)
+
+    def _accepts(self) -> None:
+        self._answers.set()
+        ready()
+
+    def _take_over(self) -> None:
+        """Have another process take over whenever that is asked for, until it succeeds."""
+        self._answers.wait()
+        while not self._taken.is_set():
+            self._asked.wait()
+            self._asked.clear()
+            if self._ending.is_set():
+                return
+            if self._supervisor.take_over(self._ending.is_set):
+                self._taken.set()
+                tell("the new server has taken over; this process looks after it")
+                os.kill(os.getpid(), signal.SIGINT)  # which ends the server at once, without --drain
+
+    def _interrupted(self) -> None:
+        if not self._taken.is_set():
+            sys.exit()
+
+
+def _supervisor(
+    where: Where, serving: Serving, listening: socket.socket, others: dict[str, list[str]]
+) -> "Supervisor":
+    """Return what keeps server processes and others running."""
     from tenfold.automation.supervise import Supervisor
     from tenfold.core.clock import SystemClock
 
-    supervisor = Supervisor(
+    return Supervisor(
         others | serving.commands(where, listening),
         SystemClock(),
         tell=tell,
@@ -93,6 +155,10 @@ def _supervise(
         replacing=serving.commands(where, listening, patient=True),
         drain=serving.drain,
     )
+
+
+def _look_after(supervisor: "Supervisor") -> None:
+    """Keep processes running, until SIGTERM or SIGINT; on SIGHUP, have new ones take over."""
     stopped, again = threading.Event(), threading.Event()
 
     def once() -> bool:
@@ -156,4 +222,4 @@ def run(where: Where, *, serving: Serving) -> None:
             commands["mirror"] = [*python, "mirror", *place, "--follow"]
         if any(release.to for release in project.releases):
             commands["deliver"] = [*python, "deliver", *place, "--follow"]
-        _supervise(where, serving, listening, commands)
+        _look_after(_supervisor(where, serving, listening, commands))
