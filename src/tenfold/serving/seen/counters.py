@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,9 +76,8 @@ class Counters:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
-        self._seen: deque[tuple[str, int, int, Mapping[str, int]]] = deque()
         self._counts: Counter[tuple[str, int, int, str]] = Counter()
-        self._flushing = threading.Lock()
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
 
     def add(
         self, model: str, version: int, *, rows: int, took: int, raised: int = 0, no_number: int = 0
@@ -97,20 +96,24 @@ class Counters:
         self._see(model, version, {DROPPED: rows})
 
     def _see(self, model: str, version: int, counts: Mapping[str, int]) -> None:
-        # an answer pays for this alone; adding up is done beside it
-        self._seen.append((model, version, self._clock.now() // MINUTE, counts))
+        minute = self._clock.now() // MINUTE
+        with self._lock:
+            for what, n in counts.items():
+                self._counts[model, version, minute, what] += n
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
         with self._flushing:  # so that whoever returns from here finds everything stored
-            for _ in range(len(self._seen)):
-                model, version, minute, counts = self._seen.popleft()
-                for what, n in counts.items():
-                    self._counts[model, version, minute, what] += n
-            if self._counts:
-                with self._database.transaction() as tx:
-                    tx.executemany(ADD, [(*place, n) for place, n in self._counts.items()])
-                self._counts.clear()
+            with self._lock:
+                held, self._counts = self._counts, Counter()
+            try:
+                if held:
+                    with self._database.transaction() as tx:
+                        tx.executemany(ADD, [(*place, n) for place, n in held.items()])
+            except BaseException:
+                with self._lock:
+                    self._counts.update(held)
+                raise
 
     def total(self, model: str, version: int, since: int = 0) -> Served:
         """Return what a version did since an instant (to the minute), in all processes, as far as it was flushed."""

@@ -3,8 +3,7 @@
 import logging
 import threading
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +30,7 @@ ON CONFLICT (route, status, what) DO UPDATE SET n = request.n + excluded.n
 READ = "SELECT route, status, what, n FROM request"
 SUM, BEYOND = "sum", "beyond"
 """Microseconds in all, and requests that took longer than the last of EDGES; else `what` is an upper bound of EDGES."""
+WHAT = (*map(str, EDGES), BEYOND, SUM)
 EVERY = UNITS["s"]
 """Microseconds after which counts are stored, when there are any; a process that is killed takes the last ones with it."""
 UNROUTED = "none"
@@ -42,33 +42,44 @@ class Requests:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self.clock = database, clock
-        self._seen: deque[tuple[str, int, int]] = deque()
-        self._counts: Counter[tuple[str, int, str]] = Counter()
+        self._counts: dict[tuple[str, int], list[int]] = {}
         self._lock, self._flushing = threading.Lock(), threading.Lock()
         self._due: threading.Timer | None = None
 
     def add(self, route: str, status: int, took: int) -> None:
         """Count a request and how many microseconds it took."""
-        self._seen.append((route, status, took))  # a request pays for this alone; counting is done beside it
-        if self._due is None:
-            with self._lock:
-                if self._due is None:
-                    self._due = threading.Timer(EVERY / 1e6, self._store)
-                    self._due.daemon = True
-                    self._due.start()
+        place = bisect_left(EDGES, took)
+        with self._lock:
+            counts = self._counts.get((route, status))
+            if counts is None:
+                counts = self._counts[route, status] = [0] * len(WHAT)
+            counts[place] += 1
+            counts[-1] += took
+            if self._due is None:
+                self._due = threading.Timer(EVERY / 1e6, self._store)
+                self._due.daemon = True
+                self._due.start()
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
         with self._flushing:  # so that whoever returns from here finds everything stored
-            for _ in range(len(self._seen)):
-                route, status, took = self._seen.popleft()
-                place = bisect_left(EDGES, took)
-                self._counts[route, status, str(EDGES[place]) if place < len(EDGES) else BEYOND] += 1
-                self._counts[route, status, SUM] += took
-            if self._counts:
+            with self._lock:
+                held = {place: list(counts) for place, counts in self._counts.items()}
+            rows = [
+                (*place, what, n)
+                for place, counts in held.items()
+                for what, n in zip(WHAT, counts, strict=True)
+                if n
+            ]
+            if rows:
                 with self._database.transaction() as tx:
-                    tx.executemany(ADD, [(*place, n) for place, n in self._counts.items()])
-                self._counts.clear()
+                    tx.executemany(ADD, rows)
+                self._subtract(held)
+
+    def _subtract(self, stored: Mapping[tuple[str, int], Sequence[int]]) -> None:
+        with self._lock:
+            for place, counts in stored.items():
+                self._counts[place] = [now - n for now, n in zip(self._counts[place], counts, strict=True)]
 
     def all(self) -> Mapping[tuple[str, int], Mapping[str, int]]:
         """Return what was counted in all processes, as far as it was stored, by route and status."""
