@@ -54,7 +54,9 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     assert (document["phase"], document["candidate"], document["champion"]) == ("shadow", number, 2)
     assert document["now"]["action"] == "wait"
     seen = project("rollout", "show", "late_delivery").stdout
-    assert "no outcomes of rows that both versions scored are final yet" in " ".join(seen.split())
+    words = " ".join(seen.split())
+    assert "wait: in shadow (no outcomes of rows that both versions scored are final yet)" in words
+    assert "evidence that it fails too often 1, enough at 2,000" in words
     for act, expected in (
         ("pause", {"paused": True}),
         ("resume", {"paused": False}),
@@ -74,5 +76,10 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     assert all(item["by"] == "ann" and item["evidence"]["rollout"] == 1 for item in decisions)
     again = project("rollout", "undo")
     assert again.exit_code == 3
+    refused = project("promote", "late_delivery", str(number))
+    assert refused.stderr == (
+        f"error: late_delivery version {number} is already archived; nothing was changed. A version is judged once. Train "
+        "another: tenfold train PROJECT.py late_delivery.\n"
+    )
     assert 'no rollout to undo of model "late_delivery". None is under way or done.' in again.stderr
     assert ask(place, "status")["production"] == {"late_delivery": 2}

@@ -73,10 +73,10 @@ def _further(
         if shown:
             return "advance", why
         if waited < release.shadow_us:
-            return "wait", f"in shadow, {_told(evidence)}"
+            return "wait", f"in shadow {_told(evidence)}"
         if facts.here.asked < FEW:
             return "hold", _too_few(facts, "in shadow")
-        return "advance", f"its time in shadow is over and nothing speaks against it, {_told(evidence)}"
+        return "advance", f"its time in shadow is over and nothing speaks against it {_told(evidence)}"
     if rollout.phase == CANARY:
         if waited < release.bake_us:
             return "wait", f"{rollout.where} for {release.bake}"

@@ -207,7 +207,11 @@ class Loop:
                 )
             stage = self.registry.get(name, number).stage
             if stage not in (Stage.NONE, Stage.STAGING):
-                raise Conflict(f"{name} version {number} is already {stage.value}; nothing was changed.")
+                once = f" A version is judged once. Train another: tenfold train PROJECT.py {name}."
+                hint = once if stage == Stage.ARCHIVED else ""
+                raise Conflict(
+                    f"{name} version {number} is already {stage.value}; nothing was changed.{hint}"
+                )
             if stage == Stage.NONE:
                 move(tx, Stage.STAGING)
             decision = self._decision(verdict)

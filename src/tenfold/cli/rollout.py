@@ -54,7 +54,8 @@ def _add(name: str, text: str, done: str) -> None:
             rolling = app.rollout(model_of(app, model))
             act: Callable[..., Rollout] = getattr(rolling, name)
             after = act(by=by, why=why)
-        text = f"{after.model} version {after.candidate}: {done}, {after.where}"
+        stands = "" if after.where == done else f", {after.where}"
+        text = f"{after.model} version {after.candidate}: {done}{stands}"
         answer({"model": after.model, "rollout": _rollout(after)}, line(text), as_json=as_json)
 
     command.__doc__ = text
@@ -86,8 +87,24 @@ def _told(standing: "Standing") -> list[list[str]]:
     ]
     if decision is not None:
         rows += [["now", f"{decision.action}: {decision.why}"]]
-        rows += [[name.replace("_", " "), _number(value)] for name, value in decision.evidence.items()]
+        rows += [_evidence(name, value) for name, value in decision.evidence.items()]
     return rows
+
+
+def _evidence(name: str, value: Any) -> list[str]:
+    """Return a row about evidence; a bet against the candidate says from which amount on it decides."""
+    from tenfold.automation.deciding import ALPHA, FAILS, SLOW, WORSE
+
+    bets = {
+        "fails": ("it fails too often", FAILS),
+        "slow": ("it is too slow", SLOW),
+        "worse": ("it is worse", WORSE),
+        "not_worse": ("it is not worse", ALPHA),
+    }
+    if name not in bets:
+        return [name.replace("_", " "), _number(value)]
+    told, error = bets[name]
+    return [f"evidence that {told}", f"{_number(float(value))}, enough at {1 / error:,.0f}"]
 
 
 def _number(value: Any) -> str:
