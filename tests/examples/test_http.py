@@ -145,7 +145,10 @@ def test_a_row_that_does_not_fit_says_which_field_and_why(client, changed, reaso
     [
         (b"", "the body is empty. Send JSON."),
         (b"null", 'the body is not an object. Send the row as {"field": value, ...}.'),
-        (b"[{}]", 'the body is not an object. Send the row as {"field": value, ...}.'),
+        (
+            b"[{}]",
+            'the body is not an object. Send the row as {"field": value, ...}. Several rows are sent as {"rows": [{...}, ...]}.',
+        ),
         (b"{", "the body is not JSON: Input data was truncated."),
         (b'{"amount": NaN}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
         (b'{"amount": Infinity}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
@@ -337,6 +340,14 @@ def test_a_worker_that_lags_is_unavailable(tmp_path):
         status, answer = tiny.in_process(app.asgi(wait=0), "/predict", tiny.order())
     assert (status, answer["error"]["kind"]) == (503, "Unavailable")
     assert "it is safe to retry" in answer["error"]["message"]
+
+
+def test_events_in_the_form_of_rows_to_predict_are_told_how_to_come(client):
+    status, answer = client.post("/events/visits", {"rows": [tiny.visit("in rows")]})
+    assert (status, answer["error"]["message"]) == (
+        422,
+        'the body is an object with the field "rows". Send a list of rows: [{...}, ...], or one row.',
+    )
 
 
 def test_a_fault_of_the_server_shows_nothing_of_it(caplog):

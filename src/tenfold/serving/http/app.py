@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.clock import SystemClock
-from tenfold.core.errors import NotFound, Unavailable
+from tenfold.core.errors import NotFound, SchemaError, Unavailable
 from tenfold.processing.ingest import Call
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.service import Service
@@ -85,6 +85,10 @@ def application(
         if name not in sources:
             raise NotFound("source", name[:100], sources)
         rows = await content(request, MAX_EVENTS)
+        if isinstance(rows, dict) and list(rows) == ["rows"] and "rows" not in sources[name].fields:
+            raise SchemaError(
+                'the body is an object with the field "rows". Send a list of rows: [{...}, ...], or one row.'
+            )
         rows = rows if isinstance(rows, list) else [rows]
         if len(rows) > MAX_ROWS:
             raise TooLarge(

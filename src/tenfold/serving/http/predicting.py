@@ -41,7 +41,8 @@ def asked_of(models: Mapping[str, Answering], body: Any, key: str | None) -> tup
 def chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:
     """Return the service that is asked, and the row or the rows."""
     if not isinstance(body, dict):
-        raise SchemaError('the body is not an object. Send the row as {"field": value, ...}.')
+        several = ' Several rows are sent as {"rows": [{...}, ...]}.' if isinstance(body, list) else ""
+        raise SchemaError(f'the body is not an object. Send the row as {{"field": value, ...}}.{several}')
     if len(models) == 1 and not body.keys() & set(_FIELDS):
         return next(iter(models.values())), {"row": body}
     for name in body:
