@@ -47,6 +47,12 @@ def test_a_server_ends_cleanly(place, kind):
     process.stderr.close()
 
 
+def test_a_server_on_which_every_request_would_be_late_is_refused(place):
+    refused = run(place, "serve", "--wait", "0")
+    assert refused.exit_code == 2
+    assert "Invalid value for '--wait': 0.0 is not in the range x>=0.1." in refused.stderr
+
+
 def test_a_supervised_process_ends_with_the_one_that_started_it(place):
     options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--supervised"]
     process = start("controller", SHOP, *options, stdin=subprocess.PIPE)

@@ -32,8 +32,8 @@ OPTIONS = (
         "--wait",
         default=5.0,
         show_default=True,
-        type=click.FloatRange(0),
-        help="Seconds a request waits for the worker to reach the newest event, before it gets status 503.",
+        type=click.FloatRange(0.1),
+        help="Seconds a request waits for the worker to reach the newest event, and events wait to be stored, before status 503.",
     ),
     click.option(
         "--rate", metavar="RATE", help="How often a token, or without tokens an address, may ask: 100/s."
