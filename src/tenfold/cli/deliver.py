@@ -104,12 +104,16 @@ def lines(places: list[dict[str, Any]]) -> list[str]:
     return [
         ", ".join(
             [
-                f"{item['to']}: at most {plural(item['waiting'], 'answer')} wait",
+                f"{item['to']}: {_waits(item['waiting'])}",
                 *(f"{plural(count, 'answer')} were refused: {why}" for why, count in item["refused"].items()),
             ]
         )
         for item in places
     ]
+
+
+def _waits(count: int) -> str:
+    return f"at most {plural(count, 'answer')} wait" if count else "nothing waits"
 
 
 def _draw(console: "Console", found: list[dict[str, Any]]) -> None:

@@ -71,7 +71,10 @@ def rollback(where: Where, model: str, *, why: str, by: str, as_json: bool) -> N
 @click.command()
 @on_project
 @click.option("--subject", help='Only decisions on this, for example "late_departure/3".')
-@click.option("--kind", help='Only decisions of this kind: "gate", "monitor" or "rollback".')
+@click.option(
+    "--kind",
+    help='Only decisions of this kind: "gate", "monitor", "rollback", "rollout", "score", "token" or "training".',
+)
 @click.option("--limit", default=20, show_default=True, help="Most decisions to show.")
 @as_json
 def audit(where: Where, *, subject: str | None, kind: str | None, limit: int, as_json: bool) -> None:
