@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from tenfold import Platform, Project, Release, VirtualClock, col
 from tests.examples import tiny
 from tests.examples.asked import asked
 
@@ -180,3 +181,29 @@ def test_other_models_versions_and_content_are_refused(client):
         {"error": 'no version "2" in Production of model "late_order". Known: 1.'},
     )
     assert client.post(INFER, content=json.dumps(body)).status_code == 415
+
+
+def test_what_rules_make_of_a_row_is_a_tensor_and_an_answer_that_is_not_exact_says_so(tmp_path):
+    ruled = tiny.model(
+        [tiny.shop_visits, tiny.this_order], outputs={"large": col("amount") > 3, "odd": col("items") > 4}
+    )
+    project = Project("tiny", releases=[Release(ruled, degraded="stale")])
+    tiny.build(tmp_path)
+    with project.open(Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT))) as app:
+        rows = [tiny.order(1, amount=2.0, items=None), tiny.order(2, amount=9.0, items=5)]
+        wanted = [{"name": "outputs"}]
+        body = {"inputs": tensors(*rows), "outputs": wanted}
+        status, exact = tiny.in_process(app.asgi(), INFER, body)
+        app.ingest("visits", [tiny.visit("new")])
+        body = {"inputs": tensors(tiny.order(3, amount=2.0, items=None)), "outputs": wanted}
+        _, stale = tiny.in_process(app.asgi(wait=0.2), INFER, body)
+        _, model = tiny.in_process(app.asgi(), "/v2/models/late_order", method="GET")
+        _, document = tiny.in_process(app.asgi(), "/openapi.json", method="GET")
+    (given,) = exact["outputs"]
+    assert (status, "parameters" in exact, given["datatype"]) == (200, False, "BYTES")
+    assert given["data"] == ['{"large":false,"odd":null}', '{"large":true,"odd":true}']
+    assert stale["parameters"] == {"degraded": "stale"}
+    assert stale["outputs"][0]["data"] == given["data"][:1]
+    assert "outputs" in [item["name"] for item in model["outputs"]]
+    told = document["components"]["schemas"]["late_order.answer"]["properties"]["outputs"]["description"]
+    assert told == "What the rules make of it: large (bool), odd (bool)."

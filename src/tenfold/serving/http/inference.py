@@ -79,11 +79,13 @@ def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]
         check_count(len(rows))
         answers = await answering.many(rows, key=key) if rows else []
         number = answers[0]["version"] if answers else _number(answering)
-        found = {
+        found: dict[str, Any] = {
             "model_name": answering.service.model.name,
             "model_version": str(number),
             "outputs": outputs_of(answering.service.model, answers, body.get("outputs")),
         }
+        if degraded := sorted({answer["degraded"] for answer in answers if "degraded" in answer}):
+            found["parameters"] = {"degraded": ", ".join(degraded)}
         return as_json(200, found if body.get("id") is None else {"id": body["id"], **found})
 
     each = "/v2/models/{model}"

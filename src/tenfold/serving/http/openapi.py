@@ -284,6 +284,7 @@ def _tensors(model: Model) -> tuple[Schema, Schema]:
             "model_name": {"const": model.name},
             "model_version": {"type": "string"},
             "id": {"type": "string"},
+            "parameters": _object({"degraded": {"type": "string"}}),
             "outputs": {"type": "array", "items": tensor},
         },
         required=["model_name", "model_version", "outputs"],

@@ -123,7 +123,11 @@ def answer(model: Model) -> Schema:
     }
     need = list(kinds)
     if model.outputs:
-        kinds |= {"outputs": {"type": "object"}, "outputs_by": {"type": "string"}}
+        told = ", ".join(f"{name} ({kind})" for name, kind in model.rules.types.items())
+        kinds |= {
+            "outputs": {"type": "object", "description": f"What the rules make of it: {told}."},
+            "outputs_by": {"type": "string"},
+        }
     kinds |= {
         "degraded": {"type": "string", "description": "How it was answered when there was no exact answer."},
         "behind": {"type": "object"},

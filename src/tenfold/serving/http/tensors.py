@@ -4,6 +4,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tenfold.core.errors import SchemaError, suggest
@@ -153,6 +154,8 @@ def _given(model: Model) -> dict[str, tuple[str, list[int]]]:
         }
     elif model.threshold is not None:
         found["decision"] = ("BOOL", [-1])
+    if model.outputs:
+        found["outputs"] = ("BYTES", [-1])
     return found | {"version": ("INT64", [-1]), "prediction_id": ("BYTES", [-1])}
 
 
@@ -192,4 +195,6 @@ def _column(name: str, answers: Sequence[Mapping[str, Any]]) -> list[Any]:
         return [share for answer in answers for share in answer[name].values()]
     if name == "classes":
         return list(answers[0]["probabilities"]) if answers else []
+    if name == "outputs":  # as JSON, since each may be missing, which few clients can tell of a tensor
+        return [msgspec.json.encode(answer.get(name, {})).decode() for answer in answers]
     return [answer.get(name) for answer in answers]
