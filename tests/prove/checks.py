@@ -21,6 +21,16 @@ SWEPT = {
     "own": False,
 }
 """What the compiled twin of the kernel knows."""
+BLOCKS = (16, 1000)
+"""How many questions it answers at a time."""
+CROWDED = {
+    "fns": ("min", "max", "min", "max", "sum"),
+    "most": 16,
+    "kinds": ("time",),
+    "spans": ("1h", "90m", "3h"),
+    "most_keys": 3,
+}
+"""What the twin looks for in blocks of records."""
 MANY_KEYS = {"most_keys": 1000, "most_rows": 100}
 HOT_KEYS = {"most_keys": 4, "most_rows": 20_000}
 LARGE = {"most_keys": 150, "most_rows": 40, "queries": 20_000, "most": 10}
@@ -92,7 +102,7 @@ def rebalanced(world, seed):
 
 def by_sweep(world, seed):
     """Offline = the compiled twin, which sweeps through time."""
-    return world, drivers.by_offline(world), drivers.by_sweep(world)
+    return world, drivers.by_offline(world), drivers.by_sweep(world, BLOCKS[seed % len(BLOCKS)])
 
 
 CHECKS = {
@@ -153,12 +163,26 @@ def worlds(seed):
         if choose.often(0.7):
             world = generate.world(choose, **SMALL | LOOK_UPS)
         yield "many at once", world
-        yield "swept", generate.world(choose, **SMALL | SWEPT)
+        yield "swept", shaped(choose, generate.world(choose, **SMALL | SWEPT))
     else:
         world = generate.world(choose, **LARGE)
         yield from [("SQL", world), ("any order", world), ("reference", part(world, 50))]
-        world = generate.world(choose, **LARGE | SWEPT)
-        yield "swept", generate.in_order(world) if choose.often(0.5) else world
+        if choose.often(0.5):
+            yield "swept", crowded(choose, most_rows=4000, queries=5000)
+        else:
+            yield "swept", shaped(choose, generate.world(choose, **LARGE | SWEPT))
+
+
+def shaped(choose, world):
+    """Return a world as it is, or one that more of is swept: keys with corrections are not."""
+    return choose.of((lambda made: made, generate.uncorrected, generate.in_order))(world)
+
+
+def crowded(choose, **size):
+    """Return a world that is swept, in which hundreds of records lie in a window and some are late by as long."""
+    world = generate.world(choose, **SWEPT | CROWDED | size)
+    world = choose.of((generate.uncorrected, generate.in_order))(world)
+    return generate.dense(world, choose.of((-2, 0, 2)))
 
 
 def part(world, queries):

@@ -74,7 +74,7 @@ CONDITIONS = (
 )
 
 
-def view(choose, *, name="view", source=None, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS):
+def view(choose, *, name="view", source=None, most=8, own=True, fns=ANY + ORDERED, kinds=KINDS, spans=SPANS):
     """Return a random view; with `own`, some of its aggregates include the row that is asked for."""
     source, entity = source or events(choose), Entity("key", key=choose.of(KEYS))
     if choose.often(0.4):
@@ -82,7 +82,8 @@ def view(choose, *, name="view", source=None, most=8, own=True, fns=ANY + ORDERE
         where = choose.of(CONDITIONS) if choose.often(0.7) else None
         source = Derived("derived", source=source, where=where, added=added)
     features = {
-        f"f{place}": aggregate(choose, source, own, fns, kinds) for place in range(choose.number(1, most))
+        f"f{place}": aggregate(choose, source, fns, lambda: window(choose, own, kinds, spans))
+        for place in range(choose.number(1, most))
     }
     return FeatureView(name, entity=entity, source=source, features=features)
 
@@ -92,10 +93,10 @@ def events(choose):
     return Events("readings", Reading, time="at", known="seen", id=choose.of(IDS), deleted="gone")
 
 
-def aggregate(choose, source, own, fns, kinds):
-    """Return a random aggregate."""
+def aggregate(choose, source, fns, windows):
+    """Return a random aggregate over what `windows` returns."""
     fn = choose.of(fns)
-    over = window(choose, own, kinds)
+    over = windows()
     if choose.often(0.3):
         over["where"] = choose.of(CONDITIONS)
     if fn == "count":
@@ -115,18 +116,18 @@ def aggregate(choose, source, own, fns, kinds):
     return getattr(value, fn)(**over)
 
 
-def window(choose, own, kinds):
+def window(choose, own, kinds, spans):
     """Return the keywords of a random window."""
     kind = choose.of(kinds)
     over = {}
     if kind in ("time", "session"):
-        over["window" if kind == "time" else "session"] = choose.of(SPANS)
+        over["window" if kind == "time" else "session"] = choose.of(spans)
     elif kind == "rows":
         over["rows"] = choose.of((1, 2, 3, 7, 20))
     elif kind == "days":
         over |= {"window": choose.of(("1d", "2d", "7d")), "zone": choose.of(ZONES)}
     if choose.often(0.25):
-        over["offset"] = choose.of(SPANS)
+        over["offset"] = choose.of(spans)
     if own and choose.often(0.2):
         over["include_self"] = True
     return over

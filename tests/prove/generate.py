@@ -108,10 +108,17 @@ def unmoved(made):
     return replace(made, records=[record | keys_[record["name"], record["place"]] for record in made.records])
 
 
+def uncorrected(made):
+    """Return a world of the first versions of its records, each known when it was."""
+    first = {}
+    for record in made.records:
+        first.setdefault((record["name"], record["place"]), record)
+    return replace(made, records=list(first.values()))
+
+
 def in_order(made):
     """Return a world of the first versions of its records, each known at once, in which each record asks about itself."""
-    first = {(record["name"], record["place"]): record for record in reversed(made.records)}
-    kept = sorted(first.values(), key=lambda record: record["event"])
+    kept = sorted(uncorrected(made).records, key=lambda record: record["event"])
     records = []
     for offset, record in enumerate(kept):
         at = record["event"]
@@ -121,6 +128,29 @@ def in_order(made):
         )
     asked = [(tuple(record[name] for name in made.view.keys), record["event"], record) for record in records]
     return replace(made, records=records, queries=[query for query in asked if None not in query[0]])
+
+
+def dense(made, drift, times=1000):
+    """Return a world in which as much happens in a window as in so many before; what is late is so by as long.
+
+    Numbers grow by `drift` from one record to the next, so that the greatest or the least is what leaves a window next.
+    """
+    start = min((record["event"] for record in made.records), default=0)
+
+    def nearer(moment):
+        return start + (moment - start) // times
+
+    records = []
+    for place, record in enumerate(sorted(made.records, key=lambda record: record["event"])):
+        at = nearer(record["event"])
+        known = at + record["known"] - record["event"]
+        number = None if record["number"] is None else record["number"] + drift * place
+        moved = {"event": at, "at": at, "known": known, "seen": known, "arrival": known, "number": number}
+        records.append(record | moved)
+    records.sort(key=lambda record: record["known"])
+    records = [record | {"offset": offset} for offset, record in enumerate(records)]
+    asked = [(key, nearer(at), own) for key, at, own in made.queries]
+    return replace(made, records=records, queries=asked)
 
 
 # Records ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tenfold.core.times import FOREVER
 from tenfold.features.kernel.inputs import Input
 from tenfold.features.kernel.twin.choice import loops
 from tenfold.features.kernel.twin.stream import Laid, lay
-from tenfold.features.kernel.twin.sweep import Plan, Stream, Sweep, picking, sweepable, unsafe
+from tenfold.features.kernel.twin.sweep import Plan, Stream, Sweep, sweepable, unsafe
 from tenfold.features.records import by_time, inputs_of, outputs
 from tenfold.features.view import FeatureView
 from tenfold.processing.conform import KNOWN
@@ -37,8 +37,7 @@ def sweep(view: FeatureView, have: ByKey, queries: Queries, out: Answers) -> Que
     """Put the features of queries where these are and return those left over; None when all are answered.
 
     Left over are all queries where the twin is not worth it or does not know an aggregate, and those of keys with
-    corrections, with records that became known in another order than they happened while an extreme is asked for, or
-    with more than surely sums exactly.
+    corrections or with more than surely sums exactly.
     """
     wanted, size, asked = view.plan.aggregates, len(have.keys.codes), len(queries[1])
     if not asked or asked * SPARSE < size or size >= MOST or not sweepable(wanted):
@@ -48,8 +47,7 @@ def sweep(view: FeatureView, have: ByKey, queries: Queries, out: Answers) -> Que
         return queries
     if by_time(have.past.event, None) is not None:
         have = by_key(view, have.past.sorted())
-    start = _start(have)
-    refused = _refused(have, start, compiled, picking(wanted))
+    refused = _refused(have)
     code = have.keys.of(queries[0])
     code[(code < 0) | (code >= have.keys.size)] = have.keys.size
     if refused.any() and np.count_nonzero(refused[code]) > asked * LEFT:
@@ -63,8 +61,8 @@ def sweep(view: FeatureView, have: ByKey, queries: Queries, out: Answers) -> Que
         refused[:-1] |= unsafe(laid, wanted, counts[:-1])
         rows = np.flatnonzero(refused[code]) if refused.any() else np.zeros(0, dtype=np.int64)
         code[rows] = have.keys.size
-        stream = Stream(_keys(have, refused), have.past.event, start, len(refused) + 1, laid)
-        plan = Plan(compiled, stream, wanted)
+        stream = Stream(_keys(have, refused), have.past.event, _start(have), len(refused) + 1, laid)
+        plan = Plan(compiled, stream, wanted, pool)
         out.columns |= zip(types, blanks, strict=True)
         _answer(view, plan, code, queries, out, pool)
     if not len(rows):
@@ -79,14 +77,11 @@ def _start(have: ByKey) -> np.ndarray:
     return np.maximum(event, known) if (known > event).any() else event
 
 
-def _refused(have: ByKey, start: np.ndarray, compiled: Any, picks: bool) -> np.ndarray:
-    """Return which keys are not swept because of how their records became known; the last one is nobody's."""
-    code, ended = have.keys.codes, have.past.ended
+def _refused(have: ByKey) -> np.ndarray:
+    """Return which keys are not swept because a record of theirs was corrected; the last one is nobody's."""
     refused = np.zeros(have.keys.size + 1, dtype=np.bool_)
-    if ended is not None:
-        refused[code[ended < FOREVER]] = True
-    if picks and (start[1:] < start[:-1]).any():
-        compiled.unordered(np.ascontiguousarray(code), start, np.full(have.keys.size, -FOREVER), refused)
+    if have.past.ended is not None:
+        refused[have.keys.codes[have.past.ended < FOREVER]] = True
     refused[-1] = False
     return refused
 

@@ -8,31 +8,20 @@ A record that has left is known by its place, as records lie in the order of the
 """
 
 import numpy as np
-from numba import boolean, int32, int64, types
+from numba import int32, int64, types
 
 from tenfold.features.kernel.twin.compiling import compiled, inner
 
 BLOCK = 64
 """Of so many values the greatest is kept."""
 _LEAST = np.int64(-(2**63))
-_ENTERED, _BEGIN = np.int64(1 << 32), np.int64(0xFFFFFFFF)
-_ONE, _TWO, _FLAGS = int64[::1], int64[:, ::1], boolean[::1]
+_ENTERED, _LEFT, _BEGIN = np.int64(1 << 32), np.int64(1 - (1 << 32)), np.int64(0xFFFFFFFF)
+_ONE, _TWO, _INTS = int64[::1], int64[:, ::1], int32[::1]
 # what is only read may lie in memory that nobody may write to, such as that of a table that was read
 _GIVEN, _GIVEN_TWO = (types.Array(int64, size, "C", readonly=True) for size in (1, 2))
 _PLACES = types.Array(int32, 1, "C", readonly=True)
 _RECORDS = (_GIVEN, _GIVEN, int64, _GIVEN_TWO, _GIVEN, _GIVEN, _GIVEN)
 _QUERIES = (_ONE, _GIVEN, _GIVEN, _GIVEN, _TWO, _TWO)
-
-
-@compiled(_GIVEN, _GIVEN, _ONE, _FLAGS)
-def unordered(key: np.ndarray, times: np.ndarray, newest: np.ndarray, found: np.ndarray) -> None:
-    """Tell of which keys the times go back anywhere; `newest` is the latest so far of each key."""
-    for row in range(len(key)):
-        mine = key[row]
-        if mine >= 0:
-            if times[row] < newest[mine]:
-                found[mine] = True
-            newest[mine] = times[row]
 
 
 @compiled(_GIVEN, _ONE)
@@ -49,6 +38,14 @@ def lay(key: np.ndarray, values: np.ndarray, place: np.ndarray, laid: np.ndarray
         to = place[key[row]]
         place[key[row]] = to + 1
         laid[to] = values[row]
+
+
+@compiled(_GIVEN, _ONE, _INTS)
+def spots(key: np.ndarray, place: np.ndarray, found: np.ndarray) -> None:
+    """Tell where each record lies when they lie by key; `place` as above."""
+    for row in range(len(key)):
+        found[row] = place[key[row]]
+        place[key[row]] += 1
 
 
 @inner
@@ -78,6 +75,55 @@ def _over(values: np.ndarray, tops: np.ndarray, begin: int, behind: int) -> int:
         if values[other] >= values[best]:
             best = other
     return best
+
+
+@inner
+def _best_entered(
+    values: np.ndarray, turns: np.ndarray, begin: int, behind: int, entered: int, best: int
+) -> int:
+    """Return where the greatest value of [begin, behind) is that has entered, or `best` if that is greater."""
+    for place in range(begin, behind):
+        if turns[place] < entered and (best < 0 or values[place] >= values[best]):
+            best = place
+    return best
+
+
+@inner
+def _over_entered(
+    values: np.ndarray, turns: np.ndarray, tops: np.ndarray, begin: int, behind: int, entered: int
+) -> int:
+    """Return the same, with bounds of blocks: no value that has entered is greater; -1 if nothing has."""
+    first, last = (begin + BLOCK - 1) // BLOCK, behind // BLOCK
+    if first >= last:
+        return _best_entered(values, turns, begin, behind, entered, -1)
+    best = _best_entered(values, turns, begin, first * BLOCK, entered, -1)
+    block = _best(tops, first, last)
+    if best < 0 or tops[block] >= values[best]:
+        best = _best_entered(values, turns, block * BLOCK, block * BLOCK + BLOCK, entered, best)
+    if best < 0 or tops[block] > values[best]:
+        for other in range(first, last):
+            if best < 0 or tops[other] > values[best]:
+                best = _best_entered(values, turns, other * BLOCK, other * BLOCK + BLOCK, entered, best)
+    return _best_entered(values, turns, last * BLOCK, behind, entered, best)
+
+
+@compiled(_PLACES, _PLACES, _GIVEN, _GIVEN, _ONE, _ONE, int64, int64)
+def enter(
+    order: np.ndarray,
+    spot: np.ndarray,
+    key: np.ndarray,
+    values: np.ndarray,
+    tops: np.ndarray,
+    behind: np.ndarray,
+    begin: int,
+    end: int,
+) -> None:
+    """Raise the bounds of blocks, and where each key's records end, for those that enter."""
+    for turn in range(begin, end):
+        row = np.int64(order[turn])
+        to, mine = np.int64(spot[row]), key[row]
+        tops[to // BLOCK] = max(tops[to // BLOCK], values[row])
+        behind[mine] = max(behind[mine], to + 1)
 
 
 @compiled(_GIVEN, int64, _GIVEN, _ONE, _ONE)
@@ -121,7 +167,8 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
     ends
         Up to which record each query sees.
     state
-        A row per key: where its records begin and end by key, in one number; where the greatest is, and its value; the sums.
+        A row per key: how many records it has in the window and where these begin by key, in one number; where the greatest
+        is, and its value; the sums.
     """
     entered, left = place[0], place[1]
     one, two, three = (
@@ -141,7 +188,7 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
                 if three:
                     state[mine, 5] += parts[entered, 2]
             if pick and values[entered] >= state[mine, 2]:
-                state[mine, 1] = state[mine, 0] >> 32
+                state[mine, 1] = (state[mine, 0] >> 32) + (state[mine, 0] & _BEGIN)
                 state[mine, 2] = values[entered]
             state[mine, 0] += _ENTERED
             entered += 1
@@ -154,16 +201,16 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
                 state[mine, 4] -= parts[left, 1]
                 if three:
                     state[mine, 5] -= parts[left, 2]
-            state[mine, 0] += 1
+            state[mine, 0] += _LEFT
             left += 1
         mine = asked[query]
-        behind, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
-        out[0, query] = behind - begin
+        held, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
+        out[0, query] = held
         if pick:
             if state[mine, 1] < begin:
                 state[mine, 2] = _LEAST
-                if begin < behind:
-                    best = _over(laid, tops, begin, behind)
+                if held > 0:
+                    best = _over(laid, tops, begin, begin + held)
                     state[mine, 1] = best
                     state[mine, 2] = laid[best]
             out[1, query] = state[mine, 2]
@@ -176,10 +223,13 @@ def sweep(  # noqa: C901, PLR0912, PLR0915 - numba counts references whenever an
     place[0], place[1] = entered, left
 
 
-@compiled(_PLACES, _GIVEN, *_RECORDS, *_QUERIES)
-def sweep_late(  # noqa: C901, PLR0912 - as above
+@compiled(*[_PLACES] * 4, _ONE, *_RECORDS, *_QUERIES)
+def sweep_late(  # noqa: C901, PLR0912, PLR0915 - as above
     order: np.ndarray,
-    visible: np.ndarray,
+    turn: np.ndarray,
+    spot: np.ndarray,
+    turns: np.ndarray,
+    behind: np.ndarray,
     key: np.ndarray,
     event: np.ndarray,
     reach: int,
@@ -196,44 +246,62 @@ def sweep_late(  # noqa: C901, PLR0912 - as above
 ) -> None:
     """Do the same where records become visible in another order than they happened.
 
-    Of a record that leaves it matters whether it had entered, and of one that enters whether it had left. `place[2]` is
-    the moment of the query before.
+    Of a record that leaves it matters whether it had entered, and of one that enters whether it had left.
+
+    Parameters
+    ----------
+    order, turn
+        The records in the order they enter, and which in that order each is.
+    spot, turns
+        Where by key each record lies, and which in the order of entering those that lie by key are.
+    behind, tops
+        Where by key the records of each key end, and the greatest of blocks, of all that have entered and maybe some more.
     """
-    entered, left, before = place[0], place[1], place[2]
-    width, size, pick = parts.shape[1], len(event), len(values) > 0
+    entered, left = place[0], place[1]
+    one, two, three = parts.shape[1] > 0, parts.shape[1] > 1, parts.shape[1] > 2
+    size, pick = len(event), len(values) > 0
     for query in range(len(asked)):
         bound = at[query] - reach
         while left < size and event[left] <= bound:
-            if visible[left] <= before:
-                mine = key[left]
-                for column in range(width):
-                    state[mine, column + 3] -= parts[left, column]
-                state[mine, 0] += 1
+            mine = key[left]
+            if turn[left] < entered:
+                if one:
+                    state[mine, 3] -= parts[left, 0]
+                if two:
+                    state[mine, 4] -= parts[left, 1]
+                    if three:
+                        state[mine, 5] -= parts[left, 2]
+                state[mine, 0] -= _ENTERED
+            state[mine, 0] += 1
             left += 1
         while entered < ends[query]:
             row = np.int64(order[entered])
-            mine = key[row]
-            if row >= left:
-                for column in range(width):
-                    state[mine, column + 3] += parts[row, column]
-            else:
-                state[mine, 0] += 1
-            if pick and values[row] >= state[mine, 2]:
-                state[mine, 1] = state[mine, 0] >> 32
-                state[mine, 2] = values[row]
-            state[mine, 0] += _ENTERED
             entered += 1
-        before, mine = at[query], asked[query]
-        behind, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
-        out[0, query] = behind - begin
+            if row >= left:
+                mine = key[row]
+                if one:
+                    state[mine, 3] += parts[row, 0]
+                if two:
+                    state[mine, 4] += parts[row, 1]
+                    if three:
+                        state[mine, 5] += parts[row, 2]
+                if pick and values[row] >= state[mine, 2]:
+                    state[mine, 1] = spot[row]
+                    state[mine, 2] = values[row]
+                state[mine, 0] += _ENTERED
+        mine = asked[query]
+        held, begin = state[mine, 0] >> 32, state[mine, 0] & _BEGIN
+        out[0, query] = held
         if pick:
-            if state[mine, 1] < begin:
-                state[mine, 2] = _LEAST
-                if begin < behind:
-                    best = _over(laid, tops, begin, behind)
-                    state[mine, 1] = best
-                    state[mine, 2] = laid[best]
+            if held > 0 and state[mine, 1] < begin:
+                best = _over_entered(laid, turns, tops, begin, behind[mine], entered)
+                state[mine, 1] = best
+                state[mine, 2] = laid[best]
             out[1, query] = state[mine, 2]
-        for column in range(width):
-            out[column + 2, query] = state[mine, column + 3]
-    place[0], place[1], place[2] = entered, left, before
+        if one:
+            out[2, query] = state[mine, 3]
+        if two:
+            out[3, query] = state[mine, 4]
+            if three:
+                out[4, query] = state[mine, 5]
+    place[0], place[1] = entered, left

@@ -1,6 +1,7 @@
 """Aggregates as of queries in the order of time, swept through records in the order of their events."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,10 @@ from tenfold.features.kernel.inputs import Aggregate
 from tenfold.features.kernel.limbs import MAX_ROWS
 from tenfold.features.kernel.memory import keep
 from tenfold.features.kernel.moments import MAX_ROWS as MOST_SQUARES
-from tenfold.features.kernel.twin.stream import PICKS, Laid, restored
+from tenfold.features.kernel.twin.channel import EVERY, NONE, SMALLEST, Bounds, Channel, Places
+from tenfold.features.kernel.twin.stream import Laid, restored
 from tenfold.processing.frame import Column
 
-_SMALLEST = -(2**63)
-_EVERY, _NONE = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
 Way = tuple[int, Window, int]
 """What one pass through the records is of: an input, a window, and a group of the input's parts."""
 
@@ -48,11 +48,6 @@ class Stream:
     inputs: Mapping[int, Laid]
 
 
-def picking(wanted: Sequence[Aggregate]) -> bool:
-    """Return whether an extreme is asked for."""
-    return any(item.fn in PICKS for item in wanted)
-
-
 def unsafe(inputs: Mapping[int, Laid], wanted: Sequence[Aggregate], counts: np.ndarray) -> np.ndarray:
     """Return which keys hold so much that a sum may not be exact: these are for who looks closer."""
     found = np.zeros(len(counts), dtype=np.bool_)
@@ -66,32 +61,28 @@ def unsafe(inputs: Mapping[int, Laid], wanted: Sequence[Aggregate], counts: np.n
     return found
 
 
-class Channel:
-    """Windows with one offset: when the records come into their sight, in which order."""
-
-    def __init__(self, stream: Stream, offset: int) -> None:
-        self.back, self.order, self.visible = offset + 1, _EVERY, stream.event
-        if stream.start is not stream.event:
-            self.visible = np.maximum(stream.event + offset, stream.start) + 1
-            self.back = 0
-            if (self.visible[1:] < self.visible[:-1]).any():
-                self.order = np.argsort(self.visible, kind="stable").astype(np.int32)
-        self.times = self.visible[self.order] if len(self.order) else self.visible
-
-
 class Plan:
     """What is computed of a stream for some aggregates: made once, read by all that sweep."""
 
-    def __init__(self, loops: Any, stream: Stream, wanted: Sequence[Aggregate]) -> None:
+    def __init__(self, loops: Any, stream: Stream, wanted: Sequence[Aggregate], pool: Executor) -> None:
         self.loops, self.stream, self.wanted = loops, stream, wanted
-        self.channels = {
-            offset: Channel(stream, offset) for offset in {item.window.offset for item in wanted}
-        }
+        offsets = {item.window.offset for item in wanted}
+        made = pool.map(lambda offset: Channel(stream.event, stream.start, offset), offsets)
         self.counts: dict[tuple[int, Window], int] = {}
         self.ways = list(dict.fromkeys(self._ways()))
-        picked = {(place, group) for place, _, group in self.ways if group in stream.inputs[place].values}
-        self.places = self._places() if picked else np.zeros(stream.keys, dtype=np.int64)
-        self.laid = {one: self._lay(stream.inputs[one[0]].values[one[1]]) for one in picked}
+        self.picks = {
+            (window.offset, place, group)
+            for place, window, group in self.ways
+            if group in stream.inputs[place].values
+        }
+        self.places = Places(loops, stream.key, stream.keys)
+        self.laid = {
+            one: self.places.lay(stream.inputs[one[0]].values[one[1]])
+            for one in {pick[1:] for pick in self.picks}
+        }
+        self.channels = dict(zip(offsets, made, strict=True))
+        late = [self.channels[offset] for offset in {pick[0] for pick in self.picks}]
+        self.turns = {channel.offset: self.places.turned(channel) for channel in late if channel.late}
 
     def _ways(self) -> Iterator[Way]:
         """Yield what is swept; inputs of which records are only counted share the way of another input."""
@@ -119,20 +110,6 @@ class Plan:
         """Return how many records the windows hold at a moment, on average over all that is swept."""
         return self.before(moment) - sum(self.left(one[1], moment) for one in self.ways) // len(self.ways)
 
-    def _places(self) -> np.ndarray:
-        """Return where the records of each key begin when they lie by key."""
-        counts = np.zeros(self.stream.keys, dtype=np.int64)
-        self.loops.count(self.stream.key, counts)
-        return np.cumsum(counts) - counts
-
-    def _lay(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return values by key, and the greatest of blocks of them."""
-        laid = np.empty_like(values)
-        self.loops.lay(self.stream.key, values, self.places.copy(), laid)
-        return laid, np.maximum.reduceat(laid, np.arange(0, len(laid), self.loops.BLOCK)) if len(
-            laid
-        ) else laid
-
 
 class Sweep:
     """One way through the records, from the moment of a first query on."""
@@ -140,41 +117,45 @@ class Sweep:
     def __init__(self, plan: Plan, begin: int) -> None:
         keep()
         self._plan = plan
-        self._come = {
-            offset: np.array([channel.times.searchsorted(begin - channel.back, side="right")])
-            for offset, channel in plan.channels.items()
-        }
+        channels = plan.channels.values()
+        self._come = {channel.offset: np.array([channel.come(begin)]) for channel in channels}
         self._place = {one: self._begin(one[1], begin) for one in plan.ways}
+        self._bounds = {pick: self._bound(*pick) for pick in plan.picks if pick[0] in plan.turns}
         self._state = {}
-        places, before = plan.places.copy(), 0
-        for one in sorted(plan.ways, key=lambda one: int(self._place[one][0])):
-            first = int(self._place[one][0])
-            if plan.laid and first > before:
-                plan.loops.count(plan.stream.key[before:first], places)
-                before = first
-            self._state[one] = self._nothing(one, places)
+        first, before = plan.places.first.copy(), 0
+        for one in sorted(plan.ways, key=lambda one: int(self._place[one][1])):
+            left = int(self._place[one][1])
+            if plan.laid and left > before:
+                plan.loops.count(plan.stream.key[before:left], first)
+                before = left
+            self._state[one] = self._nothing(one, first)
 
     def _begin(self, window: Window, begin: int) -> np.ndarray:
-        """Return which records have entered and left, and the last moment; what had left at once never enters."""
+        """Return which records have entered and left; what had left at once never enters."""
         left = self._plan.left(window, begin)
-        late = len(self._plan.channels[window.offset].order) > 0
-        return np.array([0 if late else left, left, _SMALLEST])
+        return np.array([self._plan.channels[window.offset].passed(left), left])
 
-    def _nothing(self, one: Way, places: np.ndarray) -> np.ndarray:
+    def _bound(self, offset: int, place: int, group: int) -> Bounds:
+        plan, ways = self._plan, self._place.items()
+        come = min(int(entered) for (_, window, _), (entered, _) in ways if window.offset == offset)
+        values = plan.stream.inputs[place].values[group]
+        return Bounds(plan.loops, plan.channels[offset], plan.places, values, come)
+
+    def _nothing(self, one: Way, first: np.ndarray) -> np.ndarray:
         """Return the rows of keys without records, so that none lies in two lines of the cache."""
         width = 4 if self._plan.stream.inputs[one[0]].parts[one[2]].shape[1] < 2 else 8
-        raw = np.empty(len(places) * width + 8, dtype=np.int64)
+        raw = np.empty(len(first) * width + 8, dtype=np.int64)
         begin = -(raw.ctypes.data // 8) % 8
-        state = raw[begin : begin + len(places) * width].reshape(len(places), width)
-        state[:, 0] = places << 32 | places
-        state[:, 1:] = 0
-        state[:, 1], state[:, 2] = -1, _SMALLEST
+        state = raw[begin : begin + len(first) * width].reshape(len(first), width)
+        state[:, 0], state[:, 1], state[:, 2], state[:, 3:] = first, -1, SMALLEST, 0
         return state
 
     def ask(self, code: np.ndarray, at: np.ndarray) -> list[Column]:
         """Return a column per aggregate for queries that are no earlier than those before them."""
         code, at = np.array(code, dtype=np.int64), np.array(at, dtype=np.int64)
         ends = {offset: self._ends(offset, at) for offset in self._plan.channels}
+        for (offset, *_), bounds in self._bounds.items():
+            bounds.grow(ends[offset][-1])
         found = {one: self._sweep(one, code, at, ends[one[1].offset]) for one in self._plan.ways}
         swept = Swept(self._plan, found)
         return [_FUNCTIONS[item.fn](swept, item) for item in self._plan.wanted]
@@ -187,20 +168,17 @@ class Sweep:
     def _sweep(self, one: Way, code: np.ndarray, at: np.ndarray, ends: np.ndarray) -> np.ndarray:
         (place, window, group), plan, stream = one, self._plan, self._plan.stream
         laid, channel = stream.inputs[place], plan.channels[window.offset]
-        values = laid.values.get(group, _NONE)
+        values = laid.values.get(group, NONE)
         reach = window.offset + window.size if window.kind == "time" else FOREVER
-        what = (
-            stream.key,
-            stream.event,
-            reach,
-            laid.parts[group],
-            values,
-            *plan.laid.get((place, group), (_NONE, _NONE)),
-        )
+        by_key, tops = plan.laid.get((place, group), (NONE, NONE))
+        bounds, whose = self._bounds.get((window.offset, place, group)), (EVERY, EVERY, NONE)
+        if bounds is not None:
+            tops, whose = bounds.tops, (plan.places.spots, plan.turns[window.offset], bounds.behind)
         out = np.empty((2 + laid.parts[group].shape[1], len(code)), dtype=np.int64)
+        what = stream.key, stream.event, reach, laid.parts[group], values, by_key, tops
         asked = self._place[one], code, at, ends, self._state[one], out
-        if len(channel.order):
-            plan.loops.sweep_late(channel.order, channel.visible, *what, *asked)
+        if channel.late:
+            plan.loops.sweep_late(channel.order, channel.turn, *whose, *what, *asked)
         else:
             plan.loops.sweep(*what, *asked)
         return out
