@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tenfold import Entity, Events, FeatureView, col
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError
-from tenfold.core.times import UNITS, to_datetime, to_us
+from tenfold.core.times import UNITS, iso, to_datetime, to_us
 from tenfold.processing.batches import read_frame
 from tenfold.processing.frame import column
 from tenfold.processing.ingest import ingest
@@ -128,12 +128,14 @@ def test_a_sum_of_more_than_18_digits_is_refused(read):
     with pytest.raises(DefinitionError) as caught:
         ask(one)
     assert str(caught.value) == (
-        'view "shop", d: the sum of a window has more than 18 digits, 2 of them places. '
-        'Shorten the window, or aggregate the nearest floats, .cast("float").'
+        f'shop="a" as of {iso(START + 1)}: view "shop", d: the sum of a window has more than 18 digits, 2 of them places. '
+        "Shorten the window, leave such values out (where=, or valid= of the source), or aggregate the nearest floats, "
+        '.cast("float").'
     )
     with pytest.raises(DefinitionError) as caught:
         ask(other)
     assert str(caught.value) == (
-        'view "shop", d: the squares of 2 values up to 1e+18 cannot be summed exactly (up to 2^19 values below 2^53 units). '
-        'Shorten the window, or aggregate the nearest floats, .cast("float").'
+        f'shop="a" as of {iso(START + 1)}: view "shop", d: the squares of the values of a window cannot be summed exactly '
+        "(up to 2^19 values below 2^53 units). Shorten the window, leave such values out (where=, or valid= of the source), "
+        'or aggregate the nearest floats, .cast("float").'
     )

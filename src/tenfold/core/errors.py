@@ -2,6 +2,8 @@
 
 TenfoldError
 ├── DefinitionError (ValueError)   the author of a declaration must change it
+│   ├── UnknownFunction            an expression has no function of that name
+│   └── TooLarge                   a window holds more than can be summed exactly
 ├── SchemaError (ValueError)       data does not fit its declaration
 ├── NotFound (LookupError)         the caller asked for something that does not exist
 ├── Conflict                       somebody else changed it first; look again and retry
@@ -12,6 +14,7 @@ TenfoldError
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 LONGEST = 200
 """Characters of a name that are compared with others: a client may send a million, each of which takes time."""
@@ -27,6 +30,18 @@ class DefinitionError(TenfoldError, ValueError):
 
 class UnknownFunction(DefinitionError, AttributeError):
     """An expression has no function of that name."""
+
+
+class TooLarge(DefinitionError):
+    """Windows hold more than can be summed exactly; `rows` says at which of the questions of a call."""
+
+    def __init__(self, message: str, rows: Any = ()) -> None:
+        self.rows = rows
+        super().__init__(message)
+
+    def of(self, who: str) -> "TooLarge":
+        """Return the same, with whose windows they are."""
+        return TooLarge(f"{who}: {self}", self.rows)
 
 
 class SchemaError(TenfoldError, ValueError):

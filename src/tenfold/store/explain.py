@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import NotFound, SchemaError
+from tenfold.core.errors import NotFound, SchemaError, TooLarge
 from tenfold.core.times import iso
 from tenfold.features.kernel.compute import Aggregate, Records, aggregate
 from tenfold.features.kernel.windowed import Windowed
 from tenfold.features.records import identities, inputs_of, outputs
-from tenfold.features.view import FeatureView, InputSpec, slot
+from tenfold.features.view import FeatureView, InputSpec, aggregate_type, slot
 from tenfold.processing.bring import shown
 from tenfold.processing.conform import KNOWN, Misfit, convert
 from tenfold.processing.derive import apply
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.offline import History
 
 COUNTED = "counted"
@@ -111,7 +111,7 @@ def explain(
     moment = np.array([at], dtype=np.int64)
     plan = view.plan
     wanted = [replace(item, window=replace(item.window, include_self=False)) for item in plan.aggregates]
-    results = aggregate(mine.records, np.zeros(1, dtype=np.int64), moment, wanted)
+    results, why = mine.results(wanted)
     used = plan.outputs[name].columns()
     parts = [
         mine.part(item, plan.inputs[item.input], shown(results[place].plain()[0], results[place].type), limit)
@@ -119,8 +119,9 @@ def explain(
         if slot(place) in used
     ]
     found = shown(outputs(view, results, moment)[name].plain()[0], view.plan.types[name])
-    note = "A request counts the row that is asked for too." if plan.includes_self else ""
-    return Explanation(f"{view.name}.{name}", values, iso(at), found, parts, note)
+    notes = ["A request counts the row that is asked for too."] if plan.includes_self else []
+    notes += [f"It has no value: {why[place]}" for place in sorted(why) if slot(place) in used]
+    return Explanation(f"{view.name}.{name}", values, iso(at), found, parts, " ".join(notes))
 
 
 class _Mine:
@@ -140,6 +141,20 @@ class _Mine:
         self._frame: Frame = {name: item.take(rows) for name, item in known.frame.items()}
         self.ids = [row.decode() for row in identities([self._frame[name] for name in root.ids]).tolist()]
         _, self._keep = apply(view.source, self._frame, len(rows))
+
+    def results(self, wanted: Sequence[Aggregate]) -> tuple[list[Column], dict[int, TooLarge]]:
+        """Return each aggregate, and why those have no value that cannot be summed exactly."""
+        found: list[Column] = []
+        why: dict[int, TooLarge] = {}
+        group, moment = np.zeros(1, dtype=np.int64), np.array([self._at], dtype=np.int64)
+        for place, item in enumerate(wanted):
+            try:
+                found += aggregate(self.records, group, moment, [item])
+            except TooLarge as error:
+                kind = self._view.plan.inputs[item.input].type
+                found.append(column(aggregate_type(item.fn, kind), [None]))
+                why[place] = error
+        return found, why
 
     def part(self, item: Aggregate, spec: InputSpec, value: Any, limit: int) -> Part:
         """Return one aggregate with the status of every record."""

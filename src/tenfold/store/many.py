@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.errors import TooLarge
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.many import FoundMany, many_reader_of
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame
 from tenfold.store.base import Get, OnlineStore
-from tenfold.store.online import pack, parts_of, prefix
+from tenfold.store.online import key_values, pack, parts_of, prefix
+from tenfold.store.refused import named
 
 
 class LookupMany:
@@ -58,7 +60,11 @@ class LookupMany:
                 packed, of = distinct[view.keys]
                 keys = wanted[begin : begin + len(packed)]
                 parts = partial(_parts, get, keys)
-                found.append(read(states[begin : begin + len(packed)], of, at, mine, parts))
+                try:
+                    found.append(read(states[begin : begin + len(packed)], of, at, mine, parts))
+                except TooLarge as error:
+                    place, moment = error.rows
+                    raise error.of(named(view, key_values(view, keys[place]), moment)) from error
                 begin += len(packed)
             return found
 

@@ -34,6 +34,7 @@ from tenfold.store.pieces import (
     reads,
     taken,
 )
+from tenfold.store.refused import Refused
 from tenfold.store.spill import Asks, Divided, divided, parts_for
 from tenfold.store.swept import Queries, sweep
 
@@ -91,7 +92,12 @@ class History:
         return to_frame(source, self.lake.read(source.name, version=version), KNOWN, OFFSET)
 
     def features(
-        self, view: FeatureView, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+        self,
+        view: FeatureView,
+        keys: Sequence[Column],
+        at: np.ndarray,
+        own: Frame | None = None,
+        refused: Refused | None = None,
     ) -> dict[str, Column]:
         """Return the features of a view for queries (key, moment), in the order given.
 
@@ -103,8 +109,17 @@ class History:
             int64 microseconds UTC, shape (n,).
         own
             The rows that are asked for, records of the view's source; needed by a view that includes them.
+        refused
+            Takes note of the queries that have no answer, whose features are null then.
+
+        Raises
+        ------
+        TooLarge
+            When a window holds more than can be summed exactly, and there is nothing to take note of it.
         """
-        return self.ask(view, keys, at, lambda piece: _features(view, piece, own), sweeps=True)
+        return self.ask(
+            view, keys, at, lambda piece: _features(view, piece, own), sweeps=True, refused=refused
+        )
 
     def newest(self, view: FeatureView, keys: Sequence[Column], at: np.ndarray) -> Column:
         """Return when the newest visible record of a key happened, however old; null where nothing is known of it."""
@@ -118,15 +133,16 @@ class History:
         compute: Compute,
         *,
         sweeps: bool = False,
+        refused: Refused | None = None,
     ) -> dict[str, Column]:
         """Return what `compute` says of pieces of the view's records and of those who ask, in the order of the queries.
 
-        With `sweeps` that is the view's features, which may come another way.
+        With `sweeps` that is the view's features, which may come another way; `refused` as for `features`.
         """
         out, every = Answers(len(at)), np.arange(len(at))
         if not self.divides(view.source.root):
             _answer(view, self._by_key(view), (keys, at, every), compute, out, sweeps)
-            return out.columns
+            return out.settled(refused)
         with self._divided(view, self._parts(view)) as table:
             asked = groups(table.part_of(keys), table.count)
             for part in range(table.count):
@@ -134,7 +150,7 @@ class History:
                 if len(mine) or not out.columns:  # one part at least says which columns there are
                     queries = [gather(item, mine) for item in keys], at[mine], mine
                     _answer(view, by_key(view, table.past(part)), queries, compute, out, sweeps)
-        return out.columns
+        return out.settled(refused)
 
     def _divided(self, view: FeatureView, count: int) -> AbstractContextManager[Divided]:
         root = view.source.root
@@ -150,10 +166,10 @@ class History:
     def _asking(self, view: FeatureView, count: int) -> Iterator[Asks]:
         """Give what gives the features of a view for keys that are all in one of so many parts."""
         if not self.divides(view.source.root):
-            yield lambda _, keys, at: self.features(view, keys, at)
+            yield lambda _, keys, at: self.features(view, keys, at, refused=Refused(len(at)))
             return
         with self._divided(view, count) as table:
-            yield lambda part, keys, at: _found(view, table.past(part), keys, at)
+            yield lambda part, keys, at: _found(view, table.past(part), keys, at, refused=Refused(len(at)))
 
     def divides(self, source: Events) -> bool:
         """Return whether a source is too large for memory, by its number of rows and the types of its fields."""
@@ -184,7 +200,10 @@ class History:
         return gather(held[ARRIVAL], np.searchsorted(held[OFFSET].values, offset))
 
     def with_features(self, source: Source) -> Past:
-        """Return the records of a source with the features it reads, as of when each record happened or became known."""
+        """Return the records of a source with the features it reads, as of when each record happened or became known.
+
+        Where a view's sums are too large to be exact its features are null.
+        """
         known = self.past(source.root)
         if not source.upstream:
             return known
@@ -192,24 +211,34 @@ class History:
         moments = asked_at(source.root, frame)
         for view in source.upstream:
             keys = [frame[name] for name in view.keys]
-            found = self.features(view, keys, moments)
+            found = self.features(view, keys, moments, refused=Refused(len(moments)))
             frame |= {f"{view.name}.{name}": item for name, item in found.items()}
         return replace(known, frame=frame)
 
 
 def features(
-    view: FeatureView, frame: Frame, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+    view: FeatureView,
+    frame: Frame,
+    keys: Sequence[Column],
+    at: np.ndarray,
+    own: Frame | None = None,
+    refused: Refused | None = None,
 ) -> dict[str, Column]:
     """Return the features of a view for queries, computed from a frame of its source's records in any order."""
-    return _found(view, past(view.source.root, frame), keys, at, own)
+    return _found(view, past(view.source.root, frame), keys, at, own, refused)
 
 
 def _found(
-    view: FeatureView, known: Past, keys: Sequence[Column], at: np.ndarray, own: Frame | None = None
+    view: FeatureView,
+    known: Past,
+    keys: Sequence[Column],
+    at: np.ndarray,
+    own: Frame | None = None,
+    refused: Refused | None = None,
 ) -> dict[str, Column]:
     out, queries = Answers(len(at)), (keys, at, np.arange(len(at)))
     _answer(view, by_key(view, known), queries, lambda piece: _features(view, piece, own), out, sweeps=True)
-    return out.columns
+    return out.settled(refused)
 
 
 def _answer(

@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tenfold.core.errors import TooLarge
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.layout import VERSION
-from tenfold.features.state.reading import reader_of
+from tenfold.features.state.reading import Reader, reader_of
 from tenfold.features.state.written import Found
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column, Frame, column
 from tenfold.store.base import Get, OnlineStore
+from tenfold.store.refused import named
 
 pack: Callable[[Sequence[Any]], bytes] = msgspec.msgpack.Encoder().encode
 """Returns the values of a key's fields as they stand in the key of a state."""
@@ -53,6 +55,12 @@ def parts_of(get: Get, key: bytes) -> Get:
     No state's key goes on behind that of another one: as MessagePack it says itself where it ends.
     """
     return lambda name: get(key + name)
+
+
+def key_values(view: FeatureView, key: bytes) -> Sequence[Any]:
+    """Return the values of the key fields from the key of a state."""
+    values: Sequence[Any] = msgspec.msgpack.decode(key[len(prefix(view)) :])
+    return values
 
 
 class Lookup:
@@ -122,7 +130,7 @@ class Lookup:
         """Return the features of each view, of those that take more than a look too."""
         each = zip(found, self._readers, states, self._own(asked), keys, strict=True)
         return [
-            read(state, at, mine, parts_of(get, key)) if one is None else one
+            _read(read, state, at, mine, key, get) if one is None else one
             for one, read, state, mine, key in each
         ]
 
@@ -155,6 +163,13 @@ def _written(
     space |= {f"q{place}": one for place, one in enumerate(quick)}
     exec("\n".join(lines), space)  # noqa: S102 - made of places and of names of fields, as literals
     return space["keys"], space["look"]
+
+
+def _read(read: Reader, state: Any, at: int, own: Rows | None, key: bytes, get: Get) -> Found:
+    try:
+        return read(state, at, own, parts_of(get, key))
+    except TooLarge as error:
+        raise error.of(named(read.view, key_values(read.view, key), at)) from error
 
 
 def _own(view: FeatureView, asked: Frame) -> Rows:

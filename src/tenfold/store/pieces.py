@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from threading import Lock
 
 import numpy as np
 
+from tenfold.core.errors import TooLarge
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel.compute import Records
 from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, total_order
@@ -20,6 +21,7 @@ from tenfold.processing.derive import Derived, Source, apply
 from tenfold.processing.frame import DTYPES, Column, Frame
 from tenfold.sources.declare import Events
 from tenfold.store.groups import Groups, Keys, groups, repeated
+from tenfold.store.refused import Refused, named
 
 ROWS_PER_CHUNK = 100_000
 WORKERS = min(os.cpu_count() or 1, 8)
@@ -127,6 +129,10 @@ class Piece:
     group: np.ndarray
     at: np.ndarray
 
+    def asking(self, rows: np.ndarray) -> "Piece":
+        """Return the same with some of the queries."""
+        return replace(self, asked=self.asked[rows], group=self.group[rows], at=self.at[rows])
+
 
 Compute = Callable[[Piece], dict[str, Column]]
 
@@ -162,6 +168,7 @@ class Answers:
     def __init__(self, rows: int) -> None:
         self.rows, self._first = rows, Lock()
         self.columns: dict[str, Column] = {}
+        self.refused = Refused(rows)
 
     def put(self, rows: np.ndarray | slice, found: Mapping[str, Column]) -> None:
         """Write values to their rows."""
@@ -181,6 +188,19 @@ class Answers:
         """Let rows be written a second time."""
         for item in self.columns.values():
             item.valid[rows] = True
+
+    def settled(self, refused: Refused | None) -> dict[str, Column]:
+        """Return the columns; those that are refused are null and noted, or an error where nobody notes them."""
+        error, rows = self.refused.error, self.refused.rows
+        if error is None:
+            return self.columns
+        if refused is None:
+            raise error
+        refused.add(rows, error)
+        for item in self.columns.values():
+            item.valid[rows] = False
+            item.values[rows] = None if item.type == "str" else 0
+        return self.columns
 
     def blank(self, type_: str) -> Column:
         """Return a column in memory that was touched, which takes longer than writing to it then."""
@@ -219,7 +239,17 @@ def answer(
             who, of = who[sooner], of[sooner]
         rows, records = _records(view, have, names, mine)
         piece = Piece(have.past, rows, records, place[who], of, at[who])
-        out.put(piece.asked, compute(piece))
+        found = None
+        while found is None:
+            try:
+                found = compute(piece)
+            except TooLarge as error:
+                one = who[error.rows[:1]]
+                whose = named(view, [gather(item, one).plain()[0] for item in keys], int(at[one[0]]))
+                out.refused.add(piece.asked[error.rows], error.of(whose))
+                kept = np.delete(np.arange(len(who)), error.rows)
+                who, piece = who[kept], piece.asking(kept)
+        out.put(piece.asked, found)
 
     first, *others = _edges(load)
     run(first)  # says which columns there are

@@ -13,6 +13,7 @@ from tenfold.processing.frame import Column, Frame, column, concat, to_arrow
 from tenfold.sources.base import Log
 from tenfold.store.offline import features
 from tenfold.store.pieces import asked_at, reads
+from tenfold.store.refused import Refused
 from tenfold.store.spill import hashes
 
 ROWS = 500_000
@@ -23,6 +24,8 @@ MARKS = (KNOWN, OFFSET, ARRIVAL)
 
 class Upstream:
     """Adds the features that sources read, each as of when its record happened, or became known if that was earlier.
+
+    Where a view's sums are too large to be exact its features are null, so what one key holds does not hold up the others.
 
     Computed from the log itself, so they do not depend on how far the states of the other view are: that moment is never
     after the record's arrival, and whatever was known before it lies before the record in the log. That holds for history
@@ -38,9 +41,8 @@ class Upstream:
         for view in source.upstream:
             at = asked_at(source.root, frame)
             held = self._held.setdefault(view.fingerprint, Held(self._log, view))
-            found = features(
-                view, self.added(view.source, held.until(at)), [frame[name] for name in view.keys], at
-            )
+            known, keys = self.added(view.source, held.until(at)), [frame[name] for name in view.keys]
+            found = features(view, known, keys, at, refused=Refused(len(at)))
             frame = {**frame, **{f"{view.name}.{name}": item for name, item in found.items()}}
         return frame
 

@@ -1,5 +1,6 @@
 """Training sets: the rows of a spine with their features as of the prediction, and labels as known by now."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,21 +19,27 @@ from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import Events
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past, Piece
+from tenfold.store.refused import Refused
 from tenfold.training.label import Label
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import assemble, encode, keys_of, vocabulary
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """Labels as known at a moment: values with NaN where there is none, and from when each was known.
 
+    `refused` are those that have none because it cannot be summed exactly.
+
     Where labels are texts, the values are places in `classes`, which are sorted.
     """
 
     values: np.ndarray
     known: np.ndarray
+    refused: Refused
     classes: tuple[str, ...] = ()
 
 
@@ -105,8 +112,23 @@ class Dataset:
 
     @cached_property
     def columns(self) -> dict[str, Column]:
-        """The model's features for every row, as of its prediction."""
-        return features_of(self.model, self.history, self.spine, self.at)
+        """The model's features for every row, as of its prediction.
+
+        Raises
+        ------
+        TooLarge
+            When a row has no features, as a window holds more than can be summed exactly; names its key.
+        """
+        columns, refused = self._features
+        if refused.error is not None:
+            raise refused.error
+        return columns
+
+    @cached_property
+    def _features(self) -> tuple[dict[str, Column], Refused]:
+        """The features, and which rows have none."""
+        refused = Refused(len(self.at))
+        return features_of(self.model, self.history, self.spine, self.at, refused), refused
 
     def ages(self, rows: np.ndarray | slice) -> np.ndarray:
         """Return how many microseconds old the newest known record behind each stored view is, per row and view.
@@ -167,18 +189,23 @@ class Dataset:
         mature = self.at + self.model.label.takes_us < now
         found = self.outcomes(now)
         labelled = ~np.isnan(found.values)
-        rows = period & mature & labelled
+        computed, refused = self._features
+        fits = ~(refused.rows | found.refused.rows)
+        rows = period & mature & labelled & fits
         dropped = {
             "not known at prediction time": int(((late >= first) & (late < behind)).sum()),
             "label not mature": int((period & ~mature).sum()),
-            "no label event": int((period & mature & ~labelled).sum()),
+            "no label event": int((period & mature & ~labelled & ~found.refused.rows).sum()),
         }
+        if error := refused.error or found.refused.error:
+            dropped["too large to sum exactly"] = int((period & mature & ~fits).sum())
+            logger.warning("rows without features model=%s why=%s", self.model.name, error)
         if not rows.any():
             raise DefinitionError(
                 f'model "{self.model.name}": no row with a known label at {iso(now)[:16]}{_within(start, end)}. Left out: '
                 f"{', '.join(f'{count:,} {why}' for why, count in dropped.items())}. {self._newest()}"
             )
-        columns = {name: item.take(rows) for name, item in self.columns.items()}
+        columns = {name: item.take(rows) for name, item in computed.items()}
         views = [view.name for view in self.model.stored]
         return TrainingSet(
             columns,
@@ -236,11 +263,13 @@ def _asked(source: Events, data: Any) -> Past:
     return Past(source, {**found.frame, OFFSET: offset}, None).sorted()
 
 
-def features_of(model: Model, history: History, spine: Frame, at: np.ndarray) -> dict[str, Column]:
-    """Return the model's features for rows of its spine as of `at`, from the lake."""
+def features_of(
+    model: Model, history: History, spine: Frame, at: np.ndarray, refused: Refused | None = None
+) -> dict[str, Column]:
+    """Return the model's features for rows of its spine as of `at`, from the lake; `refused` takes note of rows without."""
     keys = keys_of(model, spine)
     stored = {
-        view.name: history.features(view, [keys[name] for name in view.keys], at, spine)
+        view.name: history.features(view, [keys[name] for name in view.keys], at, spine, refused)
         for view in model.stored
     }
     return assemble(model, spine, stored, at)
@@ -277,13 +306,14 @@ def outcomes(label: Label, history: History, on: Column, at: np.ndarray, now: in
         *results, since = aggregate(events, piece.group, moments, wanted)
         return {**outputs(label.view, results, moments), "known": since}
 
-    found = history.ask(label.view, [on], at, compute)
+    refused = Refused(len(at))
+    found = history.ask(label.view, [on], at, compute, refused=refused)
     value, since = found["value"], found["known"]
     known = np.where(value.valid & since.valid, since.values, FOREVER)
     if value.type != "str":
-        return Outcomes(value.numbers(), known)
+        return Outcomes(value.numbers(), known, refused)
     classes = vocabulary({"value": value})
-    return Outcomes(encode({"value": value}, classes)[:, 0], known, tuple(classes["value"]))
+    return Outcomes(encode({"value": value}, classes)[:, 0], known, refused, tuple(classes["value"]))
 
 
 def _within(start: int | None, end: int | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, TooLarge
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel import picks, sums
 from tenfold.features.kernel.decay import decayed_sum
@@ -40,9 +40,10 @@ def aggregate(
 
     Raises
     ------
+    TooLarge
+        When windows hold more than can be summed exactly; names the column, and says of which queries.
     DefinitionError
-        When a window holds more than can be summed exactly; names the column. When a row asked for is to count and none is
-        given.
+        When a row asked for is to count and none is given.
     """
     if own is None and any(item.window.include_self for item in wanted):
         raise DefinitionError(
@@ -50,7 +51,14 @@ def aggregate(
             "whose spine is the view's source."
         )
     keep()
-    parts = [_computed(*part, wanted) for part in _fitting(records, group, at, own)]
+    parts, done = [], 0
+    for part in _fitting(records, group, at, own):
+        try:
+            parts.append(_computed(*part, wanted))
+        except TooLarge as error:
+            error.rows = error.rows + done
+            raise
+        done += len(part[2])
     return [concat([part[place] for part in parts]) for place in range(len(wanted))]
 
 

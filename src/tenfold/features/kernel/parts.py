@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import TooLarge
 from tenfold.features.kernel.decimals import WRAPS, most_coarse, most_squared, to_square
 from tenfold.features.kernel.inputs import Input
 from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
@@ -58,6 +58,8 @@ class Parts:
         values = self._values(place)
         if part == "coarse":
             return coarse(values)
+        if part == "large":
+            return self._large(place).astype(np.int64)
         if part == "whole":
             return values.astype(np.int64)
         if part in ("high", "low"):
@@ -65,8 +67,15 @@ class Parts:
             return both[part == "low"]
         return self._squares(place)[int(part[-1])]
 
+    def _large(self, place: int) -> np.ndarray:
+        """Return which values are too large to be squared: no window that holds one has a variance."""
+        return np.abs(self._values(place).astype(np.float64)) >= most_squared(self.type(place))
+
     def _square_limbs(self, place: int) -> list[np.ndarray]:
-        return square_limbs(to_square(self._values(place), self.type(place)))
+        values, type_ = self._values(place), self.type(place)
+        if self.largest(place)[0] >= most_squared(type_):
+            values = np.where(self._large(place), 0, values)
+        return square_limbs(to_square(values, type_))
 
     def _values(self, place: int) -> np.ndarray:
         column, used = self.column(place), self.used(place)
@@ -107,35 +116,39 @@ class Parts:
         return float(np.abs(ends.astype(np.float64)).max()), float(np.abs(coarse(ends)).max()) + 1.0
 
     def check_sum(self, place: int, count: np.ndarray, total: Callable[[], np.ndarray]) -> None:
-        """Refuse a window whose exact sum does not fit; the cheap bound decides nearly always."""
-        most, type_ = int(count.max(initial=0)), self.type(place)
+        """Refuse windows whose exact sum does not fit; the cheap bound decides nearly always."""
+        type_ = self.type(place)
+        most = int(count.max(initial=0))
         if most < MAX_ROWS and most * self.largest(place)[1] < most_coarse(type_):
             return
-        if most >= MAX_ROWS or int((np.abs(total()) + count).max()) >= (
-            WRAPS if type_ in PLACES else MAX_COARSE
-        ):
-            limit = "10^18 units" if type_ in PLACES else "2^43" if type_ == "float" else "2^53"
-            raise DefinitionError(
-                f"{self._inputs[place].name}: a window of {most:,} values cannot be summed exactly (up to 2^20 values, sum below {limit}). "
-                f"Shorten the window, or {_INSTEAD[type_ in PLACES]}."
-            )
+        limit = WRAPS if type_ in PLACES else MAX_COARSE
+        self._refuse(
+            place,
+            (count >= MAX_ROWS) | (np.abs(total()) + count >= limit),
+            "the values of a window cannot be summed exactly (up to 2^20 values, sum below "
+            f"{'10^18 units' if type_ in PLACES else '2^43' if type_ == 'float' else '2^53'})",
+        )
 
     def check_digits(self, place: int, sums: np.ndarray) -> None:
-        """Refuse a sum of decimals that is none: it has more than 18 digits."""
+        """Refuse sums of decimals that are none: they have more than 18 digits."""
         type_ = self.type(place)
         if type_ in PLACES and int(np.abs(sums).max(initial=0)) >= LIMIT:
-            raise DefinitionError(
-                f"{self._inputs[place].name}: the sum of a window has more than 18 digits, {PLACES[type_]} of them places. "
-                f"Shorten the window, or {_INSTEAD[True]}."
-            )
+            told = f"the sum of a window has more than 18 digits, {PLACES[type_]} of them places"
+            self._refuse(place, np.abs(sums) >= LIMIT, told)
 
-    def check_square(self, place: int, count: np.ndarray) -> None:
-        """Refuse a variance of values whose squares cannot be summed exactly."""
-        most = int(count.max(initial=0))
+    def check_square(self, place: int, count: np.ndarray, large: Callable[[], np.ndarray]) -> None:
+        """Refuse variances of values whose squares cannot be summed exactly; `large` says how many a window holds."""
         type_ = self.type(place)
-        if most >= MOST_SQUARES or (most and self.largest(place)[0] >= most_squared(type_)):
-            below = "2^53 units" if type_ in PLACES else "2^35"
-            raise DefinitionError(
-                f"{self._inputs[place].name}: the squares of {most:,} values up to {self.largest(place)[0]:g} cannot be summed "
-                f"exactly (up to 2^19 values below {below}). Shorten the window, or {_INSTEAD[type_ in PLACES]}."
+        if int(count.max(initial=0)) < MOST_SQUARES and self.largest(place)[0] < most_squared(type_):
+            return
+        below = "2^53 units" if type_ in PLACES else "2^35"
+        told = f"the squares of the values of a window cannot be summed exactly (up to 2^19 values below {below})"
+        self._refuse(place, (count >= MOST_SQUARES) | (large() > 0), told)
+
+    def _refuse(self, place: int, refused: np.ndarray, told: str) -> None:
+        if refused.any():
+            raise TooLarge(
+                f"{self._inputs[place].name}: {told}. Shorten the window, leave such values out "
+                f"(where=, or valid= of the source), or {_INSTEAD[self.type(place) in PLACES]}.",
+                np.flatnonzero(refused),
             )

@@ -35,7 +35,7 @@ def mean(windowed: Windowed, item: Aggregate) -> Column:
 def var(windowed: Windowed, item: Aggregate) -> Column:
     """Return the sample variance, null for fewer than two values."""
     count = windowed.total(item, "count")
-    windowed.parts.check_square(item.input, count)
+    windowed.parts.check_square(item.input, count, lambda: windowed.total(item, "large"))
     type_ = windowed.parts.type(item.input)
     if type_ == "float":
         sums = [(windowed.total(item, "high"), 2.0**-20), (windowed.total(item, "low"), 2.0**-63)]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tenfold.core.errors import TooLarge
 from tenfold.core.expr import AS_OF
 from tenfold.features.records import Rows
 from tenfold.features.state import layout
@@ -107,6 +108,11 @@ class ManyReader:
             The rows that are asked for, one per query, when the view counts them too.
         parts
             Gives what gives the parts of a state that is divided, by the place of the state.
+
+        Raises
+        ------
+        TooLarge
+            When a window holds more than can be summed exactly; `rows` is the place of the state, and the moment.
         """
         if not self.together:
             found = self._one_by_one(states, of, at, own, parts)
@@ -138,8 +144,14 @@ class ManyReader:
         mine: Iterable[Rows | None] = (
             [None] * len(of) if own is None else (own.take(np.array([row])) for row in range(len(of)))
         )
-        each = zip(of.tolist(), at.tolist(), mine, strict=True)
-        return [self._read(states[place], moment, row, parts(place)) for place, moment, row in each]
+        found = []
+        for place, moment, row in zip(of.tolist(), at.tolist(), mine, strict=True):
+            try:
+                found.append(self._read(states[place], moment, row, parts(place)))
+            except TooLarge as error:
+                error.rows = place, moment
+                raise
+        return found
 
     def _together(self, joined: Joined, at: np.ndarray) -> FoundMany:
         planned, visible = self._planned, joined.visible(at)
