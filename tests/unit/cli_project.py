@@ -39,7 +39,7 @@ def folder_with_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (1, 2):
         assert ask(folder, "train")["version"] == number
         assert ask(folder, "promote", "late_delivery", str(number), "--by", "ann")["stage"] == "production"
-    ask(folder, "score", "late_delivery", "--start", "2024-01-20", "--end", NOW)
+    ask(folder, "score", "--start", "2024-01-20", "--end", NOW)
     ask(folder, "predict", "late_delivery", json.dumps(ROW), "--key", "k1")
     return folder
 

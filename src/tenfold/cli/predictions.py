@@ -110,7 +110,7 @@ def _answered(found: Mapping[str, Any]) -> str:
 
 @click.command()
 @on_project
-@click.argument("model")
+@click.argument("model", required=False)
 @period(required=True)
 @click.option(
     "--every", default="1d", show_default=True, help="How long a partition is: each is scored once."
@@ -119,7 +119,7 @@ def _answered(found: Mapping[str, Any]) -> str:
 @by
 @as_json
 def score(
-    where: Where, model: str, *, start: str, end: str, every: str, again: bool, by: str, as_json: bool
+    where: Where, model: str | None, *, start: str, end: str, every: str, again: bool, by: str, as_json: bool
 ) -> None:
     """Score all rows predicted in the period with the Production version, partition by partition, each once.
 
@@ -137,7 +137,7 @@ def score(
         app.flush()
         found = app.batch(chosen, first, last, every=every, again=again, by=by, watch=progress)
     document = {
-        "model": model,
+        "model": chosen.name,
         "rows": found.rows,
         "decided_true": found.decided,
         "mean_score": found.mean,
@@ -147,5 +147,5 @@ def score(
     told = f"{plural(found.rows, 'row')} scored"
     told += "" if found.decided is None else f", {found.decided:,} decided true"
     told += f", in {plural(len(found.partitions), 'partition')}"
-    text = line(f"{model}: {told if found.rows else 'nothing was served in this period'}")
+    text = line(f"{chosen.name}: {told if found.rows else 'nothing was served in this period'}")
     answer(document, text, as_json=as_json)
