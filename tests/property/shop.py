@@ -163,6 +163,7 @@ BLANK = {name: {} for name in Manifest.__struct_fields__} | {
     "categories": CATEGORIES,
     "threshold": 0.5,
     "kind": "binary",
+    "label": "",
 }
 PACKAGE = Package(Nothing(), Manifest(**BLANK))
 SOURCES = {source.name: source for source in (orders, logins, outcomes)}

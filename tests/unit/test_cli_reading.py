@@ -280,5 +280,11 @@ def test_a_version_is_shown_as_a_card(place, tmp_path):
     listed = text.partition(f"Features that matter most, of {len(found['features'])}\n")[2].splitlines()[1:]
     best = next(item["name"] for item in found["features"] if item["importance"] == shares[0])
     assert listed[0].split()[0] == best
+    assert found["label"] == "last(late) of arrived on order_id within 5d"
+    defined = {item["name"]: item["definition"] for item in found["features"]}
+    assert defined["this_order.amount"] == "amount"
+    assert defined["of_customer.late_14d"] == "mean(late, window=14d) of arrived by customer"
+    assert f"predicts {found['label']}" in " ".join(text.split())
+    assert "mean(late, window=14d) of arrived by customer" in page.read_text()
     assert "made with lightgbm" in " ".join(text.split())
     assert "roc_auc at least 0.6" in page.read_text()

@@ -29,7 +29,7 @@ def side(name="r1"):
         "data": {"orders": 3},
         "code": {"git": "1a", "declaration": "x"},
         "environment": {"python": "3.11.7", "libraries": {"numpy": "2.4", "lightgbm": "4.7"}},
-        "features": [{"name": "a", "type": "int"}, {"name": "b", "type": "str"}],
+        "features": [{"name": "a", "type": "int"}, {"name": "b", "type": "str", "definition": "last(x)"}],
         "metrics": {name: item["value"] for name, item in EVALUATION["metrics"].items()} | {"odd": math.nan},
         "evaluation": deepcopy(EVALUATION),
     }
@@ -46,7 +46,7 @@ def test_the_same_run_twice_has_no_changes():
     found = compared()
     assert found["rows"]["same"] is True
     assert [found[name] for name in CHANGES] == [[]] * len(CHANGES)
-    assert found["features"] == {"added": [], "removed": [], "retyped": []}
+    assert found["features"] == {"added": [], "removed": [], "retyped": [], "redefined": []}
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,21 @@ def test_only_what_changed_is_told():
         data={"orders": 4, "cards": 1},
         code={"git": "2b", "declaration": "x", "dirty": "ff"},
         environment={"python": "3.11.7", "libraries": {"numpy": "2.5", "xgboost": "3.2"}},
-        features=[{"name": "b", "type": "int"}, {"name": "c", "type": "int"}],
+        features=[
+            {"name": "b", "type": "int", "definition": "sum(x)"},
+            {"name": "c", "type": "int", "definition": "count(1)"},
+        ],
     )
     assert found["params"] == [{"name": "trees", "a": 9, "b": 50}, {"name": "depth", "a": None, "b": 3}]
     assert found["data"] == [{"name": "orders", "a": 3, "b": 4}, {"name": "cards", "a": None, "b": 1}]
     assert [item["name"] for item in found["code"]] == ["git", "dirty"]
     assert found["environment"] == [{"name": "numpy", "a": "2.4", "b": "2.5"}]
-    assert found["features"] == {"added": ["c"], "removed": ["a"], "retyped": ["b"]}
+    assert found["features"] == {
+        "added": ["c"],
+        "removed": ["a"],
+        "retyped": ["b"],
+        "redefined": ["b"],
+    }
 
 
 def test_metrics_say_which_is_better_and_whether_it_is_more_than_chance():

@@ -96,7 +96,8 @@ def test_a_card_is_safe_with_hostile_names(document):
     evaluation["folds"][0]["note"] = HOSTILE
     evaluation["tuning"]["trials"][0]["params"] = {HOSTILE: HOSTILE}
     document |= {"evaluation": evaluation, "problem": HOSTILE, "rebuild": HOSTILE, "model": HOSTILE}
-    document["features"] = [{"name": HOSTILE, "type": HOSTILE, "importance": None}]
+    document["features"] = [{"name": HOSTILE, "type": HOSTILE, "importance": None, "definition": HOSTILE}]
+    document["label"] = HOSTILE
     document["gates"][-1] |= {"by": HOSTILE, "why": HOSTILE}
     document["history"][0] |= {"by": HOSTILE, "why": HOSTILE}
     document["run_of"] |= {"diff": HOSTILE, "params": {HOSTILE: HOSTILE}}

@@ -99,6 +99,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
     evaluation, run = document["evaluation"], document["run_of"]
     told = {
         "stage": stage(document["stage"]),
+        "predicts": document.get("label"),
         "period": document["period"],
         "rows learned from": document.get("rows"),
         "rows tested on": evaluation.get("rows", {}).get("test"),
@@ -129,7 +130,10 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         ]
         for item in evaluation.get("slices") or []
     ]
-    goes_by = [[item["name"], item["type"], item["importance"]] for item in _most_important(document)]
+    goes_by = [
+        [item["name"], item["type"], item["importance"], item["definition"]]
+        for item in _most_important(document)
+    ]
     gates = [
         [one["check"], {True: "passed", False: "failed", None: "undecided"}[one["passed"]], one["why"]]
         for decided in document["gates"][-1:]
@@ -143,7 +147,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         ("Slices", ["slice", "rows", f"95 % of {names[0]}" if names else "", *names], slices),
         (
             f"Features that matter most, of {len(document['features'])}",
-            ["feature", "type", "importance"],
+            ["feature", "type", "importance", "what it is"],
             goes_by,
         ),
         ("Gates", ["gate", "verdict", "why"], gates),

@@ -126,10 +126,14 @@ def _apart(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bo
 
 def _features(a: Document, b: Document) -> dict[str, Any]:
     one, other = ({item["name"]: item["type"] for item in side.get("features") or ()} for side in (a, b))
+    before, after = (
+        {item["name"]: item.get("definition") for item in side.get("features") or ()} for side in (a, b)
+    )
     return {
         "added": sorted(other.keys() - one.keys()) if one else [],
         "removed": sorted(one.keys() - other.keys()) if other else [],
         "retyped": [name for name in one if name in other and one[name] != other[name]],
+        "redefined": [name for name, told in before.items() if told and (after.get(name) or told) != told],
     }
 
 

@@ -13,6 +13,7 @@ from tenfold.core.errors import DefinitionError, TenfoldError
 from tenfold.core.times import UNITS
 from tenfold.training.calibrate import Calibration, calibrated, fit_calibration
 from tenfold.training.dataset import Dataset
+from tenfold.training.definitions import definitions, label_text
 from tenfold.training.estimators import Fitted, learn, unfitted, wide
 from tenfold.training.evaluate import Champion, evaluation
 from tenfold.training.explain import explanation
@@ -188,6 +189,8 @@ class Training:
             format=self.predictor.engine.format,
             declaration=model.fingerprint,
             columns=dict(model.columns),
+            definitions=definitions(model),
+            label=label_text(model),
             categories=material.categories,
             classes=list(self.predictor.classes),
             views={view.name: view.fingerprint for view in model.views},

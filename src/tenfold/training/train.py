@@ -12,6 +12,7 @@ from tenfold.sources.base import Blobs, Lake
 from tenfold.store.offline import History
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.dataset import Dataset
+from tenfold.training.definitions import label_text
 from tenfold.training.evaluate import Champion
 from tenfold.training.fit import fit
 from tenfold.training.folds import Split
@@ -236,7 +237,7 @@ def settings_of(model: Model) -> dict[str, Any]:
     }
     tune = model.tune
     pipeline = {
-        "horizon": model.label.horizon,
+        "label": label_text(model),
         "lead": model.lead,
         "train_window": model.train_window,
         "test_window": model.test_window,

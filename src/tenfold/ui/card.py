@@ -229,9 +229,13 @@ def _rebuild(document: Document) -> Html:
 
 
 def _features(document: Document) -> Html:
-    rows = [[item["name"], item["type"], item["importance"]] for item in document["features"]]
+    rows = [
+        [item["name"], item["type"], item["importance"], long(item["definition"])]
+        for item in document["features"]
+    ]
     if not rows:
         return tag("p", "Not known: the files of the version cannot be read.")
-    return fold_away(
-        f"All {len(rows)}", table(["feature", "type", "importance"], rows, align="llr", label="Features")
-    )
+    heads = ["feature", "type", "importance", "what it is"]
+    every = fold_away(f"All {len(rows)}", table(heads, rows, align="llrl", label="Features"))
+    told = document.get("label")
+    return join(tag("p", "It predicts ", tag("code", told), "."), every) if told else every

@@ -24,6 +24,7 @@ _TOLD_OF_A_MANIFEST = (
     "kind",
     "format",
     "threshold",
+    "label",
     "declaration",
     "libraries",
     "training_set",
@@ -215,9 +216,14 @@ def _manifest(kept: Kept, artefact: str | None) -> tuple[Document, str]:
 
 
 def _features(manifest: Mapping[str, Any]) -> list[Document]:
-    shares = manifest.get("importance") or {}
+    shares, definitions = manifest.get("importance") or {}, manifest.get("definitions") or {}
     return [
-        {"name": name, "type": kind, "importance": shares.get(name)}
+        {
+            "name": name,
+            "type": kind,
+            "importance": shares.get(name),
+            "definition": definitions.get(name, ""),
+        }
         for name, kind in (manifest.get("columns") or {}).items()
     ]
 
