@@ -10,7 +10,7 @@ from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
 from tenfold.serving.answer.predictions import SCORES, TOPIC
-from tenfold.sources.declare import Events, check_name
+from tenfold.sources.declare import Events, check_kind, check_name
 from tenfold.training.model import Model
 
 TAKEN = (TOPIC, SCORES)
@@ -34,6 +34,10 @@ class Declared:
 
     def __post_init__(self) -> None:
         check_name("project", self.name)
+        for release in self.releases:
+            check_kind(
+                f'project "{self.name}": releases', release, Release, "Write releases=[Release(model)]."
+            )
         sources, views = collect(self.releases)
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "views", views)

@@ -1,5 +1,7 @@
 """The closed list of functions: the rules that are pinned, and what a wrong declaration is told."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tenfold import col, count
@@ -139,6 +141,23 @@ def test_a_wrong_type_says_what_to_write(expr, text):
     [
         (lambda: s.lenght(), 'an expression has no function "lenght". Did you mean "length"?'),
         (lambda: x.logarithm, 'an expression has no function "logarithm".'),
+        (lambda: x.avg(window="1d"), 'an expression has no function "avg". Write .mean().'),
+        (lambda: p.count_if(), 'an expression has no function "count_if". Write count(where=...).'),
+        (
+            lambda: p.ratio(),
+            'an expression has no function "ratio". Write a quotient of two aggregates, such as count(where=...) / count().',
+        ),
+        (
+            lambda: t.time_since(),
+            'an expression has no function "time_since". Write the age of the last one, such as '
+            'col("at").last().age("h").',
+        ),
+        (lambda: t.hour("new york"), '"new york" is not a time zone. Did you mean "America/New_York"?'),
+        (
+            lambda: t > datetime(2024, 1, 1, tzinfo=UTC),
+            "datetime.datetime(2024, 1, 1, 0, 0, tzinfo=datetime.timezone.utc) cannot be part of an expression. "
+            'Compare seconds since 1970, .epoch("s"), with 1704067200.',
+        ),
         (lambda: x.round(-1), "round(-1): write how many decimals, 0 to 15."),
         (lambda: x.clip(), "clip() has no bound. Write for example .clip(0, 100) or .clip(upper=100)."),
         (lambda: x.least(), 'least() compares several values. Write for example col("a").least(col("b")).'),

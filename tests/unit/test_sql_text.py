@@ -75,6 +75,9 @@ def test_text_is_the_same_tree(text, expr):
 def test_names_stand_for_other_expressions():
     total = x.sum(window="7d")
     assert sql("x / total", total=total).text == (x / total).text
+    with pytest.raises(DefinitionError) as caught:
+        sql("x / total", totl=total)
+    assert str(caught.value) == 'sql("x / total") reads no "totl". Did you mean "total"? Known: total, x.'
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from tenfold.automation.sinks import check_address, shown
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.times import duration
 from tenfold.monitoring.checks import Check
+from tenfold.sources.declare import check_kind
 from tenfold.training.kinds import check_metric
 from tenfold.training.model import Model
 
@@ -69,6 +70,7 @@ class Release:
     score_every: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_kind("release: model", self.model, Model, "Give the Model itself.")
         times = ("retrain_every", "cooldown", "shadow", "bake", "score_every")
         for name in times:
             if getattr(self, name) is not None:

@@ -14,6 +14,7 @@ docs/expressions.md has every function.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Unpack
 
@@ -22,6 +23,7 @@ from tenfold.core.decimals import literal_type
 from tenfold.core.errors import DefinitionError
 from tenfold.core.functions import NUMERIC
 from tenfold.core.scalar import Scalar
+from tenfold.core.times import UNITS, to_us
 from tenfold.core.vector import INSTEAD, Vector
 from tenfold.core.windows import AGGREGATES, Aggregates, Over, Window, window_of
 
@@ -222,6 +224,8 @@ def lit(value: Any) -> Expr:
     if isinstance(value, (bool, int, float, str, Decimal)):
         return Expr("lit", (value,))
     instead = INSTEAD if isinstance(value, Vector) else "Use a number, text, True or False, or col(...)."
+    if isinstance(value, datetime):
+        instead = f'Compare seconds since 1970, .epoch("s"), with {to_us(value) // UNITS["s"]}.'
     raise DefinitionError(f"{value!r} cannot be part of an expression. {instead}")
 
 

@@ -15,6 +15,45 @@ from tenfold.core.vector import Vector, applied
 
 MOST_DIGITS = 15
 CASTS = ("int", "float", "bool", "str")
+_NO_FUNCTIONS = (
+    "aggregates",
+    "args",
+    "columns",
+    "fn",
+    "n",
+    "replace_leaves",
+    "text",
+    "walk",
+    "where",
+    "window",
+)
+"""What an expression consists of, for who reads it."""
+_RATIO = "a quotient of two aggregates, such as count(where=...) / count()"
+_SINCE = 'the age of the last one, such as col("at").last().age("h")'
+_DECAYED = '.decayed_sum(half_life="1d")'
+_INSTEAD = {
+    "avg": ".mean()",
+    "average": ".mean()",
+    "median": ".approx_quantile(0.5)",
+    "quantile": ".approx_quantile(0.5)",
+    "percentile": ".approx_quantile(0.5)",
+    "count": "count(), or count(where=...)",
+    "count_if": "count(where=...)",
+    "count_distinct": ".n_unique()",
+    "ratio": _RATIO,
+    "rate": _RATIO,
+    "time_since": _SINCE,
+    "time_since_last": _SINCE,
+    "ewm": _DECAYED,
+    "ewma": _DECAYED,
+    "ewm_mean": _DECAYED,
+    "shift": ".lag(1)",
+    "log": ".ln(), or .log10()",
+    "fillna": ".fill_null(0)",
+    "astype": '.cast("int")',
+    "isin": ".is_in([...])",
+}
+"""What is written instead of functions that others have; the nearest name would mislead."""
 
 
 class Scalar(Texts, Dates, Protocol):
@@ -25,7 +64,11 @@ class Scalar(Texts, Dates, Protocol):
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
             raise AttributeError(name)
-        known = [other for other in dir(type(self)) if not other.startswith("_")]
+        if name in _INSTEAD:
+            raise UnknownFunction(f'an expression has no function "{name}". Write {_INSTEAD[name]}.')
+        known = [
+            other for other in dir(type(self)) if not other.startswith("_") and other not in _NO_FUNCTIONS
+        ]
         raise UnknownFunction(f'an expression has no function "{name}".{suggest(name, known)}')
 
     # Numbers ------------------------------------------------------------------------------------------

@@ -120,6 +120,9 @@ def time_zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        hint = suggest(str(name), zoneinfo.available_timezones())
+        known = zoneinfo.available_timezones()
+        city = str(name).replace(" ", "_").casefold()
+        cities = sorted(zone for zone in known if zone.rpartition("/")[2].casefold() == city)
+        hint = f' Did you mean "{cities[0]}"?' if cities else suggest(str(name), known)
         raise DefinitionError(f'"{name}" is not a time zone.{hint}') from error
     return name

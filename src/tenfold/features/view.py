@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 from tenfold.core.decimals import PLACES
@@ -16,7 +17,7 @@ from tenfold.core.windows import Window
 from tenfold.features.kernel.decay import LIFE
 from tenfold.features.kernel.inputs import Aggregate
 from tenfold.processing.derive import Source
-from tenfold.sources.declare import check_name
+from tenfold.sources.declare import SOURCES, check_kind, check_name
 
 _ANY_TYPE = ("count", "first", "last", "lag", "n_unique", "mode", "approx_n_unique")
 _OF_FLOATS = ("decayed_sum", "approx_quantile")
@@ -143,6 +144,7 @@ class FeatureView:
 
     def __post_init__(self) -> None:
         check_name("feature view", self.name)
+        self._check_kinds()
         if not self.features:
             raise DefinitionError(f'feature view "{self.name}" has no features.')
         for name in self.features:
@@ -167,6 +169,14 @@ class FeatureView:
             )
         plan = self._stored_plan() if self.entity is not None else self._request_plan()
         object.__setattr__(self, "plan", plan)
+
+    def _check_kinds(self) -> None:
+        where = f'feature view "{self.name}"'
+        check_kind(f"{where}: source", self.source, Source, SOURCES)
+        entity = 'Write for example entity=Entity("card", key="card").'
+        check_kind(f"{where}: entity", self.entity, (Entity, NoneType), entity)
+        by_name = 'Write expressions by name, such as features={"spent": col("amount").sum()}.'
+        check_kind(f"{where}: features", self.features, Mapping, by_name)
 
     def __getitem__(self, name: str) -> Expr:
         if name not in self.features:

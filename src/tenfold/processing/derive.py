@@ -14,7 +14,7 @@ from tenfold.core.infer import infer
 from tenfold.core.vector import Vector
 from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame
-from tenfold.sources.declare import Events, Field, check_name
+from tenfold.sources.declare import SOURCES, Events, Field, check_kind, check_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,7 @@ class Derived:
 
     def __post_init__(self) -> None:
         check_name("source", self.name)
+        check_kind(f'source "{self.name}": source', self.source, (Events, Derived), SOURCES)
         for name, expr in self.added.items():
             check_name("column", name)
             _check_one(expr, f'source "{self.name}": column "{name}"')

@@ -42,7 +42,13 @@ def sql(text: str, **named: object) -> Expr:
         raise DefinitionError(
             f'sql({text!r}) is not text. Write for example sql("amount / nullif(mean, 0)").'
         )
-    return _Reader(text, named).read(_parse(text))
+    reader = _Reader(text, named)
+    found = reader.read(_parse(text))
+    for name in sorted(named.keys() - reader.used):
+        raise DefinitionError(
+            f'sql("{text}") reads no "{name}".{suggest(name, found.columns() | reader.used)}'
+        )
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -84,6 +90,7 @@ class _Reader:
 
     def __init__(self, text: str, named: Mapping[str, object]) -> None:
         self._text, self._named = text, named
+        self.used: set[str] = set()
 
     def read(self, node: Any) -> Expr:
         """Return a node as an expression."""
@@ -112,6 +119,7 @@ class _Reader:
             raise self._refused(
                 node, f"names a table. Write {name}, or pass {name}=... to sql for another expression."
             )
+        self.used.add(name)
         return lit(self._named[name]) if name in self._named else col(name)
 
     def _literal(self, node: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 from tenfold.core.decimals import DIGITS, PLACES, decimal_type
 from tenfold.core.errors import DefinitionError, suggest
@@ -16,6 +17,8 @@ from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
 from tenfold.core.times import UNITS, duration
 
+SOURCES = "Give the Events, the Table or the Derived itself."
+"""What to write where something else than a source was given."""
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _TYPES = {int: "int", float: "float", bool: "bool", str: "str", datetime: "time"}
 
@@ -242,6 +245,8 @@ class Events:
                 )
 
     def _check_valid(self) -> None:
+        instead = 'Write conditions by the reason to give, such as valid={"amount > 0": col("amount") > 0}.'
+        check_kind(f'source "{self.name}": valid', self.valid, Mapping, instead)
         types_ = {name: item.type for name, item in self.fields.items()}
         for reason, condition in self.valid.items():
             where = f'source "{self.name}": valid["{reason}"]'
@@ -296,6 +301,16 @@ def Table(  # noqa: N802 - reads as a declaration beside Events
     """
     keys = (key,) if isinstance(key, str) else tuple(key)
     return Events(name, schema, time=time, id=(*keys, time), known=known, valid=valid or {})
+
+
+def check_kind(where: str, value: object, kinds: Any, instead: str) -> None:
+    """Raise DefinitionError unless a value is of a kind; `instead` says what to write."""
+    if not isinstance(value, kinds):
+        plain = value is None or isinstance(value, (str, int, float))
+        shown = (
+            value.text if isinstance(value, Expr) else repr(value) if plain else f"a {type(value).__name__}"
+        )
+        raise DefinitionError(f"{where} is {shown[:80]}. {instead}")
 
 
 def check_name(kind: str, name: str) -> None:

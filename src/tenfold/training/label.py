@@ -11,6 +11,7 @@ from tenfold.core.times import duration
 from tenfold.core.windows import Window
 from tenfold.features.view import Entity, FeatureView
 from tenfold.processing.derive import Source
+from tenfold.sources.declare import SOURCES, check_kind
 
 LABELS = (*NUMERIC, "str")
 """The types of a label; a text is a class."""
@@ -53,6 +54,7 @@ class Label:
     view: FeatureView = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_kind("label: source", self.source, Source, SOURCES)
         duration(self.horizon, name="horizon")
         if self.on not in self.source.fields:
             raise NotFound(

@@ -14,7 +14,7 @@ from tenfold.core.times import duration
 from tenfold.core.vector import Vector
 from tenfold.features.view import FeatureView
 from tenfold.processing.derive import Source
-from tenfold.sources.declare import check_name
+from tenfold.sources.declare import SOURCES, check_kind, check_name
 from tenfold.training.checking import check_keys, check_learning, check_pipeline, check_sources
 from tenfold.training.kinds import DEFAULT_METRICS, Kind, kind_of
 from tenfold.training.label import Label
@@ -104,6 +104,9 @@ class Model:
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
+        check_kind(f'model "{self.name}": spine', self.spine, Source, SOURCES)
+        instead = 'Write for example label=Label(refunds, on="order_id", value=exists(), horizon="30d").'
+        check_kind(f'model "{self.name}": label', self.label, Label, instead)
         self._check_times()
         check_learning(self)
         self._settle()
