@@ -158,15 +158,18 @@ class App(Opened):
 
         return train(self.journal, self.trainer, model, lambda: self.dataset(model), asked, chosen, **how)
 
-    def register(self, model: Model | str, what: str | Path | Version, **told: Any) -> Version:
-        """Register a model that was trained elsewhere, measured on the newest mature rows; returns the version.
+    def register(
+        self, model: Model | str, what: str | Path | Version, *, as_of: Any = None, **told: Any
+    ) -> Version:
+        """Register a model that was trained elsewhere, measured on the newest mature rows, as of now or of a moment.
 
         `what` is a file of ONNX, LightGBM, XGBoost or skops, or a version that was taken over, also as "risk/3". `columns`
         says which of the model's columns it takes, in its order or by its names; `trained_until` up to when it learned;
         `classes` what its probabilities stand for, in its order. See `training.register`.
         """
         model = self._model(model)
-        return register(self.trainer, model, self.dataset(model), self.clock.now(), what, **told)
+        now = self.clock.now() if as_of is None else to_us(as_of)
+        return register(self.trainer, model, self.dataset(model), now, what, **told)
 
     def show(self, *what: Any) -> Shown:
         """Return a run, a version, or two of them compared, to look at: a notebook draws it, `save` writes a page.

@@ -128,8 +128,11 @@ def test_a_model_file_is_registered_as_a_version(place, tmp_path):
     found = ask(place, "models register", *given)
     assert (found["model"], found["what"]) == ("late_delivery", file)
     assert found["metrics"]["roc_auc"] > 0.5
-    named = ask(place, "models register", "late_delivery", str(tmp_path / "named.txt"))
+    named = ask(
+        place, "models register", "late_delivery", str(tmp_path / "named.txt"), "--as-of", "2024-02-08"
+    )
     assert named["version"] == found["version"] + 1
+    assert ask(place, "models show", "late_delivery", str(named["version"]))["period"].endswith("2024-02-03")
     again = run(place, "models rebuild", "late_delivery", str(found["version"]))
     assert (again.exit_code, "trained elsewhere" in again.stdout) == (1, True)
 

@@ -188,6 +188,9 @@ def minute_of(text: str) -> str:
     help="Which feature of MODEL a column of WHAT is; once for each, or without THEIRS all in its order.",
 )
 @click.option(
+    "--as-of", metavar="TIME", help="Measure as of this moment; needed when the data ended long ago."
+)
+@click.option(
     "--trained-until", metavar="TIME", help="It learned from rows before this instant: a gate asks for it."
 )
 @click.option(
@@ -204,6 +207,7 @@ def register(
     what: str,
     *,
     columns: tuple[str, ...],
+    as_of: str | None,
     trained_until: str | None,
     classes: tuple[str, ...],
     as_json: bool,
@@ -221,6 +225,7 @@ def register(
             chosen,
             what,
             columns=told,
+            as_of=as_of,
             trained_until=trained_until,
             classes=list(map(_label, classes)) or None,
         )
