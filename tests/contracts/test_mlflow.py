@@ -19,6 +19,7 @@ from tenfold.core.errors import Unavailable
 from tenfold.registry.versions import Stage
 from tests.contracts import mlflow_there as there
 from tests.contracts.mlflow_there import opened
+from tests.contracts.venv_there import ROOT
 from tests.examples import tiny
 
 pytest.importorskip("mlflow", reason="mlflow-skinny is not installed: pip install 'tenfold[mlflow]'")
@@ -272,7 +273,7 @@ def test_two_processes_send_one_home_at_once(server, name, tmp_path):
         str(tmp_path / "home"),
         "--json",
     ]
-    both = [subprocess.Popen(command, cwd=there.ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = [json.loads(process.communicate(timeout=120)[0])["mirrors"][0] for process in both]
     codes = [process.returncode for process in both]
     assert set(codes) <= {0, 75}
