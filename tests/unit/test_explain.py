@@ -124,3 +124,21 @@ def test_mistakes_name_the_nearest():
         key_of(TILL, "a")
     with pytest.raises(SchemaError, match='"till" is text, not a whole number'):
         key_of(TILL, {"shop": "a", "till": "x"})
+
+
+def test_parameters_and_the_parts_of_an_id_are_shown(history):
+    amount = col("amount")
+    features = {
+        "lag": amount.lag(2),
+        "tail": amount.approx_quantile(0.9, window="3h"),
+        "recent": amount.decayed_sum(half_life="90m"),
+    }
+    by_hour = Events("sales", Sale, time="at", id=("sale_id", "at"), deleted="gone")
+    view = FeatureView("shop", entity=Entity("shop", key="shop"), source=by_hour, features=features)
+    found = {name: explain(history, view, name, "a", to_us(AT)).parts[0] for name in features}
+    assert [part.aggregate for part in found.values()] == [
+        "lag(amount, 2)",
+        "approx_quantile(amount, 0.9, window=10800s)",
+        "decayed_sum(amount, half_life=5400s, window=345600s)",
+    ]
+    assert found["lag"].records[0]["id"] == "coming, 2024-05-01T01:00:00+00:00"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import NotFound, SchemaError, TooLarge
-from tenfold.core.times import iso
+from tenfold.core.times import UNITS, iso
 from tenfold.features.kernel.compute import Aggregate, Records, aggregate
 from tenfold.features.kernel.windowed import Windowed
-from tenfold.features.records import identities, inputs_of, outputs
+from tenfold.features.records import inputs_of, outputs
 from tenfold.features.view import FeatureView, InputSpec, aggregate_type, slot
 from tenfold.processing.bring import shown
 from tenfold.processing.conform import KNOWN, Misfit, convert
@@ -139,7 +139,8 @@ class _Mine:
         zero = np.zeros(len(known.event), dtype=np.int64)
         self.records = Records(zero, known.event, known.frame[KNOWN].values, known.until, inputs).take(rows)
         self._frame: Frame = {name: item.take(rows) for name, item in known.frame.items()}
-        self.ids = [row.decode() for row in identities([self._frame[name] for name in root.ids]).tolist()]
+        parts = [_shown(self._frame[name]) for name in root.ids]
+        self.ids = [", ".join(map(str, row)) for row in zip(*parts, strict=True)]
         _, self._keep = apply(view.source, self._frame, len(rows))
 
     def results(self, wanted: Sequence[Aggregate]) -> tuple[list[Column], dict[int, TooLarge]]:
@@ -174,10 +175,8 @@ class _Mine:
             }
             for row in range(len(told) - 1, -1, -1)[:limit]
         ]
-        window = f", {item.window.text}" if item.window.text else ""
-        where = "" if spec.where is None else f", where={spec.where.text}"
         reasons = dict(Counter(told).most_common())
-        return Part(f"{item.fn}({spec.value.text}{window}{where})", value, records, reasons)
+        return Part(_text(item, spec), value, records, reasons)
 
     def _told(self, item: Aggregate, spec: InputSpec, counted: set[int]) -> Iterator[str]:
         found, at = self.records, self._at
@@ -205,6 +204,16 @@ class _Mine:
         if self._keep is not None and not self._keep.values[row]:
             return f'not in source "{self._view.source.name}": its where is not met'
         return f"where not met: {'' if spec.where is None else spec.where.text}"
+
+
+def _text(item: Aggregate, spec: InputSpec) -> str:
+    """Return an aggregate as it reads in an expression."""
+    how = (
+        f"half_life={item.n / UNITS['s']:g}s" if item.fn == "decayed_sum" else repr(item.n) if item.n else ""
+    )
+    where = "" if spec.where is None else f"where={spec.where.text}"
+    parts = (spec.value.text, how, item.window.text, where)
+    return f"{item.fn}({', '.join(part for part in parts if part)})"
 
 
 def _shown(item: Column) -> list[Any]:
