@@ -170,6 +170,7 @@ def test_a_version_is_taken_over_promoted_and_gives_the_scores_it_gave_there(cas
         again = Versions(app.registry, app.blobs).get(model, version.number).package  # golden rows replayed
         assert again.predictor.predict(dict(rows.columns)).tobytes() == here.tobytes()
         assert "risk/1" in app.show(f"{model.name}/1").page
+        assert "taken over with its run" in app.show(risk).page
         assert set(package.manifest.importance) <= set(model.columns)
         assert app.rebuild(model, 1)["why"][0].startswith("It was trained elsewhere")
 

@@ -133,6 +133,8 @@ def test_a_model_file_is_registered_as_a_version(place, tmp_path):
     )
     assert named["version"] == found["version"] + 1
     assert ask(place, "models show", "late_delivery", str(named["version"]))["period"].endswith("2024-02-03")
+    told = run(place, "models show", "late_delivery", str(found["version"])).stdout
+    assert "make it again no: it was trained elsewhere" in " ".join(told.split())
     again = run(place, "models rebuild", "late_delivery", str(found["version"]))
     assert (again.exit_code, "trained elsewhere" in again.stdout) == (1, True)
 

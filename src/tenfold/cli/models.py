@@ -109,7 +109,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         "made with": ", ".join(
             f"{name} {version}" for name, version in (document.get("libraries") or {}).items()
         ),
-        "make it again": document["rebuild"],
+        "make it again": document["rebuild"] or "no: it was trained elsewhere",
         "problem": document["problem"],
         "look": "; ".join(evaluation.get("warnings") or []),
     }

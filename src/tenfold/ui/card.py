@@ -195,6 +195,8 @@ def _rebuild(document: Document) -> Html:
         version = f" of {given['version']}, which was taken over" if given.get("version") else ""
         told = f"It was trained elsewhere, and registered from the file {given.get('file')}{version}, sha256 "
         return tag("p", told, tag("code", given.get("sha256")), ".")
+    if not document["rebuild"]:
+        return tag("p", "It was trained elsewhere, and taken over with its run.")
     steps = []
     if "git" in code:
         steps.append(tag("li", "Check out commit ", tag("code", code["git"]), "."))

@@ -117,7 +117,7 @@ def version_document(kept: Kept, model: str, number: int) -> Document:
         "history": [event_line(event) for event in every if event.version == number],
         "champion": next((v.number for v in kept.registry.versions(model) if v.stage == "production"), None),
         "run_of": run_document(kept, version.run_id),
-        "rebuild": f"tenfold models rebuild PROJECT.py {model} {number}",
+        "rebuild": f"tenfold models rebuild PROJECT.py {model} {number}" if run.kind == "train" else "",
         "problem": problem,
     }
 
