@@ -147,5 +147,5 @@ def score(
     told = f"{plural(found.rows, 'row')} scored"
     told += "" if found.decided is None else f", {found.decided:,} decided true"
     told += f", in {plural(len(found.partitions), 'partition')}"
-    text = line(f"{chosen.name}: {told if found.rows else 'nothing was served in this period'}")
+    text = line(f"{chosen.name}: {told if found.rows else 'no row is predicted in this period'}")
     answer(document, text, as_json=as_json)
