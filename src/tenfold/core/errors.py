@@ -3,7 +3,7 @@
 TenfoldError
 ├── DefinitionError (ValueError)   the author of a declaration must change it
 │   ├── UnknownFunction            an expression has no function of that name
-│   └── TooLarge                   a window holds more than can be summed exactly
+│   └── Inexact                    a window holds more than can be summed exactly
 ├── SchemaError (ValueError)       data does not fit its declaration
 ├── NotFound (LookupError)         the caller asked for something that does not exist
 ├── Conflict                       somebody else changed it first; look again and retry
@@ -32,16 +32,16 @@ class UnknownFunction(DefinitionError, AttributeError):
     """An expression has no function of that name."""
 
 
-class TooLarge(DefinitionError):
+class Inexact(DefinitionError):
     """Windows hold more than can be summed exactly; `rows` says at which of the questions of a call."""
 
     def __init__(self, message: str, rows: Any = ()) -> None:
         self.rows = rows
         super().__init__(message)
 
-    def of(self, who: str) -> "TooLarge":
+    def of(self, who: str) -> "Inexact":
         """Return the same, with whose windows they are."""
-        return TooLarge(f"{who}: {self}", self.rows)
+        return Inexact(f"{who}: {self}", self.rows)
 
 
 class SchemaError(TenfoldError, ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import NotFound, SchemaError, TooLarge
+from tenfold.core.errors import Inexact, NotFound, SchemaError
 from tenfold.core.times import UNITS, iso
 from tenfold.features.kernel.compute import Aggregate, Records, aggregate
 from tenfold.features.kernel.windowed import Windowed
@@ -143,15 +143,15 @@ class _Mine:
         self.ids = [", ".join(map(str, row)) for row in zip(*parts, strict=True)]
         _, self._keep = apply(view.source, self._frame, len(rows))
 
-    def results(self, wanted: Sequence[Aggregate]) -> tuple[list[Column], dict[int, TooLarge]]:
+    def results(self, wanted: Sequence[Aggregate]) -> tuple[list[Column], dict[int, Inexact]]:
         """Return each aggregate, and why those have no value that cannot be summed exactly."""
         found: list[Column] = []
-        why: dict[int, TooLarge] = {}
+        why: dict[int, Inexact] = {}
         group, moment = np.zeros(1, dtype=np.int64), np.array([self._at], dtype=np.int64)
         for place, item in enumerate(wanted):
             try:
                 found += aggregate(self.records, group, moment, [item])
-            except TooLarge as error:
+            except Inexact as error:
                 kind = self._view.plan.inputs[item.input].type
                 found.append(column(aggregate_type(item.fn, kind), [None]))
                 why[place] = error

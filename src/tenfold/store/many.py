@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.many import FoundMany, many_reader_of
 from tenfold.features.view import FeatureView
@@ -62,7 +62,7 @@ class LookupMany:
                 parts = partial(_parts, get, keys)
                 try:
                     found.append(read(states[begin : begin + len(packed)], of, at, mine, parts))
-                except TooLarge as error:
+                except Inexact as error:
                     place, moment = error.rows
                     raise error.of(named(view, key_values(view, keys[place]), moment)) from error
                 begin += len(packed)

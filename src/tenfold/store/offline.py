@@ -114,7 +114,7 @@ class History:
 
         Raises
         ------
-        TooLarge
+        Inexact
             When a window holds more than can be summed exactly, and there is nothing to take note of it.
         """
         return self.ask(

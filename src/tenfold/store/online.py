@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.features.records import OFFSET, Rows, rows_of
 from tenfold.features.state.layout import VERSION
 from tenfold.features.state.reading import Reader, reader_of
@@ -168,7 +168,7 @@ def _written(
 def _read(read: Reader, state: Any, at: int, own: Rows | None, key: bytes, get: Get) -> Found:
     try:
         return read(state, at, own, parts_of(get, key))
-    except TooLarge as error:
+    except Inexact as error:
         raise error.of(named(read.view, key_values(read.view, key), at)) from error
 
 

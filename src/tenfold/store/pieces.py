@@ -10,7 +10,7 @@ from threading import Lock
 
 import numpy as np
 
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel.compute import Records
 from tenfold.features.records import OFFSET, by_time, ended, identities, inputs_of, total_order
@@ -243,7 +243,7 @@ def answer(
         while found is None:
             try:
                 found = compute(piece)
-            except TooLarge as error:
+            except Inexact as error:
                 one = who[error.rows[:1]]
                 whose = named(view, [gather(item, one).plain()[0] for item in keys], int(at[one[0]]))
                 out.refused.add(piece.asked[error.rows], error.of(whose))

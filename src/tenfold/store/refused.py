@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.core.times import iso
 from tenfold.features.view import FeatureView
 from tenfold.processing.bring import shown
@@ -17,13 +17,13 @@ class Refused:
 
     def __init__(self, count: int) -> None:
         self.rows = np.zeros(count, dtype=np.bool_)
-        self.error: TooLarge | None = None
+        self.error: Inexact | None = None
         self._lock = Lock()
 
     def __repr__(self) -> str:
         return f"Refused(rows={self.rows!r})"
 
-    def add(self, rows: np.ndarray, error: TooLarge) -> None:
+    def add(self, rows: np.ndarray, error: Inexact) -> None:
         """Refuse the questions at positions, or where a mask is true."""
         with self._lock:
             self.rows[rows] = True

@@ -116,7 +116,7 @@ class Dataset:
 
         Raises
         ------
-        TooLarge
+        Inexact
             When a row has no features, as a window holds more than can be summed exactly; names its key.
         """
         columns, refused = self._features

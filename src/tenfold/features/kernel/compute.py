@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tenfold.core.errors import DefinitionError, TooLarge
+from tenfold.core.errors import DefinitionError, Inexact
 from tenfold.core.times import FOREVER
 from tenfold.features.kernel import picks, sums
 from tenfold.features.kernel.decay import decayed_sum
@@ -40,7 +40,7 @@ def aggregate(
 
     Raises
     ------
-    TooLarge
+    Inexact
         When windows hold more than can be summed exactly; names the column, and says of which queries.
     DefinitionError
         When a row asked for is to count and none is given.
@@ -55,7 +55,7 @@ def aggregate(
     for part in _fitting(records, group, at, own):
         try:
             parts.append(_computed(*part, wanted))
-        except TooLarge as error:
+        except Inexact as error:
             error.rows = error.rows + done
             raise
         done += len(part[2])

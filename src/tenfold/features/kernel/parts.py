@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.features.kernel.decimals import WRAPS, most_coarse, most_squared, to_square
 from tenfold.features.kernel.inputs import Input
 from tenfold.features.kernel.limbs import MAX_COARSE, MAX_ROWS, coarse, split
@@ -147,7 +147,7 @@ class Parts:
 
     def _refuse(self, place: int, refused: np.ndarray, told: str) -> None:
         if refused.any():
-            raise TooLarge(
+            raise Inexact(
                 f"{self._inputs[place].name}: {told}. Shorten the window, leave such values out "
                 f"(where=, or valid= of the source), or {_INSTEAD[self.type(place) in PLACES]}.",
                 np.flatnonzero(refused),

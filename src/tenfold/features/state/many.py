@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.core.expr import AS_OF
 from tenfold.features.records import Rows
 from tenfold.features.state import layout
@@ -111,7 +111,7 @@ class ManyReader:
 
         Raises
         ------
-        TooLarge
+        Inexact
             When a window holds more than can be summed exactly; `rows` is the place of the state, and the moment.
         """
         if not self.together:
@@ -148,7 +148,7 @@ class ManyReader:
         for place, moment, row in zip(of.tolist(), at.tolist(), mine, strict=True):
             try:
                 found.append(self._read(states[place], moment, row, parts(place)))
-            except TooLarge as error:
+            except Inexact as error:
                 error.rows = place, moment
                 raise
         return found

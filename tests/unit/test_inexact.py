@@ -24,7 +24,7 @@ from tenfold import (
     count,
     exists,
 )
-from tenfold.core.errors import TooLarge
+from tenfold.core.errors import Inexact
 from tenfold.core.times import to_us
 from tenfold.processing.frame import column
 from tenfold.store.many import LookupMany
@@ -116,7 +116,7 @@ def test_rows_without_features_are_left_out_of_a_training_set_and_counted(opened
         }
         assert 'rows without features model=risk why=card="large" as of 2024-05-01T0' in caplog.text
         assert "too large to sum exactly 4" in str(learned.report)
-        with pytest.raises(TooLarge, match=r'^card="large" as of 2024-05-01T0'):
+        with pytest.raises(Inexact, match=r'^card="large" as of 2024-05-01T0'):
             _ = app.dataset("risk").columns
 
 
@@ -124,14 +124,14 @@ def test_who_asks_is_told_which_key_it_was_and_other_keys_are_answered(opened):
     with opened(of_card) as app:
         at = to_us(START + timedelta(hours=4))
         assert app.features("risk", ask("small"))["features"]["of_card.spent"] == 5.0
-        with pytest.raises(TooLarge) as caught:
+        with pytest.raises(Inexact) as caught:
             app.features("risk", ask("large"))
         assert (
             str(caught.value)
             == f'card="large" as of 2024-05-01T04:00:00+00:00: view "of_card", amount: {WHY}'
         )
         keys = {"card": column("str", ["small", "large"])}
-        with pytest.raises(TooLarge) as many:
+        with pytest.raises(Inexact) as many:
             LookupMany([of_card])(app.online, keys, np.array([at, at]))
         assert str(many.value) == str(caught.value)
 
