@@ -168,3 +168,24 @@ def test_explain_shows_the_records_and_why_there_is_no_value(opened):
         ] * 3
         assert found.note == f'It has no value: view "of_card", amount: {WHY}'
         assert app.explain(of_card["payments"], "large", START + timedelta(hours=4)).value == 3
+
+
+def test_a_window_that_a_value_beyond_any_sum_has_left_is_exact_again(opened):
+    source = Derived("cents", source=payments, added={"cents": col("amount") * 1e9})
+    cents = col("cents")
+    features = {
+        "sum": cents.sum(window="2h"),
+        "var": cents.var(window="2h"),
+        "recent": cents.decayed_sum(half_life="1h", window="2h"),
+        "largest": cents.max(),
+    }
+    view = FeatureView("cents", entity=Entity("card", key="card"), source=source, features=features)
+    with opened(view) as app:
+        with pytest.raises(Inexact):
+            app.features("risk", ask("large", 4.0))
+        online = app.features("risk", ask("large", 7.0))["features"]
+        assert (online["cents.sum"], online["cents.var"]) == (2e9, 0.0)
+        assert online["cents.largest"] == 2.0**42 * 1e9
+        app.flush()
+        found = app.dataset("risk").of([ask("large", 7.0)]).columns
+        assert online == {name: item.plain()[0] for name, item in found.items()}

@@ -28,7 +28,10 @@ def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scaled = values * HIGH
     high = np.floor(scaled)
     low = np.rint((scaled - high) * LOW)
-    return high.astype(np.int64), low.astype(np.int64)
+    with np.errstate(
+        invalid="ignore"
+    ):  # a value of 2^43 or more has no limbs, and no window that holds it a sum
+        return high.astype(np.int64), low.astype(np.int64)
 
 
 def coarse(values: np.ndarray) -> np.ndarray:
