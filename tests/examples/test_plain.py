@@ -1,6 +1,7 @@
 """A plain request to /predict is answered without the application, and just as by it."""
 
 import asyncio
+import gc
 import json
 import shutil
 import socket
@@ -9,7 +10,7 @@ import pytest
 
 from tenfold.processing.batches import to_table
 from tenfold.serving.answer.predictions import TOPIC
-from tenfold.serving.http.plain import GONE
+from tenfold.serving.http.plain import GONE, Asked
 from tests.examples import tiny
 from tests.examples.asked import opened
 from tests.examples.served import serving
@@ -118,6 +119,17 @@ def test_a_used_key_and_states_that_lag_are_refused_as_by_the_route(app):
     late = at_door(api, ROW)
     assert late == by_route(api, ROW)
     assert (late[0], late[1][b"retry-after"]) == (503, b"1")
+
+
+def test_what_was_answered_is_gone_at_once(app):
+    api = app.asgi()
+    gc.collect()
+    gc.disable()  # which would free circles too, later and all at once
+    try:
+        assert [at_door(api, ROW)[0] for _ in range(3)] == [200] * 3
+        assert not [one for one in gc.get_objects() if isinstance(one, Asked)]
+    finally:
+        gc.enable()
 
 
 def test_a_fault_of_the_server_shows_nothing_of_it(app, monkeypatch, caplog):

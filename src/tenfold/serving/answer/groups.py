@@ -341,5 +341,6 @@ def _tell(group: Sequence[Waiting]) -> None:
     for waiting in group:
         if waiting.timer is not None:
             waiting.timer.cancel()
+            waiting.timer = None
         if waiting.answer is not None:
             waiting.done(waiting.answer)

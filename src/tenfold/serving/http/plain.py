@@ -120,6 +120,7 @@ class Door:
             self._tell(asked, response.status_code, response.raw_headers, bytes(response.body))
 
     def _tell(self, asked: Asked, status: int, headers: Headers, body: bytes) -> None:
+        asked.waiting = None  # which knows whom to tell: a circle would be left for the collector of garbage
         self._requests.add(PATH, status, self._clock.elapsed() - asked.begun)
         asked.client.tell(status, headers, body)
 
