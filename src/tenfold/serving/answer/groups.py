@@ -214,6 +214,7 @@ class Groups:
     def _work(self) -> None:
         while group := self._take():
             self._hand_over(group, self._timed(self._answer, group))
+            del group  # nothing of it is kept while the next one is waited for
 
     def _timed(self, answer: Answer, group: Sequence[Waiting]) -> Sequence[Told | None]:
         begun = self._clock.elapsed()
