@@ -1,77 +1,23 @@
 """Every mistake in a declaration is found where it is written, and the message says what to type instead."""
 
-from __future__ import annotations
-
-from datetime import datetime
-
 import pytest
 
-from tenfold import Derived, Entity, Events, FeatureView, Label, Model, Project, Release, Table, col, count
+from tenfold import Derived, Entity, Events, Label, Project, Release, Table, col, count
 from tenfold.core.errors import DefinitionError, NotFound
-
-
-class Payment:
-    payment_id: str
-    card_id: str
-    shop: int
-    amount: float
-    note: str | None
-    at: datetime
-    seen: datetime | None
-
-
-class Fraud:
-    payment_id: str
-    fraud: bool
-    score: float | None
-    at: datetime
-
-
-class Odd:
-    payment_id: float
-    card_id: int
-    shop: int | None
-    flag: bool
-    at: datetime
-
-
-class Visit:
-    visit_id: str
-    card_id: str
-    at: datetime
-
-
-class Learner:
-    def fit(self, X, y):
-        return self
-
-
-payments = Events("payments", Payment, time="at", id="payment_id")
-frauds = Events("frauds", Fraud, time="at", id="payment_id")
-odd = Events("odd", Odd, time="at", id="card_id")
-card = Entity("card", key="card_id")
-by_card = FeatureView("by_card", entity=card, source=payments, features={"count_1h": count(window="1h")})
-label = Label(frauds, on="payment_id", value=col("fraud"), horizon="7d")
-
-
-def events(schema=Payment, **given):
-    return Events("payments", schema, **{"time": "at", "id": "payment_id"} | given)
-
-
-def view(features, name="view", source=payments, entity=card):
-    return FeatureView(name, entity=entity, source=source, features=features)
-
-
-def model(**given):
-    wanted = {"spine": payments, "features": [by_card], "label": label, "estimator": Learner()}
-    return Model("model", **wanted | given)
-
-
-def schema(**fields):
-    return type(
-        "Thing", (), {"__annotations__": {"id": "str", "at": "datetime"} | fields, "__module__": __name__}
-    )
-
+from tests.unit.declared import (
+    Learner,
+    Odd,
+    Payment,
+    Visit,
+    by_card,
+    events,
+    frauds,
+    model,
+    odd,
+    payments,
+    schema,
+    view,
+)
 
 WRONG = {
     "a name with capitals": (
@@ -394,56 +340,3 @@ def test_what_is_not_there_is_named_with_the_nearest(mistake):
     with pytest.raises(NotFound) as caught:
         write()
     assert str(caught.value).startswith(text)
-
-
-SOURCE = "Give the Events, the Table or the Derived itself."
-
-
-@pytest.mark.parametrize(
-    ("write", "text"),
-    [
-        (
-            lambda: FeatureView("v", entity="card", source=payments, features={"n": count()}),
-            'feature view "v": entity is \'card\'. Write for example entity=Entity("card", key="card").',
-        ),
-        (
-            lambda: FeatureView("v", entity=card, source="payments", features={"n": count()}),
-            f"feature view \"v\": source is 'payments'. {SOURCE}",
-        ),
-        (
-            lambda: FeatureView("v", entity=card, source=payments, features=[count()]),
-            'feature view "v": features is a list. Write expressions by name, such as '
-            'features={"spent": col("amount").sum()}.',
-        ),
-        (
-            lambda: events(valid=col("amount") > 0),
-            'source "payments": valid is (amount > 0). Write conditions by the reason to give, such as '
-            'valid={"amount > 0": col("amount") > 0}.',
-        ),
-        (
-            lambda: Derived("d", source=by_card, added={}),
-            f'source "d": source is a FeatureView. {SOURCE}',
-        ),
-        (
-            lambda: Label("frauds", on="payment_id", value=col("fraud"), horizon="7d"),
-            f"label: source is 'frauds'. {SOURCE}",
-        ),
-        (
-            lambda: Model("m", spine="payments", features=[by_card], label=label, estimator=Learner()),
-            f"model \"m\": spine is 'payments'. {SOURCE}",
-        ),
-        (
-            lambda: Model("m", spine=payments, features=[by_card], label=col("fraud"), estimator=Learner()),
-            'model "m": label is fraud. Write for example label=Label(refunds, on="order_id", value=exists(), horizon="30d").',
-        ),
-        (lambda: Release("m"), "release: model is 'm'. Give the Model itself."),
-        (
-            lambda: Project("p", releases=[label]),
-            'project "p": releases is a Label. Write releases=[Release(model)].',
-        ),
-    ],
-)
-def test_a_thing_of_another_kind_says_what_to_give(write, text):
-    with pytest.raises(DefinitionError) as caught:
-        write()
-    assert str(caught.value) == text

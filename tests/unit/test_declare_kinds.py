@@ -1,0 +1,59 @@
+"""A declaration that gives another kind of thing says what to give."""
+
+import pytest
+
+from tenfold import Derived, FeatureView, Label, Model, Project, Release, col, count
+from tenfold.core.errors import DefinitionError
+from tests.unit.declared import Learner, by_card, card, events, label, payments
+
+SOURCE = "Give the Events, the Table or the Derived itself."
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (
+            lambda: FeatureView("v", entity="card", source=payments, features={"n": count()}),
+            'feature view "v": entity is \'card\'. Write for example entity=Entity("card", key="card").',
+        ),
+        (
+            lambda: FeatureView("v", entity=card, source="payments", features={"n": count()}),
+            f"feature view \"v\": source is 'payments'. {SOURCE}",
+        ),
+        (
+            lambda: FeatureView("v", entity=card, source=payments, features=[count()]),
+            'feature view "v": features is a list. Write expressions by name, such as '
+            'features={"spent": col("amount").sum()}.',
+        ),
+        (
+            lambda: events(valid=col("amount") > 0),
+            'source "payments": valid is (amount > 0). Write conditions by the reason to give, such as '
+            'valid={"amount > 0": col("amount") > 0}.',
+        ),
+        (
+            lambda: Derived("d", source=by_card, added={}),
+            f'source "d": source is a FeatureView. {SOURCE}',
+        ),
+        (
+            lambda: Label("frauds", on="payment_id", value=col("fraud"), horizon="7d"),
+            f"label: source is 'frauds'. {SOURCE}",
+        ),
+        (
+            lambda: Model("m", spine="payments", features=[by_card], label=label, estimator=Learner()),
+            f"model \"m\": spine is 'payments'. {SOURCE}",
+        ),
+        (
+            lambda: Model("m", spine=payments, features=[by_card], label=col("fraud"), estimator=Learner()),
+            'model "m": label is fraud. Write for example label=Label(refunds, on="order_id", value=exists(), horizon="30d").',
+        ),
+        (lambda: Release("m"), "release: model is 'm'. Give the Model itself."),
+        (
+            lambda: Project("p", releases=[label]),
+            'project "p": releases is a Label. Write releases=[Release(model)].',
+        ),
+    ],
+)
+def test_a_thing_of_another_kind_says_what_to_give(write, text):
+    with pytest.raises(DefinitionError) as caught:
+        write()
+    assert str(caught.value) == text
