@@ -58,7 +58,7 @@ NOT_GOOD = [
     {"whole": 1.5},
     {"whole": True},
     {"whole": 7},
-    {"whole": -(2**43)},
+    {"whole": -(2**53)},
     {"real": -0.5},
     {"real": "1"},
     {"real": 1e300},

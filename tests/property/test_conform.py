@@ -38,7 +38,7 @@ THINGS = Events(
 TEXT = st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(
     ["", "\0", "a\x1fb", "x" * 1025, "é" * 513]
 )
-NUMBER = st.floats(width=64) | st.sampled_from([2.0**43, -(2.0**43), 99.0, 101.0, -0.0])
+NUMBER = st.floats(width=64) | st.sampled_from([2.0**43, -(2.0**43), 2.0**53, 1 - 2.0**53, 99.0, 101.0, -0.0])
 WHOLE = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)
 PRICE = st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**16), max_value=10**16)
 CENTS = st.integers(-(10**16), 10**16).map(lambda units: units / 100) | st.integers(-999, 999).map(

@@ -176,8 +176,12 @@ EDGES = [
     "2100-02-28T23:59:59+00:00",
     "2199-12-31T23:59:59.999999+00:00",
 ]
-LARGEST = 2**43 - 1
-ints = st.one_of(st.sampled_from([0, 1, -1, 2**26, LARGEST, -LARGEST]), st.integers(-LARGEST, LARGEST))
+LARGEST, WHOLE = 2**43 - 1, 2**53 - 1
+ints = st.one_of(
+    st.sampled_from([0, 1, -1, 2**26, LARGEST, -LARGEST, WHOLE, -WHOLE]),
+    st.integers(-LARGEST, LARGEST),
+    st.integers(-WHOLE, WHOLE),
+)
 floats = st.one_of(
     st.sampled_from([0.0, -0.0, 0.1, -1.5, 5e-324, 1e-300, float(LARGEST)]),
     st.floats(-(2.0**42), 2.0**42, allow_subnormal=True),

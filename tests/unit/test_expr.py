@@ -85,7 +85,14 @@ def test_an_expression_knows_its_columns_and_aggregates():
         ),
         (lambda: x > float("nan"), "nan cannot be part of an expression. Numbers are smaller than 2^43."),
         (lambda: x > float("inf"), "inf cannot be part of an expression. Numbers are smaller than 2^43."),
-        (lambda: x > 2**43, "8796093022208 cannot be part of an expression. Numbers are smaller than 2^43."),
+        (
+            lambda: x > 2.0**43,
+            "8796093022208.0 cannot be part of an expression. Numbers are smaller than 2^43.",
+        ),
+        (
+            lambda: x > 2**53,
+            "9007199254740992 cannot be part of an expression. Whole numbers are smaller than 2^53.",
+        ),
         (
             lambda: x.sum(window="1 month"),
             'window="1 month" is not a duration. Write a whole number and one of ms, s, m, h, d, w, '

@@ -27,8 +27,8 @@ from tenfold.sources.declare import Events, Field
 EARLIEST = to_us(datetime(1970, 1, 1, tzinfo=UTC))
 LATEST = to_us(datetime(2200, 1, 1, tzinfo=UTC))
 """When records happen and are known; other instants, such as dates of birth, are any that the calendar has."""
-LARGEST = 2.0**43
-"""Numbers from here on cannot be summed exactly."""
+LARGEST = {"int": 2**53, "float": 2.0**43}
+"""Numbers from here on cannot be summed exactly, by their type."""
 ID_BYTES = 1_024
 """Bytes of UTF-8 an id may have: ids are kept in columns as wide as the longest."""
 FLOAT_DIGITS = 15
@@ -152,7 +152,7 @@ def _within(item: Column, field: Field, *, timed: bool) -> np.ndarray:
         first, last = (EARLIEST, LATEST - 1) if timed else (calendar.EARLIEST, calendar.LATEST)
         fits &= ~item.valid | ((item.values >= first) & (item.values <= last))
     elif field.type in ("int", "float"):
-        fits &= (item.values > -LARGEST) & (item.values < LARGEST)
+        fits &= (item.values > -LARGEST[field.type]) & (item.values < LARGEST[field.type])
     return fits
 
 
@@ -241,7 +241,7 @@ def _int(name: str, value: Any) -> int:
     whole = isinstance(value, (float, np.floating)) and value.is_integer()
     if isinstance(value, bool) or not (whole or isinstance(value, (int, np.integer))):
         raise Misfit(f'"{name}" is {_kind(value)}, not a whole number')
-    return int(_in_range(name, value))
+    return int(_in_range(name, value, "int"))
 
 
 def _float(name: str, value: Any) -> float:
@@ -249,12 +249,12 @@ def _float(name: str, value: Any) -> float:
         raise Misfit(f'"{name}" is a decimal, not a float; convert it first')
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise Misfit(f'"{name}" is {_kind(value)}, not a number')
-    return float(_in_range(name, value))
+    return float(_in_range(name, value, "float"))
 
 
-def _in_range(name: str, value: Any) -> Any:
-    if not -LARGEST < value < LARGEST:
-        raise Misfit(f'"{name}" is too large for exact sums (2^43)')
+def _in_range(name: str, value: Any, kind: str) -> Any:
+    if not -LARGEST[kind] < value < LARGEST[kind]:
+        raise Misfit(f'"{name}" is too large for exact sums ({"2^53" if kind == "int" else "2^43"})')
     return value
 
 

@@ -73,9 +73,13 @@ def field(item: Field, *, is_id: bool = False) -> Schema:
     return found
 
 
+def _below(largest: float) -> Schema:
+    return {"exclusiveMinimum": -int(largest), "exclusiveMaximum": int(largest)}
+
+
 _TYPES: Mapping[str, Schema] = {
-    "int": {"type": "integer", "exclusiveMinimum": -int(LARGEST), "exclusiveMaximum": int(LARGEST)},
-    "float": {"type": "number", "exclusiveMinimum": -int(LARGEST), "exclusiveMaximum": int(LARGEST)},
+    "int": {"type": "integer"} | _below(LARGEST["int"]),
+    "float": {"type": "number"} | _below(LARGEST["float"]),
     "bool": {"type": "boolean"},
     "str": {"type": "string", "pattern": r"^[^\u0000]*$"},
     "time": _times("[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9]", "of the years 1 to 9999"),

@@ -25,8 +25,8 @@ from tenfold.processing.frame import Column, column, types_of
 from tenfold.sources.declare import Events
 
 _FITS: Mapping[str, str] = {
-    "int": f"type({{0}}) is int and -{LARGEST} < {{0}} < {LARGEST}",
-    "float": f"type({{0}}) is float and -{LARGEST} < {{0}} < {LARGEST}",
+    "int": f"type({{0}}) is int and -{LARGEST['int']} < {{0}} < {LARGEST['int']}",
+    "float": f"type({{0}}) is float and -{LARGEST['float']} < {{0}} < {LARGEST['float']}",
     "bool": "type({0}) is bool",
     "str": f"type({{0}}) is str and len({{0}}) <= {ID_BYTES} and {{0}}.isascii() and {{0}}.isprintable()",
 }

@@ -92,14 +92,14 @@ def _none(_: Sequence[Any]) -> None:
 def _whole(values: Sequence[Any]) -> np.ndarray | None:
     if set(map(type, values)) != {int}:
         return None
-    return np.array(values, dtype=np.int64) if max(values) < LARGEST and min(values) > -LARGEST else None
+    return np.array(values, dtype=np.int64) if max(map(abs, values)) < LARGEST["int"] else None
 
 
 def _real(values: Sequence[Any]) -> np.ndarray | None:
     if set(map(type, values)) != {float}:
         return None
     found = np.array(values, dtype=np.float64)
-    return found if (np.abs(found) < LARGEST).all() else None
+    return found if (np.abs(found) < LARGEST["float"]).all() else None
 
 
 def _flags(values: Sequence[Any]) -> np.ndarray | None:
