@@ -7,6 +7,7 @@ from typing import Any
 from tenfold.automation.release import Release
 from tenfold.automation.sinks import same_name, shown
 from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.spelled import spelled
 from tenfold.features.view import FeatureView, with_upstream
 from tenfold.processing.derive import Derived, Source
 from tenfold.serving.answer.predictions import SCORES, TOPIC
@@ -17,6 +18,7 @@ TAKEN = (TOPIC, SCORES)
 """Names of topics and tables that tenfold writes itself."""
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Declared:
     """A name and the releases of a project; sources, views and models follow from them.
@@ -69,6 +71,12 @@ def collect(releases: Sequence[Release]) -> tuple[dict[str, Events], dict[str, F
     """
     sources: dict[str, Events] = {}
     views: dict[str, FeatureView] = {}
+    names = [release.model.name for release in releases]
+    for name in names:
+        if names.count(name) > 1:
+            raise DefinitionError(
+                f'there are several releases of model "{name}". Remove all but one, or rename its model.'
+            )
     for model in (release.model for release in releases):
         read = list(with_upstream(model.views))
         for view in read:

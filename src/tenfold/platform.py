@@ -9,6 +9,7 @@ from pathlib import Path
 from tenfold.automation import audit, deliver, journal, outbox
 from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
+from tenfold.core.spelled import spelled
 from tenfold.monitoring import telemetry
 from tenfold.processing import quarantine
 from tenfold.registry import rollouts, versions
@@ -40,6 +41,7 @@ LAYOUT = 7
 """The number of this layout of the state database; it changes whenever a table does."""
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Platform:
     """Where a project runs: objects that satisfy the protocols; what is not given is embedded under `home`.

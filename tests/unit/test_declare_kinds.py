@@ -1,10 +1,10 @@
-"""A declaration that gives another kind of thing says what to give."""
+"""A declaration that gives another kind of thing, or names what it does not have, says what to give."""
 
 import pytest
 
-from tenfold import Derived, FeatureView, Label, Model, Project, Release, col, count
+from tenfold import Derived, FeatureView, Label, Model, Project, Release, Table, col, count
 from tenfold.core.errors import DefinitionError
-from tests.unit.declared import Learner, by_card, card, events, label, payments
+from tests.unit.declared import Learner, Visit, by_card, card, events, label, model, payments
 
 SOURCE = "Give the Events, the Table or the Derived itself."
 
@@ -57,3 +57,36 @@ def test_a_thing_of_another_kind_says_what_to_give(write, text):
     with pytest.raises(DefinitionError) as caught:
         write()
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (
+            lambda: Release(model(), degrade="stale"),
+            'Release has no parameter "degrade". Did you mean "degraded"? Known: ',
+        ),
+        (lambda: events(lates="1h"), 'Events has no parameter "lates". Did you mean "lateness"? Known: '),
+        (
+            lambda: Project("p", release=[]),
+            'Project has no parameter "release". Did you mean "releases"? Known: ',
+        ),
+        (lambda: model(horizont="7d"), 'Model has no parameter "horizont". Known: '),
+        (
+            lambda: Table("cards", Visit, keys="card_id"),
+            'Table has no parameter "keys". Did you mean "key"? Known: ',
+        ),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_named_with_the_nearest(write, text):
+    with pytest.raises(DefinitionError) as caught:
+        write()
+    assert str(caught.value).startswith(text)
+
+
+def test_a_model_has_one_release():
+    with pytest.raises(DefinitionError) as caught:
+        Project("p", releases=[Release(model()), Release(model())])
+    assert str(caught.value) == (
+        'there are several releases of model "model". Remove all but one, or rename its model.'
+    )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tenfold.automation.sinks import check_address, shown
 from tenfold.core.errors import DefinitionError, suggest
+from tenfold.core.spelled import spelled
 from tenfold.core.times import duration
 from tenfold.monitoring.checks import Check
 from tenfold.sources.declare import check_kind
@@ -13,6 +14,7 @@ from tenfold.training.kinds import check_metric
 from tenfold.training.model import Model
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Release:
     """A model with the rules by which its versions come and go.

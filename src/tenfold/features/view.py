@@ -11,6 +11,7 @@ from tenfold.core.errors import DefinitionError, NotFound, suggest
 from tenfold.core.expr import AS_OF, NUMERIC, Expr, count, feature, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.spelled import spelled
 from tenfold.core.times import duration
 from tenfold.core.vector import Vector, by_vector
 from tenfold.core.windows import Window
@@ -24,6 +25,7 @@ _OF_FLOATS = ("decayed_sum", "approx_quantile")
 """Aggregates of which a decimal is the nearest float; all others are of its exact units."""
 
 
+@spelled
 @dataclass(frozen=True)
 class Entity:
     """What features describe, and the field or fields that identify it.
@@ -90,6 +92,7 @@ class Plan:
         return any(item.window.include_self for item in self.aggregates)
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class FeatureView:
     """A group of features of one entity from one source; without an entity, features of the row being predicted.

@@ -11,12 +11,14 @@ from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import Expr, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.spelled import spelled
 from tenfold.core.vector import Vector
 from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame
 from tenfold.sources.declare import SOURCES, Events, Field, check_kind, check_name
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Derived:
     """A source computed row by row from another: rows that meet `where`, with the columns `added`.

@@ -15,6 +15,7 @@ from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.expr import Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.spelled import spelled
 from tenfold.core.times import UNITS, duration
 
 SOURCES = "Give the Events, the Table or the Derived itself."
@@ -96,6 +97,7 @@ def _decimal(source: str, name: str, extras: tuple[object, ...]) -> str:
     return decimal_type(places[0])
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Events:
     """Things that happened, append-only: a file, a table or a stream alike.
@@ -275,6 +277,7 @@ class Events:
             )
 
 
+@spelled
 def Table(  # noqa: N802 - reads as a declaration beside Events
     name: str,
     schema: type,

@@ -7,6 +7,7 @@ from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.core.expr import NUMERIC, Expr, count, need
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.spelled import spelled
 from tenfold.core.times import duration
 from tenfold.core.windows import Window
 from tenfold.features.view import Entity, FeatureView
@@ -17,6 +18,7 @@ LABELS = (*NUMERIC, "str")
 """The types of a label; a text is a class."""
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Label:
     """The outcome of a row, looking ahead: an event that happens within `horizon` of the prediction.

@@ -10,6 +10,7 @@ from tenfold.core.errors import DefinitionError
 from tenfold.core.expr import AS_OF, Expr
 from tenfold.core.fingerprint import fingerprint
 from tenfold.core.infer import infer
+from tenfold.core.spelled import spelled
 from tenfold.core.times import duration
 from tenfold.core.vector import Vector
 from tenfold.features.view import FeatureView
@@ -33,6 +34,7 @@ class Estimator(Protocol):
         ...
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Model:
     """What is predicted, when, from what, and how it is learned.

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.core.spelled import spelled
 
 Range = tuple[float, float] | tuple[float, float, str] | list[Any]
 
 
+@spelled
 @dataclass(frozen=True, eq=False)
 class Tune:
     """A search over parameters of the estimator, judged on the model's folds by its first metric.
