@@ -25,7 +25,7 @@ from bench.fresh import free_port, wait_for
 from bench.harness import MEANT, ROOT, Bench, Entry
 
 FULL, TREES = 1_000_000, 200
-CONNECTIONS = 64
+CONNECTIONS, WANTED = 64, 6_000
 ENOUGH = 200
 """Answers of the version before, after which it is rolled back."""
 HERE = "bench.serve"
@@ -69,6 +69,16 @@ def main(bench: Bench) -> list[Entry]:
             ours["rate"],
             "1.7x",
             "the load has no core of its own then",
+        ),
+        Entry(
+            "serve/processes/cpu",
+            two["cpu"],
+            "us",
+            rows,
+            "one process",
+            ours["cpu"],
+            "0.85x",
+            "of a processor a request: twice the requests where the load is elsewhere",
         ),
         Entry("serve/fresh", fresh["p99"], "ms", rows, goal="50 ms", note=fresh["told"]),
         Entry("serve/swap", swap["swapped"], "s", rows, goal="1 s, 0 failed", note=swap["told"]),
@@ -123,7 +133,7 @@ def asked_of(first: int, rows: int) -> Iterator[bytes]:
 
 
 def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
-    """Ask on 1, 16 and 64 connections, and then at half of what was reached."""
+    """Ask on 1, 16 and 64 connections, and then at half of what is to be reached, or was where that is less."""
     from bench.load import measure
 
     with served(folder) as (port, pid):
@@ -131,7 +141,7 @@ def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
         for place, count in enumerate((4, 1, 16, CONNECTIONS)):
             runs[count] = measure(port, "/predict", pid, asked_of(place, rows), count, seconds)
         most = runs[CONNECTIONS]
-        half = int(most["rate"] / 2)
+        half = int(min(most["rate"], WANTED) / 2)
         calm = measure(port, "/predict", pid, asked_of(9, rows), CONNECTIONS, seconds, max(half, 1))
     for found in (most, calm):
         if found["failed"]:
@@ -142,7 +152,7 @@ def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
         "cpu_1": runs[1]["cpu"],
         "half_p50": calm["p50"],
         "half_p99": calm["p99"],
-        "half": f"{half:,} requests/s offered, half of what is reached; {calm['cpu']:.0f} us of a processor each",
+        "half": f"{half:,} requests/s offered; {calm['cpu']:.0f} us of a processor each",
         "seconds": seconds,
     }
 
