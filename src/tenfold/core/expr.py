@@ -27,10 +27,10 @@ from tenfold.core.times import UNITS, to_us
 from tenfold.core.vector import INSTEAD, Vector
 from tenfold.core.windows import AGGREGATES, Aggregates, Over, Window, window_of
 
-__all__ = ["AS_OF", "NUMERIC", "Expr", "col", "count", "exists", "feature", "lit", "need"]
+__all__ = ["AS_OF", "LARGEST", "NUMERIC", "Expr", "col", "count", "exists", "feature", "lit", "need"]
 
-LARGEST = {int: 2**53, float: 2**43}
-"""Constants keep within the limits that records have to keep."""
+LARGEST = {"int": 2**53, "float": 2.0**43}
+"""Numbers from here on cannot be summed exactly, by their type: records and constants keep below."""
 
 AS_OF = "_as_of"
 """The column that holds the moment a feature is asked for; `age` reads it."""
@@ -217,11 +217,11 @@ def lit(value: Any) -> Expr:
         raise DefinitionError(
             "None cannot be part of an expression. To ask whether a value is missing, write .is_null()."
         )
-    if type(value) is int and not abs(value) < LARGEST[int]:
+    if type(value) is int and not abs(value) < LARGEST["int"]:
         raise DefinitionError(
             f"{value!r} cannot be part of an expression. Whole numbers are smaller than 2^53."
         )
-    if isinstance(value, float) and not (math.isfinite(value) and abs(value) < LARGEST[float]):
+    if isinstance(value, float) and not (math.isfinite(value) and abs(value) < LARGEST["float"]):
         raise DefinitionError(f"{value!r} cannot be part of an expression. Numbers are smaller than 2^43.")
     if isinstance(value, Decimal) and literal_type(value) is None:
         raise DefinitionError(f"{value!r} cannot be part of an expression. Decimals have up to 18 digits.")

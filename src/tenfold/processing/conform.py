@@ -17,6 +17,7 @@ import numpy as np
 
 from tenfold.core.decimals import LIMIT, PLACES, units_of
 from tenfold.core.errors import DefinitionError, SchemaError, TenfoldError, suggest
+from tenfold.core.expr import LARGEST
 from tenfold.core.times import to_us
 from tenfold.processing import calendar
 from tenfold.processing.evaluate import evaluate
@@ -27,8 +28,6 @@ from tenfold.sources.declare import Events, Field
 EARLIEST = to_us(datetime(1970, 1, 1, tzinfo=UTC))
 LATEST = to_us(datetime(2200, 1, 1, tzinfo=UTC))
 """When records happen and are known; other instants, such as dates of birth, are any that the calendar has."""
-LARGEST = {"int": 2**53, "float": 2.0**43}
-"""Numbers from here on cannot be summed exactly, by their type."""
 ID_BYTES = 1_024
 """Bytes of UTF-8 an id may have: ids are kept in columns as wide as the longest."""
 FLOAT_DIGITS = 15

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tenfold.core.decimals import DIGITS, PLACES
-from tenfold.core.expr import Expr
-from tenfold.processing.conform import FLOAT_DIGITS, ID_BYTES, LARGEST
+from tenfold.core.expr import LARGEST, Expr
+from tenfold.processing.conform import FLOAT_DIGITS, ID_BYTES
 from tenfold.sources.declare import Events, Field
 from tenfold.training.model import Model
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
-from tenfold.core.expr import Expr
+from tenfold.core.expr import LARGEST, Expr
 from tenfold.core.times import EPOCH, MICROSECOND
 from tenfold.processing import calendar
 from tenfold.processing.compiled import compile_row
@@ -14,7 +14,6 @@ from tenfold.processing.conform import (
     EARLIEST,
     ID_BYTES,
     KNOWN,
-    LARGEST,
     LATEST,
     Misfit,
     checked,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import SchemaError
-from tenfold.processing.conform import EARLIEST, ID_BYTES, KNOWN, LARGEST, LATEST
+from tenfold.core.expr import LARGEST
+from tenfold.processing.conform import EARLIEST, ID_BYTES, KNOWN, LATEST
 from tenfold.processing.derive import Source, apply
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, column
