@@ -28,9 +28,8 @@ def split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scaled = values * HIGH
     high = np.floor(scaled)
     low = np.rint((scaled - high) * LOW)
-    with np.errstate(
-        invalid="ignore"
-    ):  # a value of 2^43 or more has no limbs, and no window that holds it a sum
+    # a value of 2^43 or more has no limbs, and no window that holds it a sum
+    with np.errstate(invalid="ignore"):
         return high.astype(np.int64), low.astype(np.int64)
 
 

@@ -65,8 +65,9 @@ class Groups:
 
     Small requests are answered on the event loop's thread as long as that is quick: the states are there, no candidate is
     asked, nobody else writes to the log, and the group before was quick. Then no two threads take turns at Python. Everything
-    else is done by a thread, which is there while anything waits. A group has one mark, taken after the last of its requests came, one wait for the states, one snapshot of them, one
-    call of each version and one append. Each request gets what it would get alone.
+    else is done by a thread, which is there while anything waits. A group has one mark, taken after the last of its requests
+    came, one wait for the states, one snapshot of them, one call of each version and one append. Each request gets what it
+    would get alone.
 
     Parameters
     ----------
