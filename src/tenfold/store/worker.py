@@ -1,6 +1,7 @@
-"""The stream worker: folds the log into online states at once, and into lake tables in larger commits."""
+"""The stream worker: folds the log into online states at once, and beside that into lake tables in larger commits."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tenfold.core.clock import Clock
 from tenfold.sources.base import Batch
@@ -36,7 +37,13 @@ class Worker:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Process until `stopped`, then move what is left into the lake."""
+        with ThreadPoolExecutor(1, "lake") as aside:  # requests wait for the states, nobody for the lake
+            self._run(stopped, aside)
+        self.drain()
+
+    def _run(self, stopped: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
         waiting, flushed = 0, self._clock.elapsed()
+        moving: Future[int] | None = None
         while not stopped():
             done = self._states.advance()
             if done:
@@ -44,11 +51,13 @@ class Worker:
                 waiting += sum(batch.count for batch in done)
             else:
                 self._clock.sleep(IDLE)
-            late = self._clock.elapsed() - flushed > self._pause
-            if waiting >= self._rows or (late and waiting):
-                self._lake.flush()
-                waiting, flushed = 0, self._clock.elapsed()
-        self.drain()
+            if moving is not None:
+                if not moving.done():
+                    continue
+                moving.result()  # raises what went wrong
+                moving, flushed = None, self._clock.elapsed()
+            if waiting >= self._rows or self._clock.elapsed() - flushed > self._pause:
+                waiting, moving = 0, aside.submit(self._lake.flush)
 
     def drain(self) -> int:
         """Process everything that is in the log by now and return how many records became visible."""
