@@ -1,6 +1,7 @@
 """Requests that wait are answered together, and each gets what it would get alone."""
 
 import asyncio
+import itertools
 import json
 import shutil
 import threading
@@ -252,10 +253,14 @@ class Still(SystemClock):
 
 
 class Slow(SystemClock):
-    """A clock by which everything takes long."""
+    """A clock by which everything takes as long as is said, and nothing else takes any time."""
+
+    def __init__(self):
+        self.now_at, self.step = 0, 6_000
 
     def elapsed(self):
-        return int(super().elapsed() * 1e6)
+        self.now_at += self.step
+        return self.now_at
 
 
 def quick(app, clock=None):
@@ -296,6 +301,25 @@ def test_slow_groups_do_not_stop_the_event_loop(app, monkeypatch):
     asyncio.run(answering.one(ROWS[0]))
     asyncio.run(answering.one(ROWS[1]))
     assert names == ["MainThread", "groups"]
+
+
+def test_the_event_loop_is_tried_again_after_pauses_that_grow_while_it_is_slow(app, monkeypatch):
+    clock = Slow()
+    answering, names = quick(app, clock), threads_of(app, monkeypatch)
+    tries = []
+    for place in range(60):
+        asyncio.run(answering.one(tiny.order(f"slow {place}")))
+        if names.pop() == "MainThread":
+            tries.append(place)
+        assert not names
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert len(pauses) > 2
+    assert all(later > earlier for earlier, later in itertools.pairwise(pauses))
+    clock.step = 0
+    clock.now_at += 10**7
+    for place in range(3):
+        asyncio.run(answering.one(tiny.order(f"quick {place}")))
+    assert names == ["MainThread"] * 3
 
 
 def test_what_has_to_wait_is_left_to_the_thread_until_there_is_nothing_to_wait_for(app, monkeypatch):

@@ -22,8 +22,10 @@ TOGETHER = 256
 """Rows of small requests that are answered together at most: the first of them waits for the last."""
 SMALL = 25
 """A request of more rows is a group of its own, so that small ones wait for one such at a time."""
-QUICK, A_ROW = 5_000, 100
+QUICK, A_ROW = 5_000, 200
 """Microseconds that a group may take, and for each row more, for the event loop to stand still meanwhile."""
+PAUSE, LONGEST = 50_000, 2_000_000
+"""Microseconds for which groups are left to the thread: at first, and at most when each try shows that it is still slow."""
 POLL = 0.0005
 """Seconds between two looks at how far the states are."""
 IDLE = 1.0
@@ -65,9 +67,9 @@ class Groups:
 
     Small requests are answered on the event loop's thread as long as that is quick: the states are there, no candidate is
     asked, nobody else writes to the log, and the group before was quick. Then no two threads take turns at Python. Everything
-    else is done by a thread, which is there while anything waits. A group has one mark, taken after the last of its requests
-    came, one wait for the states, one snapshot of them, one call of each version and one append. Each request gets what it
-    would get alone.
+    else is done by a thread, which is there while anything waits; beside a busy event loop it is slower, so the loop is tried
+    again after a pause. A group has one mark, taken after the last of its requests came, one wait for the states, one
+    snapshot of them, one call of each version and one append. Each request gets what it would get alone.
 
     Parameters
     ----------
@@ -81,7 +83,8 @@ class Groups:
         self, service: Service, *, wait: float, clock: Clock | None = None, most: int = MOST
     ) -> None:
         self.service, self._wait, self._most = service, wait, most
-        self._prompt, self._slow = service.prompt(), False
+        self._prompt = service.prompt()
+        self._again = self._pause = 0
         self._clock = clock or SystemClock()
         self._small: deque[Waiting] = deque()
         self._large: deque[Waiting] = deque()
@@ -155,7 +158,7 @@ class Groups:
             self._turn = None
             if not free or not (self._small or self._large):
                 return
-            group = [] if self._slow or self._large else self._next()
+            group = [] if self._large or self._slow() else self._next()
             if not group:
                 self._start()
                 return
@@ -172,12 +175,26 @@ class Groups:
 
     def _at_once(self, group: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
         """Answer a group on this thread, its event loop's, or leave it to the other one."""
-        told = self._timed(self._promptly, group)
-        self._slow |= not any(told)
+        told, took = self._timed(self._promptly, group)
+        if not any(told):
+            self._leave(self._pause or PAUSE)
+        elif took > _limit(group):
+            self._pause = min(self._pause * 2 or PAUSE, LONGEST)
+            self._leave(self._pause)
+        else:
+            self._pause = 0
         self._hand_over(group, told, loop)
         with self._lock:
             if self._small or self._large:
                 self._look(loop, loop.call_soon)
+
+    def _leave(self, pause: int) -> None:
+        """Leave what comes to the thread for so many microseconds, or until a group of its is quick."""
+        self._again = self._clock.elapsed() + pause
+
+    def _slow(self) -> bool:
+        """Return whether the event loop is to be spared now."""
+        return self._again > 0 and self._clock.elapsed() < self._again
 
     def _promptly(self, group: Sequence[Waiting]) -> Sequence[Told | None]:
         """Return the answers of a group, none where one would have to wait for them."""
@@ -214,21 +231,24 @@ class Groups:
 
     def _work(self) -> None:
         while group := self._take():
-            self._hand_over(group, self._timed(self._answer, group))
+            told, took = self._timed(self._answer, group)
+            if took <= _limit(group):
+                self._again = 0
+            self._hand_over(group, told)
             del group  # nothing of it is kept while the next one is waited for
 
-    def _timed(self, answer: Answer, group: Sequence[Waiting]) -> Sequence[Told | None]:
+    def _timed(self, answer: Answer, group: Sequence[Waiting]) -> tuple[Sequence[Told | None], int]:
+        """Return the answers of a group and how many microseconds they took."""
         begun = self._clock.elapsed()
+        told: Sequence[Told | None]
         try:
-            return answer(group)
+            told = answer(group)
         except TenfoldError as error:
-            return [error] * len(group)
+            told = [error] * len(group)
         except Exception as error:  # whatever it is, the clients are told and the thread goes on
             logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
-            return [error] * len(group)
-        finally:
-            rows = sum(len(waiting.question.rows) for waiting in group)
-            self._slow = self._clock.elapsed() - begun > QUICK + A_ROW * rows
+            told = [error] * len(group)
+        return told, self._clock.elapsed() - begun
 
     def _take(self) -> list[Waiting]:
         """Return the requests to answer next, after waiting for some; none when the thread is to end."""
@@ -248,7 +268,7 @@ class Groups:
 
     def _to_loop(self) -> bool:
         """Leave what waits to its event loop, where that is quicker, or return False."""
-        if self._slow or self._large or not self._small:
+        if self._large or not self._small or self._slow():
             return False
         loop = self._small[0].loop
         try:
@@ -346,3 +366,8 @@ def _tell(group: Sequence[Waiting]) -> None:
             waiting.timer = None
         if waiting.answer is not None:
             waiting.done(waiting.answer)
+
+
+def _limit(group: Sequence[Waiting]) -> int:
+    """Return the microseconds that a group may take on an event loop."""
+    return QUICK + A_ROW * sum(len(waiting.question.rows) for waiting in group)
