@@ -31,20 +31,22 @@ def main(arguments=None):
     """Run the proof and return the exit code."""
     options = _options(arguments)
     started = WALL.elapsed()
-    by, mismatches, failures, seeds = Counter(), 0, [], 0
-    with Progress(WALL) as progress:
-        step = progress.step("compare cells", total=options.cells)
-        for cells, failed in _results(options):
-            seeds += 1
-            by.update(cells)
-            step.advance(sum(cells.values()))
-            mismatches += sum(failure.cells for failure in failed)
-            failures += failed
-            if by.total() >= options.cells or len(failures) >= SHOWN:
-                break
+    by, failures, seeds, stopped = Counter(), [], 0, False
+    try:
+        with Progress(WALL) as progress:
+            step = progress.step("compare cells", total=options.cells)
+            for cells, failed in _results(options):
+                seeds += 1
+                by.update(cells)
+                step.advance(sum(cells.values()), f"{len(failures)} differences")
+                failures += failed
+                if by.total() >= options.cells or len(failures) >= SHOWN:
+                    break
+    except KeyboardInterrupt:  # what was compared until then is a result too
+        stopped = True
     found = {
         "cells": by.total(),
-        "mismatches": mismatches,
+        "mismatches": sum(failure.cells for failure in failures),
         "seconds": round((WALL.elapsed() - started) / 1e6, 1),
         "seed": options.seed,
         "seeds": seeds,
@@ -55,7 +57,7 @@ def main(arguments=None):
     _show(found)
     for failure in failures[:SHOWN]:
         sys.stderr.write(report(failure) + "\n")
-    return 1 if mismatches else 0
+    return 1 if failures else 130 if stopped else 0
 
 
 def _results(options):

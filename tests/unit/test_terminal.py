@@ -72,6 +72,26 @@ def test_progress_elsewhere_is_a_line_at_each_end():
     ]
 
 
+def test_a_long_step_says_in_a_log_how_far_it_is_now_and_then():
+    stream, clock = io.StringIO(), Watch(0)
+    with terminal.Progress(clock, stream=stream) as progress:
+        for total in (2000, None):
+            step = progress.step("read", total=total)
+            for _ in range(70):
+                clock.seconds += 1
+                step.advance(20, "day\n7")
+    assert stream.getvalue().splitlines() == [
+        "read (2\u202f000) ...",
+        "read: 600 of 2\u202f000, 30% · day 7",
+        "read: 1\u202f200 of 2\u202f000, 60% · day 7",
+        "read: done in 70.0 s",
+        "read ...",
+        "read: 600 · day 7",
+        "read: 1\u202f200 · day 7",
+        "read: done in 70.0 s",
+    ]
+
+
 def fail(clock, stream):
     with terminal.Progress(clock, stream=stream) as progress:
         progress.step("[bold]read", total=10).advance(10)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 120
 """Columns of a console that is not a terminal."""
+SILENT = 30_000_000
+"""Microseconds after which a step in a log says how far it is."""
 
 
 def console(stream: TextIO | None = None) -> "Console":
@@ -104,7 +106,7 @@ class Step:
 class Progress:
     """Steps, one after the other, on stderr: bars on a terminal, else a line when a step starts and one when it ends.
 
-    A step ends where the next one starts or the block is left; when the block is left by an error, its line says
+    A step that takes long has a line every half minute too. A step ends where the next one starts or the block is left; when the block is left by an error, its line says
     that it stopped.
 
     Examples
@@ -120,7 +122,7 @@ class Progress:
     def __init__(self, clock: Clock, *, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
         self._clock = clock
-        self._drawer: _Drawer = _Bars(stream, clock) if stream.isatty() else _Lines(stream)
+        self._drawer: _Drawer = (_Bars if stream.isatty() else _Lines)(stream, clock)
         self._started: int | None = None
 
     def __enter__(self) -> Self:
@@ -146,17 +148,26 @@ class Progress:
 
 
 class _Lines:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream, self._clock = stream, clock
         self._description = ""
+        self._total: int | None = None
+        self._done = self._told = 0
 
     def begin(self, description: str, total: int | None) -> None:
-        self._description = description
+        self._description, self._total = description, total
+        self._done, self._told = 0, self._clock.elapsed()
         count = "" if total is None else f" ({number(total)})"
         self._write(f"{description}{count} ...")
 
     def advance(self, n: int, at: str) -> None:
-        """A line per step is enough: a log is not an animation."""
+        """Count, and say how far it is when nothing was said for long: a log is not an animation."""
+        self._done += n
+        now = self._clock.elapsed()
+        if now - self._told >= SILENT:
+            self._told = now
+            of = "" if not self._total else f" of {number(self._total)}, {self._done / self._total:.0%}"
+            self._write(f"{self._description}: {number(self._done)}{of}{' · ' + _flat(at) if at else ''}")
 
     def end(self, seconds: float, *, done: bool) -> None:
         self._write(f"{self._description}: {'done in' if done else 'stopped after'} {seconds:.1f} s")
