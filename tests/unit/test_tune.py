@@ -2,7 +2,9 @@
 
 import random
 import threading
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from sklearn.base import BaseEstimator
@@ -32,6 +34,9 @@ class Formula:
         judged = Judged({"roc_auc": None if error else value}, None, error)
         threading.Timer(self._random.uniform(0, 0.004), done.set_result, [judged]).start()
         return done
+
+    def ready(self, asked):
+        return wait(asked, return_when=FIRST_COMPLETED).done
 
     def close(self):
         return
@@ -126,6 +131,27 @@ def test_what_another_process_cannot_import_stays_here(monkeypatch):
     assert is_sendable(Here())
     monkeypatch.setattr(Here, "__module__", "__main__")
     assert not is_sendable(Here())
+
+
+class Heard(Moody):
+    """One of the main script, that says when it is fitted."""
+
+    __module__ = "__main__"
+    events: ClassVar = []
+
+    def fit(self, X, y):
+        self.events.append("fitted")
+        return super().fit(X, y)
+
+
+def test_what_is_fitted_here_is_told_fold_by_fold_and_not_at_the_end():
+    subject, *rows = subject_of(Heard())
+    folds = [(slice(0, end), slice(end + 2, 20)) for end in (8, 12)]
+    here = judges(replace(subject, folds=folds), *rows, 2)
+    tune = Tune({"mood": ["fine", "calm"]}, trials=2, seed=1)
+    play_round(tune, 0, [], "mean_absolute_error", 2, here, lambda n, at: Heard.events.append((n, at)))
+    told = [(1, f"trial {trial}, fold {fold} of 2") for fold in (1, 2) for trial in (0, 1)]
+    assert Heard.events == [event for item in told for event in ("fitted", item)]
 
 
 def test_every_fit_of_a_search_has_one_thread():

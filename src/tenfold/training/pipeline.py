@@ -121,6 +121,7 @@ class Training:
             if one.error is not None:
                 raise DefinitionError(f'model "{model.name}" cannot be fitted on a fold: {one.error}.')
             found.append({"metrics": dict(one.metrics), "note": one.note})
+            self.judges.ready([future])
             step.advance(1, f"fold {place} of {model.folds}")
         return found
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Collection, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +31,10 @@ class Judges(Protocol):
         """Begin to judge a setting on a fold."""
         ...
 
+    def ready(self, asked: "Collection[Future[Judged]]") -> "Collection[Future[Judged]]":
+        """Wait until at least one of those asked is answered; return those that are."""
+        ...
+
     def close(self) -> None:
         """End what was started; may be called twice."""
         ...
@@ -45,15 +50,22 @@ def judges(
 
 
 class _Here:
-    """In this process, one after the other."""
+    """In this process, one after the other, each when it is waited for: so who looks on hears of it before the next."""
 
     def __init__(self, subject: Subject, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         self._given = subject, X, y, groups
+        self._queue: deque[tuple[Future[Judged], Mapping[str, Any], int]] = deque()
 
     def ask(self, params: Mapping[str, Any], fold: int) -> "Future[Judged]":
-        done: Future[Judged] = Future()
-        done.set_result(judge(*self._given, params, fold))
-        return done
+        answer: Future[Judged] = Future()
+        self._queue.append((answer, params, fold))
+        return answer
+
+    def ready(self, asked: "Collection[Future[Judged]]") -> "Collection[Future[Judged]]":
+        while not (found := [answer for answer in asked if answer.done()]):
+            answer, params, fold = self._queue.popleft()
+            answer.set_result(judge(*self._given, params, fold))
+        return found
 
     def close(self) -> None:
         return
@@ -85,6 +97,9 @@ class _Processes:
 
     def ask(self, params: Mapping[str, Any], fold: int) -> "Future[Judged]":
         return self._threads.submit(self._answer, params, fold)
+
+    def ready(self, asked: "Collection[Future[Judged]]") -> "Collection[Future[Judged]]":
+        return wait(asked, return_when=FIRST_COMPLETED).done
 
     def close(self) -> None:
         self._end()

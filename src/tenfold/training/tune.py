@@ -7,7 +7,7 @@ the median of earlier rounds after that fold is pruned: earlier rounds are finis
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,7 @@ def play_round(
     limits = [_limit(done, fold, found) for fold in range(folds)]
     waiting: dict[Future[Judged], Trial] = {judges.ask(trial["params"], 0): trial for trial in trials}
     while waiting:
-        ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in ready:
+        for future in judges.ready(waiting):
             trial = waiting.pop(future)
             _take(trial, future.result(), metric)
             at = f"trial {trial['number']}, fold {len(trial['values'])} of {folds}"
