@@ -69,6 +69,13 @@ class Foreign:
         )
         if as_text or not (texts or self.texts):
             return {}
+        if texts and not self.texts:
+            older = "; XGBoost writes that from 3.1 on" if self.file == xgboost.FILE else ""
+            raise DefinitionError(
+                f"{self.file} takes codes for text and does not hold which values they stand for{older}. The text of model "
+                f'"{model.name}": {", ".join(texts)}. Fit it again on a data frame whose columns of text are categories, and '
+                f"register that file; or train it here: tenfold train PROJECT.py {model.name}"
+            )
         if len(texts) != len(self.texts) or not all(
             isinstance(v, str) for known in self.texts for v in known
         ):
