@@ -119,12 +119,12 @@ def history(rows=ROWS, seed=4):
     return {"parcels": sent, "arrivals": arrived}
 
 
-def opened(home, declared, **release):
-    """Return an app over the history, with everything processed."""
+def opened(home, declared, given=None, **release):
+    """Return an app over the history, or over the rows given, with everything processed."""
     app = Project("post", releases=[Release(declared, **release)]).open(
         Platform(home=home, clock=VirtualClock(NOW))
     )
-    for name, rows in history().items():
+    for name, rows in (given or history()).items():
         assert app.ingest(name, rows, history=True, key=name).rejected == 0
     app.process()
     return app

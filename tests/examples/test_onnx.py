@@ -118,6 +118,20 @@ def test_an_onnx_file_is_registered_measured_promoted_and_served(model, data, tm
 
 
 def outside():
+def test_a_file_may_know_a_class_that_never_occurred(tmp_path):
+    (tmp_path / "theirs.onnx").write_bytes(linear(2, 4, end="Softmax"))
+    model = narrow("state")
+    with parcels.opened(tmp_path / "home", model) as app:
+        named = ["broken", "fine", "lost", "stolen"]
+        version = app.register(model, tmp_path / "theirs.onnx", classes=named)
+        manifest = app.versions.package(model, version.number).manifest
+    assert manifest.classes == named
+    assert [item["rows"] for item in manifest.evaluation["classes"]][3] == 0
+    assert (
+        'no row to learn from and no row to test on is of class "stolen"' in manifest.evaluation["warnings"]
+    )
+
+
     """Return a graph whose weights lie in a file elsewhere."""
     found = onnx.load_model_from_string(linear(2, 1))
     weights = found.graph.initializer[0]

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.errors import DefinitionError, NotFound
+from tenfold.training.classes import by_class
 from tenfold.ui.card import card
 from tenfold.ui.charts import Interval, Node, flow, trials, whiskers
 from tenfold.ui.compare_page import compare_page
@@ -94,6 +95,8 @@ def test_a_card_is_safe_with_hostile_names(document):
     evaluation["warnings"] = [HOSTILE]
     evaluation["baselines"][HOSTILE] = evaluation["baselines"].pop("majority")
     evaluation["folds"][0]["note"] = HOSTILE
+    evaluation["classes"] = by_class([HOSTILE, "b"], np.zeros(1), np.zeros(2), np.eye(2))
+    document["classes"] = [HOSTILE]
     evaluation["tuning"]["trials"][0]["params"] = {HOSTILE: HOSTILE}
     document |= {"evaluation": evaluation, "problem": HOSTILE, "rebuild": HOSTILE, "model": HOSTILE}
     document["features"] = [{"name": HOSTILE, "type": HOSTILE, "importance": None, "definition": HOSTILE}]

@@ -92,7 +92,8 @@ def show(where: Where, model: str, number: int, *, html: Path | None, as_json: b
 
 
 def _draw_card(console: "Console", document: dict[str, Any]) -> None:
-    from tenfold.ui.card import stage
+    from tenfold.ui.card import named, stage
+    from tenfold.ui.evaluated import CLASSES, class_rows
     from tenfold.ui.markup import number
     from tenfold.ui.terminal import table
 
@@ -100,6 +101,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
     told = {
         "stage": stage(document["stage"]),
         "predicts": document.get("label"),
+        "classes": named(document.get("classes") or []),
         "period": document["period"],
         "rows learned from": document.get("rows"),
         "rows tested on": evaluation.get("rows", {}).get("test"),
@@ -144,6 +146,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
     ]
     parts = [
         ("Metrics on the test rows", ["metric", "value", "95 % interval", *baselines], measured),
+        ("Classes", CLASSES, class_rows(evaluation.get("classes") or [])),
         ("Slices", ["slice", "rows", f"95 % of {names[0]}" if names else "", *names], slices),
         (
             f"Features that matter most, of {len(document['features'])}",

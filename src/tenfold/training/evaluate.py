@@ -9,6 +9,7 @@ import numpy as np
 
 from tenfold.training.baselines import simple_answers
 from tenfold.training.calibrate import Calibration, corrected
+from tenfold.training.classes import by_class
 from tenfold.training.estimators import spread
 from tenfold.training.intervals import LEVEL, Blocks, blocks_of, interval
 from tenfold.training.material import Material, count
@@ -107,6 +108,9 @@ def evaluation(
         "metrics": tested.sure(model.metrics),
         "baselines": _baselines(model, material, tested, champion),
         "slices": _slices(model, material, tested),
+        "classes": by_class(material.classes, material.y[fitted], y, tested.prediction)
+        if model.kind == "multiclass"
+        else None,
         "calibration": _calibration(model, y, raw, tested.prediction, calibration),
     }
 

@@ -111,6 +111,10 @@ def _leaks(material: Material) -> Iterator[str]:
 
 
 def _constant(model: Model, material: Material) -> Iterator[str]:
+    for item in evaluated["classes"] or ():
+        if not item["learned"]:
+            tested = f"only {item['rows']:,} rows to test on are" if item["rows"] else "no row to test on is"
+            yield f'no row to learn from and {tested} of class "{item["class"]}"'
     fitted = material.X[material.fit()]
     for name, column in zip(model.columns, fitted.T, strict=True):
         first = column[0]

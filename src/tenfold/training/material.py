@@ -9,7 +9,7 @@ import numpy as np
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import DAY, iso
 from tenfold.training.dataset import Dataset
-from tenfold.training.estimators import classes_of, targets
+from tenfold.training.estimators import classes_of, targets, together
 from tenfold.training.folds import Period, Plan, Split, between, first_row, plan
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
@@ -23,12 +23,19 @@ class Material:
     """The mature rows of all periods of a training, with features as known then and labels as known at its `now`.
 
     `known` are the values of text features that a version from elsewhere knows; without it, those it could learn from.
+    `classes` are those that other versions know, whether they occur or not.
     """
 
     def __init__(
-        self, model: Model, dataset: Dataset, split: Split, known: Mapping[str, Sequence[str]] | None = None
+        self,
+        model: Model,
+        dataset: Dataset,
+        split: Split,
+        known: Mapping[str, Sequence[str]] | None = None,
+        classes: Sequence[str | int] = (),
     ) -> None:
         self.model, self.dataset, self.split, self._known = model, dataset, split, known
+        self._more = classes
         self.plan: Plan = plan(model, split, first_row(dataset))
 
     @cached_property
@@ -59,8 +66,8 @@ class Material:
 
     @cached_property
     def classes(self) -> list[str | int]:
-        """All classes that occur, for a model of several."""
-        return classes_of(self.model.kind, self.rows)
+        """All classes that occur or that another version knows, for a model of several."""
+        return together(classes_of(self.model.kind, self.rows), self._more)
 
     @cached_property
     def y(self) -> np.ndarray:

@@ -54,7 +54,7 @@ class Training:
 
     A step returns names and numbers; what is larger it leaves in `parts`. Nothing else is carried from step to step,
     so a process that takes over after a crash computes what it needs again from the tables, to the same bits, or
-    reads it from the parts.
+    reads it from the parts. `elsewhere` says that what the step "fit" gives was trained by others.
     """
 
     def __init__(
@@ -68,13 +68,17 @@ class Training:
         watch: Watch | None = None,
         processes: int | None = None,
         categories: Mapping[str, Sequence[str]] | None = None,
+        classes: Sequence[str | int] = (),
+        elsewhere: bool = False,
     ) -> None:
         self.model, self.split, self.champion = model, split, champion
-        self.material = Material(model, dataset, split, categories)
+        others = [] if champion is None else champion.package.manifest.classes
+        self.material = Material(model, dataset, split, categories, [*classes, *others])
         self.parts = Parts() if parts is None else parts
         self.watch = watch or Unwatched()
         self._processes = processes or len(os.sched_getaffinity(0))
         self._judges: Judges | None = None
+        self._elsewhere = elsewhere
 
     def close(self) -> None:
         """End the processes that judge settings, if there are any; may be called twice."""

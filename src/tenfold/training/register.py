@@ -81,8 +81,10 @@ def register(
     until = max(split.train[1], given.until) if trained_until is None else to_us(trained_until)
     split = replace(split, train=(split.train[0], until))
     known = foreign.categories(model, inputs) or None
-    training = Training(replace(model, tune=None, folds=0), dataset, split, categories=known)
-    fitted = _fitted(foreign, inputs, training, classes)
+    named = list(classes or foreign.classes) if model.kind == "multiclass" else []
+    once = replace(model, tune=None, folds=0)
+    training = Training(once, dataset, split, categories=known, classes=named, elsewhere=True)
+    fitted = _fitted(foreign, inputs, training, named)
     _try(given.file, fitted, training)
     told = {
         **given.told,
@@ -163,13 +165,12 @@ def _taken_over(trainer: Trainer, version: Version) -> Given:
 
 
 def _fitted(
-    foreign: Foreign, inputs: Mapping[str, str], training: Training, classes: Sequence[str | int] | None
+    foreign: Foreign, inputs: Mapping[str, str], training: Training, named: Sequence[str | int]
 ) -> Fitted:
     model, categories = training.model, training.material.categories
     context = Context(model.kind, model.columns, categories, None, model.trusted)
     engine = foreign.engine(context, inputs)
-    said = foreign.classes if model.kind == "multiclass" else []
-    known = list(classes or said or classes_of(model.kind, training.material.learned))
+    known = named or classes_of(model.kind, training.material.learned)
     return Fitted(engine, model.kind, categories, known)
 
 

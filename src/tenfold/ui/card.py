@@ -1,6 +1,6 @@
 """The page of a version: a model card, one file that loads nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tenfold.ui.charts import Node, flow
@@ -12,6 +12,7 @@ from tenfold.ui.report import Section, Tile, badge, numbers, page, table
 Document = Mapping[str, Any]
 STAGES = {"production": "ok", "staging": "info", "archived": "none", "none": "none"}
 VERDICTS = {True: ("passed", "ok"), False: ("failed", "bad"), None: ("undecided", "warn")}
+MOST_NAMES = 20
 DECISIONS = {"promoted": "ok", "refused": "bad", "rolled back": "warn"}
 
 
@@ -59,6 +60,12 @@ def card_sections(document: Document) -> list[Section]:
 def stage(name: str) -> str:
     """Return a stage in words."""
     return "no stage yet" if name == "none" else name
+
+
+def named(classes: Sequence[str | int]) -> str:
+    """Return the names of classes, the first ones where there are many."""
+    more = f" and {len(classes) - MOST_NAMES} more" if len(classes) > MOST_NAMES else ""
+    return ", ".join(map(str, classes[:MOST_NAMES])) + more
 
 
 def _subtitle(document: Document) -> str:
@@ -239,5 +246,8 @@ def _features(document: Document) -> Html:
         return tag("p", "Not known: the files of the version cannot be read.")
     heads = ["feature", "type", "importance", "what it is"]
     every = fold_away(f"All {len(rows)}", table(heads, rows, align="llrl", label="Features"))
-    told = document.get("label")
-    return join(tag("p", "It predicts ", tag("code", told), "."), every) if told else every
+    told, known = document.get("label"), document.get("classes") or []
+    parts = [tag("p", "It predicts ", tag("code", told), ".")] if told else []
+    if known:
+        parts.append(tag("p", f"One of {len(known)} classes: ", tag("b", named(known)), "."))
+    return join(*parts, every)

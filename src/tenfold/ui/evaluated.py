@@ -14,8 +14,9 @@ from tenfold.ui.markup import Html, join, number, tag
 from tenfold.ui.report import Section, badge, table
 
 Document = Mapping[str, Any]
+CLASSES = ["class", "rows learned from", "rows tested on", "recall", "precision", "taken for instead"]
 MOST_DIFF = 60_000
-MOST_SLICES, MOST_FEATURES, MOST_TRIALS = 30, 16, 10
+MOST_SLICES, MOST_FEATURES, MOST_TRIALS, MOST_CLASSES = 30, 16, 10, 30
 
 
 def shown(value: object) -> str:
@@ -70,6 +71,7 @@ def sections(evaluation: Document) -> list[Section]:
     found = [
         warnings(evaluation),
         metrics(evaluation),
+        classes(evaluation),
         slices(evaluation),
         learning_curve(evaluation),
         calibration(evaluation),
@@ -132,6 +134,40 @@ def _against(name: str, own: float | None, other: float | None) -> Html | str:
     glyph, words, state = ("✓", "better than", "ok") if by > 0 else ("✕", "worse than", "bad")
     sign = tag("span", glyph, class_=state, role="img", aria_label=f"this version is {words} this")
     return join(number(other), " ", sign)
+
+
+def classes(evaluation: Document) -> Section | None:
+    """Return how each class does, those of most rows first."""
+    found = evaluation.get("classes") or []
+    if not found:
+        return None
+    some = f"the {MOST_CLASSES} of most rows of {len(found)}; " if len(found) > MOST_CLASSES else ""
+    note = f"{some}recall: of its rows, how many are found; precision: how often it is right when it is said"
+    return Section(
+        "Classes", table(CLASSES, class_rows(found), align="lrrrrl", label="Classes"), note, wide=True
+    )
+
+
+def class_rows(found: Sequence[Document]) -> list[list[Any]]:
+    """Return the cells of a table of classes, in the columns `CLASSES`, of those with most rows."""
+    return [
+        [
+            str(item["class"]),
+            item["learned"],
+            item["rows"],
+            item["recall"],
+            item["precision"],
+            _mistaken(item),
+        ]
+        for item in sorted(found, key=lambda item: -item["rows"])[:MOST_CLASSES]
+    ]
+
+
+def _mistaken(item: Document) -> str:
+    """Return what the rows of a class were taken for instead, most often first."""
+    told = [f"{other} {number(rows)}" for other, rows in item["taken_for"]]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return ", ".join(told[:3]) + more
 
 
 def slices(evaluation: Document) -> Section | None:
