@@ -110,6 +110,7 @@ def test_an_onnx_file_is_registered_measured_promoted_and_served(model, data, tm
         by_row = dict(zip(batch.row, batch.score.tolist(), strict=True))
         assert {answer["prediction_id"].split("/")[1]: answer["score"] for answer in answers} == by_row
         package = app.versions.get(model, version.number).package
+        assert "trained elsewhere" in package.manifest.evaluation["learning_curve"]["why"]
         dataset = app.dataset(model)
         whole = package.predictor.predict(dict(dataset.columns))
         for place in range(0, len(whole), 50):
@@ -117,7 +118,6 @@ def test_an_onnx_file_is_registered_measured_promoted_and_served(model, data, tm
             assert package.predictor.predict(one).tobytes() == whole[place : place + 1].tobytes()
 
 
-def outside():
 def test_a_file_may_know_a_class_that_never_occurred(tmp_path):
     (tmp_path / "theirs.onnx").write_bytes(linear(2, 4, end="Softmax"))
     model = narrow("state")
@@ -132,6 +132,7 @@ def test_a_file_may_know_a_class_that_never_occurred(tmp_path):
     )
 
 
+def outside():
     """Return a graph whose weights lie in a file elsewhere."""
     found = onnx.load_model_from_string(linear(2, 1))
     weights = found.graph.initializer[0]

@@ -213,7 +213,9 @@ def test_other_estimators_are_tuned_and_explained(home, estimator, space, of):
     assert {trial["state"] for trial in found["tuning"]["trials"]} <= {"done", "pruned"}
     assert found["importance_of"] == of
     assert sum(found["importance"].values()) == pytest.approx(1)
-    assert (found["shap"] is None) == (found["learning_curve"] is None) == (of == "permutation")
+    assert (found["shap"] is None) == (of == "permutation")
+    learned = {"permutation": ("rows learned from", 350), "gain": ("trees", 10)}[of]
+    assert (found["learning_curve"]["of"], found["learning_curve"]["at"][-1]) == learned
 
 
 def test_who_looks_on_hears_of_every_step_and_of_every_fold(home):

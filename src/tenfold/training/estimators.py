@@ -1,7 +1,7 @@
 """Estimators of every kind: fitted on the rows of a training set, and what scores rows afterwards."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,14 @@ class Fitted:
         """How many trees there are for each class; 0 where there are none to count."""
         return getattr(self.engine, "trees", 0)
 
-    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
-        """Return what the first trees alone predict."""
-        return self._shaped(self.engine.predict_with(X, trees))  # type: ignore[attr-defined]
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees, which ascend."""
+        return map(self._shaped, self.engine.staged(X, upto))  # type: ignore[attr-defined]
+
+    @property
+    def losses(self) -> Sequence[float] | None:
+        """What it lost in each epoch of its learning, where it kept that."""
+        return getattr(self.engine, "losses", None)
 
     @property
     def contributions(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -112,9 +117,9 @@ class Wide:
     def predict(self, X: np.ndarray) -> np.ndarray:
         return spread(self.inner.predict(X), self.inner.classes, self._classes)
 
-    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
-        """Return what the first trees alone predict."""
-        return spread(self.inner.predict_with(X, trees), self.inner.classes, self._classes)
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees."""
+        return (spread(found, self.inner.classes, self._classes) for found in self.inner.staged(X, upto))
 
     def importance(self) -> np.ndarray | None:
         return self.inner.importance()

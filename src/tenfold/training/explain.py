@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.training.evaluate import Champion, finite, has_seen
+from tenfold.training.curve import learning_curve, measured
+from tenfold.training.evaluate import Champion, has_seen
 from tenfold.training.leaks import SUSPICIOUS, report
 from tenfold.training.material import Material, spaced, take
-from tenfold.training.metrics import evaluate, metric_of
+from tenfold.training.metrics import metric_of
 from tenfold.training.model import Model
 from tenfold.training.predictor import Predictor
 
@@ -16,21 +17,31 @@ Document = dict[str, Any]
 
 SHAP_ROWS = 100
 """A contribution of each feature costs about a millisecond a row, eighty times the prediction."""
-CURVE_ROWS, CURVE_POINTS = 500, 8
 SHUFFLED_ROWS = 2_000
 LEAK_ROWS = 5_000
 
 
 def explanation(
-    model: Model, material: Material, predictor: Predictor, evaluated: Document, champion: Champion | None
+    model: Model,
+    material: Material,
+    predictor: Predictor,
+    evaluated: Document,
+    champion: Champion | None,
+    estimator: Any = None,
 ) -> Document:
-    """Return the share of each feature, how it was learned, and warnings; costly parts on evenly spaced rows only."""
+    """Return the share of each feature, how it was learned, and warnings; costly parts on evenly spaced rows only.
+
+    Parameters
+    ----------
+    estimator
+        What can be fitted on fewer rows; None for a version from elsewhere.
+    """
     shares, kind = _importance(model, material, predictor)
     return {
         "importance": dict(zip(model.columns, shares.tolist(), strict=True)),
         "importance_of": kind,
         "shap": _contributions(model, material, predictor),
-        "learning_curve": _curve(model, material, predictor),
+        "learning_curve": learning_curve(model, material, predictor, estimator),
         "warnings": list(_warnings(model, material, evaluated, champion)),
     }
 
@@ -43,22 +54,14 @@ def _importance(model: Model, material: Material, predictor: Predictor) -> tuple
     picked = spaced(material, material.test(), SHUFFLED_ROWS)
     X, rng = material.X[picked], np.random.default_rng(0)
     metric = metric_of(model.metrics[0])
-    whole = _metric(model, material, predictor, picked, X)
+    whole = measured(model, material, picked, predictor.predict(X))
     costs = np.zeros(X.shape[1])
     for place in range(X.shape[1]):
         shuffled = X.copy()
         shuffled[:, place] = rng.permutation(shuffled[:, place])
-        found = _metric(model, material, predictor, picked, shuffled)
+        found = measured(model, material, picked, predictor.predict(shuffled))
         costs[place] = max(0.0, np.nan_to_num(metric.gain(found, whole)))
     return costs / max(costs.sum(), 1e-300), "permutation"
-
-
-def _metric(
-    model: Model, material: Material, predictor: Predictor, picked: np.ndarray, X: np.ndarray
-) -> float:
-    groups = None if material.rows.groups is None else material.rows.groups[picked]
-    name = model.metrics[0]
-    return evaluate([name], material.y[picked], predictor.predict(X), groups)[name]
 
 
 def _contributions(model: Model, material: Material, predictor: Predictor) -> dict[str, float] | None:
@@ -69,24 +72,6 @@ def _contributions(model: Model, material: Material, predictor: Predictor) -> di
     found = contributions(material.X[spaced(material, material.test(), SHAP_ROWS)])
     found = np.abs(found[:, :, :-1]).sum(axis=1).mean(axis=0)
     return dict(zip(model.columns, found.tolist(), strict=True))
-
-
-def _curve(model: Model, material: Material, predictor: Predictor) -> Document | None:
-    """Return the first metric after more and more trees, on samples of what was learned from and of the test rows."""
-    trees = getattr(predictor, "trees", 0)
-    if trees < CURVE_POINTS:
-        return None
-    name = model.metrics[0]
-    upto = np.unique(np.linspace(0, trees, CURVE_POINTS + 1).astype(np.int64))[1:].tolist()
-    curve: Document = {"metric": name, "of": "trees", "at": upto}
-    for part, rows in (("train", material.fit()), ("test", material.test())):
-        picked = spaced(material, rows, CURVE_ROWS)
-        X, y = material.X[picked], material.y[picked]
-        groups = None if material.rows.groups is None else material.rows.groups[picked]
-        # found after fewer trees, the prediction is that of a smaller model
-        steps = (predictor.predict_with(X, count) for count in upto)  # type: ignore[attr-defined]
-        curve[part] = [finite(evaluate([name], y, step, groups)[name]) for step in steps]
-    return curve
 
 
 def _warnings(
@@ -111,10 +96,6 @@ def _leaks(material: Material) -> Iterator[str]:
 
 
 def _constant(model: Model, material: Material) -> Iterator[str]:
-    for item in evaluated["classes"] or ():
-        if not item["learned"]:
-            tested = f"only {item['rows']:,} rows to test on are" if item["rows"] else "no row to test on is"
-            yield f'no row to learn from and {tested} of class "{item["class"]}"'
     fitted = material.X[material.fit()]
     for name, column in zip(model.columns, fitted.T, strict=True):
         first = column[0]
@@ -130,6 +111,10 @@ def _labels(material: Material, evaluated: Mapping[str, Any]) -> Iterator[str]:
     if positives is not None and positives["train"] in (0, learned):
         outcome = "true" if positives["train"] else "false"
         yield f"all {learned:,} rows to learn from are {outcome}: there is nothing to learn to tell apart"
+    for item in evaluated["classes"] or ():
+        if not item["learned"]:
+            tested = f"only {item['rows']:,} rows to test on are" if item["rows"] else "no row to test on is"
+            yield f'no row to learn from and {tested} of class "{item["class"]}"'
     missing = material.rows.dropped.get("no label event", 0)
     share = missing / (missing + len(material.rows))
     if share > 0.05:

@@ -121,11 +121,11 @@ class Training:
         asked = [self.judges.ask({}, place) for place in range(model.folds)]
         found = []
         for place, future in enumerate(asked, 1):
+            self.judges.ready([future])
             one = future.result()
             if one.error is not None:
                 raise DefinitionError(f'model "{model.name}" cannot be fitted on a fold: {one.error}.')
             found.append({"metrics": dict(one.metrics), "note": one.note})
-            self.judges.ready([future])
             step.advance(1, f"fold {place} of {model.folds}")
         return found
 
@@ -145,9 +145,9 @@ class Training:
         self.parts.make("evaluate", lambda: _packed(self._evaluation(results)))
         return {"metrics": self.metrics}
 
-    def explain(self, _: Results) -> Any:
+    def explain(self, results: Results) -> Any:
         """Say what the version goes by, and what live features are compared with."""
-        self.parts.make("explain", lambda: _packed(self._explanation()))
+        self.parts.make("explain", lambda: _packed(self._explanation(results)))
         return {"warnings": len(_unpacked(self.parts.get("explain"))["evaluation"]["warnings"])}
 
     # what they leave ---------------------------------------------------------------------------------
@@ -297,7 +297,8 @@ class Training:
         best = best_of(trials, metric)["number"]
         return {"seed": self.model.tune.seed, "metric": metric, "trials": shown, "best": best}
 
-    def _explanation(self) -> dict[str, Any]:
+    def _explanation(self, results: Results) -> dict[str, Any]:
+        again = None if self._elsewhere else self.estimator(results)
         material, evaluated = self.material, _unpacked(self.parts.get("evaluate"))
         fitted = material.X[material.fit()]
         names = [name for name, kind in self.model.columns.items() if kind == "str"]
@@ -308,7 +309,7 @@ class Training:
         return {
             "reference": reference.to_dict(),
             "limits": thresholds(reference, chunks),
-            "evaluation": explanation(self.model, material, self.shown, evaluated, self.champion),
+            "evaluation": explanation(self.model, material, self.shown, evaluated, self.champion, again),
         }
 
 

@@ -224,6 +224,8 @@ def learning_curve(evaluation: Document) -> Section | None:
     found = evaluation.get("learning_curve")
     if not found:
         return None
+    if "why" in found:
+        return Section("Learning curve", tag("p", f"There is none: {found['why']}."))
     series = {}
     for part in ("train", "test"):
         values = found.get(part) or []

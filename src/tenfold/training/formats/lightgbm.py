@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -79,9 +79,9 @@ class LightGBM:
         """How many trees there are for each class."""
         return int(self._booster.current_iteration())
 
-    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
-        """Return what the first trees alone predict."""
-        return np.asarray(self._booster.predict(X, num_iteration=trees, num_threads=1))
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees."""
+        return (np.asarray(self._booster.predict(X, num_iteration=trees, num_threads=1)) for trees in upto)
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
         """Return what each feature adds to each score before the link, and the base behind them (SHAP).

@@ -1,6 +1,6 @@
 """An estimator from elsewhere, whose file names the model's columns otherwise or takes them in another order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Ordered:
         self._back = np.argsort(self._order)
         self.importance_of: str = getattr(inner, "importance_of", "gain")
         self.trees: int = getattr(inner, "trees", 0)
+        self.losses: Sequence[float] | None = getattr(inner, "losses", None)
 
     def files(self) -> dict[str, bytes]:
         return self._inner.files()
@@ -35,9 +36,10 @@ class Ordered:
         found = self._inner.importance()
         return None if found is None else found[self._back]
 
-    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
-        """Return what the first trees alone predict."""
-        return np.asarray(self._own("predict_with")(self._theirs(X), trees))
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees."""
+        found: Iterator[np.ndarray] = self._own("staged")(self._theirs(X), upto)
+        return found
 
     def raw(self, X: np.ndarray) -> np.ndarray:
         """Return the scores before the link: (n_rows, n_scores)."""

@@ -4,7 +4,7 @@ scikit-learn hands matrices to BLAS, whose last bits depend on how many rows it 
 time, and trees, do not care; every other estimator scores blocks of one size, the last one filled up with its last row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,8 @@ from tenfold.training.formats.direct import Unfit, direct
 from tenfold.training.kinds import is_classifier
 from tenfold.training.table import Table, names_columns
 
+Pick = Callable[[np.ndarray], np.ndarray]
+"""From probabilities of classes to scores."""
 BLOCK = 64
 """Rows scored at once; scikit-learn needs about as long for one."""
 ALONE = 1000
@@ -51,7 +53,10 @@ class Rowwise:
         self._prepare = Prepare(
             estimator[:-1] if apart else None, context, names_columns(estimator, context.columns)
         )
-        self._score = _scorer(last if apart else estimator, last, context)
+        self._last, self._pick = last, _pick(last, context)
+        # what a stage is asked with: what the last step takes
+        self._before = None if apart or last is estimator else estimator[:-1]
+        self._score = _scorer(last if apart else estimator, self._pick)
         self._whole = type(last).__name__ in _TREES if apart else _by_value(estimator)
         self.linear = self._sums(last) if apart or last is estimator else None
 
@@ -69,6 +74,28 @@ class Rowwise:
         except ValueError as error:
             raise SchemaError(f"the estimator refuses a row: {error}") from error
         return np.ascontiguousarray(found, dtype=np.float64)
+
+    @property
+    def trees(self) -> int:
+        """How many trees there are for each class, where each adds to those before it; else 0."""
+        if type(self._last).__name__ not in _TREES or not hasattr(self._last, "staged_predict"):
+            return 0
+        return int(getattr(self._last, "n_iter_", None) or self._last.n_estimators_)
+
+    @property
+    def losses(self) -> list[float] | None:
+        """What it lost in each epoch of its learning, where it kept that."""
+        found = getattr(self._last, "loss_curve_", None)
+        return None if found is None else [float(loss) for loss in found]
+
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees, which ascend."""
+        rows = self._prepare(X) if self._before is None else self._before.transform(self._prepare(X))
+        last = self._last
+        stages = last.staged_predict(rows) if self._pick is None else last.staged_predict_proba(rows)
+        for trees, found in enumerate(stages, 1):
+            if trees in upto:
+                yield np.asarray(found if self._pick is None else self._pick(found), dtype=np.float64)
 
     def _sums(self, last: Any) -> Callable[[np.ndarray], np.ndarray] | None:
         """Return what gives the sums a linear estimator makes of its columns, (n_rows, n_scores); None for any other."""
@@ -141,21 +168,26 @@ def _same(found: np.ndarray, wanted: Any) -> bool:
     )
 
 
-def _scorer(estimator: Any, last: Any, context: Context) -> Callable[[Any], np.ndarray]:
+def _scorer(estimator: Any, pick: Pick | None) -> Callable[[Any], np.ndarray]:
     """Return a function from what an estimator takes to scores."""
-    if context.kind not in ("binary", "multiclass") or not (is_classifier(last) or _has(estimator)):
-        return estimator.predict
-    if not _has(estimator):
+    return estimator.predict if pick is None else lambda rows: pick(estimator.predict_proba(rows))
+
+
+def _pick(last: Any, context: Context) -> Pick | None:
+    """Return what makes scores of an estimator's probabilities; None when it predicts them itself."""
+    if context.kind not in ("binary", "multiclass") or not (is_classifier(last) or _has(last)):
+        return None
+    if not _has(last):
         raise DefinitionError(
             f"{type(last).__name__} gives no probabilities, so it has no score for a class. Wrap it in scikit-learn's "
             "CalibratedClassifierCV, or use a classifier with predict_proba."
         )
     if context.kind == "multiclass":
-        return estimator.predict_proba
+        return lambda found: found
     true = np.flatnonzero(np.asarray(getattr(last, "classes_", (0, 1))) == 1)
     if not len(true):
-        return lambda rows: np.zeros(rows.shape[0])  # nothing was true where it learned
-    return lambda rows: estimator.predict_proba(rows)[:, true[0]]
+        return lambda found: np.zeros(len(found))  # nothing was true where it learned
+    return lambda found: found[:, true[0]]
 
 
 def _has(estimator: Any) -> bool:
@@ -176,6 +208,20 @@ class Scored:
     def linear(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """Gives the scores before the link as sums of functions of one feature each; None where they are none."""
         return self._score.linear
+
+    @property
+    def trees(self) -> int:
+        """How many trees there are for each class, where each adds to those before it; else 0."""
+        return self._score.trees
+
+    @property
+    def losses(self) -> list[float] | None:
+        """What it lost in each epoch of its learning, where it kept that."""
+        return self._score.losses
+
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees, which ascend."""
+        return self._score.staged(X, upto)
 
     def importance(self) -> np.ndarray | None:
         return shares(self._estimator, self._columns)

@@ -1,6 +1,6 @@
 """XGBoost: the booster's own binary JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -66,9 +66,10 @@ class XGBoost:
         """How many trees there are for each class."""
         return int(self._one.num_boosted_rounds())
 
-    def predict_with(self, X: np.ndarray, trees: int) -> np.ndarray:
-        """Return what the first trees alone predict."""
-        return np.asarray(self._one.inplace_predict(X, iteration_range=(0, trees)), dtype=np.float64)
+    def staged(self, X: np.ndarray, upto: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield what the first trees alone predict, for each of these numbers of trees."""
+        for trees in upto:
+            yield np.asarray(self._one.inplace_predict(X, iteration_range=(0, trees)), dtype=np.float64)
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
         """Return what each feature adds to each score before the link, and the base behind them (SHAP).
