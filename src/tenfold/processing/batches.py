@@ -131,6 +131,9 @@ def _placed(table: "pa.Table", batches: Sequence[Batch]) -> "pa.Table":
 
 def _places(batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
     """Return the offset and the arrival of each row of batches: (n,) int64 each."""
+    if len(batches) == 1:
+        batch = batches[0]
+        return np.arange(batch.base, batch.end), np.full(batch.count, batch.arrival)
     counts = np.array([batch.count for batch in batches])
     arrival = np.repeat(np.array([batch.arrival for batch in batches], dtype=np.int64), counts)
     base = np.repeat(np.array([batch.base for batch in batches], dtype=np.int64), counts)
@@ -182,7 +185,7 @@ def declared(source: Events, table: "pa.Table") -> "pa.Table":
 def check_present(source: Events, frame: Frame) -> None:
     """Raise SchemaError when a column of a source lacks values that may not be missing."""
     for name, field in source.fields.items():
-        if name in frame and not field.nullable and not frame[name].valid.all():
+        if name in frame and not field.nullable and np.count_nonzero(valid := frame[name].valid) < len(valid):
             raise SchemaError(
                 f'source "{source.name}" has rows that were stored without the field "{name}": declare it `| None`, '
                 "or load the history again into a new home."
@@ -216,10 +219,10 @@ def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Colum
     frame = {name: column(type_, cells[place :: len(names)]) for place, (name, type_) in enumerate(names)}
     offset, arrival = _places(batches)
     if KNOWN in frame:
-        counts = [batch.count for batch in batches]
-        live = np.repeat(np.array([not values[0] for values in rows], dtype=np.bool_), counts)
-        known = frame[KNOWN]
-        moved = np.where(live, np.maximum(known.values, arrival), known.values)
+        known, history = frame[KNOWN], [values[0] for values in rows]
+        moved = np.maximum(known.values, arrival)
+        if any(history):
+            moved = np.where(np.repeat(history, [batch.count for batch in batches]), known.values, moved)
         frame[KNOWN] = Column("int", moved, known.valid)
     sure = np.ones(len(offset), dtype=np.bool_)
     return frame | {OFFSET: Column("int", offset, sure), ARRIVAL: Column("int", arrival, sure)}
@@ -237,5 +240,7 @@ def _as_declared(source: Events, frame: Frame) -> Frame:
 
 def _cast(name: str, item: Column, type_: str) -> Column:
     """Return a column as its field is declared now."""
+    if item.type == type_:
+        return item
     check_decimal(name, arrow_type(item.type), arrow_type(type_))
-    return item if item.type == type_ else column(type_, item.plain())
+    return column(type_, item.plain())
