@@ -80,6 +80,8 @@ class _Index:
 
     def _follow(self, held: np.ndarray, where: np.ndarray, again: np.ndarray) -> None:
         """Let the versions of records that have several find each other: of stored ones, and of those with some hashes."""
+        if not len(held) and not len(again):
+            return
         several = np.concatenate([again, held[:, HASH].view(np.uint64)])
         mine = np.flatnonzero(np.isin(self._rows[:, HASH].view(np.uint64), several))
         known: dict[bytes, dict[Version, int]] = {}

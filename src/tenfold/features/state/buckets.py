@@ -62,10 +62,12 @@ class Buckets:
         found, places = [], []
         for place, size in self._sizes.items():
             if least is None or place >= least:
-                parts = self._parts(place, _numbers(hashes, self._count(size)))
+                parts = self._near(place, hashes, self._count(size))
                 found += parts
                 places += [place] * len(parts)
         rows, sizes = self.unpacked(found)
+        if not len(rows):
+            return rows, np.zeros(0, dtype=np.int64)
         mine = _hashes(rows)
         at = np.minimum(hashes.searchsorted(mine), len(hashes) - 1)
         same = np.flatnonzero(hashes[at] == mine)
@@ -83,7 +85,7 @@ class Buckets:
         for place in [place for place in before if least is not None and place < least]:
             buckets = self._count(self._sizes.pop(place))
             yield from ((_name(place, number), None) for number in range(buckets, 2 * buckets))
-        for place in np.unique(slices).tolist():
+        for place in sorted(set(slices.tolist())):
             if least is None or place >= least:
                 yield from self._added(place, new[slices == place])
         if self._sizes != before:
@@ -102,6 +104,13 @@ class Buckets:
         """Yield what changes in one slice."""
         held_size = self._sizes.get(place, 0)
         before = self._count(held_size)
+        if len(new) == 1 and before == self._count(held_size + 1):
+            name = _name(place, _number(int(_hashes(new)[0]), before))
+            found = self._with(self._get(name), new[0]) if held_size else None
+            if found is not None:
+                self._sizes[place] = held_size + 1
+                yield name, found
+                return
         numbers = _numbers(_hashes(new), before)
         held, _ = self.unpacked(self._parts(place, numbers))
         rows = _united(held, new)
@@ -117,6 +126,36 @@ class Buckets:
         first = np.concatenate([[0], np.flatnonzero(number[1:] != number[:-1]) + 1])
         names = (_name(place, one) for one in number[first].tolist())
         yield from zip(names, self._packed(rows, first), strict=True)
+
+    def _with(self, part: Any, row: np.ndarray) -> bytes | None:
+        """Return a bucket with one more row, None where it takes more than to put it between two others."""
+        if part is None:
+            return None
+        held = bytes(part)
+        width, data = int.from_bytes(held[:WORD], "little") * WORD, row.tobytes()
+        if data[width:].strip(b"\0"):
+            return None
+        hashes = np.frombuffer(held, np.uint64, offset=WORD)[:: width // WORD]
+        at = int(hashes.searchsorted(row[:1].view(np.uint64))[0])
+        if at < len(hashes) and hashes[at] == row[:1].view(np.uint64)[0]:
+            return None
+        cut = WORD + at * width
+        return held[:cut] + data[:width].ljust(width, b"\0") + held[cut:]
+
+    def _near(self, place: int, hashes: np.ndarray, buckets: int) -> list[bytes]:
+        """Return the buckets of a slice that may hold rows with some hashes: of few hashes those whose bytes occur in them."""
+        if len(hashes) > FEW:
+            return self._parts(place, _numbers(hashes, buckets))
+        asked: dict[int, list[bytes]] = {}
+        for code in hashes.tolist():
+            asked.setdefault(_number(code, buckets), []).append(code.to_bytes(WORD, "little"))
+        found = []
+        for number, codes in asked.items():
+            part = self._get(_name(place, number))
+            held = b"" if part is None else bytes(part)
+            if any(code in held for code in codes):
+                found.append(held)
+        return found
 
     def _parts(self, place: int, numbers: Sequence[int]) -> list[bytes]:
         """Return those of some buckets of a slice that there are."""
@@ -156,9 +195,14 @@ def _numbers(hashes: np.ndarray, buckets: int) -> list[int]:
     """Return the numbers of the buckets of some hashes, each once."""
     if len(hashes) > FEW:
         return np.unique(bucket_of(hashes, buckets)).tolist()
+    return sorted({_number(code, buckets) for code in hashes.tolist()})
+
+
+def _number(code: int, buckets: int) -> int:
+    """Return the number of the bucket of a hash: `bucket_of` for one."""
     digits = (2 * buckets - 1).bit_length() - 1
-    found = ((1 << digits) + (code >> (64 - digits)) for code in hashes.tolist())
-    return sorted({number if number < 2 * buckets else number >> 1 for number in found})
+    number = (1 << digits) + (code >> (64 - digits))
+    return number if number < 2 * buckets else number >> 1
 
 
 def bucket_of(hashes: np.ndarray, buckets: int) -> np.ndarray:

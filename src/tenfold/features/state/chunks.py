@@ -27,6 +27,8 @@ FIRST, COUNT, GONE, SETTLED, START, NEWEST = range(6)
 when on all are visible, from when on one may be visible, and when the newest one happened."""
 FIXED = 6
 NEVER = np.iinfo(np.int64).min
+FEW = 8
+"""Up to so many ids plain Python is faster."""
 _SIGN = 1 << 63
 _BIG = 1 << 44
 """More than the coarse sum of any window that fits."""
@@ -61,6 +63,8 @@ def is_divided(state: Any) -> bool:
 
 def hashed(ids: np.ndarray) -> np.ndarray:
     """Return a number per id, uint64, however wide the array is."""
+    if len(ids) <= FEW:
+        return np.array([_hashed(name) for name in ids.tolist()], dtype=np.uint64)
     code = np.zeros(len(ids), dtype=np.uint64)
     words = id_words(ids).view(np.uint64)
     for place in range(words.shape[1]):
@@ -77,7 +81,23 @@ def begins(event: np.ndarray, ids: np.ndarray, mean: int) -> np.ndarray:
     return chosen
 
 
+def _hashed(name: bytes) -> int:
+    """Return the same for one id in plain Python, which takes a tenth as long."""
+    code = 0
+    for place in range(-(-len(name) // WORD)):
+        word = int.from_bytes(name[place * WORD : (place + 1) * WORD], "little")
+        code ^= _mixed_one(word + place * int(_STEP)) if word else 0
+    return _mixed_one(code)
+
+
+def _mixed_one(code: int) -> int:
+    code = (code + int(_STEP)) * 0xBF58476D1CE4E5B9 & _MASK
+    code = (code ^ (code >> 30)) * 0x94D049BB133111EB & _MASK
+    return code ^ (code >> 31)
+
+
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_MASK = (1 << 64) - 1
 
 
 def _mixed(code: np.ndarray) -> np.ndarray:
