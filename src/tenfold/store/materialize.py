@@ -16,6 +16,8 @@ from tenfold.processing.batches import read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import SINK, Get, OnlineStore
+from tenfold.store.few import FEW, spliced
+from tenfold.store.few import keyed as of_few
 from tenfold.store.groups import Keys, by_group
 from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, parts_of, state_keys
@@ -134,6 +136,14 @@ class StateSink:
         if may_move(view):
             keyed, where = with_moved(view, self._store, keyed)
             yield where
+        if len(keyed.group) <= FEW:
+            done, keyed = spliced(view, self._store, keyed, self._sizes)
+            yield done
+        if keyed.names:
+            yield from self._many(view, keyed)
+
+    def _many(self, view: FeatureView, keyed: Keyed) -> Iterator[Changes]:
+        """Yield the new states of the keys of some records, some keys at a time."""
         names, rows, arrival = keyed.names, keyed.rows, keyed.arrival
         order = by_group(keyed.group)
         edges = np.searchsorted(keyed.group[order], np.arange(len(names) + 1))
@@ -190,6 +200,8 @@ DIVIDED = b""
 def _keyed(view: FeatureView, frame: Frame) -> Keyed:
     """Return the records of a view in a frame, with their keys."""
     keys, rows = rows_of(view, frame, len(frame[OFFSET]))
+    if len(rows.event) <= FEW:
+        return of_few(view, keys, rows, frame[ARRIVAL].values)
     codes = Keys(keys)
     place = np.full(codes.size + 1, -1)  # the last one is that of the rows without a key
     place[codes.codes[::-1]] = np.arange(len(codes.codes))[::-1]

@@ -1,6 +1,7 @@
 """Turns sorted records of many keys into the bytes of their states, column by column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from tenfold.features.state import layout
 from tenfold.features.state.layout import HEADER, WORD, Needs
 from tenfold.features.state.shapes import Shapes, Spread, States
 from tenfold.features.state.stored import id_words
+
+PICK: Mapping[str, np.ufunc] = {"min": np.minimum, "max": np.maximum}
 
 
 class Group:
@@ -175,21 +178,12 @@ class Build:
         if need.type == "float":
             values = item.column.values
         if need.totals:
-            self._check(values, filled, need.type, set(need.totals) >= set(layout.SQUARES))
-            parts = split(values) if need.type == "float" else (values,)
-            squares = square_limbs(to_square(values, need.type)) if len(need.totals) > len(parts) else ()
-            for name, part in zip(need.totals, (*parts, *squares), strict=True):
-                columns[name] = here.totals(part)[0]
+            self._safe &= safe(need, values, filled, here.most)
+        for name, part in added(need, values):
+            columns[name] = here.totals(part)[0]
         for name in need.extremes:
-            columns[name] = here.extremes(_comparable(values, used, name), _PICK[name]).view(np.int64)
+            columns[name] = here.extremes(comparable(values, used, name), PICK[name]).view(np.int64)
         return columns
-
-    def _check(self, values: np.ndarray, count: np.ndarray, type_: str, squared: bool) -> None:
-        """Note which keys have so few and so small values that no sum of them can overflow."""
-        largest = self._here.most(np.abs(coarse(values))) + 1
-        self._safe &= (count < MAX_ROWS) & (count * largest.astype(np.float64) < most_coarse(type_))
-        if squared:
-            self._safe &= (self._here.most(np.abs(values)) < most_squared(type_)) & (count < MAX_SQUARES)
 
     def _texts(self) -> tuple[list[tuple[np.ndarray, list[bytes]]], np.ndarray]:
         """Return the texts, each with the key it belongs to, and how many words they take per key.
@@ -205,6 +199,31 @@ class Build:
                 found.append((np.repeat(keys, group.size), texts))
                 lengths += group.totals(_lengths(texts))[1]
         return found, -(-lengths // WORD)
+
+
+def added(need: Needs, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what each of some values adds to each total."""
+    if need.totals:
+        parts = split(values) if need.type == "float" else (values,)
+        squares = square_limbs(to_square(values, need.type)) if len(need.totals) > len(parts) else ()
+        yield from zip(need.totals, (*parts, *squares), strict=True)
+
+
+def safe(need: Needs, values: np.ndarray, count: Any, most: Callable[[np.ndarray], Any]) -> Any:
+    """Return whether values are so few and so small that no sum of them can overflow; `most` gives the greatest of some."""
+    found = (count < MAX_ROWS) & (count * (most(np.abs(coarse(values))) + 1.0) < most_coarse(need.type))
+    if set(need.totals) >= set(layout.SQUARES):
+        found &= (most(np.abs(values)) < most_squared(need.type)) & (count < MAX_SQUARES)
+    return found
+
+
+def comparable(values: np.ndarray, used: np.ndarray, fn: str) -> np.ndarray:
+    """Return values to compare, those that do not take part behind all others; -0.0 is 0.0."""
+    if values.dtype == np.float64:
+        blank = np.inf if fn == "min" else -np.inf
+    else:
+        blank = np.iinfo(np.int64).max if fn == "min" else np.iinfo(np.int64).min
+    return np.where(used, values, values.dtype.type(blank)) + values.dtype.type(0)
 
 
 def _lengths(texts: Sequence[bytes]) -> np.ndarray:
@@ -243,15 +262,3 @@ def _put_texts(out: np.ndarray, at: np.ndarray, texts: Sequence[tuple[np.ndarray
         data = np.frombuffer(b"".join(found), dtype=np.uint8)
         target[np.repeat(shift, lengths) + np.arange(len(data))] = data
         np.add.at(at, keys, lengths)
-
-
-_PICK: Mapping[str, np.ufunc] = {"min": np.minimum, "max": np.maximum}
-
-
-def _comparable(values: np.ndarray, used: np.ndarray, fn: str) -> np.ndarray:
-    """Return values to compare, those that do not take part behind all others; -0.0 is 0.0."""
-    if values.dtype == np.float64:
-        blank = np.inf if fn == "min" else -np.inf
-    else:
-        blank = np.iinfo(np.int64).max if fn == "min" else np.iinfo(np.int64).min
-    return np.where(used, values, values.dtype.type(blank)) + values.dtype.type(0)

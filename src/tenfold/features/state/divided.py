@@ -4,7 +4,8 @@ A chunk that loses its first record, because it is too old, is one with the chun
 those that the records which are left would have been divided into.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,22 @@ from tenfold.features.records import Rows
 from tenfold.features.state import chunks, layout
 from tenfold.features.state.buckets import Part
 from tenfold.features.state.building import Build
-from tenfold.features.state.chunks import Directory, Get, Sizes, begins, hashed, joined, sums_of
+from tenfold.features.state.chunks import (
+    NEVER,
+    Directory,
+    Get,
+    Sizes,
+    begins,
+    hashed,
+    is_divided,
+    joined,
+    sums_of,
+)
 from tenfold.features.state.fold import horizon, in_groups, survivors
 from tenfold.features.state.index import Index, rows_of
 from tenfold.features.state.layout import IDS, WORD
 from tenfold.features.state.shapes import States, states_of
+from tenfold.features.state.splice import Fresh, Piece, spliced
 from tenfold.features.state.stored import as_stored, gather, join
 from tenfold.features.view import FeatureView
 
@@ -58,12 +70,48 @@ def fold_divided(
     yield from folding.add(as_stored(new), arrival)
 
 
+def put(
+    made: States, state: Any, get: Get, new: Fresh, rows: Sequence[int], arrival: int, sizes: Sizes
+) -> list[Part] | None:
+    """Return what changes in a state with some of the new records where it takes them as they are, None where it does not."""
+    if state is not None and is_divided(state):
+        folding = _Folding(made, Directory.read(made, state), get, sizes)
+        return folding.put(new, rows[0], arrival) if len(rows) == 1 else None
+    found = spliced(made, state, new, rows, arrival, most=sizes.most)
+    return None if found is None else [(HEAD, found)]
+
+
 class _Folding:
     def __init__(self, made: States, held: Directory, get: Get, sizes: Sizes) -> None:
         self._made, self._held, self._get, self._sizes = made, held, get, sizes
         self._index = Index(made, get, sizes)
         self._dirty = np.zeros(len(held.ids), dtype=np.bool_)
         self._oldest: int | None = None
+
+    def put(self, new: Fresh, row: int, arrival: int) -> list[Part] | None:
+        """Return what changes with one more record, None when that is more than the chunk it falls into."""
+        held, event, name = self._held, new.event[row], new.ids[row : row + 1]
+        events, code = np.array([event]), hashed(name)
+        newest = max(held.arrival, arrival)
+        oldest = NEVER if self._made.reach is None else horizon(self._made.reach, newest)
+        if new.start[row] <= oldest or (held.cells[chunks.START] <= oldest).any():
+            return None
+        if begins(events, name, self._sizes.mean)[0] or len(self._index.find(code)[0]):
+            return None
+        place = int(held.locate(events, name)[0])
+        first, start = held.cells[[chunks.FIRST, chunks.START], place].tolist()
+        if (event, name[0]) < (first, held.ids[place]):
+            return None
+        part = held.names([place])[0]
+        chunk = Piece(self._made, self._get(part), new.kinds[row]).put(new, row, 0)
+        if chunk is None:
+            return None
+        cells = held.cells.copy()
+        cells[:, place] = sums_of(self._made, chunk)
+        cells[[chunks.FIRST, chunks.START], place] = first, min(start, new.start[row])
+        entry = np.array([[int(code.view(np.int64)[0]), event, new.start[row] - 1]])
+        head = Directory(cells, held.ids, newest, held.past).state()
+        return [(part, chunk), *self._index.changed(entry, None), (HEAD, head)]
 
     def add(self, new: Rows, arrival: int) -> Iterator[Part]:
         """Yield what changes with more records."""
