@@ -20,8 +20,12 @@ from tenfold.serving.answer.predictions import TOPIC
 from tenfold.serving.answer.questions import Question
 from tenfold.sources.log import LAYOUT
 from tenfold.sources.sqlite import SQLiteDatabase
+from tenfold.store import materialize
+from tenfold.store.materialize import StateSink
 from tests.examples import rolling, tiny
 
+COUNTED = 0
+"""The place of `visits_1d` among the features."""
 ROWS = [tiny.order(place, shop="abc"[place % 3], amount=1.5 + place) for place in range(40)]
 
 
@@ -339,6 +343,41 @@ def test_what_has_to_wait_is_left_to_the_thread_until_there_is_nothing_to_wait_f
 
     asyncio.run(ask())
     assert [row["row_id"] for batch in logged(app) for row in batch] == ["new-0", "new-1"]
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one event at a time", "all events at once"])
+def test_what_comes_while_others_wait_waits_for_its_own_events_only(app, monkeypatch, at_once):
+    answering, names = quick(app), threads_of(app, monkeypatch)
+    monkeypatch.setattr(materialize, "BATCHES", 100 if at_once else 1)
+    sink = StateSink(app.log, app.online, tiny.late_order.stored)
+
+    async def marked(times):
+        while names.count("groups") < times:
+            await asyncio.sleep(0.001)
+
+    async def ask():
+        asked = []
+        for place, row in enumerate(ROWS[:9:3]):
+            app.ingest("visits", tiny.visit(f"late {place}"))
+            app.clock.set(app.clock.now() + 1)
+            names.clear()
+            asked.append(asyncio.ensure_future(answering.one(row)))
+            await marked(1)
+        while not all(one.done() for one in asked):
+            answered = sum(one.done() for one in asked)
+            sink.advance()
+            while not at_once and not asked[answered].done():
+                await asyncio.sleep(0.001)
+            assert at_once or sum(one.done() for one in asked) == answered + 1
+            await asyncio.sleep(0.001)
+
+    asyncio.run(ask())
+    batches = logged(app)
+    assert [len(batch) for batch in batches] == ([3] if at_once else [1, 1, 1])
+    rows = [row for batch in batches for row in batch]
+    counted = [row["features"][COUNTED] for row in rows]
+    assert counted[0] > 0
+    assert counted == ([counted[0]] * 3 if at_once else [counted[0], counted[0] + 1, counted[0] + 2])
 
 
 def test_the_event_loop_does_not_wait_for_another_writer(app, monkeypatch):

@@ -9,9 +9,10 @@ import msgspec
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
-from tenfold.serving.answer.groups import POLL, Groups, Told
+from tenfold.serving.answer.groups import POLL, Groups
 from tenfold.serving.answer.questions import Question
 from tenfold.serving.answer.service import Service
+from tenfold.serving.answer.waiting import Told
 from tenfold.serving.seen.tracing import Stage, Tracing
 from tenfold.sources.base import Ends
 

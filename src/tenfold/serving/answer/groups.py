@@ -11,6 +11,7 @@ from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import NotFound, TenfoldError, Unavailable
 from tenfold.serving.answer.questions import Question
 from tenfold.serving.answer.service import Service
+from tenfold.serving.answer.waiting import Group, Told, Waiting, tell
 from tenfold.sources.base import Ends
 from tenfold.sources.turn import Locked
 
@@ -31,35 +32,7 @@ POLL = 0.0005
 IDLE = 1.0
 """Seconds without a request after which the thread ends; the next request starts another one."""
 
-Told = bytes | Exception
-"""The answer of a request as JSON, or what it is refused with."""
-Answer = Callable[[Sequence["Waiting"]], Sequence[Told | None]]
-
-
-class Waiting:
-    """A request that waits; made and told on the thread of an event loop.
-
-    Attributes
-    ----------
-    until
-        The clock's `elapsed` up to which the states are waited for.
-    mark
-        That of its group, None while it is in no group.
-    over
-        It is refused, or its client is gone: nothing is stored for it any more.
-    storing
-        Its answer is being stored, so it will be told.
-    """
-
-    __slots__ = ("answer", "done", "loop", "mark", "over", "question", "storing", "timer", "until")
-
-    def __init__(self, question: Question, until: int, done: Callable[[Told], None]) -> None:
-        self.question, self.until, self.done = question, until, done
-        self.loop = asyncio.get_running_loop()
-        self.over = self.storing = False
-        self.mark: Ends | None = None
-        self.answer: Told | None = None
-        self.timer: asyncio.TimerHandle | None = None
+Answer = Callable[[Group], Sequence[Told | None]]
 
 
 class Groups:
@@ -88,6 +61,7 @@ class Groups:
         self._clock = clock or SystemClock()
         self._small: deque[Waiting] = deque()
         self._large: deque[Waiting] = deque()
+        self._ahead: deque[Group] = deque()
         self._rows = 0
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -158,7 +132,7 @@ class Groups:
             self._turn = None
             if not free or not (self._small or self._large):
                 return
-            group = [] if self._large or self._slow() else self._next()
+            group = None if self._large or self._slow() else self._next()
             if not group:
                 self._start()
                 return
@@ -173,12 +147,12 @@ class Groups:
             self._asleep = False
             self._wake.set()
 
-    def _at_once(self, group: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
+    def _at_once(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
         """Answer a group on this thread, its event loop's, or leave it to the other one."""
         told, took = self._timed(self._promptly, group)
         if not any(told):
             self._leave(self._pause or PAUSE)
-        elif took > _limit(group):
+        elif took > QUICK + A_ROW * group.rows:
             self._pause = min(self._pause * 2 or PAUSE, LONGEST)
             self._leave(self._pause)
         else:
@@ -196,7 +170,7 @@ class Groups:
         """Return whether the event loop is to be spared now."""
         return self._again > 0 and self._clock.elapsed() < self._again
 
-    def _promptly(self, group: Sequence[Waiting]) -> Sequence[Told | None]:
+    def _promptly(self, group: Group) -> Sequence[Told | None]:
         """Return the answers of a group, none where one would have to wait for them."""
         with suppress(Locked):
             if self._prompt.asks_one() and self._prompt.reached(mark := self._prompt.mark()):
@@ -232,14 +206,13 @@ class Groups:
     def _work(self) -> None:
         while group := self._take():
             told, took = self._timed(self._answer, group)
-            if took <= _limit(group):
+            if took <= QUICK + A_ROW * group.rows:
                 self._again = 0
             self._hand_over(group, told)
             del group  # nothing of it is kept while the next one is waited for
 
-    def _timed(self, answer: Answer, group: Sequence[Waiting]) -> tuple[Sequence[Told | None], int]:
-        """Return the answers of a group and how many microseconds they took."""
-        begun = self._clock.elapsed()
+    def _timed(self, answer: Answer, group: Group) -> tuple[Sequence[Told | None], int]:
+        """Return the answers of a group, and how many microseconds there were since it was taken."""
         told: Sequence[Told | None]
         try:
             told = answer(group)
@@ -248,23 +221,25 @@ class Groups:
         except Exception as error:  # whatever it is, the clients are told and the thread goes on
             logger.exception("group failed model=%s requests=%s", self.service.model.name, len(group))
             told = [error] * len(group)
-        return told, self._clock.elapsed() - begun
+        return told, self._clock.elapsed() - group.begun
 
-    def _take(self) -> list[Waiting]:
-        """Return the requests to answer next, after waiting for some; none when the thread is to end."""
+    def _take(self) -> Group | None:
+        """Return the requests to answer next, after waiting for some; None when the thread is to end."""
+        if self._ahead:
+            return self._ahead.popleft()
         while True:
             with self._lock:
                 if (not self._to_loop() or self._closed) and (group := self._next()):
                     return group
                 if self._closed:
-                    return []
+                    return None
                 self._wake.clear()
                 self._asleep = True
             if not self._wake.wait(IDLE):
                 with self._lock:
                     if not (self._small or self._large):
                         self._thread, self._asleep = None, False
-                        return []
+                        return None
 
     def _to_loop(self) -> bool:
         """Leave what waits to its event loop, where that is quicker, or return False."""
@@ -277,9 +252,9 @@ class Groups:
             return False
         return True
 
-    def _next(self) -> list[Waiting]:
+    def _next(self) -> Group:
         """Return a large request, or all small ones up to a limit, in turn; without those that are over."""
-        group: list[Waiting] = []
+        group = Group(self._clock.elapsed())
         while not group and (self._small or self._large):
             large = bool(self._large) and (self._large_next or not self._small)
             queue, most = (self._large, 1) if large else (self._small, TOGETHER)
@@ -293,26 +268,59 @@ class Groups:
                     rows += max(len(waiting.question.rows), 1)
         return group
 
-    def _answer(self, group: Sequence[Waiting]) -> Sequence[Told | None]:
-        mark = self.service.mark()
-        for waiting in group:
-            waiting.mark = mark
+    def _answer(self, group: Group) -> Sequence[Told | None]:
+        mark = group.mark or self._marked(group)
         late = None if self._reached(group, mark) else mark
-        if late is not None and not self.service.degrades:
+        if late is None:
+            mark = self._joined(group, mark)
+        elif not self.service.degrades:
             return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
         return self._answers(self.service, group, mark.at, late)
 
-    def _reached(self, group: Sequence[Waiting], mark: Ends) -> bool:
+    def _marked(self, group: Group) -> Ends:
+        group.mark = mark = self.service.mark()
+        for waiting in group:
+            waiting.mark = mark
+        return mark
+
+    def _reached(self, group: Group, mark: Ends) -> bool:
         """Wait until the states reach a mark; return whether they did before nobody waits any more."""
-        begun = self._clock.elapsed()
         while not self.service.reached(mark):
             now = self._clock.elapsed()
-            if self.service.gives_up((now - begun) / 1e6, self._wait):
+            if self.service.gives_up((now - group.begun) / 1e6, self._wait):
                 return False
             if all(waiting.over or waiting.until < now for waiting in group):
                 return False
+            self._mark_ahead()
             self._clock.sleep(POLL)
         return True
+
+    def _mark_ahead(self) -> None:
+        """Take the mark of small requests that came meanwhile, so that they need not wait for a later one."""
+        with self._lock:
+            if self._large or not self._small or sum(group.rows for group in self._ahead) >= TOGETHER:
+                return
+            group = self._next()
+        try:
+            self._marked(group)
+        except TenfoldError as error:
+            self._hand_over(group, [error] * len(group))
+        else:
+            self._ahead.append(group)
+
+    def _joined(self, group: Group, mark: Ends) -> Ends:
+        """Let small requests whose mark is reached too join a group, and return the newest mark."""
+        while (
+            self._ahead
+            and group.rows + self._ahead[0].rows <= TOGETHER
+            and len(group[0].question.rows) <= SMALL
+        ):
+            newest = self._ahead[0].mark
+            if newest is None or not self.service.reached(newest):
+                break
+            group += self._ahead.popleft()
+            mark = newest
+        return mark
 
     def _answers(
         self, service: Service, group: Sequence[Waiting], at: int, late: Ends | None
@@ -351,23 +359,9 @@ class Groups:
                     (self._large if len(waiting.question.rows) > SMALL else self._small).appendleft(waiting)
         for loop, these in ready.items():
             if loop is here:
-                _tell(these)
+                tell(these)
                 continue
             try:
-                loop.call_soon_threadsafe(_tell, these)
+                loop.call_soon_threadsafe(tell, these)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 logger.info("answers were stored and not told requests=%s", len(these))
-
-
-def _tell(group: Sequence[Waiting]) -> None:
-    for waiting in group:
-        if waiting.timer is not None:
-            waiting.timer.cancel()
-            waiting.timer = None
-        if waiting.answer is not None:
-            waiting.done(waiting.answer)
-
-
-def _limit(group: Sequence[Waiting]) -> int:
-    """Return the microseconds that a group may take on an event loop."""
-    return QUICK + A_ROW * sum(len(waiting.question.rows) for waiting in group)

@@ -11,7 +11,8 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from tenfold.serving.answer.answering import Answering
-from tenfold.serving.answer.groups import Groups, Told, Waiting
+from tenfold.serving.answer.groups import Groups
+from tenfold.serving.answer.waiting import Told, Waiting
 from tenfold.serving.door.gate import Gate
 from tenfold.serving.door.hosts import is_known
 from tenfold.serving.door.web import JSON, KEY, MAX_KEY, PREDICT, answer_of, decoded
