@@ -26,6 +26,8 @@ from bench.harness import MEANT, ROOT, Bench, Entry
 
 FULL, TREES = 1_000_000, 200
 CONNECTIONS, WANTED = 64, 6_000
+EVENTS = 200
+"""Events a second, beside which it is asked."""
 ENOUGH = 200
 """Answers of the version before, after which it is rolled back."""
 HERE = "bench.serve"
@@ -42,6 +44,7 @@ def main(bench: Bench) -> list[Entry]:
         ours = bench.run(f"{HERE}:ours", **given)
         two = bench.run(f"{HERE}:two", **given)
         fresh = bench.run(f"{HERE}:fresh", folder=folder, seconds=seconds)
+        busy = bench.run(f"{HERE}:beside", **given)
         swap = bench.run(f"{HERE}:swap", **given)
         peers = serve_peers.measured(bench, folder, seconds)
     entries = [
@@ -71,6 +74,7 @@ def main(bench: Bench) -> list[Entry]:
             f"of two processors, by what a request takes of them; {two['rate']:,.0f} by the clock, the load beside them",
         ),
         Entry("serve/fresh", fresh["p99"], "ms", rows, goal="50 ms", note=fresh["told"]),
+        Entry("serve/beside", busy["rate"], "requests/s", rows, note=busy["told"]),
         Entry("serve/swap", swap["swapped"], "s", rows, goal="1 s, 0 failed", note=swap["told"]),
     ]
 
@@ -161,31 +165,44 @@ def two(rows: int, folder: str, seconds: float) -> dict[str, Any]:
 def fresh(folder: str, seconds: float) -> dict[str, Any]:
     """Send 1,000 events a second, and beside them events that are each followed by a prediction of their card."""
     from bench import fresh as one
-    from bench.load import Load, posts
 
-    with served(folder) as (port, _):
-        stream = Load(port, posts(port, "/events/payments", events()))
-        result: dict[str, Any] = {}
-
-        def send() -> None:
-            import asyncio
-
-            result.update(asyncio.run(stream.run(16, seconds, 1_000)))
-
-        beside = threading.Thread(target=send)
-        beside.start()
+    with served(folder) as (port, _), sent(port, 1_000, seconds, 2 * 10**9) as result:
         found = one.ask(port, folder, int(25 * seconds))
-        beside.join()
     told = f"from an acknowledgement to the answer, beside {result['rate']:,.0f} events/s, {result['failed']} failed"
     return {"p99": found["p99"], "told": told, "seconds": seconds}
 
 
-def events() -> Iterator[bytes]:
-    """Yield events of cards that nobody asks about; each is a request of its own."""
+def beside(rows: int, folder: str, seconds: float) -> dict[str, Any]:
+    """Ask on 16 connections while events come, so that most groups wait for the worker."""
+    from bench.load import measure
+
+    with served(folder) as (port, pid), sent(port, EVENTS, seconds, 3 * 10**9) as result:
+        found = measure(port, "/predict", pid, asked_of(40, rows), 16, seconds)
+    told = f"16 connections beside {result['rate']:,.0f} events/s: p50 {found['p50']:.1f}, p99 {found['p99']:.1f} ms"
+    return {"rate": found["rate"], "told": told, "seconds": seconds}
+
+
+@contextlib.contextmanager
+def sent(port: int, rate: int, seconds: float, first: int) -> Iterator[dict[str, Any]]:
+    """Send events at a rate in another thread; yields what became of them, once the block is left."""
+    import asyncio
+
+    from bench.load import Load, posts
+
+    result: dict[str, Any] = {}
+    stream = Load(port, posts(port, "/events/payments", events(first)))
+    thread = threading.Thread(target=lambda: result.update(asyncio.run(stream.run(16, seconds, rate))))
+    thread.start()
+    yield result
+    thread.join()
+
+
+def events(first: int) -> Iterator[bytes]:
+    """Yield events, numbered from `first` on, of cards that nobody asks about; each is a request of its own."""
     from bench.project import NOW
     from tenfold.core.times import iso
 
-    at, payment = iso(NOW), 2 * 10**9
+    at, payment = iso(NOW), first
     while True:
         payment += 1
         card = 10**7 + payment % 1_000
