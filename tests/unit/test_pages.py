@@ -15,12 +15,13 @@ from tenfold import Platform
 from tenfold.core.clock import SharedClock
 from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.training.classes import by_class
+from tenfold.ui import axes, svg
 from tenfold.ui.card import card
 from tenfold.ui.charts import Interval, Node, flow, trials, whiskers
 from tenfold.ui.compare_page import compare_page
 from tenfold.ui.documents import compare_document, plain, run_document, version_document
 from tenfold.ui.evaluated import sections
-from tenfold.ui.report import fragment, page
+from tenfold.ui.report import fragment, page, table
 from tenfold.ui.run_page import run_page
 from tests.examples import tiny
 
@@ -360,3 +361,24 @@ def test_a_flow_joins_every_box_to_those_of_the_next_column():
 
 def test_a_page_of_nothing_but_an_evaluation_is_well_formed():
     check_safe(page("x", "y", sections(EVALUATION)))
+
+
+def test_what_is_long_is_cut_or_broken_and_nothing_beside_it_is_pushed_out():
+    name = "not known " * 12
+    drawn = whiskers([Interval("a" * 90, None, note=name), Interval("b", 0.5)], label="x")
+    width = float(ET.fromstring(drawn).get("viewBox").split()[2])
+    for item in ET.fromstring(drawn).iter():
+        if item.tag.endswith("text") and item.get("text-anchor") is None:
+            assert float(item.get("x")) + axes.breadth(item.text) <= width
+    assert name.strip() in drawn, "the whole is told when it is pointed at"
+    line = svg.lines({"a": [(0, 1.0), (1, 2.0)]}, label="x", y_label=name)
+    assert f">{axes.short(name, axes.HALF - 8)}<" in line
+    cells = parse(table(["name", "value"], [["n" * 41, "v" * 300], ["short", 1.0]])).iter("div")
+    assert [cell.text for cell in cells if cell.get("class") == "far"] == ["n" * 41, "v" * 300]
+
+
+def test_charts_are_scrolled_before_their_texts_are_too_small_to_read():
+    for width, least in ((axes.HALF, 440), (axes.WIDE, 860), (200, 200)):
+        drawn = svg.bars({"a": 1.0}, label="x", width=width)
+        assert f"min-width:{least}px" in drawn
+        assert least / width * axes.FONT >= 9

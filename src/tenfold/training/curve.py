@@ -14,7 +14,7 @@ from tenfold.training.predictor import Predictor
 
 Document = dict[str, Any]
 
-POINTS, SAMPLE = 8, 500
+POINTS, SAMPLE = 8, 2_000
 """How many points a curve has, and on how many rows of either kind each is measured."""
 EPOCHS = 50
 SHARES = (0.1, 0.25, 0.5)
@@ -34,7 +34,8 @@ def learning_curve(model: Model, material: Material, predictor: Predictor, estim
     Returns
     -------
     dict
-        `{"metric", "of", "at", "train", "test"}`, or `{"why"}` when there is none.
+        `{"metric", "of", "at", "train", "test", "rows"}`, or `{"why"}` when there is none. `rows` is how many of either kind
+        are measured at most.
     """
     if getattr(predictor, "trees", 0) >= POINTS:
         return _over_trees(model, material, predictor)
@@ -118,4 +119,4 @@ def _spread(last: int, most: int) -> list[int]:
 def _curve(
     metric: str, of: str, at: list[int], train: list[float | None], test: list[float | None]
 ) -> Document:
-    return {"metric": metric, "of": of, "at": at, "train": train, "test": test}
+    return {"metric": metric, "of": of, "at": at, "train": train, "test": test, "rows": SAMPLE}

@@ -8,7 +8,11 @@ from tenfold.ui.theme import color
 
 HALF, WIDE = 540, 1130
 """Chart widths, in the units of the drawing: half a page and a whole one."""
+LEAST, LEAST_WIDE = 440, 860
+"""What a chart is not drawn narrower than, in pixels: it is scrolled instead."""
 FONT = 12
+LETTER = 0.6
+"""How wide a letter is to its height: what is wider than most fonts, so that no text runs into what is beside it."""
 ROW = 18
 """Height of a line of text."""
 MARKER_ROW = 14
@@ -22,11 +26,11 @@ Points = Sequence[tuple[float, float | None]]
 
 
 def frame(label: str, summary: str, width: float, height: float, *body: object) -> Html:
-    """Return a whole chart: it scales down with the page, wide ones to no less than 860 units.
+    """Return a whole chart: it scales down with the page as long as its texts can be read, wide ones a little less.
 
     `label` is its name and `summary` says in words what the drawing shows.
     """
-    least = f"min-width:{min(width, 860):.0f}px;" if width > HALF else ""
+    least = min(width, LEAST_WIDE if width > HALF else LEAST)
     return tag(
         "svg",
         tag("title", label),
@@ -38,7 +42,7 @@ def frame(label: str, summary: str, width: float, height: float, *body: object) 
         font_size=FONT,
         font_family="system-ui,sans-serif",
         fill="currentColor",
-        style=f"width:100%;{least}max-width:{width:.0f}px;height:auto",
+        style=f"width:100%;min-width:{least:.0f}px;max-width:{width:.0f}px;height:auto",
     )
 
 
@@ -56,7 +60,7 @@ def text(x: float, y: float, words: object, *, anchor: str = "start", muted: boo
 
 def breadth(words: str) -> float:
     """Return about how wide a line of text is."""
-    return len(words) * FONT * 0.56
+    return len(words) * FONT * LETTER
 
 
 def short(words: object, room: float) -> str:
@@ -68,7 +72,7 @@ def short(words: object, room: float) -> str:
     'origin_del…'
     """
     plain = clean(words)
-    most = max(1, int(room / (FONT * 0.56)))
+    most = max(1, int(room / (FONT * LETTER)))
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
@@ -128,7 +132,7 @@ def y_axis(
         )
         for value, words in zip(at, tick_texts(at, percent=percent), strict=True)
     ]
-    return join(*lines, text(0, y(at[-1]) - 11, label, muted=True) if label else "")
+    return join(*lines, text(0, y(at[-1]) - 11, short(label, right), muted=True) if label else "")
 
 
 def x_axis(labels: Iterable[tuple[float, str]], y: float, left: float, right: float) -> Html:

@@ -5,9 +5,9 @@ from typing import Any
 
 from tenfold.ui.charts import Node, flow
 from tenfold.ui.documents import gain, settings
-from tenfold.ui.evaluated import fold_away, long, main_metric, moment, sections, shown, uncommitted
+from tenfold.ui.evaluated import fold_away, main_metric, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
-from tenfold.ui.report import Section, Tile, badge, numbers, page, table
+from tenfold.ui.report import Section, Tile, badge, long, numbers, page, table
 
 Document = Mapping[str, Any]
 STAGES = {"production": "ok", "staging": "info", "archived": "none", "none": "none"}
@@ -121,7 +121,8 @@ def _share(positives: Document, rows: Document, part: str) -> str:
 def _gate_tile(document: Document) -> Tile:
     judged = [item for item in document["gates"] if item["evidence"].get("results")]
     if not judged:
-        return ("Gates", number(None), "not judged yet", "none")
+        told = "none has judged it" if document["gates"] else "not judged yet"
+        return ("Gates", number(None), told, "none")
     results = judged[-1]["evidence"]["results"]
     passed = sum(item["passed"] is True for item in results)
     return (

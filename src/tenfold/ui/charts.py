@@ -40,7 +40,7 @@ def whiskers(
     at = axes.ticks(min(known, default=0.0), max(known, default=1.0), 4)
     names = min(width * 0.4, max((axes.breadth(clean(row.name)) for row in rows), default=0.0) + 12)
     said = [_said(row) for row in rows]
-    room = min(width * 0.34, max(map(axes.breadth, said), default=0.0) + 12)
+    room = min(width * 0.44, max(map(axes.breadth, said), default=0.0) + 12)
     x = linear(at[0], at[-1], names + 8, width - room - 8)
     top = 20.0 if reference else 4.0
     bottom = top + STEP * len(rows)
@@ -54,7 +54,7 @@ def whiskers(
         *grid,
         _reference(x(reference[0]), reference[1], top, bottom, names, width - room) if reference else "",
         *(
-            _row(row, told, x, top + STEP * i, (x(at[0]), x(at[-1])), names, width - room)
+            _row(row, told, x, top + STEP * i, (x(at[0]), x(at[-1])), names, (width - room, room))
             for i, (row, told) in enumerate(zip(rows, said, strict=True))
         ),
         axes.x_axis(ticks, bottom + 16, names, width - room + 12),
@@ -76,11 +76,18 @@ def _reference(x: float, words: str, top: float, bottom: float, left: float, rig
 
 
 def _row(
-    row: Interval, said: str, x: axes.Scale, y: float, ends: tuple[float, float], names: float, right: float
+    row: Interval,
+    said: str,
+    x: axes.Scale,
+    y: float,
+    ends: tuple[float, float],
+    names: float,
+    right: tuple[float, float],
 ) -> Html:
     middle = y + STEP / 2
     name = text(0, middle + 4, join(short(row.name, names - 8), tag("title", row.name)))
-    told = text(right + 8, middle + 4, join(said, tag("title", said)), muted=row.faint)
+    start, room = right
+    told = text(start + 8, middle + 4, join(short(said, room - 8), tag("title", said)), muted=row.faint)
     if row.value is None or not finite(row.value):
         return join(name, told)
     ink = color("muted" if row.faint else "series-0")
@@ -215,7 +222,7 @@ def _trial_key(found: Sequence[Mapping[str, Any]], failed: int) -> list[tuple[st
         ("best", _ring(12, 0)),
     ]
     if any(item.get("state") == "pruned" for item in found):
-        key.append(("pruned", _mark(12, 0, True)))
+        key.append(("pruned: of fewer folds", _mark(12, 0, True)))
     if failed:
         key.append(
             (

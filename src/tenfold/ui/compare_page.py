@@ -38,7 +38,7 @@ def compare_sections(document: Document) -> list[Section]:
     for name, part in parts:
         if document[part]:
             rows = [[item["name"], shown(item["a"]), shown(item["b"])] for item in document[part]]
-            found.append(Section(name, table(["", a, b], rows, align="lll", label=name)))
+            found.append(Section(name, table(["", a, b], rows, align="lll", label=name), wide=True))
     features = _features(document["features"])
     if features:
         found.append(Section("Features", features))

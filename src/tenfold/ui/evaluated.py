@@ -61,11 +61,6 @@ def uncommitted(diff: str) -> Html:
     return fold_away("What was not committed", tag("pre", diff[:MOST_DIFF], cut)) if diff else join()
 
 
-def long(words: str) -> Html:
-    """Return a sentence for a cell of a table: it gets room, where the page is narrow by scrolling."""
-    return tag("div", words, class_="long")
-
-
 def sections(evaluation: Document) -> list[Section]:
     """Return the sections of an evaluation, what decides first."""
     found = [
@@ -231,7 +226,9 @@ def learning_curve(evaluation: Document) -> Section | None:
         values = found.get(part) or []
         series[part] = list(zip(found.get("at") or range(1, len(values) + 1), values, strict=False))
     series = {part: points for part, points in series.items() if points}
-    note = f"by {found.get('of', 'round')}"
+    rows, tested = found.get("rows"), (evaluation.get("rows") or {}).get("test", 0)
+    some = f", on {number(rows)} of the test rows" if "test" in series and rows and rows < tested else ""
+    note = f"by {found.get('of', 'round')}{some}"
     return Section("Learning curve", curves(series, str(found.get("metric", ""))), note)
 
 

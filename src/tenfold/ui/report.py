@@ -9,6 +9,8 @@ from tenfold.ui.theme import part_sheet, style_sheet
 Tile = tuple[str, object, str, str]
 """A number at a glance: what it is, its value, what it is compared with, and a state of `markup.STATES`."""
 
+FAR = 40
+"""A longer text in a table is broken: else it would push the columns behind it out of sight."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -119,6 +121,11 @@ def table(
     return _scroll(tag("table", tag("thead", head), tag("tbody", *body), aria_label=label), label)
 
 
+def long(words: str) -> Html:
+    """Return a sentence for a cell of a table: it gets room, where the page is narrow by scrolling."""
+    return tag("div", words, class_="long")
+
+
 def badge(words: str, state: str) -> Html:
     """Return a state in words, with its glyph.
 
@@ -161,4 +168,6 @@ def _tile(tile: Tile) -> Html:
 
 def _cell(cell: object, look: str | None, *, first: bool) -> Html:
     shown = cell if isinstance(cell, str) else number(cell)
+    if len(shown) > FAR and not isinstance(shown, Html):
+        shown = tag("div", shown, class_="far")
     return tag("th", shown, scope="row", class_=look) if first else tag("td", shown, class_=look)

@@ -7,9 +7,9 @@ from typing import Any
 from tenfold.ui.card import stage
 from tenfold.ui.charts import Node, flow
 from tenfold.ui.documents import settings
-from tenfold.ui.evaluated import curves, fold_away, long, moment, sections, shown, uncommitted
+from tenfold.ui.evaluated import curves, fold_away, moment, sections, shown, uncommitted
 from tenfold.ui.markup import Html, join, number, tag
-from tenfold.ui.report import Section, Tile, badge, numbers, page, table
+from tenfold.ui.report import Section, Tile, badge, long, numbers, page, table
 
 Document = Mapping[str, Any]
 STATUS = {"done": "ok", "failed": "bad", "running": "info"}

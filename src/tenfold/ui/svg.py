@@ -168,7 +168,7 @@ def calibration(
     at = axes.ticks(
         0.0, max((value for curve in points.values() for pair in curve for value in pair), default=1.0) or 1.0
     )
-    left, right = 44.0, width - 16.0
+    left, right = 48.0, width - 22.0
     entries = [*axes.line_key(points), ("as promised", _diagonal(0, 0, 24, 0))]
     key, used = axes.legend(entries, width)
     top = used + 26

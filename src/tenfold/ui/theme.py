@@ -99,7 +99,7 @@ tbody tr:last-child>*{border-bottom:0}
 thead th{font-weight:500;color:var(--muted);font-size:.82rem;white-space:nowrap}
 tbody th{font-weight:600;white-space:nowrap}
 .r{text-align:right;white-space:nowrap}.c{text-align:center}
-td:not(.r){min-width:6.5rem}.long{min-width:17rem}
+td:not(.r){min-width:6.5rem}.far,.long{min-width:12rem;white-space:normal;overflow-wrap:anywhere}.long{min-width:17rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:0}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.7rem .95rem .75rem}
 .card .tile{padding:.1rem 0 .1rem .8rem;border-width:0 0 0 3px;border-radius:0;background:none}
@@ -120,7 +120,7 @@ ul.plain,ol.plain{margin:0;padding-left:1.2rem}ul.plain{list-style:none;padding-
 .plain li+li{margin-top:.45rem}
 figure{margin:1rem 0 0}figure img{max-width:100%;background:#fff;border-radius:6px}figcaption{color:var(--muted);font-size:.82rem}
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media(max-width:52rem){main{grid-template-columns:minmax(0,1fr)}}
+@media(max-width:64rem){main{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:30rem){header,main,footer{padding-left:.75rem;padding-right:.75rem}
 .card{padding:.85rem .85rem .9rem}h1{font-size:1.25rem}.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}
 .tile{padding:.55rem .7rem}.tile .value{font-size:1.2rem}th,td{padding-right:.7rem}}
