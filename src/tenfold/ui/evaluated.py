@@ -160,7 +160,7 @@ def class_rows(found: Sequence[Document]) -> list[list[Any]]:
 
 def _mistaken(item: Document) -> str:
     """Return what the rows of a class were taken for instead, most often first."""
-    told = [f"{other} {number(rows)}" for other, rows in item["taken_for"]]
+    told = [f"{other} ({number(rows)})" for other, rows in item["taken_for"]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     return ", ".join(told[:3]) + more
 
