@@ -7,7 +7,7 @@ import numpy as np
 
 from tenfold.training.curve import learning_curve, measured
 from tenfold.training.evaluate import Champion, has_seen
-from tenfold.training.leaks import SUSPICIOUS, report
+from tenfold.training.leaks import FEW_VALUES, SUSPICIOUS, alone, follows, report
 from tenfold.training.material import Material, spaced, take
 from tenfold.training.metrics import metric_of
 from tenfold.training.model import Model
@@ -19,6 +19,10 @@ SHAP_ROWS = 100
 """A contribution of each feature costs about a millisecond a row, eighty times the prediction."""
 SHUFFLED_ROWS = 2_000
 LEAK_ROWS = 5_000
+MOST_CLASSES = 10
+"""Of the most frequent classes it is asked whether a feature tells them alone."""
+THE_SAME = 0.9999
+"""A correlation of ranks that a number has with itself in other units, and hardly what was known before."""
 
 
 def explanation(
@@ -78,6 +82,7 @@ def _warnings(
     model: Model, material: Material, evaluated: Document, champion: Champion | None
 ) -> Iterator[str]:
     yield from _leaks(material)
+    yield from _leaks_of_kind(model, material)
     yield from _constant(model, material)
     yield from _labels(material, evaluated)
     yield from _metrics(model, evaluated)
@@ -93,6 +98,27 @@ def _leaks(material: Material) -> Iterator[str]:
             yield f"feature {name} equals the label: is it known only after the outcome?"
         elif item.auc >= SUSPICIOUS:
             yield f"feature {name} alone has AUC {item.auc:.4g}: is it known only after the outcome?"
+
+
+def _leaks_of_kind(model: Model, material: Material) -> Iterator[str]:
+    """Name features that alone say one of several classes, or the order of the values."""
+    picked = spaced(material, material.fit(), LEAK_ROWS)
+    rows, y = take(material.rows, picked), material.y[picked]
+    count = np.bincount(y.astype(np.int64)) if model.kind == "multiclass" else np.zeros(0)
+    often = [
+        place for place in np.argsort(-count, kind="stable")[:MOST_CLASSES] if count[place] >= FEW_VALUES
+    ]
+    for name, item in rows.columns.items():
+        for place in often:
+            auc = alone(item, (y == place).astype(np.float64))
+            if auc >= SUSPICIOUS:
+                yield (
+                    f'feature {name} alone tells class "{material.classes[place]}" from the others with AUC {auc:.4g}: is it '
+                    "known only after the outcome?"
+                )
+                break
+        if model.kind in ("regression", "ranking") and follows(item, y) >= THE_SAME:
+            yield f"feature {name} alone orders the rows as the label does: is it known only after the outcome?"
 
 
 def _constant(model: Model, material: Material) -> Iterator[str]:

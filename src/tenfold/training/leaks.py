@@ -135,7 +135,7 @@ def report(
         Per view, how old the newest known record was, in microseconds, NaN where nothing was known: (n,).
     """
     features = {
-        name: Checked(item.type, _share(~item.valid), _auc(item, y)) for name, item in columns.items()
+        name: Checked(item.type, _share(~item.valid), alone(item, y)) for name, item in columns.items()
     }
     equal = [name for name, item in columns.items() if _equals(item, y)]
     leaks = [f"{name} equals it" for name in equal]
@@ -165,7 +165,22 @@ def _equals(item: Column, y: np.ndarray) -> bool:
     return item.type != "str" and len(y) > 0 and bool((item.numbers() == y).all())
 
 
-def _auc(item: Column, y: np.ndarray) -> float:
+def follows(item: Column, y: np.ndarray) -> float:
+    """Return how closely a number goes up, or down, with the label: the size of the correlation of their ranks, NaN of text."""
+    if item.type == "str" or item.valid.sum() < FEW_VALUES:
+        return np.nan
+    a, b = (_placed(values[item.valid]) for values in (item.numbers(), y))
+    spread = a.std() * b.std()
+    return float(abs(((a - a.mean()) * (b - b.mean())).mean() / spread)) if spread else np.nan
+
+
+def _placed(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, of equal ones their mean."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def alone(item: Column, y: np.ndarray) -> float:
     """Return how well a feature alone ranks the label, in whichever direction; being null may say it too."""
     if not np.isin(y, (0, 1)).all() or not 0 < y.sum() < len(y):
         return np.nan
