@@ -251,7 +251,7 @@ def test_two_runs_are_compared_rows_first(place, tmp_path):
     assert (found["metrics"], found["params"], found["code"]) == ([], [], [])
     text = run(place, "runs compare", "r0001", "r0002").stdout
     assert text.startswith("r0001 and r0002: same rows and labels\n")
-    assert "not changed: metrics, slices that moved, params, data, code, environment, features" in text
+    assert "not changed: metrics, slices that moved, parameters, tables, code, environment, features" in text
     assert "same rows and labels" in page.read_text()
 
 

@@ -252,6 +252,13 @@ def test_show_takes_names_and_objects(app):
         app.show("r0001", "r0001", "r0001")
     with pytest.raises(NotFound, match='no run "r01"'):
         app.show("r01")
+    for name in ("late_order/²", "../x", "late_order\x00/1", "late_order/999999999999999999999999"):
+        with pytest.raises(NotFound):
+            app.show(name)
+    with pytest.raises(NotFound, match=r'no run "\.\./x"'):
+        app.show("r0001", "../x")
+    with pytest.raises(NotFound, match=r'no version "²" in model "late_order". Known: 1'):
+        app.show("r0001", "late_order/²")
 
 
 def test_a_notebook_draws_runs_and_versions_as_they_are_returned(app):
@@ -272,6 +279,7 @@ def test_a_version_whose_files_are_damaged_is_still_shown(app, tmp_path):
     file.write_bytes(file.read_bytes() + b"x")
     document = version_document(app.kept, "late_order", number)
     assert "model.txt has another sha256" in document["problem"]
+    assert document["problem"].endswith(f"tenfold models rebuild PROJECT.py late_order {number} --restore")
     assert "Its files cannot be read" in check_safe(card(document))
 
 

@@ -83,7 +83,11 @@ def test_other_bytes_are_explained_file_by_file_and_by_score(home):
         run = app.runs.get("r0001")
         before = run.environment | {"libraries": run.environment["libraries"] | {"numpy": "1.26.4"}}
         app.database.execute("DROP TRIGGER run_finished")
-        app.database.execute("UPDATE run SET environment = ? WHERE id = 'r0001'", json.dumps(before))
+        code = json.dumps(run.code | {"git": "0" * 40})
+        app.database.execute(
+            "UPDATE run SET environment = ?, code = ? WHERE id = 'r0001'", json.dumps(before), code
+        )
+        now = app.trainer.code["git"]
         app.database.execute("DROP TRIGGER model_version_fixed")
         digest = app.blobs.put("late_order/other", files)
         app.database.execute(
@@ -98,12 +102,16 @@ def test_other_bytes_are_explained_file_by_file_and_by_score(home):
         "manifest.json": False,
         "model.txt": False,
     }
-    assert found["environment"] == [{"name": "numpy", "then": "1.26.4", "now": np.__version__}]
+    assert found["environment"] == [
+        {"name": "numpy", "then": "1.26.4", "now": np.__version__},
+        {"name": "the commit", "then": "0" * 40, "now": now},
+    ]
     assert found["metrics"][0]["then"] == 0.5
     assert (found["scores"]["values"], found["scores"]["differ"]) == (len(scores), 1)
     assert found["scores"]["largest"] == pytest.approx(0.25)
     assert found["why"] == [
         f"numpy was 1.26.4 and is {np.__version__} now.",
+        f"the commit was {'0' * 40} and is {now} now.",
         "These files differ: manifest.json, model.txt; of the manifest: golden_scores, metrics.",
         f"Of {len(scores)} scores of golden rows 1 differ, by 0.25 at most and {0.25 / len(scores):.3g} on average.",
     ]

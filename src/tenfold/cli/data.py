@@ -186,7 +186,7 @@ def _key(app: "App", feature: str, text: str) -> Any:
     if text.startswith(("{", "[")):
         return read_row(text)
     kinds = {view.source.fields[name].type for name in view.keys}
-    return int(text) if kinds == {"int"} and text.lstrip("-").isdigit() else text
+    return int(text) if kinds == {"int"} and text.lstrip("-").isdecimal() else text
 
 
 def _reasons(source: "Events", file: Path) -> dict[str, int]:

@@ -69,7 +69,7 @@ def runs() -> None:
 @runs.command("list")
 @on_project
 @click.argument("model", required=False)
-@click.option("--limit", default=20, show_default=True, help="Most runs to show.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most runs to show.")
 @click.option("--best", metavar="METRIC", help="The best by this metric, instead of the newest.")
 @click.option(
     "--reads", metavar="TABLE[@VERSION]", help="Those that read this table: where a mistake in it went."
@@ -117,7 +117,7 @@ def list_runs(
 def _readers(app: "App", reads: str, limit: int) -> "Sequence[Run]":
     name, _, version = reads.partition("@")
     source = app.project.source(name).name
-    if version and not version.isdigit():
+    if version and not version.isdecimal():
         raise wrong_usage(f'"{version}" is no version of a table. Write for example --reads {name}@3.')
     return app.runs.readers(source, int(version) if version else None, limit)
 
@@ -241,7 +241,7 @@ def compare(where: Where, a: str, b: str, *, html: Path | None, as_json: bool) -
 
 
 def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
-    from tenfold.ui.compare_page import PARTS, SAME, chance
+    from tenfold.ui.compare_page import CHANGES, PARTS, SAME, chance
     from tenfold.ui.terminal import table
 
     sides = [document["a"], document["b"]]
@@ -262,9 +262,9 @@ def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
     parts = [
         ("Metrics", ["metric", *sides, "difference", "better"], measured),
         ("Slices that moved", ["slice", "metric", *sides, "better"], moved),
-        *(_changes(name, document[name], sides) for name in ("params", "data", "code", "environment")),
+        *(_changes(name, document[part], sides) for name, part in CHANGES),
         (
-            "features",
+            "Features",
             ["", ""],
             [[name, ", ".join(names)] for name, names in document["features"].items() if names],
         ),
@@ -272,7 +272,7 @@ def _draw_comparison(console: "Console", document: dict[str, Any]) -> None:
     for title, columns, found in parts:
         if found:
             click.echo()
-            table(console, title.capitalize(), columns, found)
+            table(console, title, columns, found)
     same = [title.lower() for title, _, found in parts if not found]
     if same:
         click.echo(f"\nnot changed: {', '.join(same)}")

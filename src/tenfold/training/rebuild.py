@@ -40,7 +40,7 @@ def rebuild(
         "stored": problem or "whole",
         "restored": False,
         "declaration": _declaration(run, model, stored),
-        "environment": _environment(run),
+        "environment": _environment(run, trainer.code),
         "files": [],
         "metrics": [],
         "scores": None,
@@ -98,14 +98,19 @@ def _declaration(run: Run, model: Model, stored: Mapping[str, bytes]) -> Documen
     }
 
 
-def _environment(run: Run) -> list[Document]:
-    """Return the versions that were others when the run was made."""
-    before, now = _flat(run.environment), _flat(environment())
+def _environment(run: Run, code: Mapping[str, str]) -> list[Document]:
+    """Return the versions, and the commit, that were others when the run was made."""
+    before = _flat(run.environment) | _committed(run.code)
+    now = _flat(environment()) | _committed(code)
     return [
         {"name": name, "then": value, "now": now[name]}
         for name, value in before.items()
         if name in now and now[name] != value
     ]
+
+
+def _committed(code: Mapping[str, str]) -> dict[str, str]:
+    return {"the commit": code["git"]} if "git" in code else {}
 
 
 def _flat(told: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,8 @@ SAME = {
     None: ("not known whether the same rows", "warn"),
 }
 PARTS = {True: ("the same", "ok"), False: ("not the same", "bad"), None: ("not known", "warn")}
+CHANGES = (("Parameters", "params"), ("Tables", "data"), ("Code", "code"), ("Environment", "environment"))
+"""What may have changed, and where a document has it."""
 
 
 def compare_page(document: Document) -> str:
@@ -34,15 +36,14 @@ def compare_sections(document: Document) -> list[Section]:
         found.append(
             Section("Slices that moved", _slices(document), "their 95 % intervals lie apart", wide=True)
         )
-    parts = [("Parameters", "params"), ("Tables", "data"), ("Code", "code"), ("Environment", "environment")]
-    for name, part in parts:
+    for name, part in CHANGES:
         if document[part]:
             rows = [[item["name"], shown(item["a"]), shown(item["b"])] for item in document[part]]
             found.append(Section(name, table(["", a, b], rows, align="lll", label=name), wide=True))
     features = _features(document["features"])
     if features:
         found.append(Section("Features", features))
-    same = [name.lower() for name, part in parts if not document[part]] + ([] if features else ["features"])
+    same = [name.lower() for name, part in CHANGES if not document[part]] + ([] if features else ["features"])
     if same:
         found.append(Section("Not changed", tag("p", ", ".join(same)), wide=True))
     return found

@@ -101,6 +101,7 @@ def version_document(kept: Kept, model: str, number: int) -> Document:
     run = kept.runs.get(version.run_id)
     every = kept.registry.history(model)
     info = {name: value for name, value in version.info.items() if name != "evaluation"}
+    rebuild = f"tenfold models rebuild PROJECT.py {model} {number}" if run.kind == "train" else ""
     return {
         **version_line(version),
         **info,
@@ -117,8 +118,10 @@ def version_document(kept: Kept, model: str, number: int) -> Document:
         "history": [event_line(event) for event in every if event.version == number],
         "champion": next((v.number for v in kept.registry.versions(model) if v.stage == "production"), None),
         "run_of": run_document(kept, version.run_id),
-        "rebuild": f"tenfold models rebuild PROJECT.py {model} {number}" if run.kind == "train" else "",
-        "problem": problem,
+        "rebuild": rebuild,
+        "problem": f"{problem} If they come out the same: {rebuild} --restore"
+        if problem and rebuild
+        else problem,
     }
 
 
@@ -163,13 +166,11 @@ def run_of(kept: Kept, name: str) -> str:
     model, slash, number = name.rpartition("/")
     if not slash:
         return kept.runs.get(name).id
-    if not number.isdigit():
-        raise NotFound(
-            "version",
-            number,
-            [str(v.number) for v in kept.registry.versions(model)],
-            within=f'model "{model}"',
-        )
+    if not number.isdecimal():
+        known = [str(v.number) for v in kept.registry.versions(model)]
+        if not known:
+            return kept.runs.get(name).id  # which is none either, and names those there are
+        raise NotFound("version", number, known, within=f'model "{model}"')
     return kept.registry.get(model, int(number)).run_id
 
 

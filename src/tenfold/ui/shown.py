@@ -49,7 +49,9 @@ def show(kept: Kept, *what: Any) -> Shown:
     if len(names) != 1:
         raise DefinitionError(f"show takes one run or version, or two to compare; it was given {len(names)}.")
     model, slash, number = names[0].rpartition("/")
-    return show_version(kept, model, int(number)) if slash and number.isdigit() else show_run(kept, names[0])
+    return (
+        show_version(kept, model, int(number)) if slash and number.isdecimal() else show_run(kept, names[0])
+    )
 
 
 def show_run(kept: Kept, run_id: str) -> Shown:
