@@ -61,9 +61,11 @@ class _Index:
         rows, self._prefix = new.rows, prefix(view)
         self._head, reach = self._prefix + INDEX, states_of(view).reach
         last = np.maximum(rows.event, rows.known)
-        none = np.zeros_like(last)
-        self._slices = none if reach is None else np.where(last > new.arrival + reach, FAR, last // reach)
-        self._floors = none if reach is None else new.arrival // reach - 1
+        if reach is None:
+            self._slices = self._floors = np.zeros_like(last)
+        else:
+            self._slices = np.where(last > new.arrival + reach, FAR, last // reach)
+            self._floors = new.arrival // reach - 1
         keys = [name[len(self._prefix) :] for name in new.names]
         self._rows = located(rows, keys, new.group)
         self.ghosts: list[tuple[bytes, bytes, Version]] = []

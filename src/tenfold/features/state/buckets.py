@@ -85,7 +85,7 @@ class Buckets:
         for place in [place for place in before if least is not None and place < least]:
             buckets = self._count(self._sizes.pop(place))
             yield from ((_name(place, number), None) for number in range(buckets, 2 * buckets))
-        for place in sorted(set(slices.tolist())):
+        for place in np.unique(slices).tolist():
             if least is None or place >= least:
                 yield from self._added(place, new[slices == place])
         if self._sizes != before:
@@ -128,19 +128,18 @@ class Buckets:
         yield from zip(names, self._packed(rows, first), strict=True)
 
     def _with(self, part: Any, row: np.ndarray) -> bytes | None:
-        """Return a bucket with one more row, None where it takes more than to put it between two others."""
+        """Return a bucket with one more row; None where there is none, or a row with that hash in it."""
         if part is None:
             return None
-        held = bytes(part)
-        width, data = int.from_bytes(held[:WORD], "little") * WORD, row.tobytes()
-        if data[width:].strip(b"\0"):
+        words, data, code = int.from_bytes(part[:WORD], "little"), row.tobytes(), row[:1].view(np.uint64)
+        rows = np.frombuffer(part, np.int64, offset=WORD).reshape(-1, words)
+        at = int(_hashes(rows).searchsorted(code)[0])
+        if at < len(rows) and rows[at, 0] == row[0]:
             return None
-        hashes = np.frombuffer(held, np.uint64, offset=WORD)[:: width // WORD]
-        at = int(hashes.searchsorted(row[:1].view(np.uint64))[0])
-        if at < len(hashes) and hashes[at] == row[:1].view(np.uint64)[0]:
-            return None
-        cut = WORD + at * width
-        return held[:cut] + data[:width].ljust(width, b"\0") + held[cut:]
+        width = max(words, -(-len(data.rstrip(b"\0")) // WORD))
+        held, cut = _widened(rows, width).tobytes(), at * width * WORD
+        one = data[: width * WORD].ljust(width * WORD, b"\0")
+        return width.to_bytes(WORD, "little") + held[:cut] + one + held[cut:]
 
     def _near(self, place: int, hashes: np.ndarray, buckets: int) -> list[bytes]:
         """Return the buckets of a slice that may hold rows with some hashes: of few hashes those whose bytes occur in them."""
