@@ -17,7 +17,7 @@ from tenfold.features.state.building import PICK, added, comparable, safe
 from tenfold.features.state.fold import horizon
 from tenfold.features.state.layout import GONE_IDS, HEADER, IDS, WORD, Needs, Places
 from tenfold.features.state.shapes import States
-from tenfold.features.state.stored import as_stored, id_words
+from tenfold.features.state.stored import held_of, id_words, whole
 
 NOTHING = np.array([layout.VERSION, 0, 0, 0, 0, 1, layout.ORDERED | layout.SAFE, 0], dtype=np.int64)
 """The header of a state without records; what kind it is of, its first record says."""
@@ -37,23 +37,25 @@ class Fresh:
     """
 
     def __init__(self, made: States, rows: Rows) -> None:
-        rows, every = as_stored(rows), made.shape(0)
-        self.ids, self.words = rows.ids, id_words(rows.ids)
+        every, count = made.shape(0), len(rows.event)
+        self.ids = whole(rows.ids)
+        self.words = id_words(self.ids)
         self.start: list[int] = (np.maximum(rows.event, rows.known) + 1).tolist()
         self.event: list[int] = rows.event.tolist()
-        self.cells = np.zeros((len(rows.event), every.words), dtype=np.int64)
+        self.kinds = [max(1, -(-len(name) // WORD)) for name in self.ids.tolist()]
+        self.texts: list[list[bytes]] = []
+        self.cells = np.zeros((count, every.words), dtype=np.int64)
         self.cells[:, layout.EVENT], self.cells[:, layout.KNOWN] = rows.event, rows.known
         self.cells[:, layout.OFFSET] = rows.offset
-        self.texts: list[list[bytes]] = []
-        kinds = np.array([max(1, -(-len(name) // WORD)) for name in rows.ids.tolist()])
         for place, (item, need, places) in enumerate(zip(rows.inputs, made.needs, every.inputs, strict=True)):
-            used, member = item.column.valid, item.member
+            values, used = held_of(item)
+            self.cells[:, places.member] = item.member
             if place < layout.MOST_INPUTS:
-                kinds |= (member + 2 * (used == member)) << layout.mark(place)
-            self.cells[:, places.member] = member
+                marks = zip(item.member.tolist(), used.tolist(), strict=True)
+                for row, (member, filled) in enumerate(marks):
+                    self.kinds[row] |= (member + 2 * (filled == member)) << layout.mark(place)
             if need.values:
-                self._put(need, places, item.column.values, used)
-        self.kinds: list[int] = kinds.tolist()
+                self._put(need, places, values, used)
 
     def _put(self, need: Needs, places: Places, values: np.ndarray, used: np.ndarray) -> None:
         if need.type == "str":

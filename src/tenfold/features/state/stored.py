@@ -130,18 +130,22 @@ def as_stored(rows: Rows) -> Rows:
     """Return rows as states hold them: ids of whole words, text as bytes, nothing where a record does not take part."""
     inputs = []
     for item in rows.inputs:
-        used = item.member & item.column.valid
-        values = item.column.values
-        if item.column.type == "str":
-            texts = np.empty(len(values), dtype=object)
-            texts[:] = [
-                text.encode() if ok else b"" for text, ok in zip(values.tolist(), used.tolist(), strict=True)
-            ]
-            values = texts
-        elif not used.all():
-            values = np.where(used, values, values.dtype.type(0))
+        values, used = held_of(item)
         inputs.append(Input(item.name, Column(item.column.type, values, used), item.member))
     return Rows(rows.event, rows.known, rows.until, rows.offset, whole(rows.ids), tuple(inputs))
+
+
+def held_of(item: Input) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of an input as states hold them, and which records have one that takes part."""
+    used = item.member & item.column.valid
+    values = item.column.values
+    if item.column.type == "str":
+        texts = np.empty(len(values), dtype=object)
+        texts[:] = [
+            text.encode() if ok else b"" for text, ok in zip(values.tolist(), used.tolist(), strict=True)
+        ]
+        return texts, used
+    return values if used.all() else np.where(used, values, values.dtype.type(0)), used
 
 
 def join(old: Rows, new: Rows) -> Rows:
