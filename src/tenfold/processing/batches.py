@@ -25,7 +25,7 @@ from tenfold.processing.frame import (
     to_arrow,
     types_of,
 )
-from tenfold.processing.packed import MARK, unpack
+from tenfold.processing.packed import ARRAYS, MARK, unknown, unpack
 from tenfold.sources.base import Batch
 from tenfold.sources.declare import Events
 
@@ -72,7 +72,7 @@ def marks(batch: Batch) -> Marks:
     import pyarrow as pa
 
     if batch.data[0] != _STREAM:
-        history, judged, *_ = _decode(batch.data)
+        history, judged, *_ = _opened(batch)
         return Marks(history, judged)
     meta = pa.ipc.open_stream(batch.data).schema.metadata or {}
     return Marks(b"history" in meta, int(meta.get(_JUDGED, 0)))
@@ -97,7 +97,7 @@ def to_table(batch: Batch) -> "pa.Table":
     if batch.data[0] == MARK:
         return _placed(unpack([batch.data]), [batch])
     if batch.data[0] != _STREAM:
-        return to_arrow(_few([batch], [_decode(batch.data)]))
+        return to_arrow(_few([batch], [_opened(batch)]))
     import pyarrow as pa
 
     table = pa.ipc.open_stream(batch.data).read_all()
@@ -199,7 +199,7 @@ def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[An
         if first_byte:
             yield held, []
             continue
-        rows = [_decode(batch.data) for batch in held]
+        rows = [_opened(batch) for batch in held]
         first = 0
         for place in range(1, len(held) + 1):
             if place == len(held) or rows[place][_OWN - 1] != rows[first][_OWN - 1]:
@@ -210,6 +210,13 @@ def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[An
 def _form(batch: Batch) -> int:
     """Return the first byte of a stream or of what is packed; 0 for few rows."""
     return batch.data[0] if batch.data[0] in (_STREAM, MARK) else 0
+
+
+def _opened(batch: Batch) -> list[Any]:
+    """Return the values of a batch of few rows."""
+    if batch.data[0] not in ARRAYS:
+        raise unknown(f"first byte {batch.data[0]}")
+    return _decode(batch.data)
 
 
 def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Column]:

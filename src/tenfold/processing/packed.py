@@ -1,7 +1,8 @@
 """Rows as bytes of the log without Arrow: to write and to open a stream costs more than all else that few rows need.
 
 A byte that no MessagePack begins with, then a MessagePack array: how many rows, the names of the columns with their types,
-and each column in the form that costs least.
+and each column in the form that costs least. A later form has its number between the two, 2 to 127, which begins no array;
+what is of another form, or has a column of an unknown type, is refused by those who do not know it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from tenfold.core.errors import SchemaError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -21,6 +24,8 @@ MARK = 0xC1
 _HEAD = bytes((MARK,))
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
+ARRAYS = {*range(0x90, 0xA0), 0xDC, 0xDD}
+"""The bytes that a MessagePack array begins with."""
 _OWN = 2
 """How many values stand before the columns."""
 _NUMBERS = {"ints": "<i8", "times": "<i8", "floats": "<f8", "lists": "<f8"}
@@ -29,7 +34,10 @@ _NUMBERS = {"ints": "<i8", "times": "<i8", "floats": "<f8", "lists": "<f8"}
 @cache
 def kinds_of(types: str) -> Sequence[tuple[str, str]]:
     """Return the names of columns with their types, from how they are written: "id:texts x:lists"."""
-    return tuple((name, kind) for name, _, kind in (item.partition(":") for item in types.split(" ")))
+    found = tuple((name, kind) for name, _, kind in (item.partition(":") for item in types.split(" ")))
+    if strange := {kind for _, kind in found} - _READ.keys():
+        raise unknown(f"columns of type {min(strange)}")
+    return found
 
 
 def pack(types: str, rows: int, columns: Sequence[Any]) -> bytes:
@@ -59,7 +67,7 @@ def pack(types: str, rows: int, columns: Sequence[Any]) -> bytes:
 
 def columns_of(data: bytes) -> dict[str, Any]:
     """Return the columns by name as they are stored."""
-    _, types, *cells = _decode(memoryview(data)[1:])
+    _, types, *cells = _opened(data)
     return {name: cell for (name, _), cell in zip(kinds_of(types), cells, strict=True)}
 
 
@@ -67,9 +75,25 @@ def unpack(each: Sequence[bytes]) -> "pa.Table":
     """Return what was packed, one after the other, as a table; a column that one of them lacks is null there."""
     import pyarrow as pa
 
-    held = [_decode(memoryview(data)[1:]) for data in each]
+    held = [_opened(data) for data in each]
     tables = [_table(types, list(part)) for types, part in groupby(held, key=itemgetter(1))]
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+
+
+def _opened(data: bytes) -> list[Any]:
+    """Return what stands behind the first byte: how many rows, the types, and the columns."""
+    if data[1] not in ARRAYS:
+        raise unknown(f"form {data[1]}")
+    held: list[Any] = _decode(memoryview(data)[1:])
+    return held
+
+
+def unknown(what: str) -> SchemaError:
+    """Return the error of a batch whose form a later tenfold wrote."""
+    return SchemaError(
+        f"the log holds rows that a later version of tenfold wrote, in a form that this one does not know ({what}). Run that "
+        "version. Nothing was changed."
+    )
 
 
 def _table(types: str, held: list[list[Any]]) -> "pa.Table":
