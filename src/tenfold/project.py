@@ -337,7 +337,7 @@ class App(Opened):
         Parameters
         ----------
         wait
-            Seconds a request waits for the worker to reach the newest event.
+            Seconds a request waits for the worker to reach the newest event, 0.1 to 3,600.
         hosts
             Answer only requests for these Host names; all when empty.
         rate

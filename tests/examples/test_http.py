@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 from tenfold import Platform
-from tenfold.core.clock import SharedClock, SystemClock
+from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
+from tenfold.core.errors import DefinitionError
 from tenfold.processing import quarantine
 from tenfold.serving.http.app import application
 from tenfold.serving.http.predicting import MAX_BODY
@@ -323,7 +324,7 @@ def stored(client, source):
 
 
 def test_without_a_version_in_production_the_answer_says_what_to_type(tmp_path):
-    with tiny.project.open(Platform(home=tmp_path)) as app:
+    with tiny.project.open(Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT))) as app:
         status, answer = tiny.in_process(app.asgi(), "/predict", tiny.order())
         health = tiny.in_process(app.asgi(), "/health", method="GET")
     assert status == 404
@@ -337,9 +338,19 @@ def test_without_a_version_in_production_the_answer_says_what_to_type(tmp_path):
 def test_a_worker_that_lags_is_unavailable(tmp_path):
     with tiny.project.open(Platform(home=tmp_path)) as app:
         app.ingest("visits", tiny.visit(1))
-        status, answer = tiny.in_process(app.asgi(wait=0), "/predict", tiny.order())
+        status, answer = tiny.in_process(app.asgi(wait=0.1), "/predict", tiny.order())
     assert (status, answer["error"]["kind"]) == (503, "Unavailable")
     assert "it is safe to retry" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("wait", [0, -1, 0.05, float("nan"), float("inf")])
+def test_a_wait_in_which_nothing_could_be_answered_is_refused(wait):
+    with pytest.raises(DefinitionError) as error:
+        application({}, tiny.project.sources, None, wait=wait)
+    assert str(error.value) == (
+        f"wait={wait} is not between 0.1 and 3,600 seconds. Write wait=0.1 to have requests refused as soon as the states lag; "
+        "those that find them there do not wait."
+    )
 
 
 def test_events_in_the_form_of_rows_to_predict_are_told_how_to_come(client):
@@ -362,7 +373,7 @@ def test_a_fault_of_the_server_shows_nothing_of_it(caplog):
 
 
 def test_every_route_says_which_scope_it_needs():
-    app = application({}, tiny.project.sources, None, wait=0)
+    app = application({}, tiny.project.sources, None, wait=0.1)
     probes = {"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"}
     assert {route.path for route in app.routes if route.needs == "open"} == probes
     assert {route.needs for route in app.routes} <= {"open", "predict", "ingest", "admin"}

@@ -247,15 +247,15 @@ def test_a_server_that_drains_says_it_is_not_ready_and_answers_until_the_time_is
 
 def test_ready_waits_for_versions_states_and_says_why_not(home):
     with opened(home) as app:
-        api = app.asgi(wait=0)
+        api = app.asgi(wait=0.1)
         assert get(api) == (200, {"status": "ready"})
         app.ingest("visits", [tiny.visit("new")])
-        api = app.asgi(wait=0)
+        api = app.asgi(wait=0.1)
         status, answer = get(api)
         assert (status, answer["error"]["kind"]) == (503, "Unavailable")
         assert 'view "shop_visits" has 228 of 229 records' in answer["error"]["message"]
         app.process()
-        api = app.asgi(wait=0)
+        api = app.asgi(wait=0.1)
         assert get(api)[0] == 200
         api.state.ready.ending = True
         assert get(api)[1]["error"]["message"] == "the server is shutting down."

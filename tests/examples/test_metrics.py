@@ -60,7 +60,7 @@ def test_requests_are_counted_by_route_and_status(home):
 
 
 def test_records_that_the_worker_has_not_reached_are_lag(home):
-    with opened(home) as app, closing(Asked(app.asgi(wait=0))) as client:
+    with opened(home) as app, closing(Asked(app.asgi(wait=0.1))) as client:
         app.ingest("visits", [tiny.visit(1), tiny.visit(2)])
         assert samples(client.get("/metrics").text)["tenfold_lag_records", "shop_visits"] == 2
         app.process()

@@ -110,7 +110,7 @@ def test_it_is_answered_as_by_the_route(app, body, key):
 
 
 def test_a_used_key_and_states_that_lag_are_refused_as_by_the_route(app):
-    api, headers = app.asgi(wait=0.05), GIVEN | {"idempotency-key": "mine"}
+    api, headers = app.asgi(wait=0.1), GIVEN | {"idempotency-key": "mine"}
     assert by_route(api, ROW, headers)[0] == 200
     other = json.dumps(tiny.order(1)).encode()
     assert at_door(api, other, headers) == by_route(api, other, headers)

@@ -67,7 +67,7 @@ def test_every_way_to_ask_is_traced_and_errors_are_marked(home):
         client.get("/nothing")
         names = [span.name for span in exporter.get_finished_spans()]
         assert names == [*STAGES, "POST /invocations", "GET none"]
-    with traced(home, wait=0) as (app, client, exporter):
+    with traced(home, wait=0.1) as (app, client, exporter):
         app.ingest("visits", [tiny.visit(1)])
         assert client.post("/predict", json=tiny.order(3)).status_code == 503
         span = exporter.get_finished_spans()[-1]

@@ -50,7 +50,7 @@ def test_a_server_ends_cleanly(place, kind):
 def test_a_server_on_which_every_request_would_be_late_is_refused(place):
     refused = run(place, "serve", "--wait", "0")
     assert refused.exit_code == 2
-    assert "Invalid value for '--wait': 0.0 is not in the range x>=0.1." in refused.stderr
+    assert "Invalid value for '--wait': 0.0 is not in the range 0.1<=x<=3600." in refused.stderr
 
 
 def test_a_supervised_process_ends_with_the_one_that_started_it(place):

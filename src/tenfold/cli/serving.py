@@ -32,7 +32,7 @@ OPTIONS = (
         "--wait",
         default=5.0,
         show_default=True,
-        type=click.FloatRange(0.1),
+        type=click.FloatRange(0.1, 3_600),
         help="Seconds a request waits for the worker to reach the newest event, and events wait to be stored, before status 503.",
     ),
     click.option(

@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.clock import SystemClock
-from tenfold.core.errors import NotFound, SchemaError, Unavailable
+from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
 from tenfold.processing.ingest import Call
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.service import Service
@@ -45,6 +45,8 @@ from tenfold.sources.declare import Events
 
 MAX_EVENTS = 10_000_000
 MAX_ROWS = 100_000
+SHORTEST, LONGEST = 0.1, 3_600.0
+"""Seconds that a request may wait: in less, one that came behind another would be refused for no other reason."""
 _PART = re.compile(r"\{(\w+)(:\w+)?\}")
 """The part of a path that a request fills in."""
 
@@ -65,7 +67,7 @@ def application(
     ----------
     wait
         Seconds a request waits for the worker to reach the newest acknowledged event, and events wait to be stored, before
-        they get status 503.
+        they get status 503: at least 0.1. Where states are there, nobody waits for them.
     hosts
         The Host names that are answered; all when empty. A server on this machine alone takes LOCAL, so that no web page
         can reach it under a name of its own.
@@ -73,7 +75,17 @@ def application(
         Decides who may pass; without one everybody may.
     tracing
         Makes spans of requests; what the environment says unless given, which may be none.
+
+    Raises
+    ------
+    DefinitionError
+        When `wait` is not such a number of seconds.
     """
+    if not SHORTEST <= wait <= LONGEST:  # which is said of what is no number too
+        raise DefinitionError(
+            f"wait={wait} is not between {SHORTEST} and {LONGEST:,.0f} seconds. Write wait={SHORTEST} to have requests refused "
+            "as soon as the states lag; those that find them there do not wait."
+        )
     tracing = tracing or from_environment()
     models = {name: Answering(service, wait=wait, tracing=tracing) for name, service in services.items()}
     declared = {name: service.model for name, service in services.items()}
