@@ -230,7 +230,7 @@ def test_a_row_is_not_part_of_its_own_history_though_its_event_was_sent_first(pa
     assert before["features"] == after["features"] == {"of_card.payments_30d": 0}
     assert after["as_of"] == new["at"]
     paid.clock.set(to_us(FIRST + timedelta(days=21)))
-    with pytest.raises(SchemaError, match="longer ago than states reach back"):
+    with pytest.raises(SchemaError, match="longer before this request, as of 2024"):
         paid.features(fraud, new)
 
 

@@ -1,5 +1,6 @@
 """Many rows are checked, answered and stored together, and each gets what it would get alone."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from tenfold.processing.batches import to_table
 from tenfold.processing.bring import as_decimal
 from tenfold.serving.answer import service
 from tenfold.serving.answer.predictions import TOPIC
+from tenfold.serving.answer.questions import Question
 from tenfold.serving.rows import many
 from tenfold.training.vector import encode
 from tests.examples import tiny
@@ -52,6 +54,60 @@ def asked(app):
 
 def logged(app):
     return [row for batch in app.log.read(TOPIC, 0) for row in to_table(batch).to_pylist()]
+
+
+def due(**past):
+    return (tiny.NOW - timedelta(**past)).isoformat()
+
+
+def test_with_a_lead_too_a_row_that_has_happened_is_not_answered_from_what_came_after_it(asked):
+    at = tiny.ASK_AT + 1  # by now the visits are known that were five minutes ago
+    before = asked.features(tiny.order("due", due=due(minutes=10)), at)
+    ahead = asked.features(tiny.order("due"), at)
+    assert (before.at, ahead.at) == (tiny.ASK_AT - 600_000_000, at)
+    visited = "shop_visits.visits_1d"
+    assert ahead.values[visited] == before.values[visited] + 5
+    rows = [tiny.order("due", due=due(minutes=10)), tiny.order("ahead")]
+    assert [answer["as_of"] for answer in asked.predict_many(rows, at=tiny.ASK_AT, key="due")] == [
+        "2024-05-20T23:50:00+00:00",
+        "2024-05-21T00:00:00+00:00",
+    ]
+
+
+def test_with_a_lead_too_a_row_of_long_ago_is_refused(asked):
+    rows = [tiny.order("ahead"), tiny.order("past", due=due(hours=1, seconds=1))]
+    with pytest.raises(SchemaError) as error:
+        asked.predict_many(rows, at=tiny.ASK_AT, key="past")
+    assert str(error.value) == (
+        "rows[1]: the row happened at 2024-05-20T22:59:59+00:00, longer before this request, as of 2024-05-21T00:00:00+00:00, "
+        "than states reach back (3600 s, the shortest lateness of the sources, an hour where none is declared). Score it in "
+        "batch, or declare a longer lateness."
+    )
+
+
+def test_what_was_answered_is_answered_days_later_under_its_key(asked):
+    rows = [tiny.order("kept"), tiny.order("too", amount=2.0)]
+    one, many = (
+        asked.predict(rows[0], at=tiny.ASK_AT, key="1"),
+        asked.predict_many(rows, at=tiny.ASK_AT, key="2"),
+    )
+    later = tiny.ASK_AT + 3 * 86_400_000_000
+    assert asked.predict(rows[0], at=later, key="1") == one
+    assert asked.predict_many(rows, at=later, key="2") == many
+    with pytest.raises(Conflict):
+        asked.predict(rows[1], at=later, key="1")
+    with pytest.raises(SchemaError, match=r"^rows\[0\]: the row happened"):
+        asked.predict_many(rows, at=later, key="3")
+    questions = [
+        Question(rows, "2"),
+        Question([rows[0]]),
+        Question([rows[0]], "4", alone=True),
+        Question(rows, "5"),
+    ]
+    questions.append(Question([tiny.order("ahead", due=due(days=-9))], "6", alone=True))
+    told = asked.answer(questions, later)
+    assert [type(one).__name__ for one in told] == ["bytes", "TooEarly", "TooEarly", "TooEarly", "bytes"]
+    assert json.loads(told[0]) == many
 
 
 def test_features_are_those_of_each_row(asked):

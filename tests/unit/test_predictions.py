@@ -98,6 +98,33 @@ def test_answers_are_stored_once_per_key(kept, log):
     assert log.ends().offsets == {TOPIC: 2}
 
 
+@pytest.mark.parametrize(
+    ("forge", "what"),
+    [
+        (lambda data: data[:1] + b"\x02" + data[1:], "form 2"),
+        (lambda data: data.replace(b"version:ints", b"version:bits"), "columns of type bits"),
+        (lambda data: b"\xc0" + data[1:], "first byte 192"),
+    ],
+)
+def test_a_form_that_a_later_version_wrote_is_refused(kept, log, forge, what):
+    kept.answer(predictions("a"), [b"{}"], keys=["k"])
+    (batch,) = log.read(TOPIC, 0)
+    log.append(TOPIC, forge(batch.data), 1, key="l")
+    lake = MemoryLake()
+    for read_it in (
+        lambda: kept.stored({"a": "l"}),
+        lambda: to_tables(log.read(TOPIC, 0)),
+        lambda: LakeSink(log, lake, [TOPIC]).flush(),
+    ):
+        with pytest.raises(SchemaError) as error:
+            read_it()
+        assert str(error.value) == (
+            "the log holds rows that a later version of tenfold wrote, in a form that this one does not know "
+            f"({what}). Run that version. Nothing was changed."
+        )
+    assert lake.version(TOPIC) == -1
+
+
 def test_what_the_client_gets():
     assert as_dict(predictions("a", "b"), 1, SCORED, ["view"]) == {
         "prediction_id": "b",
@@ -227,7 +254,8 @@ def test_the_same_key_answers_the_same_after_data_and_version_changed(tmp_path):
         clock.set(tiny.ASK_AT + 86_400_000_000)
         second = app.train(tiny.late_order).number
         app.promote(tiny.late_order, second)
-        assert app.predict(tiny.late_order, tiny.order(), key="other")["version"] == second
+        later = tiny.order("later", due=(tiny.NOW + timedelta(days=2)).isoformat())
+        assert app.predict(tiny.late_order, later)["version"] == second
         assert app.predict(tiny.late_order, tiny.order(), key="k") == first
     views = [
         FeatureView(
@@ -239,7 +267,7 @@ def test_the_same_key_answers_the_same_after_data_and_version_changed(tmp_path):
         model = changed.releases[0].model
         assert app.predict(model, tiny.order(), key="k") == first
         with pytest.raises(SchemaError) as error:
-            app.predict(model, tiny.order())
+            app.predict(model, later)
     assert str(error.value) == (
         "late_order version 2 was trained on other features than are declared now: "
         "missing shop_visits.minutes_1d, shop_visits.visits_1d; new more.n. "
@@ -277,7 +305,8 @@ def test_the_moment_asked_about_may_be_given(app):
 
 
 def test_no_version_in_production_says_what_to_type(tmp_path):
-    with tiny.project.open(Platform(home=tmp_path)) as app, pytest.raises(NotFound) as error:
+    platform = Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT))
+    with tiny.project.open(platform) as app, pytest.raises(NotFound) as error:
         app.predict(tiny.late_order, tiny.order())
     assert str(error.value) == (
         'no version in production of model "late_order". Train one and promote it: tenfold train PROJECT.py, '

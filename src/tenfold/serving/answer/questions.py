@@ -1,6 +1,6 @@
 """What clients ask, together: rows that fit the spine, each with its moment, its ids and itself as JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,10 @@ from tenfold.training.model import Model
 
 _SHOWN = ("time", "decimal")
 """How the types begin whose values are not JSON as they are."""
+
+
+class TooEarly(SchemaError):
+    """A row happened longer ago than states reach back: there is no answer but one that was stored then."""
 
 
 class Question(NamedTuple):
@@ -105,30 +109,47 @@ class Questions:
 
     def __call__(
         self, questions: Sequence[Question], at: int, *, as_columns: bool
-    ) -> tuple[Asks, dict[int, SchemaError]]:
-        """Return the rows of the questions that fit, asked at a moment, and by its place what is wrong with each other one."""
+    ) -> tuple[Asks, dict[int, SchemaError], dict[int, TooEarly]]:
+        """Return the rows of the questions that fit, asked at a moment, and by its place what is wrong with each other one.
+
+        Those with a key that have a row of too long ago are among the rows, and named at last: they may have been answered.
+        """
         failed: dict[int, SchemaError] = {}
+        early: dict[int, TooEarly] = {}
         if as_columns:
             try:
                 frame = self.many([row for question in questions for row in question.rows])
-                return self._many(questions, failed, frame, self.moments(frame, at)), failed
+                return self._many(questions, failed, frame, self.moments(frame, at)), failed, early
             except SchemaError:  # which is said again below, of the question it belongs to
                 pass
-        values = [self._fitting(place, question, at, failed) for place, question in enumerate(questions)]
+        values = [
+            self._fitting(place, question, at, failed, early) for place, question in enumerate(questions)
+        ]
         each = [row for rows in values for row in rows]
-        moments = np.array([self.moment(row, at) for row in each], dtype=np.int64)
+        moments = np.array([min(row[self._spine.time], at) for row in each], dtype=np.int64)
         if as_columns and each:
             good = [question for place, question in enumerate(questions) if place not in failed]
             frame = self.many([row for question in good for row in question.rows])
-            return self._many(questions, failed, frame, moments), failed
+            return self._many(questions, failed, frame, moments), failed, early
         columns = {name: [row[name] for row in each] for name in self._fields}
-        return self._asks(questions, failed, columns, moments)._replace(values=each), failed
+        return self._asks(questions, failed, columns, moments)._replace(values=each), failed, early
 
     def _fitting(
-        self, place: int, question: Question, at: int, failed: dict[int, SchemaError]
+        self,
+        place: int,
+        question: Question,
+        at: int,
+        failed: dict[int, SchemaError],
+        early: dict[int, TooEarly],
     ) -> Sequence[dict[str, Any]]:
         try:
-            return [values for values, _ in self.few(question.rows, at, alone=question.alone)]
+            try:
+                return [values for values, _ in self.few(question.rows, at, alone=question.alone)]
+            except TooEarly as error:
+                if question.key is None:
+                    raise
+                early[place] = error
+                return [values for values, _ in self.few(question.rows, -FOREVER, alone=question.alone)]
         except SchemaError as error:
             failed[place] = error
             return []
@@ -149,7 +170,7 @@ class Questions:
         except SchemaError as error:
             if alone:
                 raise
-            raise SchemaError(f"rows[{len(found)}]: {error}") from error
+            raise type(error)(f"rows[{len(found)}]: {error}") from error
         return found
 
     def _many(
@@ -198,31 +219,29 @@ class Questions:
     def moments(self, frame: Frame, at: int) -> np.ndarray:
         """Return the moment each row is answered for: (n,) int64."""
         happened = frame[self._spine.time].values
-        if self._model.lead is not None:
-            return np.full(len(happened), at)
         early = int(happened.min(initial=at))
         if at - early > self._reach:
             place = int(np.flatnonzero(happened == early)[0])
-            raise SchemaError(f"rows[{place}]: {self._too_early(early)}")
+            raise TooEarly(f"rows[{place}]: {self._too_early(early, at)}")
         return np.minimum(happened, at)
 
     def moment(self, values: Mapping[str, Any], at: int) -> int:
-        """Return the moment a row is answered for: without a lead, when it happened, if that is past.
+        """Return the moment a row is answered for: now, or when it happened, if that is past.
 
-        So a row is never part of its own history, and a request reads what its training row would.
+        So a row is never part of its own history, and without a lead a request reads what its training row would.
         """
         happened: int = values[self._spine.time]
-        if self._model.lead is not None or happened >= at:
+        if happened >= at:
             return at
         if at - happened > self._reach:
-            raise SchemaError(self._too_early(happened))
+            raise TooEarly(self._too_early(happened, at))
         return happened
 
-    def _too_early(self, happened: int) -> str:
+    def _too_early(self, happened: int, at: int) -> str:
         return (
-            f"the row happened at {iso(happened)}, longer ago than states reach back ({self._reach // 1_000_000} s, the "
-            "shortest lateness of the sources, an hour where none is declared). Score it in batch, or declare a "
-            "longer lateness."
+            f"the row happened at {iso(happened)}, longer before this request, as of {iso(at)}, than states reach back "
+            f"({self._reach // 1_000_000} s, the shortest lateness of the sources, an hour where none is declared). Score it "
+            "in batch, or declare a longer lateness."
         )
 
 
@@ -243,3 +262,9 @@ def put_off_of(questions: Sequence[Question], asks: Asks) -> set[int]:
         if before != request and by != of and questions[of].key is None:
             found.add(of)
     return found
+
+
+def unanswered(early: Mapping[int, TooEarly], asks: Asks, told: Container[str]) -> dict[int, TooEarly]:
+    """Return of the questions with a row of too long ago those that were not answered then."""
+    new = {of for of, name in zip(asks.of, asks.id, strict=True) if name not in told} if early else ()
+    return {place: error for place, error in early.items() if place in new}

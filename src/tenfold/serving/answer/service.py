@@ -15,7 +15,7 @@ from tenfold.serving.answer.answers import Said, as_json
 from tenfold.serving.answer.asking import Part, joined, numbers, some, sticky_fields
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
-from tenfold.serving.answer.questions import Asks, Question, Questions, put_off_of
+from tenfold.serving.answer.questions import Asks, Question, Questions, put_off_of, unanswered
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
@@ -225,14 +225,15 @@ class Service:
         """
         stages = Stages(question.stages for question in questions)
         few = sum(len(question.rows) for question in questions) <= FEW
-        asks, failed = self._questions(questions, at, as_columns=not few)
+        asks, failed, early = self._questions(questions, at, as_columns=not few)
         put_off = put_off_of(questions, asks)
         told = self._stored(
             {name for place, name in zip(asks.of, asks.id, strict=True) if questions[place].key}
         )
+        lost = unanswered(early, asks, told)
         first: dict[str, int] = {}
         for place, (of, name) in enumerate(zip(asks.of, asks.id, strict=True)):
-            if name not in told and of not in put_off:
+            if name not in told and of not in put_off and of not in lost:
                 first.setdefault(name, place)
         if first:
             told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late, stages)
@@ -244,7 +245,8 @@ class Service:
                 continue
             rows = range(row, row + len(question.rows))
             row = rows.stop
-            found.append(None if place in put_off else self._told(question, rows, asks, told))
+            new = lost.get(place)
+            found.append(new or (None if place in put_off else self._told(question, rows, asks, told)))
         return found
 
     def _told(
