@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx
 import pytest
@@ -172,13 +172,51 @@ def test_what_a_commit_fails_of_is_the_fault_of_one_call(app):
     assert stored(app, "visits") == ["v-first", "v-1", "v-3"]
 
 
+def bad(place):
+    return [tiny.visit(place, minutes="x")]
+
+
+def test_rows_set_aside_of_calls_that_wait_are_one_commit(app):
+    add, kept = app.quarantine.add, []
+
+    def counted(*each):
+        kept.append([one.source for one in each])
+        add(*each)
+
+    app.quarantine.add = counted
+    calls = [("visits", bad(place)) for place in range(20)] + [("visits", [tiny.visit(1), *bad(20)])]
+    calls += [("orders", [{}]), ("visits", tiny.visit(2))]
+    answers, sizes = ask_behind(app, calls)
+    assert [status for status, _ in answers] == [422] * 20 + [200, 422, 200]
+    assert kept == [["visits"] * 21 + ["orders"]]
+    assert sizes == [1, 2]
+    assert {item.source: item.rows for item in app.quarantine.counts()} == {"visits": 21, "orders": 1}
+    assert stored(app, "visits") == ["v-first", "v-1", "v-2"]
+
+
+def test_a_call_whose_rows_cannot_be_set_aside_is_not_stored_and_costs_no_other_one_anything(app):
+    add = app.quarantine.add
+
+    def fails(*each):
+        if any(one.batch == "key b" for one in each):
+            raise RuntimeError("of b")
+        add(*each)
+
+    app.quarantine.add = fails
+    calls = [("visits", [tiny.visit(place), *bad(place)], key) for place, key in enumerate("abc")]
+    answers, _ = ask_behind(app, [*calls, ("visits", tiny.visit(3))])
+    assert [status for status, _ in answers] == [200, 500, 200, 200]
+    assert app.quarantine.counts()[0].rows == 2
+    assert stored(app, "visits") == ["v-first", "v-0", "v-2", "v-3"]
+
+
 class Slow:
     """Tells the sizes of calls that are stored together; it stores nothing until it `goes_on`."""
 
     def __init__(self):
         self.groups, self.goes_on = [], threading.Event()
 
-    def __call__(self, calls):
+    def __call__(self, calls, *, wait=None):
         self.groups.append([len(call.rows) for call in calls])
         assert self.goes_on.wait(PATIENCE)
         return [Ingested("visits", len(call.rows), 0, "") for call in calls]
@@ -232,6 +270,30 @@ def test_a_large_call_waits_for_none_and_none_for_it():
     asyncio.run(ask())
 
 
+def test_large_calls_take_turns_and_are_refused_when_they_have_waited_or_are_too_many():
+    async def ask():
+        slow = Slow()
+        intake = Intake(slow, wait=0.05, most=SMALL)
+        under_way = [asyncio.create_task(intake.store(call(SMALL * 4))) for _ in range(2)]
+        while len(slow.groups) < 2:
+            await asyncio.sleep(0.001)
+        told = await asyncio.gather(
+            *(intake.store(call(rows)) for rows in (SMALL + 1, SMALL * 2)), return_exceptions=True
+        )
+        slow.goes_on.set()
+        assert [one.stored for one in await asyncio.gather(*under_way)] == [SMALL * 4] * 2
+        assert (await intake.store(call(SMALL * 11))).stored == SMALL * 11  # one that is too large alone
+        return [str(one) for one in told], slow.groups
+
+    told, groups = asyncio.run(ask())
+    assert told == [
+        'source "visits" did not store these events within 0.05 s. Nothing of these was stored; it is safe to retry in a moment.',
+        'source "visits" takes no more events now: 9,001 rows wait to be stored. Nothing of these was stored; it is safe to '
+        "retry in a moment.",
+    ]
+    assert groups == [[SMALL * 4]] * 2 + [[SMALL * 11]]
+
+
 def test_a_call_that_is_not_stored_in_time_is_told_whether_it_may_be_yet():
     async def ask():
         slow = Slow()
@@ -263,27 +325,54 @@ def test_a_call_that_is_not_stored_in_time_is_told_whether_it_may_be_yet():
     assert groups == [[1], [SMALL + 1], [3]]
 
 
+@contextmanager
+def locked(home):
+    """Hold the lock for writers to the log, as another process would."""
+    with closing(sqlite3.connect(home / "log.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def post(api, rows):
+    transport = httpx.ASGITransport(api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        answer = await client.post("/events/visits", json=rows, headers={"idempotency-key": "mine"})
+        return answer.status_code, answer.json()
+
+
 def test_events_are_refused_in_time_while_the_log_is_locked_and_stored_once_afterwards(app, tmp_path):
     api = app.asgi(wait=0.1)
 
-    async def post(key):
-        transport = httpx.ASGITransport(api)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            answer = await client.post("/events/visits", json=tiny.visit(1), headers={"idempotency-key": key})
-            return answer.status_code
-
     async def ask():
-        locked = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
-        locked.execute("BEGIN IMMEDIATE")
-        refused = [await post("mine"), await post("mine")]
-        locked.execute("ROLLBACK")
-        locked.close()
-        while (status := await post("mine")) == 503:
+        with locked(tmp_path):
+            refused = [await post(api, tiny.visit(1)) for _ in range(2)]
+        while (status := (await post(api, tiny.visit(1)))[0]) == 503:
             await asyncio.sleep(0.01)
-        return refused, status
+        return [status for status, _ in refused], status
 
     assert asyncio.run(ask()) == ([503, 503], 200)
     assert stored(app, "visits") == ["v-1"]
+
+
+def test_a_large_call_is_refused_in_time_while_the_log_is_locked_and_nothing_of_it_is_stored(app, tmp_path):
+    api, rows = app.asgi(wait=0.1), [tiny.visit(place) for place in range(SMALL + 1)]
+    with locked(tmp_path):
+        refused = asyncio.run(asyncio.wait_for(post(api, rows), PATIENCE / 3))
+    assert refused == (
+        503,
+        {
+            "error": {
+                "kind": "Unavailable",
+                "message": 'source "visits" did not store these events within 0.1 s. Nothing of these was stored; it is safe '
+                "to retry in a moment.",
+            }
+        },
+    )
+    assert app.log.ends().offsets.get("visits") is None
+    for _ in range(2):
+        assert asyncio.run(post(api, rows)) == good(SMALL + 1)
+    assert stored(app, "visits") == [row["visit_id"] for row in rows]
 
 
 def test_what_nobody_expected_is_told_to_each_and_the_next_calls_are_stored():

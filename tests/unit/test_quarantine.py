@@ -10,7 +10,7 @@ import pytest
 
 from tenfold.core.clock import VirtualClock
 from tenfold.processing.conform import Reject
-from tenfold.processing.quarantine import SCHEMA, Quarantine, as_text
+from tenfold.processing.quarantine import SCHEMA, Aside, Quarantine, as_text
 from tests import states
 
 
@@ -26,7 +26,7 @@ def aside(address, clock):
 
 
 def test_rows_come_back_with_their_reason_newest_first(aside):
-    aside.add("sales", [Reject(0, {"a": 1}, "why"), Reject(3, None, "null")], batch="b")
+    aside.add(Aside("sales", [Reject(0, {"a": 1}, "why"), Reject(3, None, "null")], "b"))
     assert aside.rows("sales") == [
         {"at": 5, "reason": "null", "row": None},
         {"at": 5, "reason": "why", "row": {"a": 1}},
@@ -36,10 +36,8 @@ def test_rows_come_back_with_their_reason_newest_first(aside):
 
 
 def test_reasons_are_counted_most_frequent_first(aside):
-    aside.add(
-        "sales", [Reject(place, {"n": place}, "odd" if place else "first") for place in range(4)], batch="b"
-    )
-    aside.add("visits", [Reject(0, {}, "empty")], batch="b")
+    rejects = [Reject(place, {"n": place}, "odd" if place else "first") for place in range(4)]
+    aside.add(Aside("sales", rejects, "b"), Aside("visits", [Reject(0, {}, "empty")], "b"))
     found = [(item.source, item.reason, item.rows) for item in aside.counts()]
     assert found == [("sales", "odd", 3), ("visits", "empty", 1), ("sales", "first", 1)]
     assert [item.source for item in aside.counts("visits")] == ["visits"]
@@ -50,11 +48,11 @@ def test_a_batch_that_is_repeated_counts_once_when_it_came_first(aside, clock):
     rejects = [Reject(0, {"a": 1}, "why"), Reject(1, {"a": 1}, "why")]
     for now in (5, 6, 7):
         clock.set(now)
-        aside.add("sales", rejects, batch="same")
+        aside.add(Aside("sales", rejects, "same"))
     assert [row["at"] for row in aside.rows("sales")] == [5, 5]
-    aside.add("sales", rejects, batch="other")
+    aside.add(Aside("sales", rejects, "other"))
     assert aside.counts()[0].rows == 4
-    aside.add("sales", [Reject(0, {"a": 2}, "why")], batch="same")
+    aside.add(Aside("sales", [Reject(0, {"a": 2}, "why")], "same"))
     assert aside.counts()[0].rows == 5
 
 
@@ -88,7 +86,7 @@ def circular():
     ids=["text", "numbers", "numpy", "time", "bytes", "keys", "circular", "deep", "digits", "object"],
 )
 def test_any_row_can_be_kept(aside, row, back):
-    aside.add("sales", [Reject(0, row, "why")], batch="b")
+    aside.add(Aside("sales", [Reject(0, row, "why")], "b"))
     found = aside.rows("sales")[0]["row"]
     assert back is None or found == back
     assert as_text(row).isascii()

@@ -1,24 +1,28 @@
 """The way in: check rows, append them to the log; from when they were known follows from their arrival there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, Unavailable
 from tenfold.processing.batches import Marks, declared, encode, marks, to_table
-from tenfold.processing.conform import complaint, conform
+from tenfold.processing.conform import Reject, complaint, conform
 from tenfold.processing.frame import Frame
-from tenfold.processing.quarantine import Quarantine
+from tenfold.processing.quarantine import Aside, Quarantine
 from tenfold.sources.base import Append, Batch, Log
 from tenfold.sources.declare import Events
+from tenfold.sources.turn import Locked
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_BATCH = 65_536
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Call(NamedTuple):
@@ -70,7 +74,9 @@ def ingest(
         could be stored may be used again.
     """
     call = Call(source, data, key)
-    checked = _check(call, log, quarantine, clock, history=history)
+    checked = _check(call, log, clock, history=history)
+    if checked.rejects:
+        quarantine.add(checked.aside)
     for append in checked.appends():
         held = log.append(append.topic, append.data, append.count, key=append.key)
         _must_hold(call, append, held)
@@ -78,38 +84,53 @@ def ingest(
 
 
 def ingest_all(
-    calls: Sequence[Call], *, log: Log, quarantine: Quarantine, clock: Clock
+    calls: Sequence[Call], *, log: Log, quarantine: Quarantine, clock: Clock, wait: float | None = None
 ) -> list[Ingested | Exception]:
     """Do what `ingest` does for each call, with one append for all of them, and return what each returned or raised.
 
     None of them costs another one anything.
+
+    Parameters
+    ----------
+    wait
+        Seconds after which other writers to the log are waited for no more; then nothing of the calls is stored.
     """
-    told: list[Ingested | Exception] = []
-    appends: list[tuple[int, Append]] = []
-    for place, call in enumerate(calls):
-        try:
-            checked = _check(call, log, quarantine, clock)
-        except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
-            told.append(error)
-        else:
-            told.append(checked.told)
-            appends += [(place, append) for append in checked.appends()]
-    held = _append_all([append for _, append in appends], log)
+    found = [_tried(partial(_check, call, log, clock)) for call in calls]
+    bad = [place for place, one in enumerate(found) if isinstance(one, _Checked) and one.rejects]
+    kept = _together(partial(_set_aside, quarantine), [found[place] for place in bad])
+    for place, error in zip(bad, kept, strict=True):
+        if error is not None:
+            found[place] = error
+    appends = [
+        (place, append)
+        for place, one in enumerate(found)
+        if isinstance(one, _Checked)
+        for append in one.appends()
+    ]
+    store = log.append_all if wait is None else partial(_store, log, clock, wait)
+    held = _together(store, [append for _, append in appends])
     for (place, append), batch in zip(appends, held, strict=True):
         try:
             _must_hold(calls[place], append, batch)
-        except Exception as error:  # noqa: BLE001 - the same
-            told[place] = error
-    return told
+        except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
+            found[place] = error
+    return [one.told if isinstance(one, _Checked) else one for one in found]
 
 
 class _Checked(NamedTuple):
-    """The rows of a call that fit, and what it is told when they are stored."""
+    """The rows of a call that fit, those that do not, and what it is told when they are stored."""
 
     call: Call
     frame: Frame
+    rejects: Sequence[Reject]
+    batch: str
     marks: Marks
     told: Ingested
+
+    @property
+    def aside(self) -> Aside:
+        """The rows that are kept aside."""
+        return Aside(self.told.source, self.rejects, self.batch)
 
     def appends(self) -> Iterator[Append]:
         """Yield the parts to append."""
@@ -120,19 +141,17 @@ class _Checked(NamedTuple):
             yield Append(self.told.source, encode(frame, len(rows), self.marks), len(rows), key)
 
 
-def _check(call: Call, log: Log, quarantine: Quarantine, clock: Clock, *, history: bool = False) -> _Checked:
-    """Split the rows of a call into those that fit and those that do not, which are kept aside."""
+def _check(call: Call, log: Log, clock: Clock, *, history: bool = False) -> _Checked:
+    """Split the rows of a call into those that fit and those that do not."""
     source, data, key = call
     judged = 0 if history else _judged(source, log, key, clock)
     conformed = conform(source, data, arrival=judged)
-    message = ""
-    if conformed.rejects:
-        total = conformed.rows + len(conformed.rejects)
-        message = complaint(source.name, total, conformed.rejects)
-        batch = f"call {clock.now()} {clock.elapsed()}" if key is None else f"key {key}"
-        quarantine.add(source.name, conformed.rejects, batch=batch)
+    total = conformed.rows + len(conformed.rejects)
+    message = complaint(source.name, total, conformed.rejects) if conformed.rejects else ""
+    batch = f"call {clock.now()} {clock.elapsed()}" if key is None else f"key {key}"
     told = Ingested(source.name, conformed.rows, len(conformed.rejects), message)
-    return _Checked(call, conformed.frame, Marks(history, 0 if source.lateness is None else judged), told)
+    marked = Marks(history, 0 if source.lateness is None else judged)
+    return _Checked(call, conformed.frame, conformed.rejects, batch, marked, told)
 
 
 def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
@@ -141,14 +160,40 @@ def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
     return clock.now() if held is None else marks(held).judged
 
 
-def _append_all(appends: Sequence[Append], log: Log) -> Sequence[Batch | Exception]:
+def _set_aside(quarantine: Quarantine, these: Sequence[_Checked]) -> Sequence[None]:
+    quarantine.add(*(one.aside for one in these))
+    return [None] * len(these)
+
+
+def _store(log: Log, clock: Clock, wait: float, appends: Sequence[Append]) -> Sequence[Batch]:
+    """Append, unless other writers have the log for so many seconds."""
+    until = clock.elapsed() + int(wait * 1e6)
+    while True:
+        try:
+            return log.prompt().append_all(appends)
+        except Locked:
+            if clock.elapsed() >= until:
+                raise
+
+
+def _together(
+    work: Callable[[Sequence[Item]], Sequence[Made]], items: Sequence[Item]
+) -> Sequence[Made | Exception]:
+    """Return what is made of items in one commit, or what each fails of."""
     try:
-        return log.append_all(appends) if appends else []
+        return work(items) if items else []
     except Exception as error:  # noqa: BLE001 - the callers are told, whatever it is
-        if len(appends) == 1 or isinstance(error, Unavailable):
-            return [error] * len(appends)
+        if len(items) == 1 or isinstance(error, Unavailable):
+            return [error] * len(items)
         # one of them is to blame, and only that one may fail of it
-        return [_append_all([append], log)[0] for append in appends]
+        return [_together(work, [item])[0] for item in items]
+
+
+def _tried(work: Callable[[], Made]) -> Made | Exception:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
+        return error
 
 
 def _must_hold(call: Call, append: Append, held: Batch | Exception) -> None:

@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenfold.core.clock import Clock
 from tenfold.core.fingerprint import fingerprint
@@ -40,6 +40,14 @@ class Rejected:
     example: str
 
 
+class Aside(NamedTuple):
+    """Rows of a source that do not fit; `batch` identifies the input they came from."""
+
+    source: str
+    rejects: Sequence[Reject]
+    batch: str
+
+
 class Quarantine:
     """Rows that were set aside; idempotent by batch and place, so a repeated batch counts once."""
 
@@ -47,13 +55,13 @@ class Quarantine:
         self._database = database
         self._clock = clock
 
-    def add(self, source: str, rejects: Sequence[Reject], *, batch: str) -> None:
-        """Keep rejected rows in one transaction; `batch` identifies the input they came from."""
+    def add(self, *each: Aside) -> None:
+        """Keep the rejected rows of inputs in one transaction."""
         now = self._clock.now()
-        rows = [(reject, as_text(reject.row)) for reject in rejects]
         values = [
             (source, now, reject.reason, row, fingerprint(source, batch, reject.place, row))
-            for reject, row in rows
+            for source, rejects, batch in each
+            for reject, row in ((reject, as_text(reject.row)) for reject in rejects)
         ]
         with self._database.transaction() as connection:
             connection.executemany(_INSERT, values)
