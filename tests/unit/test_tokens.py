@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from tenfold import AsyncClient, Client, Platform
-from tenfold.core.clock import SystemClock, VirtualClock
+from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.processing.ingest import ingest_all
 from tenfold.serving.door.gate import Gate, needed
-from tenfold.serving.door.limits import Limits, Rate
+from tenfold.serving.door.limits import Limits
 from tenfold.serving.door.tokens import SCHEMA, SCOPES, Tokens, found
 from tenfold.serving.door.web import OPEN
 from tenfold.serving.http.app import application
@@ -25,6 +25,7 @@ from tenfold.sources.sqlite import SQLiteDatabase
 from tests import states
 from tests.examples import tiny
 from tests.unit.cli_project import ask, run
+from tests.unit.ticking import Ticking
 
 DAY = 86_400_000_000
 NOW = 1_700_000_000_000_000
@@ -210,13 +211,6 @@ def test_a_use_that_cannot_be_stored_fails_nobody(app, monkeypatch, caplog):
     assert secret not in caplog.text
 
 
-class Ticking(SystemClock):
-    at = 1
-
-    def elapsed(self):
-        return self.at
-
-
 def test_a_token_asks_as_often_as_its_rate_allows_in_all_processes_together(app, tmp_path):
     secret = app.tokens.create("shop", ["ingest"], rate="3/m")
     clock = Ticking()
@@ -249,43 +243,6 @@ def test_without_tokens_each_address_has_the_rate_of_the_server(app):
     networks = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
     told = [asked(api, "/events/visits", content=b"[]", client=name).status_code for name in networks]
     assert told == [200, 200, 429, 200]
-
-
-def test_buckets_fill_with_time_and_hold_no_more_than_the_rate(tmp_path):
-    clock = Ticking()
-    limits = Limits(tmp_path / "limits", clock)
-    rate = Rate.of("10/s")
-
-    def granted(tries):
-        return sum(not limits.wait("a", rate) for _ in range(tries))
-
-    assert granted(30) == 10
-    assert 0 < limits.wait("a", rate) <= 0.1
-    clock.at += 250_000
-    assert granted(30) == 2
-    clock.at += 10**12
-    assert granted(30) == 10
-    clock.at = 5  # the machine was started again
-    assert granted(30) == 10
-    assert (tmp_path / "limits").stat().st_size < 1_100_000
-
-
-def test_a_flood_of_callers_takes_no_room_and_none_from_others(tmp_path):
-    clock = Ticking()
-    limits = Limits(tmp_path / "limits", clock)
-    rate, slow = Rate.of("1000/s"), Rate.of("1/h")
-    assert not limits.wait("mine", slow)
-    for caller in range(20_000):
-        clock.at += 100
-        limits.wait(f"caller {caller}", rate)
-    assert limits.wait("mine", slow) > 3_000
-    assert (tmp_path / "limits").stat().st_size < 1_100_000
-
-
-@pytest.mark.parametrize("text", ["", "100", "0/s", "-1/s", "1/y", "1.5/s", "100/s "])
-def test_a_rate_that_is_none_is_refused(text):
-    with pytest.raises(DefinitionError, match="is not a rate"):
-        Rate.of(text)
 
 
 @pytest.mark.parametrize(
