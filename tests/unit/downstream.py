@@ -15,7 +15,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Downstream:
-    """What came, and what it is to answer: `statuses` are used up one after the other, then 200; "hang" never answers."""
+    """What came, and what it is to answer: `statuses` are used up one after the other, then 200; "hang" never answers, "drip" byte by byte."""
 
     def __init__(self):
         self.posts: list[tuple[str, list[dict]]] = []
@@ -69,6 +69,11 @@ class Downstream:
             if status == "hang":
                 self.released.wait(20)
             handler.close_connection = True
+            return
+        if status == "drip":
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+            while not self.released.wait(0.05):
+                handler.wfile.write(b".")
             return
         body = b"no thanks" if status != 200 else b"ok"
         handler.send_response(status)

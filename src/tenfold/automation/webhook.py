@@ -2,7 +2,10 @@
 
 import http.client
 import os
+import socket
 import ssl
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TIMEOUT = 10.0
-"""Seconds that a connection, or the next piece of an answer, may take."""
+"""Seconds that a connection, and a whole answer, may take."""
 LATER = (408, 425, 429)
 """Statuses below 500 that say: not now."""
 EACH = (400, 413, 422)
@@ -59,7 +62,7 @@ class Webhook:
         headers |= _authorization(self._host)
         again = self._connection is not None
         try:
-            return self._exchange(body, headers)
+            return self._in_time(body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if again and not isinstance(error, TimeoutError):
@@ -67,11 +70,33 @@ class Webhook:
             said = str(error) or type(error).__name__
             raise Unavailable(f"no answer from {self._name}: {said}.") from error
 
-    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
-        if self._connection is None:
-            self._connection = self._open()
-        self._connection.request("POST", self._path, body, headers)
-        response = self._connection.getresponse()
+    def _in_time(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Exchange these within the time: who answers byte by byte would be waited for as long as it likes."""
+        connection = self._connection = self._connection or self._open()
+        if connection.sock is None:
+            connection.connect()
+        late = threading.Event()
+
+        def cut(sock: socket.socket = connection.sock) -> None:
+            late.set()
+            with suppress(OSError):  # it is closed
+                sock.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(self._timeout, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._exchange(connection, body, headers)
+        finally:  # what was cut off may look like an end
+            timer.cancel()
+            if late.is_set():
+                raise TimeoutError("timed out")
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, str]:
+        connection.request("POST", self._path, body, headers)
+        response = connection.getresponse()
         text = response.read(READ)
         if response.read(1):  # more than anybody wants to know
             self.close()
