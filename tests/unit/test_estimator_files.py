@@ -6,7 +6,8 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 from tenfold.core.errors import DefinitionError, SchemaError
-from tenfold.training.formats import skops
+from tenfold.training.formats import engine_from, skops
+from tenfold.training.formats.base import Context
 from tenfold.training.package import MANIFEST, Manifest, load
 from tests.examples import parcels
 from tests.unit.every_estimator import LIGHT, TABLE, opened
@@ -165,3 +166,11 @@ def test_arrays_are_given_to_the_declared_class_only(made):
     lost = parcels.model(Leastsq(), "minutes", trusted=["tests.unit.own_estimators.Gone"])
     with pytest.raises(SchemaError, match="cannot be imported"):
         load(gone, lost)
+
+
+@pytest.mark.parametrize(("format_", "file"), [("xgboost", "model.ubj"), ("lightgbm", "model.txt")])
+def test_what_a_library_says_of_a_file_that_is_none_is_one_line(format_, file):
+    context = Context("binary", {"v.x": "float"}, {})
+    with pytest.raises(SchemaError, match=f"^{file}: no {format_} model can be made of them: .*$") as told:
+        engine_from(format_, {file: b"\x01no model" * 20}, context)
+    assert "\n" not in str(told.value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenfold.cli.options import wrong_usage
 from tenfold.cli.output import tell
 from tenfold.core.errors import suggest
 
@@ -38,7 +39,10 @@ page = click.option(
 def write_page(shown: "Shown", html: Path | None) -> None:
     """Write the page of something shown, when one is asked for, and say where."""
     if html is not None:
-        shown.save(html)
+        try:
+            shown.save(html)
+        except OSError as error:
+            raise wrong_usage(f'"{html}" cannot be written: {error.strerror}.') from error
         tell(f"wrote {html}")
 
 

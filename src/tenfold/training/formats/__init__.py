@@ -60,6 +60,7 @@ def engine_from(
     except TenfoldError:
         raise
     except Exception as error:
+        said = str(error).partition("\n")[0][:300]  # below it XGBoost tells where in its own code that was
         raise SchemaError(
-            f"{', '.join(sorted(files))}: no {format_} model can be made of them: {type(error).__name__}: {str(error)[:300]}"
+            f"{', '.join(sorted(files))}: no {format_} model can be made of them: {type(error).__name__}: {said}"
         ) from error
