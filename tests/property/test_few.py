@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tenfold import Entity, FeatureView
 from tenfold.core.times import FOREVER
-from tenfold.features.state import chunks, divided, splice
+from tenfold.features.state import chunks, divided, fresh, layout, splice
 from tenfold.features.state.buckets import Buckets
 from tenfold.features.state.chunks import SIZES, Sizes
 from tenfold.features.state.splice import Columns, Piece
@@ -140,6 +140,31 @@ def test_how_records_came_leaves_no_trace():
     assert not traced()
 
 
+def test_more_inputs_than_have_marks():
+    inputs = [test_divided.units + number for number in range(layout.MOST_INPUTS + 3)]
+    some = {f"some_{number}": one.sum(where=one > number) for number, one in enumerate(inputs)}
+    every = {f"last_{number}": one.last(window="6h") for number, one in enumerate(inputs)}
+    check([FeatureView("wide", entity=SHOP, source=test_divided.sales, features=every | some)], CASES[0][1])
+
+
+def test_ordinary_events_are_not_folded(monkeypatch):
+    """One newest record after the other, and one late one, of keys that are there."""
+    cases = [({"hours": 0}, 1), ({"hours": 1}, 1), ({"hours": 0}, 5)]
+    plain = {"price": 1.5, "units": 2, "paid": True, "word": "up", "gone": False, "shop": 0}
+    steps = [
+        (
+            test_divided.HOUR // 60,
+            [plain | one | {"sale_id": f"s{number:03}{place}0"} for place in range(many)],
+        )
+        for number, (one, many) in enumerate(cases * 40)
+    ]
+    log, _ = test_divided.filled(test_divided.moved, steps)
+    monkeypatch.setattr(materialize, "fold", None)
+    monkeypatch.setattr(materialize, "fold_divided", None)
+    for _ in steps_of(test_divided.MOVING, log, SIZES):
+        pass
+
+
 def totals_grow_behind_too(patch):
     truth = Columns.put
 
@@ -182,7 +207,7 @@ def ends_of_texts_stay(patch):
 
 
 def extremes_of_nulls(patch):
-    patch.setattr(splice, "comparable", lambda values, *_: values)
+    patch.setattr(fresh, "comparable", lambda values, *_: values)
 
 
 def late_records_behind_all(patch):

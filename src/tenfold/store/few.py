@@ -8,8 +8,8 @@ import numpy as np
 from tenfold.features.records import Rows
 from tenfold.features.state.chunks import Sizes
 from tenfold.features.state.divided import put
+from tenfold.features.state.fresh import Fresh
 from tenfold.features.state.shapes import states_of
-from tenfold.features.state.splice import Fresh
 from tenfold.features.view import FeatureView
 from tenfold.processing.frame import Column
 from tenfold.store.base import Get, OnlineStore

@@ -25,10 +25,11 @@ from tenfold.features.state.chunks import (
     sums_of,
 )
 from tenfold.features.state.fold import horizon, in_groups, survivors
+from tenfold.features.state.fresh import Fresh
 from tenfold.features.state.index import Index, rows_of
 from tenfold.features.state.layout import IDS, WORD
 from tenfold.features.state.shapes import States, states_of
-from tenfold.features.state.splice import Fresh, Piece, spliced
+from tenfold.features.state.splice import Piece, spliced
 from tenfold.features.state.stored import as_stored, gather, join
 from tenfold.features.view import FeatureView
 

@@ -11,71 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.features.records import Rows
 from tenfold.features.state import layout
-from tenfold.features.state.building import PICK, added, comparable, safe
+from tenfold.features.state.building import PICK, safe
 from tenfold.features.state.fold import horizon
+from tenfold.features.state.fresh import Fresh, alike
 from tenfold.features.state.layout import GONE_IDS, HEADER, IDS, WORD, Needs, Places
 from tenfold.features.state.shapes import States
-from tenfold.features.state.stored import held_of, id_words, whole
 
 NOTHING = np.array([layout.VERSION, 0, 0, 0, 0, 1, layout.ORDERED | layout.SAFE, 0], dtype=np.int64)
 """The header of a state without records; what kind it is of, its first record says."""
-
-
-class Fresh:
-    """New records, with a cell for every column that a state may have.
-
-    Attributes
-    ----------
-    cells : (n, words) int64
-        The columns but the ids: of totals what a record adds.
-    kinds
-        The words of each id, and the marks of inputs as the kind of a state has them.
-    start
-        From when on each is visible.
-    """
-
-    def __init__(self, made: States, rows: Rows) -> None:
-        every, count = made.shape(0), len(rows.event)
-        self.ids = whole(rows.ids)
-        self.words = id_words(self.ids)
-        self.start: list[int] = (np.maximum(rows.event, rows.known) + 1).tolist()
-        self.event: list[int] = rows.event.tolist()
-        self.kinds = [max(1, -(-len(name) // WORD)) for name in self.ids.tolist()]
-        self.texts: list[list[bytes]] = []
-        self.cells = np.zeros((count, every.words), dtype=np.int64)
-        self.cells[:, layout.EVENT], self.cells[:, layout.KNOWN] = rows.event, rows.known
-        self.cells[:, layout.OFFSET] = rows.offset
-        for place, (item, need, places) in enumerate(zip(rows.inputs, made.needs, every.inputs, strict=True)):
-            values, used = held_of(item)
-            self.cells[:, places.member] = item.member
-            if place < layout.MOST_INPUTS:
-                marks = zip(item.member.tolist(), used.tolist(), strict=True)
-                for row, (member, filled) in enumerate(marks):
-                    self.kinds[row] |= (member + 2 * (filled == member)) << layout.mark(place)
-            if need.values:
-                self._put(need, places, values, used)
-
-    def _put(self, need: Needs, places: Places, values: np.ndarray, used: np.ndarray) -> None:
-        if need.type == "str":
-            self.texts.append(values.tolist())
-            values = np.array(list(map(len, self.texts[-1])))
-        elif need.type == "bool":
-            values = values.astype(np.int64)
-        self.cells[:, places.used] = used
-        self.cells[:, places.values] = values.view(np.int64)
-        for name, part in added(need, values):
-            self.cells[:, places.totals[name]] = part
-        for name in need.extremes:
-            self.cells[:, places.totals[name]] = comparable(values, used, name).view(np.int64)
 
 
 class Columns:
     """What the columns of states of one kind are: added up from each record to the last, compared so, or added up from the first."""
 
     def __init__(self, made: States, kind: int) -> None:
-        self.shape, self.needs = made.shape(kind), made.needs
+        self.shape = made.shape(kind)
+        self.summed = [some for some in alike(made.needs, self.shape.inputs) if some.need.totals]
         cells, sums, ends = [], [], []
         extremes: dict[tuple[str, Any], list[int]] = {}
         for need, mine, every in zip(made.needs, self.shape.inputs, made.shape(0).inputs, strict=True):
@@ -121,12 +73,15 @@ class Columns:
 
     def safe(self, records: np.ndarray) -> bool:
         """Return whether no sum of some records can overflow."""
-        for need, places in zip(self.needs, self.shape.inputs, strict=True):
-            if need.totals:
-                count = records.shape[1] if places.used < 0 else records[places.used, 0]
-                if not safe(need, records[places.values].view(_dtype(need)), count, np.ndarray.max):
-                    return False
-        return True
+        return all(
+            safe(
+                some.need,
+                records[some.units["values"]].view(_dtype(some.need)),
+                np.where(some.units["used"] < 0, records.shape[1], records[some.units["used"], 0]),
+                lambda values: values.max(axis=1),
+            ).all()
+            for some in self.summed
+        )
 
     def all_needed(self, records: np.ndarray) -> bool:
         """Return whether these records need all these columns."""

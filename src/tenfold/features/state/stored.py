@@ -130,22 +130,21 @@ def as_stored(rows: Rows) -> Rows:
     """Return rows as states hold them: ids of whole words, text as bytes, nothing where a record does not take part."""
     inputs = []
     for item in rows.inputs:
-        values, used = held_of(item)
+        used = item.member & item.column.valid
+        values = held(item.column.type, item.column.values, used)
         inputs.append(Input(item.name, Column(item.column.type, values, used), item.member))
     return Rows(rows.event, rows.known, rows.until, rows.offset, whole(rows.ids), tuple(inputs))
 
 
-def held_of(item: Input) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of an input as states hold them, and which records have one that takes part."""
-    used = item.member & item.column.valid
-    values = item.column.values
-    if item.column.type == "str":
+def held(type_: str, values: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return values as states hold them; `used` says which records have one that takes part."""
+    if type_ == "str":
         texts = np.empty(len(values), dtype=object)
         texts[:] = [
             text.encode() if ok else b"" for text, ok in zip(values.tolist(), used.tolist(), strict=True)
         ]
-        return texts, used
-    return values if used.all() else np.where(used, values, values.dtype.type(0)), used
+        return texts
+    return values if used.all() else np.where(used, values, values.dtype.type(0))
 
 
 def join(old: Rows, new: Rows) -> Rows:
