@@ -14,7 +14,7 @@ from tenfold.training.predictor import Predictor
 
 Document = dict[str, Any]
 
-POINTS, SAMPLE = 8, 2_000
+POINTS, SAMPLE = 8, 1_000
 """How many points a curve has, and on how many rows of either kind each is measured."""
 EPOCHS = 50
 SHARES = (0.1, 0.25, 0.5)
