@@ -390,3 +390,14 @@ def test_charts_are_scrolled_before_their_texts_are_too_small_to_read():
         drawn = svg.bars({"a": 1.0}, label="x", width=width)
         assert f"min-width:{least}px" in drawn
         assert least / width * axes.FONT >= 9
+
+
+def test_whoever_listens_to_a_page_can_tell_its_parts_and_columns_apart(app, document):
+    run = tried(app)
+    app.runs.note(run, "looked at")
+    for html in (card(document), app.show(run).page, app.show("late_order/1", run).page):
+        root = parse(html)
+        named = [item.get("aria-label") for item in root.iter() if item.get("role") == "region"]
+        named += [item.find("div/h2").text for item in root.iter("section")]
+        assert len(set(named)) == len(named) > 5
+        assert all(head.text for table in root.iter("thead") for head in table.iter("th"))

@@ -157,7 +157,9 @@ def _decision(item: Document) -> Html:
         [one["check"], badge(*VERDICTS[one["passed"]]), shown(one["value"]), long(one["why"])]
         for one in results
     ]
-    return join(head, table(["gate", "verdict", "value", "why"], rows, align="llrl", label="Gates"))
+    return join(
+        head, table(["gate", "verdict", "value", "why"], rows, align="llrl", label=f"Gates of {item['at']}")
+    )
 
 
 def history(events: list[Document]) -> Html:

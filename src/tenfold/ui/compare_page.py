@@ -39,7 +39,7 @@ def compare_sections(document: Document) -> list[Section]:
     for name, part in CHANGES:
         if document[part]:
             rows = [[item["name"], shown(item["a"]), shown(item["b"])] for item in document[part]]
-            found.append(Section(name, table(["", a, b], rows, align="lll", label=name), wide=True))
+            found.append(Section(name, table(["name", a, b], rows, align="lll", label=name), wide=True))
     features = _features(document["features"])
     if features:
         found.append(Section("Features", features))
@@ -66,7 +66,9 @@ def _rows(document: Document) -> Html:
         for name, part in document["rows"].items()
         if name != "same"
     ]
-    return table(["", "", "by", document["a"], document["b"]], rows, align="lllrr", label="Rows and labels")
+    return table(
+        ["rows", "verdict", "by", document["a"], document["b"]], rows, align="lllrr", label="Rows and labels"
+    )
 
 
 def _metrics(document: Document) -> Html:

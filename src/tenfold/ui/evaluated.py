@@ -11,7 +11,7 @@ from tenfold.ui.axes import WIDE
 from tenfold.ui.charts import Interval, trials, whiskers
 from tenfold.ui.documents import gain
 from tenfold.ui.markup import Html, join, number, tag
-from tenfold.ui.report import Section, badge, table
+from tenfold.ui.report import Section, badge, scrolled, table
 
 Document = Mapping[str, Any]
 CLASSES = ["class", "rows learned from", "rows tested on", "recall", "precision", "taken for instead"]
@@ -191,7 +191,7 @@ def slices(evaluation: Document) -> Section | None:
     note = f"{_drawn(evaluation)}; hollow: few rows{more}"
     return Section(
         f"{name} by slice",
-        join(_scrolled(chart), fold_away("All metrics", _slice_table(found))),
+        join(scrolled(chart, f"{name} by slice"), fold_away("All metrics", _slice_table(found))),
         note,
         wide=True,
     )
@@ -204,7 +204,7 @@ def _slice_table(found: Sequence[Document]) -> Html:
         + [_with_ends(item["metrics"].get(name)) for name in names]
         for item in found
     ]
-    return table(["slice", "rows", "", *names], rows, align="lrl" + "r" * len(names), label="Slices")
+    return table(["slice", "rows", "note", *names], rows, align="lrl" + "r" * len(names), label="Slices")
 
 
 def _with_ends(item: Document | None) -> str:
@@ -323,9 +323,6 @@ def tuning(evaluation: Document) -> Section | None:
     ]
     best = table(["trial", metric, *names], rows, align="rr" + "r" * len(names), label="The best trials")
     note = f"{len(tried)} trials, seed {found.get('seed')}"
-    return Section("Tuning", join(_scrolled(chart), fold_away(f"The best {len(top)} settings", best)), note)
-
-
-def _scrolled(chart: Html) -> Html:
-    # as `report` does with a chart that stands alone in its card
-    return tag("div", chart, class_="scroll", tabindex="0", role="region", aria_label="chart")
+    return Section(
+        "Tuning", join(scrolled(chart, "Tuning"), fold_away(f"The best {len(top)} settings", best)), note
+    )

@@ -118,7 +118,7 @@ def table(
         )
         for row in rows
     ]
-    return _scroll(tag("table", tag("thead", head), tag("tbody", *body), aria_label=label), label)
+    return scrolled(tag("table", tag("thead", head), tag("tbody", *body), aria_label=label), label)
 
 
 def long(words: str) -> Html:
@@ -137,6 +137,12 @@ def badge(words: str, state: str) -> Html:
     return tag("span", tag("span", glyph(state), aria_hidden="true"), " ", words, class_=f"badge {state}")
 
 
+def scrolled(inside: Html, label: str) -> Html:
+    """Return what is wider than a phone in a region that the keyboard can scroll, under a name of its own."""
+    named = f"{label}, to scroll"
+    return tag("div", inside, class_="scroll", tabindex="0", role="region", aria_label=named)
+
+
 def _card(i: int, section: Section) -> Html:
     wide = " wide" if section.wide else ""
     if not section.title:
@@ -148,13 +154,8 @@ def _card(i: int, section: Section) -> Html:
         class_="top",
     )
     body = escape(section.html)
-    inside = _scroll(body, section.title) if body.startswith("<svg") else body
+    inside = scrolled(body, section.title) if body.startswith("<svg") else body
     return tag("section", top, inside, class_=f"card{wide}", aria_labelledby=f"s{i}")
-
-
-def _scroll(inside: Html, label: str) -> Html:
-    # focusable, so that the keyboard can scroll what is wider than a phone
-    return tag("div", inside, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
 def _tile(tile: Tile) -> Html:
