@@ -262,6 +262,17 @@ def test_a_page_of_another_origin_may_not_send(app, origin, status):
     assert asked(api, "/health", "GET", origin=origin).status_code == 200
 
 
+def test_a_request_names_one_host(app):
+    api = app.asgi(hosts=("127.0.0.1",))
+
+    async def twice(scope, receive, send):
+        await api(scope | {"headers": [*scope["headers"], (b"host", b"evil.example")]}, receive, send)
+
+    answer = asked(twice, "/health", "GET")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "WrongHost")
+    assert asked(api, "/health", "GET").status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [

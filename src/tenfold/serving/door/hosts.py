@@ -32,7 +32,10 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        host, origin = _said(scope)
+        several, origin = _said(scope)
+        if len(several) > 1:  # a proxy may have gone by another one
+            return failed(400, "WrongHost", "the request names several hosts. Send one Host header.")
+        host = several[0] if several else ""
         if not is_known(host, self._hosts):
             message = (
                 f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
@@ -61,15 +64,15 @@ def is_known(host: str, hosts: frozenset[str]) -> bool:
     return not hosts or _hostname(host) in hosts
 
 
-def _said(scope: Scope) -> tuple[str, str | None]:
-    """Return the first Host and the first Origin that a request names."""
-    host, origin = None, None
+def _said(scope: Scope) -> tuple[list[str], str | None]:
+    """Return each Host and the first Origin that a request names."""
+    hosts, origin = [], None
     for name, value in scope["headers"]:
-        if name == b"host" and host is None:
-            host = value.decode("latin-1")
+        if name == b"host":
+            hosts.append(value.decode("latin-1"))
         elif name == b"origin" and origin is None:
             origin = value.decode("latin-1")
-    return host or "", origin
+    return hosts, origin
 
 
 @lru_cache(256)
