@@ -1,16 +1,20 @@
 """The client, against a server process: what it returns, what it raises, and what it repeats."""
 
 import asyncio
+import re
 import select
 import socket
 import socketserver
 import threading
 from contextlib import contextmanager
+from datetime import datetime
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tenfold import AsyncClient, Client
-from tenfold.core.errors import Conflict, NotFound, SchemaError, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError, TenfoldError, Unavailable
 from tests.examples import tiny
 from tests.examples.served import serving
 
@@ -108,6 +112,56 @@ def test_it_gives_up_after_its_retries(port):
 def test_what_the_service_refuses_is_raised_as_in_this_process(client, ask, kind, message):
     with pytest.raises(kind, match=message):
         ask(client)
+
+
+def test_values_of_numpy_and_pandas_are_sent_as_what_they_are(client):
+    row = tiny.order(20, amount=2.5, items=3)
+    at = datetime.fromisoformat(row["due"])
+    same = row | {"amount": np.float64(2.5), "items": np.int32(3), "gift": np.nan, "due": pd.Timestamp(at)}
+    assert client.predict("late_order", same, id="numpy") == client.predict("late_order", row, id="numpy")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([tiny.order(1, amount=float("inf"))], "a number is infinite. Send a finite one, or None"),
+        ([tiny.order(1, amount=np.float32("-inf"))], "a number is infinite"),
+        ((row for row in [tiny.order(1)]), "a value is of type builtins.generator. Send dicts of texts"),
+        ([tiny.order(1, amount=object())], "a value is of type builtins.object"),
+    ],
+)
+def test_what_json_has_no_form_for_is_refused_before_it_is_sent(client, rows, message):
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        client.predict_many("late_order", rows)
+
+
+@pytest.mark.parametrize("given", ["ä", "a\nb", 5])
+def test_an_id_that_no_header_carries_is_refused_at_once(client, given):
+    with pytest.raises(SchemaError, match="is not a text of printable ASCII characters"):
+        client.predict("late_order", tiny.order(1), id=given)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "127.0.0.1", "", "ftp://x", None])
+def test_what_is_no_address_is_refused_at_once(url):
+    with pytest.raises(DefinitionError, match=r'Write for example "http://127\.0\.0\.1:8000"'):
+        Client(url)
+
+
+def test_a_service_that_takes_too_long_is_told_apart_from_one_that_is_away():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        async def ask():
+            async with AsyncClient(url, timeout=0.05, retries=0) as there:
+                await there.health()
+
+        for act in (lambda: asyncio.run(ask()), Client(url, timeout=0.05, retries=0).health):
+            with pytest.raises(Unavailable) as error:
+                act()
+            assert str(error.value) == (
+                f"no answer from {url}: none within timeout=0.05 s. Give it longer, or fewer rows. Is the service "
+                "running? tenfold serve PROJECT.py"
+            )
 
 
 def test_awaiting_is_the_same(port, client):

@@ -1,5 +1,6 @@
 """A client of the HTTP service, for programs that wait and for those that await."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,9 +36,8 @@ class Call:
         """Return what httpx is given."""
         if self.content is None:
             return {"method": self.method, "url": self.path}
-        headers = {"content-type": "application/json", "idempotency-key": self.id or uuid4().hex}
-        body = msgspec.json.encode(self.content)
-        return {"method": self.method, "url": self.path, "content": body, "headers": headers}
+        headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or uuid4().hex}
+        return {"method": self.method, "url": self.path, "content": _body(self.content), "headers": headers}
 
 
 class _Calls(ABC):
@@ -51,7 +51,9 @@ class _Calls(ABC):
         except ModuleNotFoundError as error:
             raise MissingExtra(type(self).__name__, "client") from error
         headers = _authorization(token or os.environ.get("TENFOLD_TOKEN"))
-        self._url, self._retries, self._lost = url, retries, httpx.TransportError
+        _check_url(url)
+        self._url, self._retries, self._timeout = url, retries, timeout
+        self._lost, self._late = httpx.TransportError, httpx.TimeoutException
         self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout)
 
     @abstractmethod
@@ -84,9 +86,11 @@ class _Calls(ABC):
         yield None
 
     def _unreached(self, error: Exception) -> Unavailable:
+        said, longer = str(error).rstrip(".") or type(error).__name__, ""
+        if isinstance(error, self._late):
+            said, longer = f"none within timeout={self._timeout:g} s", " Give it longer, or fewer rows."
         return Unavailable(
-            f"no answer from {self._url}: {str(error) or type(error).__name__}. Is the service running? "
-            "tenfold serve PROJECT.py"
+            f"no answer from {self._url}: {said}.{longer} Is the service running? tenfold serve PROJECT.py"
         )
 
 
@@ -209,6 +213,52 @@ def answer(call: Call, response: Any) -> Any:
     told = content.get("error", {}) if isinstance(content, dict) else {}
     raised: Callable[[str], Exception] = _KINDS.get(told.get("kind", ""), TenfoldError)
     raise raised(told.get("message") or f"{call.path} was answered with status {response.status_code}.")
+
+
+def _check_url(url: object) -> None:
+    if not str(url).startswith(("http://", "https://")):
+        raise errors.DefinitionError(
+            f'url={url!r} is no address of a service. Write for example "http://127.0.0.1:8000".'
+        )
+
+
+def _key(given: object) -> str:
+    """Return an id as a header can carry it."""
+    if not isinstance(given, str) or not given.isascii() or not (given.isprintable() or not given):
+        raise errors.SchemaError(
+            f"id={given!r} is not a text of printable ASCII characters. Give such a one."
+        )
+    return given
+
+
+def _body(content: Any) -> bytes:
+    """Return what is sent; also of numbers and times of numpy and pandas."""
+    try:
+        body = msgspec.json.encode(content, enc_hook=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise errors.SchemaError(
+            f"this cannot be sent as JSON: {error}. Send dicts of texts, numbers and times, several in a list."
+        ) from error
+    if b"null" in body and _has_infinity(content):  # as which it would go unnoticed
+        raise errors.SchemaError("a number is infinite. Send a finite one, or None where it is not known.")
+    return body
+
+
+def _plain(value: Any) -> Any:
+    for name in ("tolist", "isoformat"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    raise TypeError(f"a value is of type {type(value).__module__}.{type(value).__qualname__}")
+
+
+def _has_infinity(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_infinity, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_infinity, value))
+    if hasattr(value, "tolist"):
+        return _has_infinity(value.tolist())
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _authorization(token: str | None) -> dict[str, str]:
