@@ -371,3 +371,18 @@ def test_a_clock_that_is_set_back_or_far_ahead_changes_no_feature(home):
         app.flush()
         found = app.skew(tiny.late_order)
         assert (found.rows, found.mismatches) == (5, 0)
+
+
+ENDING = """
+import duckdb
+from tenfold.serving.door.ready import released, settled
+connection = duckdb.connect()
+types = connection.sql("SELECT 1 AS a, [1] AS b").types
+settled(None)
+"""
+
+
+@pytest.mark.parametrize(("last", "complains"), [("", True), ("released()", False)])
+def test_what_is_looked_at_no_more_is_freed_when_the_server_ends(last, complains):
+    done = subprocess.run([sys.executable, "-c", ENDING + last], cwd=ROOT, capture_output=True, check=True)
+    assert (b"leaked" in done.stderr) is complains

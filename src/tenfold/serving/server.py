@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState  # noqa: TID253
 
 from tenfold.serving.door.listening import BACKLOG
-from tenfold.serving.door.ready import Ready, settled
+from tenfold.serving.door.ready import Ready, released, settled
 from tenfold.serving.door.web import DRAIN
 from tenfold.serving.http.plain import Asked, Door
 
@@ -379,7 +379,10 @@ def run(
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config, bounds, ready, door, announce).run(sockets=[listening])
+    try:
+        Server(config, bounds, ready, door, announce).run(sockets=[listening])
+    finally:
+        released()
 
 
 def _most(given: int | None) -> int:

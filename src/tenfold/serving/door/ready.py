@@ -89,3 +89,9 @@ def settled(_: object) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def released() -> None:
+    """Look at all of it again: what is never freed, extensions such as DuckDB's complain of when the process ends."""
+    gc.unfreeze()
+    gc.collect()
