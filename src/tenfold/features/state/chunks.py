@@ -101,6 +101,8 @@ _MASK = (1 << 64) - 1
 
 
 def _mixed(code: np.ndarray) -> np.ndarray:
+    if len(code) <= FEW:
+        return np.array([_mixed_one(one) for one in code.tolist()], dtype=np.uint64)
     code = (code + _STEP) * np.uint64(0xBF58476D1CE4E5B9)
     code = (code ^ (code >> np.uint64(30))) * np.uint64(0x94D049BB133111EB)
     return code ^ (code >> np.uint64(31))
