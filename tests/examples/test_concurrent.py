@@ -7,7 +7,7 @@ import pytest
 
 from tenfold import Platform
 from tenfold.core.clock import SystemClock
-from tenfold.core.times import iso
+from tenfold.core.times import UNITS, iso
 from tests.examples import tiny
 
 CLIENTS = 2
@@ -25,9 +25,9 @@ def send_events(app, client, ended):
 
 
 def ask(api, client, questions):
-    return [
-        tiny.in_process(api, "/predict", tiny.order(f"{client}-{place}"))[0] for place in range(questions)
-    ]
+    due = iso(CLOCK.now() + UNITS["d"])
+    rows = [tiny.order(f"{client}-{place}", due=due) for place in range(questions)]
+    return [tiny.in_process(api, "/predict", row)[0] for row in rows]
 
 
 @pytest.mark.parametrize("questions", [100, pytest.param(400, marks=pytest.mark.slow)])

@@ -17,6 +17,7 @@ import pytest
 
 from tenfold import Platform
 from tenfold.core.clock import SystemClock
+from tenfold.core.times import UNITS, iso
 from tenfold.serving.answer.predictions import ONLINE, read
 from tenfold.serving.door import ready
 from tenfold.sources import log as logs
@@ -359,12 +360,12 @@ def test_a_clock_that_is_set_back_or_far_ahead_changes_no_feature(home):
     clock = Wandering()
     with tiny.project.open(Platform(home=home, clock=clock)) as app:
         api = app.asgi(wait=10)
-        moments = []
+        moments, due = [], iso(clock.now() + 2 * UNITS["d"])
         for place, by in enumerate([0, -3_600_000_000, 86_400_000_000, 0, -86_400_000_000]):
             clock.by = by
             app.ingest("visits", [tiny.visit(f"clock-{place}")])
             app.process()
-            status, answer = tiny.in_process(api, "/predict", tiny.order(f"clock-{place}"))
+            status, answer = tiny.in_process(api, "/predict", tiny.order(f"clock-{place}", due=due))
             assert status == 200, answer
             moments.append(answer["as_of"])
         assert moments == sorted(moments)
