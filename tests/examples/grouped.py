@@ -32,6 +32,6 @@ def logged(app):
     return [to_table(batch).to_pylist() for batch in app.log.read(TOPIC, 0, limit=1000)]
 
 
-def late(app):
+def late(app, place="late"):
     """Have an event in the log that the states do not hold."""
-    app.ingest("visits", tiny.visit("late"))
+    app.ingest("visits", tiny.visit(place))

@@ -12,6 +12,7 @@ import pytest
 from tenfold.core.clock import SystemClock
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.groups import Groups
+from tenfold.serving.answer.questions import Question
 from tenfold.sources.log import LAYOUT
 from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.store import materialize
@@ -168,6 +169,30 @@ def test_what_comes_while_others_wait_waits_for_its_own_events_only(app, monkeyp
     counted = [row["features"][COUNTED] for row in rows]
     assert counted[0] > 0
     assert counted == ([counted[0]] * 3 if at_once else [counted[0], counted[0] + 1, counted[0] + 2])
+
+
+def test_who_is_gone_while_others_wait_keeps_nobody_from_being_answered(app, monkeypatch):
+    answering = quick(app)
+    monkeypatch.setattr(materialize, "BATCHES", 1)
+    sink = StateSink(app.log, app.online, tiny.late_order.stored)
+
+    async def ask():
+        late(app, "first")
+        first = asyncio.ensure_future(answering.one(ROWS[0]))
+        await asyncio.sleep(0.05)
+        late(app, "second")
+        gone = answering.groups.ask(Question([ROWS[1]], alone=True), lambda _: None)
+        assert answering.groups.forget(gone)
+        await asyncio.sleep(0.05)
+        sink.advance()
+        await first
+        second = asyncio.ensure_future(answering.one(ROWS[2]))
+        await asyncio.sleep(0.05)
+        sink.advance()
+        await asyncio.wait_for(second, 10)
+
+    asyncio.run(ask())
+    assert [row["row_id"] for batch in logged(app) for row in batch] == ["new-0", "new-2"]
 
 
 def test_the_event_loop_does_not_wait_for_another_writer(app, monkeypatch):

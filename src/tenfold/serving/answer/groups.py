@@ -301,12 +301,10 @@ class Groups:
             if self._large or not self._small or sum(group.rows for group in self._ahead) >= TOGETHER:
                 return
             group = self._next()
-        try:
-            self._marked(group)
-        except TenfoldError as error:
-            self._hand_over(group, [error] * len(group))
-        else:
+        if group:  # the clients of all of them may be gone
             self._ahead.append(group)
+            with suppress(Exception):  # it is tried again, and told to whom it belongs, when it is their turn
+                self._marked(group)
 
     def _joined(self, group: Group, mark: Ends) -> Ends:
         """Let small requests whose mark is reached too join a group, and return the newest mark."""
