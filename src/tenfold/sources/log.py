@@ -34,6 +34,8 @@ READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < 
 ENDS = 'SELECT topic, "end", arrival FROM ends'
 SET_END = "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)"
 LAYOUT = 2
+PAGE, CHECKPOINT = 8_192, 1_600
+"""Bytes of a page, and pages between two checkpoints: a batch changes a few pages, and most checkpoints write a page once."""
 INSERT, ROW = f"INSERT INTO batches ({COLUMNS}) VALUES ", "(?, ?, ?, ?, ?, ?)"
 TOGETHER = 256
 """Batches of one statement: between two of them, other threads take their turn at Python."""
@@ -68,7 +70,8 @@ class SQLiteLog:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._database, self._clock = SQLiteDatabase(path, SCHEMA, layout=LAYOUT), clock
+        self._database = SQLiteDatabase(path, SCHEMA, layout=LAYOUT, page=PAGE, checkpoint=CHECKPOINT)
+        self._clock = clock
         # Threads queue here: SQLite would let them poll, with pauses that grow.
         self._turn = Turn()
         self._prompt: SQLiteLog | None = None

@@ -30,6 +30,10 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         Milliseconds a writer waits for another one.
     layout : int
         The number of the schema's layout, which the file keeps; 0 for none.
+    page : int
+        Bytes of a page of a new file, a power of two from 512 to 65536; one that is there keeps its own.
+    checkpoint : int
+        Pages that are appended to the write-ahead log before a commit puts them into the file, and takes that much longer.
 
     Raises
     ------
@@ -47,10 +51,19 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
     >>> database.close()
     """
 
-    def __init__(self, path: Path, schema: str, *, busy_ms: int = 30_000, layout: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        busy_ms: int = 30_000,
+        layout: int = 0,
+        page: int = 4_096,
+        checkpoint: int = 1_000,
+    ) -> None:
         super().__init__(str(path))
         self._path = path
-        self._busy_ms = busy_ms
+        self._busy_ms, self._page, self._checkpoint = busy_ms, page, checkpoint
         self._watches: list[SQLiteChanges] = []
         self.prepare(schema, layout=layout)
 
@@ -96,6 +109,8 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             self._path, timeout=self._busy_ms / 1_000, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA page_size={self._page}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={self._checkpoint}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         # Without it, INSERT OR REPLACE deletes rows and fires no trigger that forbids to.
