@@ -2,18 +2,20 @@
 
 import threading
 
+import pyarrow as pa
 import pytest
 
-from tenfold import Entity, FeatureView, col
+from tenfold import Entity, Events, FeatureView, col
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
+from tenfold.store import materialize
 from tenfold.store.base import SINK
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.worker import Worker
-from tests.unit.sales import AT, sale, sales
+from tests.unit.sales import AT, Sale, sale, sales
 
 SECONDS = 20
 CLOCK = VirtualClock(AT)
@@ -105,3 +107,110 @@ def test_what_no_view_counts_goes_to_the_lake_too(running):
     (batch,) = other.read("sales", 0)
     running.log.append("answers", batch.data, batch.count)
     assert comes(lambda: running.lake.version("answers") >= 0)
+
+
+PIECE = 20
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let pieces have few records."""
+    monkeypatch.setattr(materialize, "PIECE", PIECE)
+
+
+class Log(MemoryLog):
+    """A log that counts how often it is read."""
+
+    reads = 0
+
+    def read(self, *args, **kwargs):
+        self.reads += 1
+        return super().read(*args, **kwargs)
+
+
+class Lake(MemoryLake):
+    """A lake that keeps how many tables each append consisted of."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables = []
+
+    def append(self, table, rows, **kwargs):
+        pieces = [rows] if isinstance(rows, pa.Table) else list(rows)
+        self.tables.append(len(pieces))
+        return super().append(table, pieces, **kwargs)
+
+
+def filled(rows, *, calls, own=lambda _: sales):
+    """Return a log of so many sales in so many calls."""
+    log = Log(CLOCK)
+    for call in range(calls):
+        some = range(call * rows // calls, (call + 1) * rows // calls)
+        ingest(own(call), [sale(place, 1) for place in some], log=log, quarantine=None, clock=CLOCK)
+    return log
+
+
+def moved(log, rest=None):
+    """Return a lake with what is in a log."""
+    lake = Lake()
+    assert LakeSink(log, lake, ["sales"]).flush(rest) == log.ends().offsets["sales"]
+    return lake
+
+
+@pytest.mark.usefixtures("small")
+def test_with_breaks_the_lake_gets_the_same_rows_as_one_version():
+    log, breaks = filled(70, calls=14), []
+    lake = moved(log, lambda: breaks.append(log.reads))
+    assert lake.tables == [4]
+    assert lake.version("sales") == 0
+    # one after each piece that is read, and after each that is written
+    assert breaks == [1, 2, 3, 4, 4, 4, 4, 4]
+    assert lake.read("sales").equals(moved(log).read("sales"))
+
+
+@pytest.mark.usefixtures("small")
+def test_pieces_of_other_columns_are_one_table():
+    class Tagged(Sale):
+        tag: str | None
+
+    tagged = Events("sales", Tagged, time="at", id="sale_id")
+    log = filled(2 * PIECE, calls=2, own=lambda call: tagged if call else sales)
+    lake = moved(log, lambda: None)
+    assert lake.tables == [1]
+    assert lake.read("sales")["tag"].null_count == 2 * PIECE
+    assert lake.read("sales").equals(moved(log).read("sales"))
+
+
+@pytest.mark.usefixtures("small")
+def test_many_records_are_few_pieces():
+    (pieces,) = moved(filled(60 * PIECE, calls=60 * PIECE // 5), lambda: None).tables
+    assert 20 < pieces <= materialize.MOST_PIECES
+
+
+class Sleeping(VirtualClock):
+    """A clock whose time passes as it is told, and that keeps for how long it was slept."""
+
+    def __init__(self):
+        super().__init__(AT)
+        self.passed, self.slept = 0, []
+
+    def elapsed(self):
+        return self.passed
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+
+
+def test_a_break_is_as_long_as_three_pieces_until_the_next_ones_are_due():
+    clock, stopped = Sleeping(), threading.Event()
+    rest = Worker(None, None, clock, seconds=10)._rest(stopped.is_set)
+    for took in (10_000, 20_000, 2_000_000):
+        clock.passed += took
+        rest()
+    assert clock.slept == [0.03, 0.06, 1.0]
+    stopped.set()
+    rest()
+    stopped.clear()
+    clock.passed += 10_000_000
+    rest()
+    assert len(clock.slept) == 3

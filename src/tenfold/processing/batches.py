@@ -109,9 +109,13 @@ def to_table(batch: Batch) -> "pa.Table":
 
 def to_tables(batches: Sequence[Batch]) -> "pa.Table":
     """Return log batches as one table; a column that some of them lack is null there."""
+    return joined([table for part in _parts(batches) for table in _tables(*part)])
+
+
+def joined(tables: "Sequence[pa.Table]") -> "pa.Table":
+    """Return tables as one; a column that some of them lack is null there."""
     import pyarrow as pa
 
-    tables = [table for part in _parts(batches) for table in _tables(*part)]
     return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 

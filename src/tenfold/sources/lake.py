@@ -230,7 +230,9 @@ class DeltaLake:
 
     def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
         """Yield the files that hold rows which meet a condition, each with the rows that do not."""
-        files = [glob.escape(file) for file in files_of(delta)] if instead else []
+        if not instead:
+            return
+        files = [glob.escape(file) for file in files_of(delta)]
         with self._engine.cursor() as connection:
             table = {"schema": schema_of(delta), "table": Path(str(delta.table_uri)).name}
             for file in holding(connection, files, instead, **table):

@@ -1,8 +1,8 @@
 """Keeps states and lake tables current from the log: each record counts once however a process dies."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tenfold.features.state.chunks import SIZES, Sizes, is_divided
 from tenfold.features.state.divided import divide, fold_divided, is_large
 from tenfold.features.state.fold import fold
 from tenfold.features.view import FeatureView
-from tenfold.processing.batches import read_frame, to_tables
+from tenfold.processing.batches import joined, read_frame, to_tables
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Lake, Log
 from tenfold.store.base import SINK, Get, OnlineStore
@@ -23,12 +23,18 @@ from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, parts_of, state_keys
 from tenfold.store.upstream import Upstream
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
 Changes = dict[bytes, bytes | None]
 """What keys of the store hold from now on, None where nothing."""
 BATCHES, ROWS = 20_000, 200_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
 LAKE = 100_000, 500_000
 """The same of a commit to the lake."""
+PIECE, MOST_PIECES = 2_000, 25
+"""Records that are brought into the lake's form, or written, between two breaks; more where that would be too many pieces."""
 LARGE = 500_000
 """Bytes of a state that is folded alone."""
 KEYS = 2_000
@@ -227,16 +233,43 @@ class LakeSink:
     def __init__(self, log: Log, lake: Lake, topics: Sequence[str]) -> None:
         self._log, self._lake, self._topics = log, lake, topics
 
-    def flush(self) -> int:
-        """Move everything that is in the log by now and return how many records that were."""
-        ends = self._log.ends().offsets
-        return sum(self._flush(topic, ends.get(topic, 0)) for topic in self._topics)
+    def flush(self, rest: Callable[[], None] | None = None) -> int:
+        """Move everything that is in the log by now and return how many records that were.
 
-    def _flush(self, topic: str, end: int) -> int:
+        Parameters
+        ----------
+        rest
+            Is called again and again meanwhile, between pieces of a few thousand records; all at once without.
+        """
+        ends = self._log.ends().offsets
+        return sum(self._flush(topic, ends.get(topic, 0), rest) for topic in self._topics)
+
+    def _flush(self, topic: str, end: int, rest: Callable[[], None] | None) -> int:
         moved = 0
         while (position := self._lake.position(topic, SINK)) < end:
-            batches = self._log.read(topic, position, limit=LAKE[0], rows=LAKE[1])
-            upto = batches[-1].end
-            if self._lake.append(topic, to_tables(batches), writer=SINK, upto=upto, after=position):
+            rows, upto = self._next(topic, position, end, rest)
+            if self._lake.append(topic, rows, writer=SINK, upto=upto, after=position):
                 moved += upto - position
         return moved
+
+    def _next(
+        self, topic: str, first: int, end: int, rest: Callable[[], None] | None
+    ) -> "tuple[pa.Table | Iterable[pa.Table], int]":
+        """Return what comes next of a topic as tables of the same columns, or as one when they differ, and where it ends."""
+        size = max(PIECE, min(end - first, LAKE[1]) // MOST_PIECES) if rest else LAKE[1]
+        tables: list[pa.Table] = []
+        upto = first
+        while upto < min(end, first + LAKE[1]):
+            batches = self._log.read(topic, upto, limit=LAKE[0], rows=size)
+            tables.append(to_tables(batches))
+            upto = batches[-1].end
+            if rest:
+                rest()
+        alike = all(table.schema.equals(tables[0].schema) for table in tables)
+        return (_each(tables, rest) if rest and alike and len(tables) > 1 else joined(tables)), upto
+
+
+def _each(pieces: Iterable[T], rest: Callable[[], None]) -> Iterator[T]:
+    for piece in pieces:
+        yield piece
+        rest()

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from tenfold.core.clock import Clock
+from tenfold.core.times import UNITS
 from tenfold.sources.base import Batch
 from tenfold.store.materialize import LakeSink, StateSink
 
-IDLE = 0.001
-"""Seconds to wait when there is nothing new."""
+IDLE, LONG_IDLE = 0.001, 0.005
+"""Seconds to wait when there is nothing new, and when there was nothing for a second."""
+REST, LONGEST = 3, 1.0
+"""How many times as long as a piece of the lake took nothing is done for it, and seconds at most: requests go first."""
 
 
 class Worker:
@@ -42,22 +45,37 @@ class Worker:
         self.drain()
 
     def _run(self, stopped: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
-        waiting, flushed = 0, self._clock.elapsed()
+        waiting = 0
+        flushed = busy = self._clock.elapsed()
         moving: Future[int] | None = None
         while not stopped():
             done = self._states.advance()
             if done:
                 self._observe(done)
                 waiting += sum(batch.count for batch in done)
+                busy = self._clock.elapsed()
             else:
-                self._clock.sleep(IDLE)
+                self._clock.sleep(IDLE if self._clock.elapsed() - busy < UNITS["s"] else LONG_IDLE)
             if moving is not None:
                 if not moving.done():
                     continue
                 moving.result()  # raises what went wrong
                 moving, flushed = None, self._clock.elapsed()
             if waiting >= self._rows or self._clock.elapsed() - flushed > self._pause:
-                waiting, moving = 0, aside.submit(self._lake.flush)
+                waiting, moving = 0, aside.submit(self._lake.flush, self._rest(stopped))
+
+    def _rest(self, stopped: Callable[[], bool]) -> Callable[[], None]:
+        """Return what is called between two pieces of the lake, and takes a break unless the lake lags or all is to end."""
+        begun = last = self._clock.elapsed()
+
+        def rest() -> None:
+            nonlocal last
+            now = self._clock.elapsed()
+            if now - begun < self._pause and not stopped():
+                self._clock.sleep(min(REST * (now - last) / 1e6, LONGEST))
+            last = self._clock.elapsed()
+
+        return rest
 
     def drain(self) -> int:
         """Process everything that is in the log by now and return how many records became visible."""
