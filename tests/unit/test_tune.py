@@ -1,16 +1,20 @@
 """The search: seeded, pruned between folds, independent of the order in which processes answer."""
 
+import os
 import random
+import re
+import tempfile
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from errno import ENOSPC
 from typing import ClassVar
 
 import pytest
 from sklearn.base import BaseEstimator
 
 from tenfold import Tune
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.training.pool import judges
 from tenfold.training.trials import Judged, Subject, is_sendable, on_one_thread, with_params
 from tenfold.training.tune import ROUND, best_of, play_round, rounds
@@ -118,6 +122,17 @@ def test_a_process_that_dies_fails_its_trial_and_another_takes_its_place():
     assert answers[0] == answers[3] == answers[4]
     assert answers[0].metrics["mean_absolute_error"] is not None
     found.close()
+
+
+def test_rows_that_the_disk_has_no_room_for_are_refused_and_kill_no_search(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    said = f'the file of rows in "{tmp_path}" cannot be made: the disk is full. Make room and try again.'
+    with pytest.raises(Unavailable, match=re.escape(said)):
+        judges(*subject_of(Moody()), 1)
 
 
 class Here(BaseEstimator):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from tenfold.core.room import reserve
 from tenfold.core.times import to_us
 
 _CELL = 8
@@ -73,9 +74,8 @@ class SharedClock(SystemClock):
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            file.truncate(
-                _CELL
-            )  # a new file becomes zeros; processes that start together cannot disturb each other
+            # a new file becomes zeros; processes that start together cannot disturb each other
+            reserve(file.fileno(), _CELL, "the file of the clock")
             self._map = mmap.mmap(file.fileno(), _CELL)
         self._cell = memoryview(self._map).cast("q")
         self._lock = threading.Lock()

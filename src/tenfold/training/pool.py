@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from tenfold.core.room import reserve
 from tenfold.training.trials import Judged, Subject, is_sendable, judge
 from tenfold.training.worker import receive, send
 
@@ -83,10 +84,11 @@ class _Processes:
         self._subject, self._groups = subject, groups
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the processes run
         self._shape = (X.shape[0], X.shape[1] + 1)
-        table = np.memmap(self._file, dtype=np.float64, mode="w+", shape=self._shape)
-        table[:, :-1], table[:, -1] = X, y
-        table.flush()
-        del table
+        try:
+            self._fill(X, y)
+        except BaseException:
+            self._file.close()
+            raise
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="judge")
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         for _ in range(processes):
@@ -103,6 +105,13 @@ class _Processes:
 
     def close(self) -> None:
         self._end()
+
+    def _fill(self, X: np.ndarray, y: np.ndarray) -> None:
+        rows, columns = self._shape
+        reserve(self._file.fileno(), 8 * rows * columns, f'the file of rows in "{tempfile.gettempdir()}"')
+        table = np.memmap(self._file, dtype=np.float64, mode="r+", shape=self._shape)
+        table[:, :-1], table[:, -1] = X, y
+        table.flush()
 
     def _answer(self, params: Mapping[str, Any], fold: int) -> Judged:
         process = self._idle.get()

@@ -1,17 +1,16 @@
 """How often somebody may ask: buckets that fill with time, in a file that all server processes of a machine share."""
 
 import mmap
-import os
 import re
 from dataclasses import dataclass
-from errno import ENOSPC
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import DefinitionError, Unavailable
+from tenfold.core.errors import DefinitionError
+from tenfold.core.room import reserve
 from tenfold.core.times import UNITS
 
 SLOTS = 1 << 16
@@ -64,7 +63,7 @@ class Limits:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = 8 * (1 + 2 * SLOTS)
         with path.open("a+b") as file:
-            _allocate(file.fileno(), size)
+            reserve(file.fileno(), size, "the file of rates")
             self._map = mmap.mmap(file.fileno(), size)
         self._cells = memoryview(self._map).cast("Q")
         # callers cannot know who shares a slot with whom; processes that start together may each set it, the last one counts
@@ -97,21 +96,6 @@ class Limits:
                 self._cells[slot], self._cells[slot + 1] = name, 0
                 return slot
         return near[0]
-
-
-def _allocate(file: int, size: int) -> None:
-    """Make a file as large, with zeros where it is new, and have room for all of it: a process that finds none for a page dies."""
-    if not hasattr(os, "posix_fallocate"):
-        os.truncate(file, size)
-        return
-    try:
-        os.posix_fallocate(file, 0, size)
-    except OSError as error:
-        if error.errno != ENOSPC:
-            raise
-        raise Unavailable(
-            "the file of rates cannot be made: the disk is full. Make room and try again."
-        ) from error
 
 
 def network(address: str) -> str:
