@@ -161,17 +161,25 @@ def used(pid: int) -> float:
     return sum(stats[one][1] for one in family if one in stats) / os.sysconf("SC_CLK_TCK")
 
 
+def stolen() -> tuple[int, int]:
+    """Return the time that others on the machine below had of our processors so far, and all time, in ticks."""
+    spent = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return spent[7], sum(spent)
+
+
 def measure(
     port: int, path: str, pid: int, bodies: Iterator[bytes], connections: int, seconds: float, rate: int = 0
 ) -> dict[str, Any]:
-    """Ask a server and return what it did: of `run`, and microseconds of its processors a request."""
+    """Ask a server and return what it did: of `run`, microseconds of its processors a request, and what share others stole."""
     next(bodies)  # what is prepared for the first one is not part of what is measured
     load = Load(port, posts(port, path, bodies))
-    before = used(pid)
+    before, others = used(pid), stolen()
     gc.collect()
     gc.disable()  # a pause of the client's is none of the server's
     try:
         found = uvloop.run(load.run(connections, seconds, rate))
     finally:
         gc.enable()
-    return found | {"cpu": (used(pid) - before) / max(found["answers"], 1) * 1e6}
+    lost, every = (after - first for first, after in zip(others, stolen(), strict=True))
+    cpu = (used(pid) - before) / max(found["answers"], 1) * 1e6
+    return found | {"cpu": cpu, "stolen": lost / max(every, 1)}

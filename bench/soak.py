@@ -25,7 +25,7 @@ from rich.console import Console
 from bench import data
 from bench.fresh import processes
 from bench.harness import ROOT
-from bench.load import Load, posts
+from bench.load import Load, posts, stolen
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import iso
 from tenfold.ui.report import Section, page
@@ -37,6 +37,7 @@ EVENTS = 200
 """Events a second."""
 SHARE = 0.7
 TRIAL = 10.0
+TICKS = os.sysconf("SC_CLK_TCK")
 EVERY = 10.0
 """Seconds between two looks."""
 STEADY = 1.15
@@ -45,7 +46,10 @@ STEADY = 1.15
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in a part of the time: when it ended, answers, p50 and p99 in milliseconds, failures, memory in MB by process."""
+    """What was seen in a part of the time: when it ended, answers, p50 and p99 in milliseconds, failures, and by process memory.
+
+    Memory is in MB, `cpu` seconds of a processor a second, by process, and `stolen` what other machines took of all processors.
+    """
 
     minute: float
     answers: int
@@ -53,6 +57,8 @@ class Look:
     p99: float
     failed: int
     memory: dict[str, float]
+    cpu: dict[str, float]
+    stolen: float
 
 
 def main(arguments: list[str]) -> int:
@@ -148,6 +154,7 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
     ]
     looks: list[Look] = []
     begun, answers, failed = time.perf_counter(), 0, 0
+    before = spent()
     while not running[0].done():
         await asyncio.sleep(EVERY)
         took = sorted(asked.took[answers:])
@@ -156,9 +163,15 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
         bad = len(asked.failed) + len(events.failed)
         minute = (time.perf_counter() - begun) / 60
         p50, p99 = (round(took[int(len(took) * at)] * 1e3, 2) for at in (0.5, 0.99))
-        looks.append(Look(round(minute, 2), len(took), p50, p99, bad - failed, memory()))
+        now = spent()
+        cpu, others = share(before, now)
+        before = now
+        looks.append(Look(round(minute, 2), len(took), p50, p99, bad - failed, memory(), cpu, others))
         answers, failed = answers + len(took), bad
-        say(f"{minute:5.1f} min  p50 {p50:.1f}  p99 {p99:.1f} ms  {bad} failed  {looks[-1].memory} MB")
+        say(
+            f"{minute:5.1f} min  p50 {p50:.1f}  p99 {p99:.1f} ms  {bad} failed  {looks[-1].memory} MB  {cpu} s  "
+            f"{others:.0%} stolen"
+        )
     await asyncio.gather(*running)
     clock.cancel()
     if failed:
@@ -169,11 +182,35 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
 def memory() -> dict[str, float]:
     """Return the MB that each process started from here has for itself, by its command and a number if there are several."""
     found: dict[str, float] = {}
-    for pid in _below(os.getpid()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        name = next((word.decode() for word in words if word in (b"serve", b"worker")), "other")
+    for pid, name in _named():
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         found[name] = round(found.get(name, 0.0) + int(status["RssAnon"].split()[0]) / 1e3, 1)
+    return found
+
+
+def spent() -> dict[str, float]:
+    """Return the seconds of a processor that each of them had so far, those that others stole, and those that passed."""
+    found = {"": time.perf_counter()}
+    for pid, name in _named():
+        ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        found[name] = found.get(name, 0.0) + sum(map(int, ticks)) / TICKS
+    return found | {"stolen": stolen()[0] / TICKS}
+
+
+def share(before: dict[str, float], after: dict[str, float]) -> tuple[dict[str, float], float]:
+    """Return the processor's seconds a second of each process, and the share of all processors that others took."""
+    passed = after[""] - before[""]
+    each = {name: round((after[name] - before.get(name, 0.0)) / passed, 3) for name in after if name}
+    others = each.pop("stolen") / (os.cpu_count() or 1)
+    return each, round(others, 4)
+
+
+def _named() -> list[tuple[int, str]]:
+    """Return the processes started from here with what they are: server, worker, or other."""
+    found = []
+    for pid in _below(os.getpid()):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        found.append((pid, next((word.decode() for word in words if word in (b"serve", b"worker")), "other")))
     return found
 
 
@@ -206,7 +243,9 @@ def page_of(looks: list[Look], found: dict[str, Any]) -> str:
     at = [look.minute for look in looks]
     times = {"p50": [look.p50 for look in looks], "p99": [look.p99 for look in looks]}
     held = {name: [look.memory[name] for look in looks] for name in looks[-1].memory}
-    charts = [("Answers, ms", times), ("Memory, MB", held)]
+    spent = {name: [look.cpu[name] for look in looks] for name in looks[-1].cpu}
+    spent["stolen by other machines"] = [look.stolen for look in looks]
+    charts = [("Answers, ms", times), ("Memory, MB", held), ("Processors, seconds a second", spent)]
     sections = [
         Section(
             name,
