@@ -22,6 +22,7 @@ from uvicorn.server import ServerState  # noqa: TID253
 
 from tenfold.serving.door.listening import BACKLOG
 from tenfold.serving.door.ready import Ready, released, settled
+from tenfold.serving.door.target import origin_form
 from tenfold.serving.door.web import DRAIN
 from tenfold.serving.http.plain import Asked, Door
 
@@ -200,6 +201,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if not self.url.startswith(b"/"):
+            self.url, self.headers[:] = origin_form(self.url, self.headers)
         super().on_headers_complete()
         if len(self.pipeline) > PIPELINED:
             raise httptools.HttpParserError
