@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -323,56 +322,6 @@ def test_a_call_that_is_not_stored_in_time_is_told_whether_it_may_be_yet():
         'source "visits" did not store these events within 0.05 s. Nothing of these was stored; it is safe to retry in a moment.'
     }
     assert groups == [[1], [SMALL + 1], [3]]
-
-
-@contextmanager
-def locked(home):
-    """Hold the lock for writers to the log, as another process would."""
-    with closing(sqlite3.connect(home / "log.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
-async def post(api, rows):
-    transport = httpx.ASGITransport(api)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        answer = await client.post("/events/visits", json=rows, headers={"idempotency-key": "mine"})
-        return answer.status_code, answer.json()
-
-
-def test_events_are_refused_in_time_while_the_log_is_locked_and_stored_once_afterwards(app, tmp_path):
-    api = app.asgi(wait=0.1)
-
-    async def ask():
-        with locked(tmp_path):
-            refused = [await post(api, tiny.visit(1)) for _ in range(2)]
-        while (status := (await post(api, tiny.visit(1)))[0]) == 503:
-            await asyncio.sleep(0.01)
-        return [status for status, _ in refused], status
-
-    assert asyncio.run(ask()) == ([503, 503], 200)
-    assert stored(app, "visits") == ["v-1"]
-
-
-def test_a_large_call_is_refused_in_time_while_the_log_is_locked_and_nothing_of_it_is_stored(app, tmp_path):
-    api, rows = app.asgi(wait=0.1), [tiny.visit(place) for place in range(SMALL + 1)]
-    with locked(tmp_path):
-        refused = asyncio.run(asyncio.wait_for(post(api, rows), PATIENCE / 3))
-    assert refused == (
-        503,
-        {
-            "error": {
-                "kind": "Unavailable",
-                "message": 'source "visits" did not store these events within 0.1 s. Nothing of these was stored; it is safe '
-                "to retry in a moment.",
-            }
-        },
-    )
-    assert app.log.ends().offsets.get("visits") is None
-    for _ in range(2):
-        assert asyncio.run(post(api, rows)) == good(SMALL + 1)
-    assert stored(app, "visits") == [row["visit_id"] for row in rows]
 
 
 def test_what_nobody_expected_is_told_to_each_and_the_next_calls_are_stored():

@@ -93,11 +93,13 @@ def ingest_all(
     Parameters
     ----------
     wait
-        Seconds after which other writers to the log are waited for no more; then nothing of the calls is stored.
+        Seconds after which other writers are waited for no more. Then nothing of the calls is stored, but rows that do not
+        fit may be kept already, which the error says.
     """
+    until = None if wait is None else clock.elapsed() + int(wait * 1e6)
     found = [_tried(partial(_check, call, log, clock)) for call in calls]
     bad = [place for place, one in enumerate(found) if isinstance(one, _Checked) and one.rejects]
-    kept = _together(partial(_set_aside, quarantine), [found[place] for place in bad])
+    kept = _together(partial(_set_aside, quarantine, clock, until), [found[place] for place in bad])
     for place, error in zip(bad, kept, strict=True):
         if error is not None:
             found[place] = error
@@ -107,11 +109,13 @@ def ingest_all(
         if isinstance(one, _Checked)
         for append in one.appends()
     ]
-    store = log.append_all if wait is None else partial(_store, log, clock, wait)
+    store = log.append_all if until is None else partial(_store, log, clock, until)
     held = _together(store, [append for _, append in appends])
     for (place, append), batch in zip(appends, held, strict=True):
         try:
             _must_hold(calls[place], append, batch)
+        except Locked as error:
+            found[place] = _only_aside(calls[place]) if place in bad else error
         except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
             found[place] = error
     return [one.told if isinstance(one, _Checked) else one for one in found]
@@ -160,14 +164,26 @@ def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
     return clock.now() if held is None else marks(held).judged
 
 
-def _set_aside(quarantine: Quarantine, these: Sequence[_Checked]) -> Sequence[None]:
-    quarantine.add(*(one.aside for one in these))
+def _set_aside(
+    quarantine: Quarantine, clock: Clock, until: int | None, these: Sequence[_Checked]
+) -> Sequence[None]:
+    asides = [one.aside for one in these]
+    if until is None:
+        quarantine.add(*asides)
+    else:
+        quarantine.add(*asides, wait=(until - clock.elapsed()) / 1e6)
     return [None] * len(these)
 
 
-def _store(log: Log, clock: Clock, wait: float, appends: Sequence[Append]) -> Sequence[Batch]:
-    """Append, unless other writers have the log for so many seconds."""
-    until = clock.elapsed() + int(wait * 1e6)
+def _only_aside(call: Call) -> Unavailable:
+    return Unavailable(
+        f'source "{call.source.name}" set aside the rows that do not fit, but another writer kept the log, so none of the '
+        "others was stored. Send them all again under the same idempotency-key, and each counts once."
+    )
+
+
+def _store(log: Log, clock: Clock, until: int, appends: Sequence[Append]) -> Sequence[Batch]:
+    """Append, unless other writers have the log until that moment."""
     while True:
         try:
             return log.prompt().append_all(appends)

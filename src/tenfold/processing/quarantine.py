@@ -3,6 +3,7 @@
 import json
 import reprlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -55,16 +56,22 @@ class Quarantine:
         self._database = database
         self._clock = clock
 
-    def add(self, *each: Aside) -> None:
-        """Keep the rejected rows of inputs in one transaction."""
+    def add(self, *each: Aside, wait: float | None = None) -> None:
+        """Keep the rejected rows of inputs in one transaction.
+
+        With `wait`, `Locked` when others had the database for so many seconds; then none is kept.
+        """
         now = self._clock.now()
         values = [
             (source, now, reject.reason, row, fingerprint(source, batch, reject.place, row))
             for source, rejects, batch in each
             for reject, row in ((reject, as_text(reject.row)) for reject in rejects)
         ]
-        with self._database.transaction() as connection:
-            connection.executemany(_INSERT, values)
+        if wait is None:
+            _insert(self._database, values)
+            return
+        with closing(self._database.hurried(max(int(wait * 1_000), 1))) as hurried:
+            _insert(hurried, values)
 
     def counts(self, source: str | None = None) -> list[Rejected]:
         """Return the reasons with their counts, most frequent first."""
@@ -78,6 +85,11 @@ class Quarantine:
         """Return rejected rows as they were given, newest first."""
         found = self._database.query(_LIST, source, limit)
         return [{"at": row["at"], "reason": row["reason"], "row": json.loads(row["row"])} for row in found]
+
+
+def _insert(database: Database, values: Sequence[Sequence[Any]]) -> None:
+    with database.transaction() as connection:
+        connection.executemany(_INSERT, values)
 
 
 def as_text(row: Any) -> str:

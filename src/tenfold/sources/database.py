@@ -90,6 +90,10 @@ class Database(Protocol):
         """Run one statement that writes, in a transaction of its own, and return the number of rows it changed."""
         ...
 
+    def hurried(self, busy_ms: int) -> "Database":
+        """Return the same for writers who get `Locked` after that many milliseconds, 1 or more; it is to be closed too."""
+        ...
+
     def changes(self) -> Changes:
         """Return what tells cheaply whether anybody wrote; closed with the database."""
         ...

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.sources.database import Database
+from tenfold.sources.turn import Locked
 
 T = TypeVar("T")
 THREADS = 4
@@ -76,6 +77,7 @@ def checks() -> list[Callable[[Make], None]]:
         readers_do_not_wait,
         writers_take_turns,
         a_writer_that_waits_too_long_is_told_so,
+        a_writer_in_a_hurry_is_told_soon,
         changes_are_told_once,
         a_schema_may_run_at_every_opening,
         a_wrong_schema_changes_nothing,
@@ -287,6 +289,18 @@ def a_writer_that_waits_too_long_is_told_so(make: Make) -> None:
         error = _raised(Unavailable, lambda: second.execute(ADD, "a", 0, None))
     assert "was locked by another writer for 20 ms. Nothing was changed; it is safe to retry." in str(error)
     assert second.execute(ADD, "a", 0, None) == 1
+
+
+def a_writer_in_a_hurry_is_told_soon(make: Make) -> None:
+    database = make(TABLES)
+    hurried, changes = database.hurried(20), database.changes()
+    with database.transaction():
+        error = _raised(Locked, lambda: hurried.execute(ADD, "a", 0, None))
+    assert "was locked by another writer for 20 ms. Nothing was changed; it is safe to retry." in str(error)
+    assert hurried.execute(ADD, "a", 0, None) == 1
+    hurried.close()
+    assert changes.since_last()
+    assert database.execute(ADD, "b", 0, None) == 1
 
 
 def changes_are_told_once(make: Make) -> None:

@@ -5,7 +5,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, TypeVar
+from copy import copy
+from typing import Any, Generic, Self, TypeVar
 
 from tenfold.core.errors import Unavailable
 from tenfold.sources.database import Transaction
@@ -19,8 +20,8 @@ class Pooled(ABC, Generic[Connection]):
     A process that was forked opens connections of its own. What differs between databases is in the abstract methods.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, busy_ms: int) -> None:
+        self._name, self._busy_ms = name, busy_ms
         self._idle: list[Connection] = []
         self._abandoned: list[Connection] = []
         self._process = os.getpid()
@@ -52,6 +53,13 @@ class Pooled(ABC, Generic[Connection]):
             return current.execute(sql, values).rowcount
         with self.transaction() as connection:
             return connection.execute(sql, values).rowcount
+
+    def hurried(self, busy_ms: int) -> Self:
+        """Return the same for writers who get `Locked` after that many milliseconds; it is to be closed too."""
+        found = copy(self)
+        found._busy_ms = busy_ms
+        found._idle, found._abandoned, found._mine = [], [], threading.local()
+        return found
 
     def close(self) -> None:
         """Close it; may be called twice. A thread inside a transaction finishes it first."""

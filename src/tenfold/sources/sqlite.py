@@ -1,9 +1,8 @@
 """SQLite, opened the one way that is durable and safe for many threads and processes."""
 
 import sqlite3
-import threading
-from copy import copy
 from pathlib import Path
+from typing import Self
 
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.sources.pooled import Pooled
@@ -61,9 +60,9 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         page: int = 4_096,
         checkpoint: int = 1_000,
     ) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path), busy_ms)
         self._path = path
-        self._busy_ms, self._page, self._checkpoint = busy_ms, page, checkpoint
+        self._page, self._checkpoint = page, checkpoint
         self._watches: list[SQLiteChanges] = []
         self.prepare(schema, layout=layout)
 
@@ -88,11 +87,10 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         self._watches.append(found)
         return found
 
-    def hurried(self, busy_ms: int) -> "SQLiteDatabase":
+    def hurried(self, busy_ms: int) -> Self:
         """Return the same file for writers who get `Locked` after that many milliseconds; it is to be closed too."""
-        found = copy(self)
-        found._busy_ms, found._watches = busy_ms, []
-        found._idle, found._abandoned, found._mine = [], [], threading.local()
+        found = super().hurried(busy_ms)
+        found._watches = []
         return found
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
 from tenfold.core.errors import DefinitionError, MissingExtra, SchemaError, Unavailable
 from tenfold.sources.pooled import Pooled
+from tenfold.sources.turn import Locked
 
 if TYPE_CHECKING:
     import psycopg
@@ -88,10 +89,10 @@ class PostgresDatabase(Pooled[Session]):
                 f'schema "{schema}" is not a name. Use lower-case letters, digits and "_", such as "fraud_2".'
             )
         parts = _parts(address)
-        self._address, self._schema, self._busy_ms = _joined(parts), schema, busy_ms
+        self._address, self._schema = _joined(parts), schema
         database = parts.get("dbname") or parts.get("user", "")
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
-        super().__init__(f"schema {schema} of {database} at {place}")
+        super().__init__(f"schema {schema} of {database} at {place}", busy_ms)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name})"
@@ -218,9 +219,8 @@ class PostgresDatabase(Pooled[Session]):
             ) from error
         why = _why(error, self._busy_ms)
         if why:
-            raise Unavailable(
-                f'database "{self._name}" {why}. Nothing was changed; it is safe to retry.'
-            ) from error
+            kind = Locked if error.sqlstate == LOCKED else Unavailable
+            raise kind(f'database "{self._name}" {why}. Nothing was changed; it is safe to retry.') from error
 
 
 class PostgresChanges:
