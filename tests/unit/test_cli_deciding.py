@@ -1,6 +1,7 @@
 """The commands that decide: skew, gates, rollback, replay and the self-test."""
 
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -8,9 +9,13 @@ from click.testing import CliRunner
 
 from tenfold import Platform
 from tenfold.cli import cli
+from tenfold.cli.doctor import MOST_AHEAD, _arrived_after
 from tenfold.cli.selftest import compare
-from tenfold.core.clock import SharedClock
+from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
+from tenfold.core.times import DAY, iso
 from tenfold.serving.answer.predictions import ONLINE, read
+from tenfold.sources.log import SQLiteLog
+from tenfold.sources.memory import MemoryLog
 from tests.examples import shop
 from tests.unit.cli_project import ROOT, SHOP, ask, folder_with_history, run
 
@@ -101,6 +106,54 @@ def test_doctor_is_content_and_says_what_is_wrong(tmp_path, monkeypatch):
     wrong = CliRunner().invoke(cli, ["doctor", "nothing.py", "--home", str(tmp_path), "--port", "0"])
     assert wrong.exit_code == 1
     assert "no file" in wrong.stdout
+
+
+def doctor_on_clock(home):
+    """Return what doctor finds about the clock, nothing when it does not look."""
+    result = CliRunner().invoke(cli, ["doctor", "--home", str(home), "--port", "0", "--json"])
+    found = [item for item in json.loads(result.stdout)["checks"] if item["check"] == "clock"]
+    assert result.exit_code == (0 if all(item["ok"] for item in found) else 1)
+    return found
+
+
+def test_doctor_finds_since_when_a_clock_was_ahead(tmp_path):
+    assert doctor_on_clock(tmp_path) == []
+    assert not list(tmp_path.iterdir())
+    before, clock = SystemClock().now(), VirtualClock(SystemClock().now())
+    with closing(SQLiteLog(tmp_path / "log.db", clock)) as log:
+        for topic, count in (("visits", 3), ("orders", 9), ("visits", 4)):
+            log.append(topic, b"", count)
+        clock.set(before + MOST_AHEAD // 2)
+        log.append("orders", b"", 1)
+        (fine,) = doctor_on_clock(tmp_path)
+        assert (fine["ok"], fine["found"][-18:], fine["fix"]) == (True, "not behind the log", "")
+        ahead = before + 400 * DAY
+        for moment, topic, count in (
+            (ahead, "visits", 5),
+            (ahead + 1, "orders", 2),
+            (ahead + 2, "visits", 1),
+        ):
+            clock.set(moment)
+            log.append(topic, b"", count)
+    (wrong,) = doctor_on_clock(tmp_path)
+    assert not wrong["ok"]
+    assert wrong["found"].endswith(
+        ", 400 d behind the log: a clock was ahead when records arrived from offset 7 of visits on, the newest at "
+        + iso(ahead + 2)
+    )
+    assert wrong["fix"].startswith(f"Set the clock right. Until {iso(ahead + 2)} requests are as of then")
+
+
+@pytest.mark.parametrize("early", [[], [10], [1, 1, 1], [3, 100, 1, 7]])
+@pytest.mark.parametrize("late", [[], [1], [10], [5, 1, 30]])
+def test_the_first_late_batch_is_found_wherever_batches_begin(early, late):
+    clock = VirtualClock(5)
+    log = MemoryLog(clock)
+    for count in early:
+        log.append("visits", b"", count)
+    clock.set(6)
+    batches = [log.append("visits", b"", count) for count in late]
+    assert _arrived_after(log, "visits", sum(early) + sum(late), 5) == next(iter(batches), None)
 
 
 def test_the_self_test_can_fail(monkeypatch):

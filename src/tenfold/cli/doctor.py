@@ -6,8 +6,10 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,18 @@ import click
 from tenfold.cli.errors import verbose
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
+from tenfold.core.times import UNITS, iso
 from tenfold.serving.door.listening import is_free
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.sources.base import Batch, Log
+
 LEAST_FREE = 1_000_000_000
 """Bytes of disk below which doctor complains."""
+MOST_AHEAD = UNITS["m"]
+"""Microseconds that the log may be ahead of the clock: as much is soon over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Finding:
 @as_json
 @click.pass_context
 def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as_json: bool) -> None:
-    """Check Python, packages, home, disk and port, and that batch and online agree on this machine to the bit.
+    """Check Python, packages, home, disk, clock and port, and that batch and online agree on this machine to the bit.
 
     With a PROJECT, its declaration is checked too. Exit code 1 when something is wrong.
     """
@@ -52,6 +59,7 @@ def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as
         *_packages(),
         _home(home),
         _disk(home),
+        *_clock(home),
         _port(port),
         *_project(project),
         _selftest(),
@@ -109,6 +117,65 @@ def _disk(home: Path) -> Finding:
     return Finding(
         "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "Make room, or choose another home."
     )
+
+
+def _clock(home: Path) -> Iterator[Finding]:
+    """Look for records that arrived later than now: a clock was ahead when they did, and the log does not go back."""
+    if not (home / "log.db").exists():
+        return
+    from tenfold.core.clock import SystemClock
+    from tenfold.core.errors import TenfoldError
+    from tenfold.sources.log import SQLiteLog
+
+    clock = SystemClock()
+    try:
+        with closing(SQLiteLog(home / "log.db", clock)) as log:
+            yield _against(log, clock.now())
+    except TenfoldError as error:
+        yield Finding("clock", ok=False, found=str(error), fix="Try again, or choose another home.")
+
+
+def _against(log: "Log", now: int) -> Finding:
+    ends = log.ends()
+    at = ends.at
+    if at - now <= MOST_AHEAD:
+        return Finding("clock", ok=True, found=f"{iso(now)}, not behind the log")
+    late = [_arrived_after(log, topic, end, now + MOST_AHEAD) for topic, end in ends.offsets.items()]
+    first = min(filter(None, late), key=attrgetter("arrival"))
+    found = (
+        f"{iso(now)}, {_long(at - now)} behind the log: a clock was ahead when records arrived from offset {first.base:,} of "
+        f"{first.topic} on, the newest at {iso(at)}"
+    )
+    fix = (
+        f"Set the clock right. Until {iso(at)} requests are as of then, and what comes counts as known from then. If that is "
+        "too long to wait, make a new home and load the history again."
+    )
+    return Finding("clock", ok=False, found=found, fix=fix)
+
+
+def _arrived_after(log: "Log", topic: str, end: int, moment: int) -> "Batch | None":
+    """Return the first batch of a topic that arrived later; arrivals never decrease, so few batches are read."""
+    low, high = 0, end
+    while low < high:
+        middle = (low + high) // 2
+        batches = log.read(topic, middle, limit=1)
+        if batches and batches[0].arrival <= moment:
+            low = batches[0].end
+        else:
+            high = middle
+    return next(iter(log.read(topic, low, limit=1)), None)
+
+
+def _long(us: int) -> str:
+    """Return a duration in the unit that suits it.
+
+    Examples
+    --------
+    >>> _long(90_000_000), _long(150 * 3_600_000_000)
+    ('2 m', '6 d')
+    """
+    unit = next(unit for unit in ("d", "h", "m") if us >= 2 * UNITS[unit] or unit == "m")
+    return f"{us / UNITS[unit]:,.0f} {unit}"
 
 
 def _port(port: int) -> Finding:
