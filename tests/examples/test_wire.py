@@ -24,14 +24,16 @@ def request(line, *headers, body=None):
     lines = [line, *headers]
     if body is not None:
         lines += [b"content-type: application/json", b"content-length: %d" % len(body)]
-    return b"\r\n".join([*lines, b"", body or b""])
+    return b"\r\n".join([*lines, b"", b""]) + (body or b"")
 
 
-def answers(port, sent):
+def answers(port, *parts):
     """Return status and content of each answer to what is sent on one connection, until the server ends it."""
     found = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.sendall(sent)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            connection.sendall(part)
         with connection.makefile("rb") as answer:
             while line := answer.readline():
                 headers = dict(
@@ -76,3 +78,67 @@ def test_several_hosts_are_refused_whatever_the_request_line_names(port):
     hosts = b"host: localhost", b"host: localhost"
     found = answers(port, request(b"GET http://localhost/health HTTP/1.1", *hosts, b"connection: close"))
     assert [(status, answer["error"]["kind"]) for status, answer in found] == [(400, "WrongHost")]
+
+
+CLOSE = b"connection: close"
+
+
+def chunked(body, trailer=b""):
+    """Return a body in two chunks."""
+    parts = body[:9], body[9:]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n" + trailer + b"\r\n"
+
+
+def in_chunks(trailer, *headers):
+    head = request(
+        b"POST /predict HTTP/1.1",
+        b"host: localhost",
+        b"content-type: application/json",
+        b"transfer-encoding: chunked",
+        *headers,
+    )
+    return head + chunked(BODY, trailer)
+
+
+HEALTH = request(b"GET /health HTTP/1.1", b"host: localhost", CLOSE)
+UPGRADE = (
+    b"connection: upgrade, http2-settings",
+    b"upgrade: h2c",
+    b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+)
+
+
+def predicted(port):
+    ((status, answer),) = answers(
+        port, request(b"POST /predict HTTP/1.1", b"host: localhost", CLOSE, body=BODY)
+    )
+    assert status == 200
+    return status, answer
+
+
+def test_a_body_is_read_of_who_asks_for_another_protocol_too(port):
+    """As Java's client asks with every first request to an address without TLS."""
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", *UPGRADE, body=BODY)
+    plain, health = predicted(port), answers(port, HEALTH)
+    assert answers(port, asking + HEALTH) == [plain, *health]
+    assert answers(port, in_chunks(b"", *UPGRADE) + HEALTH) == [plain, *health]
+    asking = request(b"GET /health HTTP/1.1", b"host: localhost", *UPGRADE)
+    assert answers(port, asking * 90 + HEALTH) == health * 91
+
+
+def test_a_body_that_comes_later_is_read_of_who_asks_for_another_protocol(port):
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", *UPGRADE, CLOSE, body=BODY)
+    plain = predicted(port)
+    for cut in (20, asking.index(b"h2c") + 1, asking.index(BODY) - 2, asking.index(BODY), len(asking) - 3):
+        assert answers(port, asking[:cut], asking[cut:]) == [plain]
+
+
+@pytest.mark.parametrize("trailer", [b"host: evil.example", b"origin: http://evil.example"])
+def test_what_comes_behind_a_body_is_no_header(port, trailer):
+    sent = in_chunks(trailer + b"\r\n") + HEALTH
+    assert answers(port, sent) == [predicted(port), *answers(port, HEALTH)]
+
+
+def test_a_client_of_before_is_not_told_to_go_on(port):
+    sent = request(b"POST /predict HTTP/1.0", b"host: localhost", b"expect: 100-continue", body=BODY)
+    assert answers(port, sent) == [predicted(port)]

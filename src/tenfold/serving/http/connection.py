@@ -71,7 +71,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._received = self._taken = self._dropped = 0
         self._begun = self._reading = False
-        self._held = b""
+        self._held = self._declined = b""
         self._asked: Asked | None = None
         now = self.loop.time()
         self.server_state.coming[self] = now + self.server_state.timeout
@@ -143,9 +143,8 @@ class Connection(HttpToolsProtocol):
         self._expect()
         self._received += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass
+            while data:
+                data = self._feed(data)
         except httptools.HttpParserError:
             self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
             return
@@ -154,6 +153,20 @@ class Connection(HttpToolsProtocol):
         elif self._dropped > DRAIN:
             self.abort()
 
+    def _feed(self, data: bytes) -> bytes:
+        """Parse up to a head that asks for another protocol; return it as if it had not, with what follows.
+
+        The parser would leave out the body, and all that comes behind it.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            head, self._declined = self._declined, b""
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            return head + data[upgrade.args[0] :]
+        return b""
+
     def on_message_begin(self) -> None:
         self._received = self._taken = self._dropped = 0
         self._begun = self._reading = True
@@ -161,9 +174,18 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+            line = b"%b %b HTTP/%b" % (method, self.url, version.encode())
+            self._declined = b"\r\n".join([line, *lines, b"", b""])
+            return
+        if version == "1.0":
+            self.expect_100_continue = False
         if not self.url.startswith(b"/"):
             self.url, self.headers[:] = origin_form(self.url, self.headers)
         super().on_headers_complete()
+        self.headers = []  # what comes behind the body does not belong to the head
         if len(self.pipeline) > PIPELINED:
             raise httptools.HttpParserError
         if self.server_state.ending:
@@ -176,6 +198,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._declined:
+            return
         self._begun = self._reading = False
         self.server_state.coming.pop(self, None)
         if self.cycle.response_complete:
