@@ -42,6 +42,9 @@ def main(arguments: list[str]) -> list[Entry]:
     parser.add_argument(
         "--no-peers", action="store_true", help="do not install or run MLflow's server and BentoML"
     )
+    parser.add_argument(
+        "--here", action="store_true", help="all in one process: to see that it runs, not to measure"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.names) - set(NAMES)):
@@ -50,6 +53,7 @@ def main(arguments: list[str]) -> list[Entry]:
     bench = Bench(
         given.rows,
         lambda text: progress.print(f"  {text}", style="dim", highlight=False),
+        apart=not given.here,
         no_feast="Feast was not asked for" if given.no_feast else "",
         no_mlflow="MLflow was not asked for" if given.no_mlflow else "",
         no_peers="not asked for" if given.no_peers else "",

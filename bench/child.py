@@ -8,10 +8,14 @@ from typing import Any
 
 
 def main(function: str, given: str) -> None:
+    print(json.dumps(called(function, json.loads(given))))
+
+
+def called(function: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a function returned, with the peak of this process's memory in GB."""
     module, _, name = function.partition(":")
-    found = getattr(importlib.import_module(module), name)(**json.loads(given))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps(found | {"peak": peak}))
+    found: dict[str, Any] = getattr(importlib.import_module(module), name)(**given)
+    return found | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
 def touch(gigabytes: float) -> dict[str, Any]:

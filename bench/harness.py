@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import child
+
 ROOT = Path(__file__).parents[1]
 LOWER_IS_BETTER = {"s", "ms", "us", "GB", "x"}
 CHILD = "bench.child"
@@ -69,12 +71,15 @@ class Bench:
     ----------
     rows
         The most rows any part takes; each benchmark has its own full size, and takes the smaller of the two.
+    apart
+        Whether functions run in processes of their own; else here, as is enough to see that they do.
     no_feast
         Why there is no Feast to compare with; empty when there may be one. `no_mlflow` likewise, and `no_peers` of servers.
     """
 
     rows: int
     say: Callable[[str], None]
+    apart: bool = True
     no_feast: str = ""
     no_mlflow: str = ""
     no_peers: str = ""
@@ -126,6 +131,8 @@ class Bench:
     def _once(self, function: str, python: str, limit: float, given: dict[str, Any]) -> dict[str, Any]:
         told = ", ".join(f"{name}={value}" for name, value in given.items() if name != "folder")
         self.say(f"{function.removeprefix('bench.')}({told})")
+        if not self.apart and python == self.python:
+            return child.called(function, given)
         command = [python, "-m", CHILD, function, json.dumps(given)]
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = os.environ | {"PYTHONPATH": path}

@@ -56,7 +56,10 @@ def several(kind: str, processes: int, rows: int, folder: str) -> dict[str, Any]
     def work() -> list[int]:
         for process in started:
             process.stdin.close()
-        return [process.wait() for process in started]
+        codes = [process.wait() for process in started]
+        for process in started:
+            process.stdout.close()
+        return codes
 
     codes, seconds = timed(work)
     connection = sqlite3.connect(path)

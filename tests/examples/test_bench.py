@@ -18,12 +18,14 @@ LONG = {"training", "serve", "batch", "tracking", "fresh", "lookup", "worker"}
 """Those that take long however few the rows: they start processes or servers. `make test-all` runs them."""
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the peers, as DuckDB's of a copy
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES]
 )
 def test_runs_small(name, tmp_path, capsys):
     out = tmp_path / "bench.json"
-    main([name, "--rows", "100", "--no-feast", "--no-mlflow", "--no-peers", "--out", str(out)])
+    here = [] if name in LONG else ["--here"]
+    main([name, "--rows", "100", "--no-feast", "--no-mlflow", "--no-peers", *here, "--out", str(out)])
     printed = capsys.readouterr().out
     held = json.loads(out.read_text())
     assert held
