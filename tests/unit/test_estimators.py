@@ -12,8 +12,11 @@ from sklearn.svm import LinearSVC
 from xgboost import XGBClassifier
 
 from tenfold.core.errors import DefinitionError
-from tenfold.training.estimators import spread, together, unfitted
+from tenfold.training.estimators import learn, spread, together, unfitted
+from tenfold.training.formats import engine_of, scorer_of
+from tenfold.training.formats.base import Context
 from tenfold.training.package import load
+from tenfold.training.rows import TrainingSet
 from tenfold.training.vector import encode
 from tests.examples import parcels
 from tests.unit.every_estimator import LIGHT, TABLE, XG, opened, pipeline
@@ -74,6 +77,25 @@ def test_it_has_learned_something_of_its_kind(made, name):
 def test_the_same_rows_give_the_same_bytes(made, name):
     model, _, package = made(name)
     assert made.fit(model).files() == package.files()
+
+
+@pytest.mark.parametrize("name", ["logistic regression", "support vectors, calibrated", "random forest"])
+def test_what_is_not_to_be_stored_gives_the_same_bits(made, name):
+    model, dataset, package = made(name)
+    categories = package.manifest.categories
+    X, none = encode(dataset.columns, categories), np.zeros(parcels.ROWS, dtype=np.int64)
+    rows = TrainingSet({}, (np.arange(parcels.ROWS) % 3 == 0).astype(float), none, none, {}, {})
+    stored, passing = (
+        learn(model, rows, categories, X=X, engine=engine).predict(X) for engine in (engine_of, scorer_of)
+    )
+    assert bits(stored) == bits(passing)
+
+
+def test_what_no_format_takes_is_refused_where_it_is_not_to_be_stored_too(made):
+    model, _, package = made("logistic regression")
+    context = Context(model.kind, model.columns, package.manifest.categories)
+    with pytest.raises(DefinitionError, match=r"Mean cannot be stored in a file that is safe"):
+        scorer_of(Mean(), context)
 
 
 AGAIN = """

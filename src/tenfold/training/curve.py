@@ -7,6 +7,7 @@ import numpy as np
 
 from tenfold.training.estimators import learn, wide
 from tenfold.training.evaluate import finite
+from tenfold.training.formats import scorer_of
 from tenfold.training.material import Material, count, labels_of, spaced
 from tenfold.training.metrics import evaluate
 from tenfold.training.model import Model
@@ -104,7 +105,8 @@ def _fitted(model: Model, material: Material, picked: np.ndarray, estimator: Any
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit of all rows has said it
             rows = labels_of(material.rows, picked)
-            found = learn(model, rows, material.categories, estimator, X=material.X[picked])
+            X = material.X[picked]
+            found = learn(model, rows, material.categories, estimator, X=X, engine=scorer_of)
     except Exception:  # noqa: BLE001 - a curve with a gap is no reason to fail a training whose own fit went well
         return None
     return wide(found, material.classes)

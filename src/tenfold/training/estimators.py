@@ -144,6 +144,7 @@ def learn(
     estimator: Any = None,
     *,
     X: np.ndarray | None = None,
+    engine: Callable[[Any, Context], Scorer] = engine_of,
 ) -> Fitted:
     """Fit an unfitted copy of an estimator on the rows of a training set.
 
@@ -155,6 +156,8 @@ def learn(
         Instead of the model's: the same with other parameters.
     X : (n_rows, n_columns) float64
         The rows as `encode` gives them, when they are at hand.
+    engine
+        Gives what scores a fitted estimator; `scorer_of` where it is not to be stored.
 
     Raises
     ------
@@ -179,7 +182,7 @@ def learn(
         taken = Table(model.columns, categories)(X) if names_columns(fresh, model.columns) else X
         fresh.fit(taken, targets(rows, classes), **_categorical(fresh, model.columns))
     context = Context(model.kind, model.columns, categories, chosen, model.trusted)
-    return Fitted(engine_of(fresh, context), model.kind, categories, classes)
+    return Fitted(engine(fresh, context), model.kind, categories, classes)
 
 
 def classes_of(kind: str, rows: TrainingSet) -> list[str | int]:

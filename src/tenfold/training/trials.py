@@ -10,6 +10,7 @@ import numpy as np
 
 from tenfold.training.estimators import learn, spread, unfitted
 from tenfold.training.evaluate import finites
+from tenfold.training.formats import engine_of, scorer_of
 from tenfold.training.metrics import evaluate
 from tenfold.training.rows import TrainingSet
 
@@ -70,7 +71,9 @@ def judge(
         estimator = on_one_thread(with_params(subject.estimator, params))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of forty fits each would say the same
-            predictor = learn(subject, rows, subject.categories, estimator, X=X[learned])  # type: ignore[arg-type]
+            # the first fold says whether it can be stored at all
+            engine = scorer_of if fold else engine_of
+            predictor = learn(subject, rows, subject.categories, estimator, X=X[learned], engine=engine)  # type: ignore[arg-type]
             prediction = predictor.predict(X[tested])
             prediction = spread(prediction, predictor.classes, range(subject.classes))
         found = evaluate(subject.metrics, y[tested], prediction, _of(groups, tested))

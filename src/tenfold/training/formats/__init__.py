@@ -9,7 +9,8 @@ from tenfold.training.formats.lightgbm import LightGBM
 from tenfold.training.formats.onnx import Onnx
 from tenfold.training.formats.ordered import Ordered, renamed
 from tenfold.training.formats.pickled import Pickled
-from tenfold.training.formats.skops import Skops
+from tenfold.training.formats.rowwise import Scored
+from tenfold.training.formats.skops import Skops, is_own
 from tenfold.training.formats.state import State
 from tenfold.training.formats.xgboost import XGBoost
 
@@ -36,6 +37,18 @@ def engine_of(fitted: Any, context: Context) -> Engine:
         f"{name} cannot be stored in a file that is safe to load. Use an estimator of LightGBM, XGBoost or scikit-learn, give "
         f"{name} get_state() and from_state(), or allow a pickle by name: Model(..., trusted=['pickle'])."
     )
+
+
+def scorer_of(fitted: Any, context: Context) -> Any:
+    """Return what scores a fitted estimator, to the same bits, and is not to be stored: making a file takes longer.
+
+    Raises as `engine_of` does.
+    """
+    for kind in FORMATS.values():
+        engine = Scored(fitted, context) if kind is Skops and is_own(fitted) else kind.of(fitted, context)
+        if engine is not None:
+            return engine
+    return engine_of(fitted, context)  # which says why there is none
 
 
 def engine_from(

@@ -58,7 +58,7 @@ class Skops(Scored):
 
     @classmethod
     def of(cls, fitted: Any, context: Context) -> Self | None:
-        if not hasattr(fitted, "__sklearn_tags__"):
+        if not is_own(fitted):
             return None
         data = packed(fitted)
         if unknown := untrusted(data, context.trusted):
@@ -76,6 +76,11 @@ class Skops(Scored):
 
     def files(self) -> dict[str, bytes]:
         return {FILE: self._data}
+
+
+def is_own(fitted: Any) -> bool:
+    """Return whether an estimator is one as scikit-learn's are."""
+    return hasattr(fitted, "__sklearn_tags__")
 
 
 def packed(estimator: Any) -> bytes:
