@@ -142,3 +142,38 @@ def test_what_comes_behind_a_body_is_no_header(port, trailer):
 def test_a_client_of_before_is_not_told_to_go_on(port):
     sent = request(b"POST /predict HTTP/1.0", b"host: localhost", b"expect: 100-continue", body=BODY)
     assert answers(port, sent) == [predicted(port)]
+
+
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"POST /nothing HTTP/1.1", 404), (b"PUT /predict HTTP/1.1", 405), (b"POST /predict HTTP/1.1", 415)],
+)
+def test_who_is_refused_instead_of_told_to_go_on_is_told_that_the_connection_ends(port, line, status):
+    sent = request(line, b"host: localhost", b"expect: 100-continue", b"content-length: 9")
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(sent)
+        with connection.makefile("rb") as answer:
+            whole = answer.read()
+    assert whole.startswith(b"HTTP/1.1 %d " % status)
+    assert whole.count(b"HTTP/1.1 ") == whole.count(CLOSE) == 1
+
+
+def test_who_was_told_to_go_on_may_ask_again(port):
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", b"expect: 100-continue", body=BODY)
+    head = asking[: -len(BODY)]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        for _ in range(2):
+            connection.sendall(head)
+            with connection.makefile("rb") as answer:
+                assert answer.read(len(GO_ON)) == GO_ON
+                connection.sendall(BODY)
+                assert answer.readline().startswith(b"HTTP/1.1 200 ")
+                size = next(int(line[16:]) for line in answer if line.startswith(b"content-length: "))
+                rest = next(answer)
+                while rest != b"\r\n":
+                    assert rest.rstrip() != CLOSE
+                    rest = next(answer)
+                assert len(answer.read(size)) == size

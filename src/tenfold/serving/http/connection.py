@@ -188,7 +188,8 @@ class Connection(HttpToolsProtocol):
         self.headers = []  # what comes behind the body does not belong to the head
         if len(self.pipeline) > PIPELINED:
             raise httptools.HttpParserError
-        if self.server_state.ending:
+        # who is answered instead of being told to go on may send the body or not, so nothing can be read behind it
+        if self.server_state.ending or self.expect_100_continue:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -202,6 +203,8 @@ class Connection(HttpToolsProtocol):
             return
         self._begun = self._reading = False
         self.server_state.coming.pop(self, None)
+        if self.expect_100_continue and not self.server_state.ending:
+            self.cycle.keep_alive = self.parser.should_keep_alive()
         if self.cycle.response_complete:
             self._rest()
         super().on_message_complete()
