@@ -9,6 +9,7 @@ from tests.examples import tiny
 from tests.examples.served import serving
 
 BODY = json.dumps(tiny.order()).encode()
+CLOSE = b"connection: close"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def answers(port, *parts):
 )
 def test_a_host_in_the_request_line_counts_and_the_header_does_not(port, line, body, named):
     ((status, answer),) = answers(
-        port, request(line % named + b" HTTP/1.1", b"host: localhost", b"connection: close", body=body)
+        port, request(line % named + b" HTTP/1.1", b"host: localhost", CLOSE, body=body)
     )
     foreign = named.rpartition(b"@")[2].decode()
     said = f'host "{foreign}" is not served here. Ask for one of 127.0.0.1, ::1, localhost.'
@@ -61,9 +62,7 @@ def test_a_host_in_the_request_line_counts_and_the_header_does_not(port, line, b
 @pytest.mark.parametrize("named", [b"http://localhost", b"http://127.0.0.1:80", b"HTTP://[::1]:8000"])
 def test_a_request_line_that_names_this_server_is_answered(port, named):
     def asked(line, host=b"localhost", body=None):
-        ((status, answer),) = answers(
-            port, request(line + b" HTTP/1.1", b"host: " + host, b"connection: close", body=body)
-        )
+        ((status, answer),) = answers(port, request(line + b" HTTP/1.1", b"host: " + host, CLOSE, body=body))
         return status, answer
 
     plain = asked(b"POST /predict", body=BODY)
@@ -74,13 +73,18 @@ def test_a_request_line_that_names_this_server_is_answered(port, named):
         assert asked(b"GET " + named + path)[0] == 404
 
 
-def test_several_hosts_are_refused_whatever_the_request_line_names(port):
-    hosts = b"host: localhost", b"host: localhost"
-    found = answers(port, request(b"GET http://localhost/health HTTP/1.1", *hosts, b"connection: close"))
+@pytest.mark.parametrize(
+    "host", [b"localhost:80@evil.example", b"localhost:evil.example", b"[::1].evil.example", b"[::1"]
+)
+def test_what_only_begins_like_a_known_host_is_another_one(port, host):
+    found = answers(port, request(b"POST /predict HTTP/1.1", b"host: " + host, CLOSE, body=BODY))
     assert [(status, answer["error"]["kind"]) for status, answer in found] == [(400, "WrongHost")]
 
 
-CLOSE = b"connection: close"
+def test_several_hosts_are_refused_whatever_the_request_line_names(port):
+    hosts = b"host: localhost", b"host: localhost"
+    found = answers(port, request(b"GET http://localhost/health HTTP/1.1", *hosts, CLOSE))
+    assert [(status, answer["error"]["kind"]) for status, answer in found] == [(400, "WrongHost")]
 
 
 def chunked(body, trailer=b""):

@@ -15,6 +15,7 @@ LONGEST_PATH = 4_096
 _READ_ONLY = ("GET", "HEAD", "OPTIONS")
 # Letters, digits, "-", ".", "_", "~" and "/" are not written as %XX but by who wants a rule for /metrics not to see it.
 _HIDDEN = re.compile(rb"%(?:2[defDEF]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#, ]*))(?::[0-9]*)?")
 _TRICK = re.compile(r"//|/\.{1,2}(?:/|$)|[\x00-\x1f\\]")
 
 
@@ -77,14 +78,13 @@ def _said(scope: Scope) -> tuple[list[str], str | None]:
 
 @lru_cache(256)
 def _hostname(given: str) -> str:
-    """Return a Host header without its port.
+    """Return a Host header without its port, and what is none as it is.
 
     Examples
     --------
-    >>> _hostname("LOCALHOST:8000"), _hostname("[::1]:8000")
-    ('localhost', '::1')
+    >>> _hostname("LOCALHOST:8000"), _hostname("[::1]:8000"), _hostname("localhost:80@evil.example")
+    ('localhost', '::1', 'localhost:80@evil.example')
     """
     name = given.lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0]
+    found = _HOST.fullmatch(name)
+    return found[1] or found[2] if found else name
