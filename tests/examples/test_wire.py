@@ -181,3 +181,28 @@ def test_who_was_told_to_go_on_may_ask_again(port):
                     assert rest.rstrip() != CLOSE
                     rest = next(answer)
                 assert len(answer.read(size)) == size
+
+
+@pytest.mark.parametrize("before", [1, 3])
+@pytest.mark.parametrize("kind", [b"host: localhost", b"host: localhost\r\nx-more: 1\r\nexpect: "])
+def test_requests_before_what_is_no_http_are_answered(port, kind, before):
+    """As of a client whose content-length is too small: what it asked for was done."""
+    asking = request(b"POST /predict HTTP/1.1", kind, body=BODY)
+    broken = 400, {"error": {"kind": "NotHTTP", "message": "this is no HTTP request, or too many at once."}}
+    good = predicted(port)
+    for garbage in (
+        b"x",
+        b"}\n",
+        b"GET / HTTP/1.1\r\na\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n: a\r\n\r\n" + HEALTH,
+    ):
+        assert answers(port, asking * before + garbage) == [good] * before + [broken]
+        assert answers(port, asking * before, garbage) == [good] * before + [broken]
+
+
+def test_rows_that_are_stored_are_told_so_whatever_follows(port):
+    asking = request(
+        b"POST /events/visits HTTP/1.1", b"host: localhost", body=json.dumps([tiny.visit("wire")]).encode()
+    )
+    stored, broken = answers(port, asking + b"}")
+    assert (stored[0], stored[1]["stored"], broken[0]) == (200, 1, 400)

@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._received = self._taken = self._dropped = 0
-        self._begun = self._reading = False
+        self._begun = self._reading = self._in_body = self._broken = False
         self._held = self._declined = b""
         self._asked: Asked | None = None
         now = self.loop.time()
@@ -87,6 +87,8 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         if self._held:
             data, self._held = self._held + data, b""
         if not self._take_plain(data):
@@ -145,8 +147,14 @@ class Connection(HttpToolsProtocol):
         try:
             while data:
                 data = self._feed(data)
-        except httptools.HttpParserError:
-            self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
+        except httptools.HttpParserError as error:
+            within = self._in_body or isinstance(error, httptools.HttpParserCallbackError)
+            self._broken = True
+            if within or self._is_silent():
+                self._refuse_broken()
+            else:  # those that came before it are answered first
+                self.flow.pause_reading()
+                self.server_state.coming.pop(self, None)
             return
         if self._received - self._taken > MAX_HEAD + self._taken:
             self.refuse(431, "TooLarge", f"the head of a request is longer than {MAX_HEAD:,} bytes.")
@@ -185,6 +193,7 @@ class Connection(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             self.url, self.headers[:] = origin_form(self.url, self.headers)
         super().on_headers_complete()
+        self._in_body = True
         self.headers = []  # what comes behind the body does not belong to the head
         if len(self.pipeline) > PIPELINED:
             raise httptools.HttpParserError
@@ -201,7 +210,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._declined:
             return
-        self._begun = self._reading = False
+        self._begun = self._reading = self._in_body = False
         self.server_state.coming.pop(self, None)
         if self.expect_100_continue and not self.server_state.ending:
             self.cycle.keep_alive = self.parser.should_keep_alive()
@@ -211,6 +220,9 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._broken and self._is_silent():
+            self._refuse_broken()
+            return
         self._unset_keepalive_if_required()  # who is idle is looked at all together
         if self.pipeline:  # nothing more is read while requests wait
             self.flow.pause_reading()
@@ -248,6 +260,9 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(STATUS_LINE[status] + head + body)
         self.close()
+
+    def _refuse_broken(self) -> None:
+        self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
 
     def abort(self) -> None:
         """End at once; what is unsent is dropped."""
