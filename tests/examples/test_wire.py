@@ -1,5 +1,6 @@
 """What a request may be as bytes: who is asked, and where it ends."""
 
+import gzip
 import json
 import socket
 
@@ -206,3 +207,27 @@ def test_rows_that_are_stored_are_told_so_whatever_follows(port):
     )
     stored, broken = answers(port, asking + b"}")
     assert (stored[0], stored[1]["stored"], broken[0]) == (200, 1, 400)
+
+
+@pytest.mark.parametrize(
+    "path", [b"/predict", b"/events/visits", b"/invocations", b"/v2/models/late_order/infer", b"/explain"]
+)
+def test_a_body_that_is_compressed_is_refused_with_what_to_do(port, path):
+    asking = request(
+        b"POST " + path + b" HTTP/1.1",
+        b"host: localhost",
+        b"content-encoding: gzip",
+        CLOSE,
+        body=gzip.compress(BODY),
+    )
+    ((status, answer),) = answers(port, asking)
+    assert status == 415
+    assert 'the body is sent with "content-encoding: gzip". Send it as it is' in json.dumps(answer).replace(
+        '\\"', '"'
+    )
+
+
+def test_a_body_that_says_that_it_is_as_it_is_is_taken(port):
+    coding = b"content-encoding: identity"
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", coding, CLOSE, body=BODY)
+    assert answers(port, asking) == [predicted(port)]

@@ -101,7 +101,12 @@ def decoded(body: bytes) -> Any:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """Return a body; TooLarge when it is longer than `limit` bytes."""
+    """Return a body; TooLarge when it is longer than `limit` bytes, WrongType when it is compressed."""
+    coding = request.headers.get("content-encoding", "")
+    if coding.lower() not in ("", "identity"):
+        raise WrongType(
+            f'the body is sent with "content-encoding: {coding[:100]}". Send it as it is, without that header.'
+        )
     if _length(request.headers) > limit + DRAIN:
         raise too_large(limit)
     parts, size = [], 0

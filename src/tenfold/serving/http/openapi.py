@@ -29,7 +29,7 @@ _WHY = {
     "404": "No such model, source or version in Production.",
     "409": "The key was used for another row; the first answer counts.",
     "413": "The body is too large.",
-    "415": "The content type is not one that is taken.",
+    "415": "The content type is not one that is taken, or the body is compressed.",
     "422": "The body does not fit; says which field and why.",
     "503": "No exact answer can be given in time; nothing was stored, repeat it later.",
 }

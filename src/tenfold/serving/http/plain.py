@@ -26,7 +26,7 @@ GONE = 499
 _START, _END = f"POST {PATH} HTTP/1.1\r\n".encode(), b"\r\n\r\n"
 # What parsers could read in two ways is left to the one that reads all the rest.
 _HEADER = re.compile(rb"([\w-]+): ?([!-~](?:[ -~]*[!-~])?)")
-_NOT_PLAIN = {b"transfer-encoding", b"expect", b"upgrade", b"origin"}
+_NOT_PLAIN = {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"origin"}
 
 Headers = Sequence[tuple[bytes, bytes]]
 
