@@ -98,15 +98,20 @@ def test_a_fault_of_states_in_chunks_is_reported(fault, monkeypatch):
 SMALL = Sizes(most=8, mean=4)
 VIEW = FeatureView("short", entity=Entity("shop", key="shop"), source=sales, features=features(window="6h"))
 LOG = long_history(220)
-TRUTH = dict(folded([VIEW], LOG, [], divided=SMALL).items())
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Return the bytes of all records at once, before any fault is planted."""
+    return dict(folded([VIEW], LOG, [], divided=SMALL).items())
 
 
 def in_steps():
     return dict(folded([VIEW], LOG, [1] * 220, divided=SMALL).items())
 
 
-def test_how_records_are_batched_leaves_no_trace():
-    assert in_steps() == TRUTH
+def test_how_records_are_batched_leaves_no_trace(truth):
+    assert in_steps() == truth
 
 
 def chunks_are_not_joined(patch):
@@ -166,7 +171,7 @@ BYTES = [
 
 
 @pytest.mark.parametrize("fault", BYTES, ids=lambda fault: fault.__name__)
-def test_a_trace_of_how_records_came_is_seen(fault, monkeypatch):
+def test_a_trace_of_how_records_came_is_seen(truth, fault, monkeypatch):
     with monkeypatch.context() as patch:
         fault(patch)
-        assert in_steps() != TRUTH
+        assert in_steps() != truth

@@ -54,15 +54,20 @@ def history(seed=7, steps=150):
 
 
 HISTORY = history()
-WORLD = World().play(HISTORY)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Return what the history leaves, before any fault is planted."""
+    return World().play(HISTORY)
 
 
 def measured(world):
     return skew(model, world.history(), world.served(), lambda _: PACKAGE.manifest)
 
 
-def test_without_a_fault_nothing_differs():
-    found = measured(WORLD)
+def test_without_a_fault_nothing_differs(world):
+    found = measured(world)
     assert (found.rows, found.mismatches) == (53, 0)
     assert found.cells == 53 * len(model.columns)
 
@@ -239,11 +244,11 @@ OFFLINE = [
 
 
 @pytest.mark.parametrize("fault", OFFLINE, ids=lambda fault: fault.__name__)
-def test_a_fault_of_the_offline_driver_is_reported(fault, monkeypatch):
+def test_a_fault_of_the_offline_driver_is_reported(world, fault, monkeypatch):
     with monkeypatch.context() as patch:
         fault(patch)
-        assert measured(WORLD).mismatches > 0
-    assert measured(WORLD).mismatches == 0, "the fault outlived its test"
+        assert measured(world).mismatches > 0
+    assert measured(world).mismatches == 0, "the fault outlived its test"
 
 
 # Faults of the online driver --------------------------------------------------------------------------
