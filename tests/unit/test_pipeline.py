@@ -230,7 +230,7 @@ def test_who_looks_on_hears_of_every_step_and_of_every_fold(home):
             heard.append((n, at))
 
     with piped.project(piped.model(tune=None, folds=2)).open(piped.platform(home)) as app:
-        app.train("late_delivery", watch=Watch())
+        app.train("late_delivery", watch=Watch(), processes=1)
     place = heard.index(("folds late_delivery", 2))
     assert heard[place + 1 : place + 3] == [(1, "fold 1 of 2"), (1, "fold 2 of 2")]
     names = [what for what, _ in heard if isinstance(what, str)]
@@ -250,7 +250,9 @@ def test_what_looks_wrong_is_warned_of(tmp_path):
         app.ingest("orders", placed, history=True)
         app.ingest("deliveries", done, history=True)
         app.flush()
-        found = app.versions.package(declared, app.train("late_delivery").number).manifest.evaluation
+        found = app.versions.package(
+            declared, app.train("late_delivery", processes=1).number
+        ).manifest.evaluation
     assert found["folds"][0] == {
         **found["folds"][0],
         "metrics": dict.fromkeys(declared.metrics),
