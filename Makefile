@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 CELLS ?= 1e8
+# What was compiled is kept, also where the environment says not to: each of the processes of the tests would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo leak forecast fraud test test-all check crash fuzz bench soak prove lock format clean
 .DEFAULT_GOAL := help
