@@ -6,7 +6,7 @@ import select
 import socket
 import socketserver
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 
 import numpy as np
@@ -176,6 +176,36 @@ def test_awaiting_is_the_same(port, client):
     scores, health = asyncio.run(ask())
     assert scores == [client.predict("late_order", tiny.order(place))["score"] for place in range(7, 12)]
     assert health["status"] == "ok"
+
+
+def test_calls_that_wait_for_others_are_not_late():
+    """Each is answered in a fraction of its timeout; all of them, 32 at a time, take longer than that."""
+    asked, most = 0, 0
+
+    async def answer(reader, writer):
+        with closing(writer), suppress(asyncio.IncompleteReadError):
+            await answered(reader, writer)
+
+    async def answered(reader, writer):
+        nonlocal asked, most
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1]))
+            asked += 1
+            most = max(most, asked)
+            await asyncio.sleep(0.3)
+            asked -= 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    async def ask():
+        service = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}"
+        async with AsyncClient(url, timeout=2.0, retries=0) as there:
+            found = await asyncio.gather(*(there.predict("m", {"row": place}) for place in range(320)))
+        service.close()
+        return found
+
+    assert asyncio.run(ask()) == [{}] * 320
+    assert most <= 32
 
 
 def test_awaiting_repeats_too(port):

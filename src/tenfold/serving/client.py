@@ -21,6 +21,8 @@ AGAIN = (429, 502, 503, 504)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 LONGEST_TOLD = 10.0
 """Seconds that a client waits at most because the service says so."""
+TOGETHER = 32
+"""Calls that one client has under way. httpx looks through all of its own for each, so many cost each of them more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class _Calls(ABC):
         _check_url(url)
         self._url, self._retries, self._timeout = url, retries, timeout
         self._lost, self._late = httpx.TransportError, httpx.TimeoutException
-        self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout, limits=limits)
 
     @abstractmethod
     def _ask(self, call: Call) -> Any: ...
@@ -161,10 +164,14 @@ class AsyncClient(_Calls):
     """The same for programs that await, with the same parameters and methods.
 
     `async with AsyncClient(url) as client: answer = await client.predict("fraud", row)`.
+    Of calls that are awaited together 32 are under way at a time; the timeout of the others has not begun.
     """
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__("AsyncClient", url, **settings)
+        import anyio
+
+        self._turn = anyio.Semaphore(TOGETHER)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -184,7 +191,8 @@ class AsyncClient(_Calls):
         given = call.given()
         for pause in self._pauses():
             try:
-                response = await self._http.request(**given)
+                async with self._turn:
+                    response = await self._http.request(**given)
             except self._lost as error:
                 if pause is None:
                     raise self._unreached(error) from error
