@@ -165,7 +165,8 @@ def _unbounded(pairs: Pairs, margin: float) -> dict[str, float]:
 
 
 def _too_few(facts: Facts, where: str) -> str:
-    return f"asked about {facts.here.asked:,} rows {where}, too few to go on: {FEW} are needed"
+    asked = facts.here.asked
+    return f"asked about {asked:,} row{'s' * (asked != 1)} {where}, too few to go on: {FEW} are needed"
 
 
 def _told(evidence: Mapping[str, Any]) -> str:

@@ -215,16 +215,16 @@ class Loop:
             if stage == Stage.NONE:
                 move(tx, Stage.STAGING)
             decision = self._decision(verdict)
+            why = f"{trigger}: {verdict['why']}" if trigger else verdict["why"]
+            self.audit.record(
+                "gate", f"{name}/{number}", decision, why, by=by, evidence=evidence, cause=cause, tx=tx
+            )
             if decision == ADMITTED:
                 self.rolling.begin(
                     tx, number, verdict["champion"], by=by, why=verdict["why"], evidence=evidence
                 )
             else:
                 move(tx, Stage.PRODUCTION if verdict["passed"] else Stage.ARCHIVED)
-            why = f"{trigger}: {verdict['why']}" if trigger else verdict["why"]
-            self.audit.record(
-                "gate", f"{name}/{number}", decision, why, by=by, evidence=evidence, cause=cause, tx=tx
-            )
 
         return apply
 

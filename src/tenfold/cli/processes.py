@@ -186,7 +186,7 @@ def worker(where: Where) -> None:
 @on_project
 @supervised
 def controller(where: Where) -> None:
-    """Finish interrupted trainings, then judge monitors, retrain and score when it is due, looking every minute."""
+    """Finish interrupted trainings, then look at candidates every second, and every minute at outcomes, monitors and what is due."""
     from tenfold.automation.supervise import control
 
     stopped = threading.Event()
