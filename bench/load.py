@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class Load:
         self.failed: list[str] = []
         self.answers: list[tuple[float, float, bytes]] = []
         self.until = 0.0
-        self.idle: list[Connection] = []
+        self.idle: deque[Connection] = deque()
         self.rate = 0
 
     async def run(self, connections: int, seconds: float, rate: int = 0) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Load:
         }
 
     async def _ask_all(self) -> None:
-        idle, self.idle = self.idle, []
+        idle, self.idle = self.idle, deque()
         for one in idle:
             one.ask(next(self.requests), time.perf_counter())
         while time.perf_counter() < self.until:  # which may be moved meanwhile
@@ -120,7 +121,8 @@ class Load:
                 )  # a millisecond at least: to look out for it would take the server's processor
             while not self.idle:
                 await asyncio.sleep(0.0005)
-            self.idle.pop().ask(next(self.requests), due)
+            # in turn, for a server ends connections that nobody uses
+            self.idle.popleft().ask(next(self.requests), due)
 
     def _done(self, one: Connection, answer: bytes, asked: float) -> None:
         now = time.perf_counter()
