@@ -116,9 +116,8 @@ class Load:
         for place in range(int(seconds * rate)):
             due = begun + place / rate
             while (now := time.perf_counter()) < due:
-                await asyncio.sleep(
-                    due - now
-                )  # a millisecond at least: to look out for it would take the server's processor
+                # a millisecond at least: to look out for it would take the server's processor
+                await asyncio.sleep(due - now)
             while not self.idle:
                 await asyncio.sleep(0.0005)
             # in turn, for a server ends connections that nobody uses

@@ -46,9 +46,10 @@ STEADY = 1.15
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in a part of the time: when it ended, answers, p50 and p99 in milliseconds, failures, and by process memory.
+    """What was seen in a part of the time: when it ended, answers, p50 and p99 in milliseconds, and failures.
 
-    Memory is in MB, `cpu` seconds of a processor a second, by process, and `stolen` what other machines took of all processors.
+    By process, `memory` is in MB and `cpu` in seconds of a processor a second; `stolen` is the share of all processors that
+    other machines took.
     """
 
     minute: float
