@@ -187,6 +187,15 @@ def test_many_records_are_few_pieces():
     assert 20 < pieces <= materialize.MOST_PIECES
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("rest", [None, lambda: None])
+def test_a_commit_takes_no_more_batches_than_it_may(monkeypatch, rest):
+    monkeypatch.setattr(materialize, "LAKE", (5, 500))
+    lake = moved(filled(12, calls=12), rest)
+    assert lake.version("sales") == 2
+    assert lake.read("sales").num_rows == 12
+
+
 class Sleeping(VirtualClock):
     """A clock whose time passes as it is told, and that keeps for how long it was slept."""
 

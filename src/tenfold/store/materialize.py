@@ -258,11 +258,11 @@ class LakeSink:
         """Return what comes next of a topic as tables of the same columns, or as one when they differ, and where it ends."""
         size = max(PIECE, min(end - first, LAKE[1]) // MOST_PIECES) if rest else LAKE[1]
         tables: list[pa.Table] = []
-        upto = first
-        while upto < min(end, first + LAKE[1]):
-            batches = self._log.read(topic, upto, limit=LAKE[0], rows=size)
+        upto, left = first, LAKE[0]
+        while left and upto < min(end, first + LAKE[1]):
+            batches = self._log.read(topic, upto, limit=left, rows=size)
             tables.append(to_tables(batches))
-            upto = batches[-1].end
+            upto, left = batches[-1].end, left - len(batches)
             if rest:
                 rest()
         alike = all(table.schema.equals(tables[0].schema) for table in tables)
