@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.examples import rolling
+from tests.examples import rolling, tiny
+from tests.examples.served import serving
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +11,12 @@ def rolling_built(tmp_path_factory):
     home = tmp_path_factory.mktemp("rolling")
     rolling.build(home)
     return home
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """Return the port of a process that serves the small project, and gives a request five seconds to come in."""
+    folder = tmp_path_factory.mktemp("served")
+    tiny.build(folder)
+    with serving(folder, timeout=5) as found:
+        yield found

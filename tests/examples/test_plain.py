@@ -13,7 +13,6 @@ from tenfold.serving.answer.predictions import TOPIC
 from tenfold.serving.http.plain import GONE, Asked
 from tests.examples import tiny
 from tests.examples.asked import opened
-from tests.examples.served import serving
 
 ROW = json.dumps(tiny.order()).encode()
 GIVEN = {"host": "localhost", "content-type": "application/json"}
@@ -251,14 +250,6 @@ def test_traced_requests_take_the_usual_way(app, monkeypatch):
 
 
 # On a connection ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    tiny.build(folder)
-    with serving(folder, timeout=5) as port:
-        yield port
 
 
 def answers(port, *parts, count):

@@ -7,18 +7,9 @@ import socket
 import pytest
 
 from tests.examples import tiny
-from tests.examples.served import serving
 
 BODY = json.dumps(tiny.order()).encode()
 CLOSE = b"connection: close"
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder)
-    with serving(folder, timeout=5) as found:
-        yield found
 
 
 def request(line, *headers, body=None):
