@@ -17,7 +17,7 @@ from tenfold.core.errors import DefinitionError, NotFound
 from tenfold.training.classes import by_class
 from tenfold.ui import axes, svg
 from tenfold.ui.card import card
-from tenfold.ui.charts import Interval, Node, flow, trials, whiskers
+from tenfold.ui.charts import Interval, whiskers
 from tenfold.ui.compare_page import compare_page
 from tenfold.ui.documents import compare_document, plain, run_document, version_document
 from tenfold.ui.evaluated import sections
@@ -293,80 +293,6 @@ def test_the_style_of_a_part_reaches_nothing_outside_of_it():
     assert all(".tenfold" in selector for selector in outside.split("}") if selector.strip())
 
 
-# Charts -------------------------------------------------------------------------------------------
-
-
-def numbers_of(svg, tag, *keys):
-    return [
-        tuple(float(item.get(key)) for key in keys)
-        for item in ET.fromstring(svg).iter()
-        if item.tag.endswith(tag) and all(item.get(key) for key in keys)
-    ]
-
-
-def test_whiskers_stand_where_their_numbers_are():
-    rows = [Interval("a", 0.5, 0.25, 0.75), Interval("b", 0.75, 0.5, 1.0), Interval("c", None)]
-    drawn = whiskers(rows, label="x", reference=(0.5, "all"))
-    (ax, ay), (bx, by) = numbers_of(drawn, "circle", "cx", "cy")
-    assert by - ay == 24
-    lines = [line for line in numbers_of(drawn, "line", "x1", "x2", "y1", "y2") if line[2] == line[3]]
-    assert [line[2] for line in lines] == [ay, by]
-    (low, high), (low_b, high_b) = (line[:2] for line in lines)
-    assert low + high == pytest.approx(2 * ax, abs=0.2)
-    assert (low_b, high_b) == pytest.approx((ax, 2 * bx - ax), abs=0.2)
-    assert "not known" in drawn
-
-
-def test_a_slice_of_few_rows_does_not_widen_the_axis():
-    sure = [Interval("a", 0.7, 0.69, 0.71), Interval("b", 0.72, 0.71, 0.73)]
-    faint = Interval("c", 0.1, 0.0, 0.9, faint=True)
-    alone, drawn = whiskers(sure, label="x"), whiskers([*sure, faint], label="x")
-    ticks = [
-        [
-            t.text
-            for t in ET.fromstring(svg).iter()
-            if t.tag.endswith("text") and t.get("text-anchor") == "middle"
-        ]
-        for svg in (alone, drawn)
-    ]
-    assert ticks[0] == ticks[1]
-    assert "c 0.1 (0 to 0.9)" in ET.fromstring(drawn).get("aria-label")
-
-
-def test_trials_show_the_best_so_far():
-    tried_ = [
-        {"number": n, "params": {"a": n}, "values": [v], "value": v, "state": state}
-        for n, (v, state) in enumerate([(0.5, "done"), (0.9, "pruned"), (0.4, "done"), (0.7, "done")])
-    ] + [{"number": 4, "params": {}, "values": [], "value": None, "state": "failed"}]
-    drawn = trials(tried_, 3, label="x", metric="auc", greater=True)
-    root = ET.fromstring(drawn)
-    titles = [item.text for item in root.iter() if item.tag.endswith("title")]
-    assert [title for title in titles if title.startswith("trial ")] == [
-        "trial 0: auc 0.5; a 0",
-        "trial 1: auc 0.9; a 1",
-        "trial 2: auc 0.4; a 2",
-        "trial 3: auc 0.7; a 3",
-    ]
-    (line,) = [
-        item.get("d")
-        for item in root.iter()
-        if item.tag.endswith("path") and item.findtext("{*}title") == "best so far"
-    ]
-    heights = [float(point.split()[1]) for point in re.split("[ML]", line)[1:]]
-    assert heights == sorted(heights, reverse=True), "higher is further up, and the best never falls"
-    assert "the best is number 3" in root.get("aria-label")
-
-
-def test_a_flow_joins_every_box_to_those_of_the_next_column():
-    drawn = flow(
-        [[Node("table", "a"), Node("table", "b")], [Node("run", "r1")], [Node("version", "1")]], label="x"
-    )
-    links = [item for item in ET.fromstring(drawn).iter() if item.tag.endswith("path")]
-    assert len(links) == 3
-    assert "table a; table b; run r1; version 1" in ET.fromstring(drawn).get("aria-label")
-    assert ET.fromstring(flow([], label="x")) is not None
-
-
 def test_a_page_of_nothing_but_an_evaluation_is_well_formed():
     check_safe(page("x", "y", sections(EVALUATION)))
 
@@ -383,13 +309,6 @@ def test_what_is_long_is_cut_or_broken_and_nothing_beside_it_is_pushed_out():
     assert f">{axes.short(name, axes.HALF - 8)}<" in line
     cells = parse(table(["name", "value"], [["n" * 41, "v" * 300], ["short", 1.0]])).iter("div")
     assert [cell.text for cell in cells if cell.get("class") == "far"] == ["n" * 41, "v" * 300]
-
-
-def test_charts_are_scrolled_before_their_texts_are_too_small_to_read():
-    for width, least in ((axes.HALF, 440), (axes.WIDE, 860), (200, 200)):
-        drawn = svg.bars({"a": 1.0}, label="x", width=width)
-        assert f"min-width:{least}px" in drawn
-        assert least / width * axes.FONT >= 9
 
 
 def test_whoever_listens_to_a_page_can_tell_its_parts_and_columns_apart(app, document):
