@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 
+import numpy as np
 import pytest
 
 from tenfold.processing.batches import to_table
@@ -129,6 +130,19 @@ def test_what_was_answered_is_gone_at_once(app):
         assert not [one for one in gc.get_objects() if isinstance(one, Asked)]
     finally:
         gc.enable()
+
+
+def test_a_server_that_answers_on_and_on_holds_no_more(app):
+    api = app.asgi()
+
+    def held_after(some):
+        for place in some:
+            assert at_door(api, json.dumps(tiny.order(place)).encode())[0] == 200
+        gc.collect()
+        return len(gc.get_objects())
+
+    held = [held_after(range(first, first + 200)) for first in range(0, 800, 200)]
+    assert min(np.diff(held)) < 200  # what is made once and kept, such as SQL that is read, comes at any time
 
 
 def test_a_fault_of_the_server_shows_nothing_of_it(app, monkeypatch, caplog):

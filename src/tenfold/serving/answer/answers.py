@@ -99,7 +99,8 @@ def json_lines(values: Iterable[Any]) -> list[str]:
     >>> json_lines([1.5, float("nan"), "a\nb"])
     ['1.5', 'null', '"a\\nb"']
     """
-    return _lines(values).decode().split("\n")[:-1]
+    # a list, for msgspec 0.22 never frees another iterable that it is given here
+    return _lines(list(values)).decode().split("\n")[:-1]
 
 
 def _of_version(
