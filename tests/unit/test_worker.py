@@ -1,5 +1,7 @@
 """The worker beside its lake: states go on while the lake stands still, and what the lake says is heard."""
 
+import os
+import sys
 import threading
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ from tenfold.store import materialize
 from tenfold.store.base import SINK
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
-from tenfold.store.worker import Worker
+from tenfold.store.worker import NICE, Worker
 from tests.unit.sales import AT, Sale, sale, sales
 
 SECONDS = 20
@@ -29,8 +31,11 @@ class StandingLake(MemoryLake):
     def __init__(self):
         super().__init__()
         self.begun, self.go, self.fails = threading.Event(), threading.Event(), False
+        self.priority = None
 
     def append(self, *args, **kwargs):
+        if sys.platform == "linux" and not self.begun.is_set():
+            self.priority = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         self.begun.set()
         assert self.go.wait(SECONDS)
         if self.fails:
@@ -90,6 +95,15 @@ def test_states_go_on_while_the_lake_stands_still(running):
     running.end()
     assert running.lake.position("sales", SINK) == 2
     assert not running.raised
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows priorities of threads")
+def test_only_who_writes_the_lake_lets_others_go_first(running):
+    before = os.getpriority(os.PRIO_PROCESS, running.thread.native_id)
+    running.sell(0)
+    assert running.lake.begun.wait(SECONDS)
+    assert running.lake.priority == max(before, NICE)
+    assert os.getpriority(os.PRIO_PROCESS, running.thread.native_id) == before
 
 
 def test_what_the_lake_refuses_ends_the_worker(running):

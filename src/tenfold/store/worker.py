@@ -1,7 +1,11 @@
 """The stream worker: folds the log into online states at once, and beside that into lake tables in larger commits."""
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
@@ -12,6 +16,8 @@ IDLE, LONG_IDLE = 0.001, 0.005
 """Seconds to wait when there is nothing new, and when there was nothing for a second."""
 REST, LONGEST = 3, 1.0
 """How many times as long as a piece of the lake took nothing is done for it, and seconds at most: requests go first."""
+NICE = 10
+"""The priority of who writes the lake: 0 is everybody's, 19 the last."""
 
 
 class Worker:
@@ -40,7 +46,7 @@ class Worker:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Process until `stopped`, then move what is left into the lake."""
-        with ThreadPoolExecutor(1, "lake") as aside:  # requests wait for the states, nobody for the lake
+        with ThreadPoolExecutor(1, "lake", _go_last) as aside:  # requests wait for the states, nobody for the lake
             self._run(stopped, aside)
         self.drain()
 
@@ -86,3 +92,11 @@ class Worker:
             total += sum(batch.count for batch in done)
         self._lake.flush()
         return total
+
+
+def _go_last() -> None:
+    """Let others have the processor first; only Linux knows priorities of threads."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # where it is forbidden, the lake is written all the same
+            who = os.PRIO_PROCESS, threading.get_native_id()
+            os.setpriority(*who, max(os.getpriority(*who), NICE))
