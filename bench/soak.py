@@ -40,8 +40,8 @@ TRIAL = 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
 EVERY = 10.0
 """Seconds between two looks."""
-STEADY = 1.15
-"""How much more memory the last third may take than the second: the first fills caches."""
+STEADY = 0.005
+"""How much of itself a process's memory may grow a minute in the last third: before, caches fill and parts are loaded that stay."""
 
 
 @dataclass(frozen=True)
@@ -222,21 +222,27 @@ def _below(pid: int) -> list[int]:
 
 
 def verdict(looks: list[Look]) -> dict[str, Any]:
-    """Return what is to be known of all looks: whether memory and p99 of the last third are those of the second."""
-    third = max(len(looks) // 3, 1)
+    """Return what is to be known of all looks: how memory grows in the last third, and whether p99 is that of the second."""
+    third = max(len(looks) // 3, 2)
     before, after = looks[-2 * third : -third] or looks, looks[-third:]
     found: dict[str, Any] = {
         "predictions": sum(look.answers for look in looks),
         "failed": sum(look.failed for look in looks),
     }
+    growth = []
     for name in looks[-1].memory:
-        one, two = (float(np.mean([look.memory[name] for look in part])) for part in (before, after))
-        found[f"memory of {name}, MB"] = round(two, 1)
-        found[f"memory of {name}, grown"] = round(two / one, 3)
+        held = [look.memory[name] for look in after]
+        growth.append(grown(after, held))
+        found[f"memory of {name}, MB"] = round(float(np.mean(held)), 1)
+        found[f"memory of {name}, grown a minute"] = f"{growth[-1]:.2%}"
     one, two = (float(np.median([look.p99 for look in part])) for part in (before, after))
     found |= {"p99, ms": round(two, 2), "p99, grown": round(two / one, 3)}
-    grown = [value for name, value in found.items() if name.startswith("memory") and name.endswith("grown")]
-    return found | {"steady": max(grown) <= STEADY}
+    return found | {"steady": max(growth) <= STEADY}
+
+
+def grown(looks: list[Look], held: list[float]) -> float:
+    """Return the share of its mean by which memory grows a minute, by the line that is nearest to it."""
+    return float(np.polyfit([look.minute for look in looks], held, 1)[0] / np.mean(held))
 
 
 def page_of(looks: list[Look], found: dict[str, Any]) -> str:
