@@ -46,7 +46,8 @@ class Worker:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Process until `stopped`, then move what is left into the lake."""
-        with ThreadPoolExecutor(1, "lake", _go_last) as aside:  # requests wait for the states, nobody for the lake
+        # requests wait for the states, nobody for the lake
+        with ThreadPoolExecutor(1, "lake", _go_last) as aside:
             self._run(stopped, aside)
         self.drain()
 
