@@ -26,8 +26,10 @@ from bench import data
 from bench.fresh import processes
 from bench.harness import ROOT
 from bench.load import Load, posts, stolen
-from tenfold.core.clock import SharedClock
+from tenfold import Platform
+from tenfold.core.clock import SharedClock, VirtualClock
 from tenfold.core.times import iso
+from tenfold.sources.lake_parts import MOST_SMALL
 from tenfold.ui.report import Section, page
 from tenfold.ui.svg import lines
 from tenfold.ui.terminal import table
@@ -82,6 +84,7 @@ def main(arguments: list[str]) -> int:
 
     say("making 200,000 payments of 10,000 cards, and a version of 200 trees")
     project.build(given.home, PAYMENTS, trees=TREES)
+    live_in(given.home)
     with processes(given.home) as port:
         world = World(port, SharedClock(given.home / "clock"))
         rate = given.rate or int(SHARE * uvloop.run(most(world, say)))
@@ -96,6 +99,18 @@ def main(arguments: list[str]) -> int:
         Console(), f"{given.minutes:g} minutes; see {given.out.with_suffix('.html')}", ["what", "seen"], rows
     )
     return 0 if found["failed"] == 0 and found["steady"] else 1
+
+
+def live_in(home: Path) -> None:
+    """Give the lake nearly as many small files as it may have: merging them comes first then, and not in the sixth minute."""
+    from bench.project import NOW, model, project
+
+    with project.open(Platform(home=home, clock=VirtualClock(NOW))) as app:
+        for place in range(MOST_SMALL - 1):
+            app.ingest("payments", [{"payment": 3 * 10**9 + place, "card": 1, "cents": 1, "at": iso(NOW)}])
+            app.process()
+            app.predict(model, {"ask": 3 * 10**9 + place, "card": 1, "amount": 1.5, "at": iso(NOW)})
+            app.flush()
 
 
 class World:
