@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from tenfold.automation import supervise
 from tenfold.automation.supervise import Supervisor
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.times import to_us
+from tenfold.sources.locked import among
 from tests.examples import shop
 from tests.unit.cli_project import NOW, ROOT, ROW, SHOP, folder_with_history, run, start, wait_for
 
@@ -24,8 +26,14 @@ place = pytest.fixture(scope="module")(folder_with_history)
 def test_a_worker_moves_what_is_left_into_the_lake_when_it_is_told_to_stop(tmp_path):
     clock = SharedClock(tmp_path / "clock")
     clock.set(to_us(NOW))
-    process = start("worker", SHOP, "--home", str(tmp_path / "home"), "--clock", str(tmp_path / "clock"))
-    wait_for(process, "processing shop")
+    with among(tmp_path / "home/running", "worker"), among(tmp_path / "home/running", "controller"):
+        process = start("worker", SHOP, "--home", str(tmp_path / "home"), "--clock", str(tmp_path / "clock"))
+        assert [process.stderr.readline() for _ in range(3)] == [
+            f"loading {SHOP} for the worker\n",
+            f"another worker is at work on this home, process {os.getpid()} on {platform.node()}: that is safe, "
+            "every record counts once, but one is enough\n",
+            "processing shop\n",
+        ]
     with shop.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
         app.ingest("orders", [ROW])
         process.terminate()
@@ -40,7 +48,8 @@ def test_a_server_ends_cleanly(place, kind):
     port = free_port()
     options = ["--home", str(place / "home"), "--port", port]
     process = start("serve", SHOP, *options)
-    wait_for(process, f"serving shop on http://127.0.0.1:{port}")
+    assert process.stderr.readline() == f"loading {SHOP} for the server\n"
+    assert process.stderr.readline() == f"serving shop on http://127.0.0.1:{port}\n"
     process.send_signal(kind)
     assert process.wait(60) == 0
     assert process.stderr.read() == ""
@@ -55,11 +64,30 @@ def test_a_server_on_which_every_request_would_be_late_is_refused(place):
 
 def test_a_supervised_process_ends_with_the_one_that_started_it(place):
     options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--supervised"]
-    process = start("controller", SHOP, *options, stdin=subprocess.PIPE)
-    wait_for(process, "watching shop")
+    # the old controller of the same supervisor, which the new one takes over from, is none to be told of
+    with among(place / "home/running", "controller", os.getpid()):
+        process = start("controller", SHOP, *options, stdin=subprocess.PIPE)
+        assert process.stderr.readline() == f"loading {SHOP} for the controller\n"
+        assert process.stderr.readline() == "watching shop\n"
     process.stdin.close()
     assert process.wait(60) == 0
     process.stderr.close()
+
+
+def test_who_was_killed_is_at_work_no_more(tmp_path):
+    waits = (
+        "import pathlib, sys; from tenfold.sources.locked import among\n"
+        "with among(pathlib.Path(sys.argv[1]), 'worker'): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", waits, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with among(tmp_path, "worker") as others:
+            assert others == [f"process {process.pid} on {platform.node()}"]
+        process.kill()
+    with among(tmp_path, "worker") as others:
+        assert others == []
+        assert len(list(tmp_path.glob("worker-*"))) == 1
 
 
 def free_port() -> str:

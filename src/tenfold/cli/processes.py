@@ -5,8 +5,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -41,6 +41,22 @@ def ready() -> None:
             os.write(0, b".")
 
 
+@contextmanager
+def at_work(where: Where, kind: str, once: str) -> Iterator[None]:
+    """Say what is being loaded, which takes seconds, and who else of the kind is at work on the home."""
+    tell(f"loading {where.target} for the {kind}")
+    from tenfold.cli.loading import load
+    from tenfold.sources.locked import among
+
+    load(where.target)  # a mistake in the declaration is told before a home is made
+    # while new processes take over from old ones, one supervisor has two of each
+    group = os.getppid() if SUPERVISED in click.get_current_context().meta else 0
+    with among(where.home / "running", kind, group) as others:
+        for other in others:
+            tell(f"another {kind} is at work on this home, {other}: that is safe, {once}, but one is enough")
+        yield
+
+
 def _end_with_parent() -> None:
     """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to."""
     with suppress(ConnectionResetError):  # it was killed before it read what `ready` said
@@ -62,12 +78,14 @@ def serve(where: Where, *, serving: Serving, fd: int | None, patient: bool) -> N
     is then, and take over when they are ready; no request fails.
     """
     if fd is not None:
+        tell(f"loading {where.target} for the server")
         with on_signals(sys.exit):
             _answer(where, serving, socket.socket(fileno=fd), patient=patient)
         return
     serving.check(where)
     with listen(serving.host, serving.port) as listening:
         if serving.processes == 1:
+            tell(f"loading {where.target} for the server")
             Alone(where, serving, listening).run()
             return
         from tenfold.cli.loading import load
@@ -176,7 +194,8 @@ def _look_after(supervisor: "Supervisor") -> None:
 def worker(where: Where) -> None:
     """Fold the log into online states as it grows, and into lake tables; what is left is moved at the end."""
     stopped = threading.Event()
-    with on_signals(stopped.set), where.open() as app:
+    once = "every record counts once"
+    with on_signals(stopped.set), at_work(where, "worker", once), where.open() as app:
         tell(f"processing {app.project.name}")
         ready()
         app.worker().run(stopped.is_set)
@@ -187,10 +206,11 @@ def worker(where: Where) -> None:
 @supervised
 def controller(where: Where) -> None:
     """Finish interrupted trainings, then look at candidates every second, and every minute at outcomes, monitors and what is due."""
-    from tenfold.automation.supervise import control
-
     stopped = threading.Event()
-    with on_signals(stopped.set), where.open() as app:
+    once = "every decision is taken once"
+    with on_signals(stopped.set), at_work(where, "controller", once), where.open() as app:
+        from tenfold.automation.supervise import control
+
         tell(f"watching {app.project.name}")
         ready()
         loops = [app.loop(release) for release in app.project.releases]

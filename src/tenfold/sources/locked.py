@@ -1,11 +1,13 @@
-"""A lock that the system takes back when its holder dies."""
+"""Locks that the system takes back when their holder dies."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from tenfold.core.errors import Unavailable
+from tenfold.sources.owner import Process
 
 
 @contextmanager
@@ -27,3 +29,52 @@ def alone(path: Path, doing: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise Unavailable(f"another process is {doing}. Wait until it is done.") from error
         yield
+
+
+@contextmanager
+def among(folder: Path, kind: str, group: int = 0) -> Iterator[list[str]]:
+    """Be known inside as one of a kind that is at work in a folder; give who else of the kind is, as "process 7 on web".
+
+    Whoever died is known no more. Those of the same `group`, unless that is 0, are left out.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> with (
+    ...     among(folder, "worker") as first,
+    ...     among(folder, "worker") as second,
+    ...     among(folder, "clerk") as other,
+    ... ):
+    ...     len(first), len(second), len(other)
+    (0, 1, 0)
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    me, mine = Process.current(), folder / f"{kind}-{uuid4().hex}"
+    with (folder / "lock").open("w") as door:  # so that nobody finds a file that its maker has not locked yet
+        fcntl.flock(door, fcntl.LOCK_EX)
+        others = [told for path in folder.glob(f"{kind}-*") if (told := _holder(path, group))]
+        file = mine.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(f"{group}\nprocess {me.pid} on {me.host}")
+        file.flush()
+    with file:
+        try:
+            yield others
+        finally:
+            mine.unlink(missing_ok=True)
+
+
+def _holder(path: Path, group: int) -> str:
+    """Return who holds a file's lock, "" when it is one of the group, or nobody: then the file is removed."""
+    try:
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                theirs, told = file.read().split("\n", 1)
+                return "" if group and theirs == str(group) else told
+    except FileNotFoundError:  # it has ended just now
+        return ""
+    path.unlink(missing_ok=True)
+    return ""
