@@ -237,3 +237,25 @@ def test_a_break_is_as_long_as_three_pieces_until_the_next_ones_are_due():
     clock.passed += 10_000_000
     rest()
     assert len(clock.slept) == 3
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("breaks", [True, False])
+def test_what_comes_while_the_lake_is_written_waits_in_every_topic(breaks):
+    """Else an answer would be in the lake before the records that it was made from, and count as skewed."""
+    log, lake = filled(3, calls=3), Lake()
+    answer = log.read("sales", 0, limit=1)[0].data
+    log.append("answers", answer, 1)
+    before, append = dict(log.ends().offsets), lake.append
+
+    def arrives():
+        ingest(sales, [sale(10**6 + log.ends().offsets["sales"], 1)], log=log, quarantine=None, clock=CLOCK)
+        log.append("answers", answer, 1)
+
+    def during(*args, **kwargs):
+        arrives()
+        return append(*args, **kwargs)
+
+    lake.append = during
+    assert LakeSink(log, lake, ["sales", "answers"]).flush(arrives if breaks else None) == sum(before.values())
+    assert {topic: lake.position(topic, SINK) for topic in before} == before

@@ -234,7 +234,7 @@ class LakeSink:
         self._log, self._lake, self._topics = log, lake, topics
 
     def flush(self, rest: Callable[[], None] | None = None) -> int:
-        """Move everything that is in the log by now and return how many records that were.
+        """Move everything that is in the log by now, nothing newer, a topic after the other; return how many records that were.
 
         Parameters
         ----------
@@ -260,7 +260,9 @@ class LakeSink:
         tables: list[pa.Table] = []
         upto, left = first, LAKE[0]
         while left and upto < min(end, first + LAKE[1]):
-            batches = self._log.read(topic, upto, limit=left, rows=size)
+            # What came meanwhile stays: a prediction in the lake never lacks a record there that it was made from.
+            read = self._log.read(topic, upto, limit=left, rows=size)
+            batches = [batch for batch in read if batch.end <= end]
             tables.append(to_tables(batches))
             upto, left = batches[-1].end, left - len(batches)
             if rest:
