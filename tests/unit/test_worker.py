@@ -257,5 +257,7 @@ def test_what_comes_while_the_lake_is_written_waits_in_every_topic(breaks):
         return append(*args, **kwargs)
 
     lake.append = during
-    assert LakeSink(log, lake, ["sales", "answers"]).flush(arrives if breaks else None) == sum(before.values())
+    assert LakeSink(log, lake, ["sales", "answers"]).flush(arrives if breaks else None) == sum(
+        before.values()
+    )
     assert {topic: lake.position(topic, SINK) for topic in before} == before
