@@ -60,7 +60,7 @@ def test_a_gate_says_no_and_rollback_goes_back(place):
     assert nothing.exit_code == 3
     assert nothing.stderr == (
         'error: no earlier production version of model "late_delivery". '
-        "Promote another version: tenfold promote PROJECT.py late_delivery NUMBER.\n"
+        "Every other version was judged already. Train one: tenfold train PROJECT.py late_delivery.\n"
     )
     again = run(place, "promote", "late_delivery", "1")
     assert (again.exit_code, again.stdout) == (0, "late_delivery version 1 is already in production\n")

@@ -184,9 +184,12 @@ def test_each_rollback_goes_one_further_back(registry):
         registry.rollback("m", by="ann", why="errors")
     assert str(caught.value) == (
         'no earlier production version of model "m". '
-        "Promote another version: tenfold promote PROJECT.py m NUMBER."
+        "Every other version was judged already. Train one: tenfold train PROJECT.py m."
     )
-    assert stages(registry) == {1: PRODUCTION, 2: ARCHIVED, 3: ARCHIVED}
+    number = register(registry, "r0004").number
+    with pytest.raises(NotFound, match=f"that was not judged yet: tenfold promote PROJECT.py m {number}\\."):
+        registry.rollback("m", by="ann", why="errors")
+    assert stages(registry) == {1: PRODUCTION, 2: ARCHIVED, 3: ARCHIVED, 4: NONE}
     assert registry.history("m") == history
 
 

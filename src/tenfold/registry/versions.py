@@ -313,7 +313,12 @@ class Registry:
     def _no_champion(self, model: str) -> NotFound:
         if model not in self.models():
             return self._no_version(model)
-        hint = f" Promote another version: tenfold promote PROJECT.py {model} NUMBER."
+        new = [version.number for version in self.versions(model) if version.stage is Stage.NONE]
+        hint = (
+            f" Promote a version that was not judged yet: tenfold promote PROJECT.py {model} {new[-1]}."
+            if new
+            else f" Every other version was judged already. Train one: tenfold train PROJECT.py {model}."
+        )
         return NotFound("earlier production version of model", model, (), hint=hint)
 
     def _missing(self, model: str, number: int) -> NotFound:
