@@ -57,6 +57,12 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     words = " ".join(seen.split())
     assert "wait: in shadow (no outcomes of rows that both versions scored are final yet)" in words
     assert "evidence that it fails too often 1, enough at 2,000" in words
+    idle = project("rollout", "resume")
+    assert (idle.exit_code, idle.stderr) == (
+        5,
+        f"error: the rollout of late_delivery version {number}, shadow, is not paused and goes on by itself; nothing was "
+        "changed. To stop it there: tenfold rollout pause PROJECT.py late_delivery.\n",
+    )
     for act, expected in (
         ("pause", {"paused": True}),
         ("resume", {"paused": False}),
@@ -65,6 +71,11 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     ):
         after = told(project("rollout", act, "--by", "ann", "--why", "because", "--json"))["rollout"]
         assert {name: after[name] for name in expected} == expected
+        if act in ("pause", "approve"):
+            twice = project("rollout", act)
+            assert twice.exit_code == 5
+            assert f"is {act.removesuffix('e')}ed already" in twice.stderr
+            assert "nothing was changed. To" in twice.stderr
     decisions = told(project("audit", "--kind", "rollout", "--json"))["decisions"]
     assert [item["decision"] for item in decisions] == [
         "began in shadow",
@@ -81,5 +92,8 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         f"error: late_delivery version {number} is already archived; nothing was changed. A version is judged once. Train "
         "another: tenfold train PROJECT.py late_delivery.\n"
     )
-    assert 'no rollout to undo of model "late_delivery". None is under way or done.' in again.stderr
+    assert again.stderr == (
+        f'error: no rollout to undo of model "late_delivery". The last one, of version {number}, was undone already, and '
+        "version 2 is in production. To go back to the one before: tenfold rollback PROJECT.py late_delivery.\n"
+    )
     assert ask(place, "status")["production"] == {"late_delivery": 2}

@@ -119,16 +119,26 @@ class Rolling:
         ------
         NotFound
             When no rollout is under way.
+        Conflict
+            When somebody approved already. Nothing is changed; so it is with `pause` and `resume` where they would do nothing.
         """
-        return self._told(self.rollouts.the(self._model), "approved", by=by, why=why, approved=by)
+        seen = self.rollouts.the(self._model)
+        if seen.approved:
+            raise self._nothing(seen, f"is approved already, by {seen.approved}", "end it", "undo")
+        return self._told(seen, "approved", by=by, why=why, approved=by)
 
     def pause(self, *, by: str, why: str = "asked for") -> Rollout:
         """Let it go no further; a candidate that something speaks against is still undone."""
-        return self._told(self.rollouts.the(self._model), "paused", by=by, why=why, paused=True)
+        seen = self.rollouts.the(self._model)
+        if seen.paused:
+            raise self._nothing(seen, "is paused already", "let it go on", "resume")
+        return self._told(seen, "paused", by=by, why=why, paused=True)
 
     def resume(self, *, by: str, why: str = "asked for") -> Rollout:
-        """Let it go on; the time of its present step begins again."""
+        """Let one that is paused or held go on; the time of its present step begins again."""
         seen, now = self.rollouts.the(self._model), self.clock.now()
+        if not (seen.paused or seen.held):
+            raise self._nothing(seen, "is not paused and goes on by itself", "stop it there", "pause")
         return self._told(seen, "resumed", by=by, why=why, paused=False, held=False, since=now)
 
     def undo(self, *, by: str, why: str = "asked for") -> Rollout:
@@ -145,7 +155,7 @@ class Rolling:
         """
         seen = self.rollouts.newest(self._model)
         if seen is None or seen.phase == UNDONE:
-            raise NotFound("rollout to undo of model", self._model, (), hint=" None is under way or done.")
+            raise NotFound("rollout to undo of model", self._model, (), hint=self._undone(seen))
         if seen.phase == DONE:
             self.verify(seen.champion)
         with self.database.transaction() as tx:
@@ -259,6 +269,24 @@ class Rolling:
                 f"before version {seen.candidate}, version {event.version} of {seen.model} was in production, not "
                 f"{seen.champion}. Nothing was changed. Use: tenfold rollback PROJECT.py {seen.model}."
             )
+
+    def _nothing(self, seen: Rollout, stands: str, wish: str, verb: str) -> Conflict:
+        """Return the error of what a person asked for in vain."""
+        return Conflict(
+            f"the rollout of {seen.model} version {seen.candidate}, {seen.where}, {stands}; nothing was changed. "
+            f"To {wish}: tenfold rollout {verb} PROJECT.py {seen.model}."
+        )
+
+    def _undone(self, newest: Rollout | None) -> str:
+        """Return why there is nothing to undo, and what there is to do instead."""
+        if newest is None:
+            return " There was none yet."
+        champion = self.registry.production(self._model)
+        now = "none" if champion is None else f"version {champion.number}"
+        return (
+            f" The last one, of version {newest.candidate}, was undone already, and {now} is in production. "
+            f"To go back to the one before: tenfold rollback PROJECT.py {self._model}."
+        )
 
     def _told(self, seen: Rollout, decision: str, *, by: str, why: str, **changes: Any) -> Rollout:
         """Do what a person asks for."""

@@ -46,8 +46,8 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
     answer(document, draw, as_json=as_json)
 
 
-def _add(name: str, text: str, done: str) -> None:
-    """Add a command by which a person decides."""
+def _add(name: str, text: str, done: str, follows: str) -> None:
+    """Add a command by which a person decides; `follows` says what comes of it."""
 
     def command(where: Where, model: str | None, *, why: str, by: str, as_json: bool) -> None:
         with where.open() as app:
@@ -55,7 +55,8 @@ def _add(name: str, text: str, done: str) -> None:
             act: Callable[..., Rollout] = getattr(rolling, name)
             after = act(by=by, why=why)
         stands = "" if after.where == done else f", {after.where}"
-        text = f"{after.model} version {after.candidate}: {done}{stands}"
+        comes = follows.format(target=where.target, model=after.model, champion=after.champion)
+        text = f"{after.model} version {after.candidate}: {done}{stands}; {comes}"
         answer({"model": after.model, "rollout": _rollout(after)}, line(text), as_json=as_json)
 
     command.__doc__ = text
@@ -64,11 +65,29 @@ def _add(name: str, text: str, done: str) -> None:
     rollout.command(name)(on_project(model(why(by(as_json(command))))))
 
 
-_add("approve", "Agree to the promotion of the candidate of MODEL.", "approved")
-_add("pause", "Let the candidate of MODEL go no further.", "paused")
-_add("resume", "Let the candidate of MODEL go on.", "resumed")
 _add(
-    "undo", "End the rollout of MODEL, or take back its promotion; the champion answers everything.", "undone"
+    "approve",
+    "Agree to the promotion of the candidate of MODEL.",
+    "approved",
+    "it is promoted when its steps are over and nothing speaks against it",
+)
+_add(
+    "pause",
+    "Let the candidate of MODEL go no further.",
+    "paused",
+    "it goes no further until: tenfold rollout resume {target} {model}",
+)
+_add(
+    "resume",
+    "Let the candidate of MODEL go on; the time of its present step begins again.",
+    "resumed",
+    "the time of this step begins again",
+)
+_add(
+    "undo",
+    "End the rollout of MODEL, or take back its promotion; the champion answers everything.",
+    "undone",
+    "version {champion} answers everything",
 )
 
 
