@@ -85,6 +85,13 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         "undone",
     ]
     assert all(item["by"] == "ann" and item["evidence"]["rollout"] == 1 for item in decisions)
+    ended = project("rollout", "show").stdout.split("\n")
+    assert [" ".join(line.split()) for line in ended[2:6]] == [
+        f"candidate version {number}",
+        "champion version 2",
+        "in production version 2",
+        "where undone, approved by ann",
+    ]
     again = project("rollout", "undo")
     assert again.exit_code == 3
     refused = project("promote", "late_delivery", str(number))

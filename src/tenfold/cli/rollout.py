@@ -31,9 +31,14 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
     """Show where the newest rollout of MODEL stands, and what the evidence says now."""
     with where.read() as app:
         chosen = model_of(app, model)
-        standing = app.rollout(chosen).show()
-        told = [] if standing is None else _told(standing)
-        document = {"model": chosen.name, "rollout": None if standing is None else _standing(standing)}
+        standing, production = app.rollout(chosen).show(), app.registry.production(chosen.name)
+        number = None if production is None else production.number
+        told = [] if standing is None else _told(standing, number)
+        document = {
+            "model": chosen.name,
+            "production": number,
+            "rollout": None if standing is None else _standing(standing),
+        }
 
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
@@ -91,7 +96,10 @@ _add(
 )
 
 
-def _told(standing: "Standing") -> list[list[str]]:
+def _told(standing: "Standing", production: int | None) -> list[list[str]]:
+    """Return the rows of a table; the version in production may be another one than the rollout left, after a rollback."""
+    from tenfold.registry.rollouts import DONE
+
     found, decision = standing.rollout, standing.decision
     notes = [
         *(["paused"] if found.paused else []),
@@ -101,7 +109,8 @@ def _told(standing: "Standing") -> list[list[str]]:
     rows = [
         ["candidate", f"version {found.candidate}"],
         ["champion", f"version {found.champion}"],
-        ["where", ", ".join([found.where, *notes])],
+        ["in production", "none" if production is None else f"version {production}"],
+        ["where", ", ".join(["promoted" if found.phase == DONE else found.where, *notes])],
         ["since", minute(found.since)],
     ]
     if decision is not None:
