@@ -15,9 +15,10 @@ place = pytest.fixture(scope="module")(folder_with_history)
 def project(place):
     file = place / "rolled.py"
     file.write_text(
-        "from tenfold import Project, Release\n"
+        "from tenfold import Project, Release, checks\n"
         "from tests.examples.shop import late_delivery\n"
-        "release = Release(late_delivery, shadow='7d', canary=(0.1, 0.5))\n"
+        "gates = [checks.at_least('roc_auc', 0.1)]\n"
+        "release = Release(late_delivery, gates=gates, shadow='7d', canary=(0.1, 0.5))\n"
         "project = Project('shop', releases=[release])\n"
     )
 
@@ -26,7 +27,7 @@ def project(place):
         return CliRunner().invoke(
             cli,
             [*args[:2], str(file), *args[2:], *options]
-            if args[0] == "rollout"
+            if args[0] in ("rollout", "models")
             else [args[0], str(file), *args[1:], *options],
         )
 
@@ -56,13 +57,23 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     seen = project("rollout", "show", "late_delivery").stdout
     words = " ".join(seen.split())
     assert "wait: in shadow (no outcomes of rows that both versions scored are final yet)" in words
-    assert "evidence that it fails too often 1, enough at 2,000" in words
     idle = project("rollout", "resume")
     assert (idle.exit_code, idle.stderr) == (
         5,
         f"error: the rollout of late_delivery version {number}, shadow, is not paused and goes on by itself; nothing was "
         "changed. To stop it there: tenfold rollout pause PROJECT.py late_delivery.\n",
     )
+    assert (
+        "is it shown that more than 0.1% of rows fail? not shown (a bet of 1 on it is worth 1; from 2,000 on it is)"
+        in words
+    )
+    assert (
+        "nothing, unless a person decides: tenfold rollout pause|approve|undo PROJECT.py late_delivery"
+        in words
+    )
+    status = project("status").stdout
+    assert f"\nRollout of late_delivery: version {number} beside version 2, shadow since " in status
+    assert "\n  last decided: began in shadow by ann: " in status
     for act, expected in (
         ("pause", {"paused": True}),
         ("resume", {"paused": False}),
@@ -92,6 +103,27 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         "in production version 2",
         "where undone, approved by ann",
     ]
+    ended = " ".join(" ".join(ended).split())
+    assert (
+        "undone by ann: because to do mend what is said of it, then train another: tenfold train PROJECT.py"
+        in ended
+    )
+    (rolled,) = told(project("status", "--json"))["rollouts"].values()
+    assert (rolled["candidate"], rolled["phase"], rolled["last_decision"]["why"]) == (
+        number,
+        "undone",
+        "because",
+    )
+    card = project("models", "show", "late_delivery", str(number)).stdout
+    assert "\nroc_auc at least 0.1  passed " in card.partition("\nGates\n")[2], (
+        "what let it in, also when its rollout is over"
+    )
+    assert card.partition("\nRollout\n")[2].count("because") >= 4, "what became of it"
+    page = place / "card.html"
+    assert project("models", "show", "late_delivery", str(number), "--html", str(page)).exit_code == 0
+    text = page.read_text()
+    assert text.count('<th scope="row">roc_auc at least 0.1</th>') == 1
+    assert "undone</span> " in text
     again = project("rollout", "undo")
     assert again.exit_code == 3
     refused = project("promote", "late_delivery", str(number))

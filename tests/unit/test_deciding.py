@@ -169,7 +169,34 @@ def test_a_step_that_nobody_asked_holds():
     for served, now in ((NONE, 7 * DAY), (few, 7 * DAY)):
         found = said(None, served=served, now=now)
         assert found.action == "hold"
-        assert "too few to go on" in found.why
+        assert "too few to go on: 20 are needed; it goes on by itself when requests come" in found.why
+        assert found.why.endswith("to end it: tenfold rollout undo PROJECT.py late_order")
+
+
+def test_who_is_held_says_what_was_seen_what_is_enough_and_which_command_decides():
+    last = replace(BEGUN, phase=CANARY, step=1, share=0.5)
+    pairs = losses(np.random.default_rng(13), 0.0)
+    found = said(pairs, 200, rollout=last)
+    worse, fine = found.evidence["worse"], found.evidence["not_worse"]
+    assert found.action == "hold"
+    assert (
+        f"that it is worse is not shown (a bet of 1 on it is worth {worse:.3g}; from 20.4 on it is)"
+        in found.why
+    )
+    assert (
+        f"that it is worse by less than 0.005 is not shown (a bet of 1 on it is worth {fine:.3g}; from 20 on it is)"
+        in found.why
+    )
+    both = "tenfold rollout approve PROJECT.py late_order, or tenfold rollout undo PROJECT.py late_order"
+    assert found.why.endswith(f"without them a person decides: {both}")
+    asked = said(
+        losses(np.random.default_rng(12), -0.03), rollout=replace(last, step=0), canary=(0.5,), approval=True
+    )
+    assert asked.why.endswith(f"it waits for a person: {both}")
+    numbers = Pairs(np.ones(100), np.ones(100) + 0.01 * (np.arange(100) % 2), None)
+    told = said(numbers, rollout=last).why
+    assert "bet" not in told
+    assert "that it is worse by less than 0.005 of that loss is not shown)" in told
 
 
 def test_what_speaks_against_a_paused_candidate_still_ends_it():

@@ -70,8 +70,12 @@ def test_the_version_in_production_stays_there_when_it_is_promoted_again(opened)
 def test_a_gate_refuses_and_archives_with_the_reason(opened):
     app = opened(gates=STRICT)
     number = app.train("late_order").number
-    with pytest.raises(GateFailed, match=f"late_order version {number} was refused: roc_auc"):
+    with pytest.raises(GateFailed, match=f"late_order version {number} was refused: roc_auc") as refused:
         app.promote("late_order", number)
+    assert str(refused.value).endswith(
+        "Version 1 stays in production. A version is judged once: change the data, the model or Release(gates=[...]), and train "
+        "another: tenfold train PROJECT.py late_order."
+    )
     assert production(app) == 1
     assert app.registry.get("late_order", number).stage == Stage.ARCHIVED
 

@@ -22,7 +22,8 @@ MOST_FAILED = 0.001
 """The share of requests that a version may have no answer for."""
 MOST_SLOW = 0.01
 """The share of requests that may take longer than the budget of a release."""
-LARGE, MUCH = 0.25, "the margin, which is large beside the champion's loss: declare a smaller one"
+LARGE = 0.25
+"""The share of the champion's loss from which on a margin says little."""
 FEW = 20
 """Rows a candidate must have been asked about before time alone lets it go further."""
 
@@ -75,13 +76,13 @@ def _further(
         if waited < release.shadow_us:
             return "wait", f"in shadow {_told(evidence)}"
         if facts.here.asked < FEW:
-            return "hold", _too_few(facts, "in shadow")
+            return "hold", _too_few(rollout, facts, "in shadow")
         return "advance", f"its time in shadow is over and nothing speaks against it {_told(evidence)}"
     if rollout.phase == CANARY:
         if waited < release.bake_us:
             return "wait", f"{rollout.where} for {release.bake}"
         if facts.here.asked < FEW:
-            return "hold", _too_few(facts, rollout.where)
+            return "hold", _too_few(rollout, facts, rollout.where)
         if rollout.step + 1 < len(release.canary):
             return "advance", f"{rollout.where} for {release.bake}, and nothing speaks against it"
     return _to_production(rollout, release, evidence, shown=shown, over=_is_over(rollout, release, waited))
@@ -98,19 +99,26 @@ def _to_production(
     if shown and (rollout.approved or not release.approval):
         return "promote", f"not worse than the champion {_told(evidence)}"
     if shown:
-        return "hold", f"not worse than the champion {_told(evidence)}; it waits for a person to approve"
+        told = f"not worse than the champion {_told(evidence)}; it waits for a person"
+        return "hold", f"{told}: {_ask('approve', rollout)}, or {_ask('undo', rollout)}"
     if rollout.approved and over:
         return "promote", f"approved by {rollout.approved}; {told}"
-    return ("hold", told) if over else ("wait", told)
+    if not over:
+        return "wait", told
+    told += "; it goes on by itself when enough outcomes have come; without them a person decides"
+    return "hold", f"{told}: {_ask('approve', rollout)}, or {_ask('undo', rollout)}"
 
 
 def _against(evidence: Mapping[str, Any], facts: Facts) -> str | None:
     """Return what speaks against a candidate strongly enough to end its rollout."""
     if evidence["fails"] >= 1 / FAILS:
         served = facts.served
+        told = (
+            "; the log of the server says what it raised, or that it did not return" if served.raised else ""
+        )
         return (
             f"it raised for {served.raised:,} and gave no number for {served.no_number:,} of {served.asked:,} rows, more "
-            f"than {MOST_FAILED:.1%} may fail"
+            f"than {MOST_FAILED:.1%} may fail{told}"
         )
     if evidence.get("slow", 0.0) >= 1 / SLOW and facts.budget is not None:
         return (
@@ -164,21 +172,51 @@ def _unbounded(pairs: Pairs, margin: float) -> dict[str, float]:
     return {"worse": 1 / WORSE if low[-1] > 0 else 0.0, "not_worse": 1 / ALPHA if high[-1] < 0 else 0.0}
 
 
-def _too_few(facts: Facts, where: str) -> str:
+def _too_few(rollout: Rollout, facts: Facts, where: str) -> str:
     asked = facts.here.asked
-    return f"asked about {asked:,} row{'s' * (asked != 1)} {where}, too few to go on: {FEW} are needed"
+    return (
+        f"asked about {asked:,} row{'s' * (asked != 1)} {where}, too few to go on: {FEW} are needed; it goes on by itself when "
+        f"requests come; to end it: {_ask('undo', rollout)}"
+    )
+
+
+def _ask(what: str, rollout: Rollout) -> str:
+    """Return the command by which a person decides."""
+    return f"tenfold rollout {what} PROJECT.py {rollout.model}"
 
 
 def _told(evidence: Mapping[str, Any]) -> str:
     """Return the outcomes in words."""
     if evidence["pairs"] < 2:
         return "(no outcomes of rows that both versions scored are final yet)"
-    large = evidence["bounded"] and evidence["margin"] > LARGE * evidence["champion_loss"]
-    return (
-        f"(mean loss {evidence['candidate_loss']:.4g} against {evidence['champion_loss']:.4g} on {evidence['pairs']:,} rows whose "
-        f"outcome is final; evidence {_short(evidence['worse'])} that it is worse, "
-        f"{_short(evidence['not_worse'])} that it is not{f' by {MUCH}' if large else ''})"
+    loss, by = evidence["champion_loss"], evidence["margin"]
+    bounded = evidence["bounded"]
+    large = (
+        f"; that says little, as the margin is large beside the champion's loss: declare Release(margin=...) below {LARGE * loss:.2g}"
+        if bounded and by > LARGE * loss
+        else ""
     )
+    return (
+        f"(mean loss {evidence['candidate_loss']:.4g}, the champion's {loss:.4g}, on {evidence['pairs']:,} rows whose outcome is "
+        f"final; that it is worse is {bet(evidence['worse'], WORSE, bounded=bounded)}; that it is worse by less than "
+        f"{f'{by:g}' if bounded else f'{by:.2g} of that loss'} is {bet(evidence['not_worse'], ALPHA, bounded=bounded)}{large})"
+    )
+
+
+def bet(value: float, error: float, *, bounded: bool = True) -> str:
+    """Return evidence in words: what a bet of 1 has become, which on average wins nothing unless the statement is true.
+
+    Of numbers without a bound there are no bets, only bounds of the mean that lie on one side or not.
+
+    Examples
+    --------
+    >>> bet(0.8123, 0.0005), bet(25.0, 0.05), bet(0.0, 0.05, bounded=False)
+    ('not shown (a bet of 1 on it is worth 0.812; from 2,000 on it is)', 'shown (a bet of 1 on it is worth 25; from 20 on it is)', 'not shown')
+    """
+    enough = 1 / error
+    shown = "shown" if value >= enough else "not shown"
+    limit = f"{enough:,.0f}" if enough == round(enough) else f"{enough:,.3g}"
+    return f"{shown} (a bet of 1 on it is worth {_short(value)}; from {limit} on it is)" if bounded else shown
 
 
 def _short(value: float) -> str:

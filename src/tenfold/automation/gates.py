@@ -77,16 +77,24 @@ def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
     share = float(champion.mean()) if case.model.kind == "regression" else 1.0
     margin, worse = check.bound * share, candidate - champion
     if len(worse) < FEWEST:
-        return Verdict(check.text, None, None, f"{len(worse)} test rows are too few to compare versions")
+        return Verdict(
+            check.text,
+            None,
+            None,
+            f"{len(worse)} test rows are too few to compare versions: {FEWEST} are needed, of a longer Model(test_window=...)",
+        )
     mean, error = float(worse.mean()), float(worse.std(ddof=1)) / math.sqrt(len(worse))
     bound = mean + SURE * error
     why = (
-        f"mean loss {candidate.mean():.4g} against the champion's {champion.mean():.4g}: larger by {mean:+.4g}, at most "
-        f"{bound:+.4g} (95 %), {margin:.4g} allowed"
+        f"mean loss {candidate.mean():.4g} against the champion's {champion.mean():.4g}: larger by {mean:+.4g}, with 95 % certainty "
+        f"by at most {bound:+.4g}, {margin:.4g} allowed"
     )
     passed = True if bound < margin else False if mean - SURE * error > margin else None
     if passed is None:
-        why += f"; {len(worse):,} rows are too few to tell"
+        why += (
+            f"; {len(worse):,} rows are too few to tell: more would, of a longer Model(test_window=...), or a larger "
+            "checks.not_worse(by=...)"
+        )
     found = worse_slices(case.model, case.rows, worse, margin)
     told = "; ".join([why, *found.told])
     return Verdict(check.text, passed and not found.failed, mean, told)
@@ -136,7 +144,8 @@ def _beats_baselines(check: Check, case: Case, _: Compared) -> Verdict:
         return Verdict(check.text, None, mine, f"no baseline has a {name} to compare with")
     better = [title for title, value in judged.items() if not metric_of(name).gain(value, mine) > 0]
     told = ", ".join(f"{title} {value:.4g}" for title, value in judged.items())
-    return Verdict(check.text, not better, mine, f"{name} {mine:.4g}; baselines: {told}")
+    than = f", not better than {' and '.join(better)}" if better else ""
+    return Verdict(check.text, not better, mine, f"{name} {mine:.4g}{than}; baselines: {told}")
 
 
 def _no_skew(check: Check, case: Case, _: Compared) -> Verdict:
@@ -144,7 +153,8 @@ def _no_skew(check: Check, case: Case, _: Compared) -> Verdict:
     if not found.rows:
         return Verdict(check.text, True, 0.0, "nothing was served online yet that could differ")
     why = f"{found.mismatches:,} of {found.cells:,} served values differ from the lake"
-    names = f": {', '.join(found.features)}" if found.features else ""
+    look = f"tenfold skew PROJECT.py {case.model.name}"
+    names = f": {', '.join(found.features)}; see {look}" if found.features else ""
     return Verdict(check.text, not found.mismatches, float(found.mismatches), why + names)
 
 

@@ -104,11 +104,16 @@ class Loop:
         with self.database.transaction() as tx:
             with_tx(tx)
         if not verdict["passed"]:
-            raise GateFailed(
-                f"{self.release.model.name} version {number} was refused: {verdict['why']}",
-                verdict["results"],
-            )
+            raise GateFailed(self._refused(number, verdict), verdict["results"])
         return str(verdict["why"])
+
+    def _refused(self, number: int, verdict: Mapping[str, Any]) -> str:
+        name, champion = self.release.model.name, verdict["champion"]
+        stays = "" if champion is None else f" Version {champion} stays in production."
+        return (
+            f"{name} version {number} was refused: {verdict['why']}.{stays} A version is judged once: change the data, the model or "
+            f"Release(gates=[...]), and train another: tenfold train PROJECT.py {name}."
+        )
 
     def _attempt(self, cause: str, why: str) -> bool:
         """Train, and return whether it was done here; a training that cannot be is a decision too, tried again a day later."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
-from tenfold.training.slices import Slice, slices_of
+from tenfold.training.slices import FEW, SMALL, Slice, slices_of
 
 ALPHA = 0.05
 
@@ -50,7 +50,8 @@ def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: flo
             f"none of {len(judged)} slices is worse; in each, a loss larger by {least:.2g} would have been seen"
         )
     if small:
-        told.append(f"not judged, too few rows: {', '.join(small)}")
+        needed = f"{SMALL} are needed" + (f", {FEW} of either outcome" if binary else "")
+        told.append(f"not judged, too few rows ({needed}): {', '.join(small)}")
     return Sliced(failed, told)
 
 

@@ -92,7 +92,7 @@ def show(where: Where, model: str, number: int, *, html: Path | None, as_json: b
 
 
 def _draw_card(console: "Console", document: dict[str, Any]) -> None:
-    from tenfold.ui.card import named, stage
+    from tenfold.ui.card import judged_by_gates, named, stage
     from tenfold.ui.evaluated import CLASSES, class_rows
     from tenfold.ui.markup import number
     from tenfold.ui.terminal import table
@@ -136,10 +136,16 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
         [item["name"], item["type"], item["importance"], item["definition"]]
         for item in _most_important(document)
     ]
+    judged = judged_by_gates(document)
     gates = [
         [one["check"], {True: "passed", False: "failed", None: "undecided"}[one["passed"]], one["why"]]
-        for decided in document["gates"][-1:]
-        for one in decided["evidence"].get("results") or []
+        for decided in judged[-1:]
+        for one in decided["evidence"]["results"]
+    ]
+    later = [
+        [minute_of(item["at"]), item["decision"], item["by"], item["why"]]
+        for item in document["gates"]
+        if item["kind"] == "rollout"
     ]
     moves = [
         [minute_of(e["at"]), f"{e['from']} to {e['to']}", e["by"], e["why"]] for e in document["history"]
@@ -154,6 +160,7 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
             goes_by,
         ),
         ("Gates", ["gate", "verdict", "why"], gates),
+        ("Rollout", ["at", "decision", "by", "why"], later),
         ("History", ["at", "move", "by", "why"], moves),
     ]
     for title, columns, lines in parts:

@@ -7,11 +7,14 @@ import click
 
 from tenfold.cli.options import Where, as_json, by, model_of, on_project
 from tenfold.cli.output import answer, line, minute
+from tenfold.cli.releases import decision
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.automation.audit import Decision
     from tenfold.automation.rollout import Standing
+    from tenfold.project import App
     from tenfold.registry.rollouts import Rollout
 
 
@@ -31,14 +34,12 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
     """Show where the newest rollout of MODEL stands, and what the evidence says now."""
     with where.read() as app:
         chosen = model_of(app, model)
-        standing, production = app.rollout(chosen).show(), app.registry.production(chosen.name)
+        seen, production = app.rollout(chosen).show(), app.registry.production(chosen.name)
         number = None if production is None else production.number
-        told = [] if standing is None else _told(standing, number)
-        document = {
-            "model": chosen.name,
-            "production": number,
-            "rollout": None if standing is None else _standing(standing),
-        }
+        last = None if seen is None else last_decided(app, seen.rollout)
+        told = [] if seen is None else _told(seen, last, number)
+        rolled = None if seen is None else standing(seen.rollout, last) | {"now": _now(seen)}
+        document = {"model": chosen.name, "production": number, "rollout": rolled}
 
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
@@ -96,43 +97,86 @@ _add(
 )
 
 
-def _told(standing: "Standing", production: int | None) -> list[list[str]]:
-    """Return the rows of a table; the version in production may be another one than the rollout left, after a rollback."""
+def last_decided(app: "App", found: "Rollout") -> "Decision | None":
+    """Return what was decided last of a rollout."""
+    told = app.audit.list(f"{found.model}/{found.candidate}", "rollout", 1)
+    return told[-1] if told else None
+
+
+def stands(found: "Rollout") -> str:
+    """Return in words where a rollout stands."""
     from tenfold.registry.rollouts import DONE
 
-    found, decision = standing.rollout, standing.decision
     notes = [
         *(["paused"] if found.paused else []),
         *([f"approved by {found.approved}"] if found.approved else []),
-        *(["held: its time is over and something is missing"] if found.held else []),
+        *(["held, as its time is over and something is missing"] if found.held else []),
     ]
+    return ", ".join(["promoted" if found.phase == DONE else found.where, *notes])
+
+
+def to_do(found: "Rollout") -> str:
+    """Return what a person can do about a rollout."""
+    from tenfold.registry.rollouts import DONE, UNDONE
+
+    name = found.model
+    if found.phase == UNDONE:
+        return f"mend what is said of it, then train another: tenfold train PROJECT.py {name}"
+    if found.phase == DONE:
+        return f"to take it back while it is in production: tenfold rollout undo PROJECT.py {name}"
+    acts = ["resume" if found.paused else "pause", *([] if found.approved else ["approve"]), "undo"]
+    need = (
+        "it goes on when what is missing comes, or as a person decides"
+        if found.held
+        else "nothing, unless a person decides"
+    )
+    return f"{need}: tenfold rollout {'|'.join(acts)} PROJECT.py {name}"
+
+
+def _told(seen: "Standing", last: "Decision | None", production: int | None) -> list[list[str]]:
+    """Return the rows of a table; the version in production may be another one than the rollout left, after a rollback."""
+    found, now = seen.rollout, seen.decision
     rows = [
         ["candidate", f"version {found.candidate}"],
         ["champion", f"version {found.champion}"],
         ["in production", "none" if production is None else f"version {production}"],
-        ["where", ", ".join(["promoted" if found.phase == DONE else found.where, *notes])],
+        ["where", stands(found)],
         ["since", minute(found.since)],
     ]
-    if decision is not None:
-        rows += [["now", f"{decision.action}: {decision.why}"]]
-        rows += [_evidence(name, value) for name, value in decision.evidence.items()]
-    return rows
+    if now is not None:
+        bounded = now.evidence.get("bounded", True)
+        rows += [["now", f"{now.action}: {now.why}"]]
+        rows += [_evidence(*item, bounded=bounded) for item in now.evidence.items() if item[0] != "bounded"]
+    if last is not None:
+        rows += [["last decided", f"{minute(last.at)} {last.decision} by {last.by}: {last.why}"]]
+    return [*rows, ["to do", to_do(found)]]
 
 
-def _evidence(name: str, value: Any) -> list[str]:
-    """Return a row about evidence; a bet against the candidate says from which amount on it decides."""
-    from tenfold.automation.deciding import ALPHA, FAILS, SLOW, WORSE
+def _evidence(name: str, value: Any, *, bounded: bool) -> list[str]:
+    """Return a row about evidence: what is shown, or what was counted or measured."""
+    from tenfold.automation.deciding import ALPHA, FAILS, MOST_FAILED, MOST_SLOW, SLOW, WORSE, bet
 
-    bets = {
-        "fails": ("it fails too often", FAILS),
-        "slow": ("it is too slow", SLOW),
+    shown = {
+        "fails": (f"more than {MOST_FAILED:.1%} of rows fail", FAILS),
+        "slow": (f"more than {MOST_SLOW:.0%} of rows are slow", SLOW),
         "worse": ("it is worse", WORSE),
-        "not_worse": ("it is not worse", ALPHA),
+        "not_worse": ("it is worse by less than the margin, or better", ALPHA),
     }
-    if name not in bets:
-        return [name.replace("_", " "), _number(value)]
-    told, error = bets[name]
-    return [f"evidence that {told}", f"{_number(float(value))}, enough at {1 / error:,.0f}"]
+    counted = {
+        "asked": "rows it was asked about",
+        "failed": "of them without a number",
+        "over_budget": "of them slow",
+        "pairs": "rows whose outcome is final",
+        "champion_loss": "mean loss of the champion",
+        "candidate_loss": "mean loss of the candidate",
+    }
+    if name in shown:
+        told, error = shown[name]
+        return [
+            f"is it shown that {told}?",
+            bet(float(value), error, bounded=bounded or name in ("fails", "slow")),
+        ]
+    return [counted.get(name, name), _number(value)]
 
 
 def _number(value: Any) -> str:
@@ -157,11 +201,15 @@ def _rollout(found: "Rollout") -> dict[str, Any]:
     }
 
 
-def _standing(standing: "Standing") -> dict[str, Any]:
-    decision = standing.decision
-    now = (
-        None
-        if decision is None
-        else {"action": decision.action, "why": decision.why, "evidence": dict(decision.evidence)}
-    )
-    return {**_rollout(standing.rollout), "now": now}
+def standing(found: "Rollout", last: "Decision | None") -> dict[str, Any]:
+    """Return a rollout as JSON values, with what was decided last of it and what a person can do."""
+    return {
+        **_rollout(found),
+        "last_decision": None if last is None else decision(last),
+        "to_do": to_do(found),
+    }
+
+
+def _now(seen: "Standing") -> dict[str, Any] | None:
+    now = seen.decision
+    return None if now is None else {"action": now.action, "why": now.why, "evidence": dict(now.evidence)}

@@ -8,6 +8,7 @@ from tenfold.cli.deliver import lines, waiting
 from tenfold.cli.options import Where, as_json, model_of, on_project, period, span
 from tenfold.cli.output import answer, minute, plural
 from tenfold.cli.releases import decision
+from tenfold.cli.rollout import last_decided, standing, stands, to_do
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +137,7 @@ def skew(
 @on_project
 @as_json
 def status(where: Where, *, as_json: bool) -> None:
-    """Show per topic how much is in the log, in online states and in the lake; versions; the last decision."""
+    """Show per topic how much is in the log, in online states and in the lake; versions; rollouts; the last decision."""
     from tenfold.core.times import iso
 
     with where.read() as app:
@@ -146,6 +147,11 @@ def status(where: Where, *, as_json: bool) -> None:
             for release in app.project.releases
         }
         newest = app.audit.list(limit=1)
+        rolling = [
+            (found, last_decided(app, found))
+            for name in production
+            if (found := app.rollouts.newest(name)) is not None
+        ]
         places = [waiting(delivery) for delivery in app.deliveries]
         states = {release.model.name: app.schedule(release).state() for release in app.project.releases}
         scored = {name: state for name, state in states.items() if state is not None}
@@ -156,6 +162,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "now": iso(app.clock.now()),
             "topics": topics,
             "production": {name: None if item is None else item.number for name, item in production.items()},
+            "rollouts": {found.model: standing(found, last) for found, last in rolling},
             "last_decision": decision(newest[0]) if newest else None,
             "scored": scored,
             "stuck": stuck,
@@ -171,6 +178,12 @@ def status(where: Where, *, as_json: bool) -> None:
         for name, item in production.items():
             told = "none" if item is None else f"version {item.number}, from run {item.run_id}"
             click.echo(f"\nProduction of {name}: {told}")
+        for found, last in rolling:
+            beside = f"version {found.candidate} beside version {found.champion}"
+            click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
+            for told in [f"{last.decision} by {last.by}: {last.why}"] if last else []:
+                click.echo(f"  last decided: {told}")
+            click.echo(f"  to do: {to_do(found)}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"
             click.echo(f"Scored of {name}, every {state['every']}: {until}")

@@ -13,7 +13,7 @@ Document = Mapping[str, Any]
 STAGES = {"production": "ok", "staging": "info", "archived": "none", "none": "none"}
 VERDICTS = {True: ("passed", "ok"), False: ("failed", "bad"), None: ("undecided", "warn")}
 MOST_NAMES = 20
-DECISIONS = {"promoted": "ok", "refused": "bad", "rolled back": "warn"}
+DECISIONS = {"promoted": "ok", "refused": "bad", "undone": "bad", "rolled back": "warn", "held": "warn"}
 
 
 def card(document: Document) -> str:
@@ -43,7 +43,10 @@ def card_sections(document: Document) -> list[Section]:
             wide=True,
         ),
         Section(
-            "Gates", _gates(document), "on the newest mature rows, beside the champion of the time", wide=True
+            "Gates and rollout",
+            _gates(document),
+            "gates on the newest mature rows, beside the champion of the time",
+            wide=True,
         ),
         Section("History of its stages", history(document["history"]), wide=True),
         Section("How to make it again", _rebuild(document), wide=True),
@@ -55,6 +58,11 @@ def card_sections(document: Document) -> list[Section]:
         ),
     ]
     return found
+
+
+def judged_by_gates(document: Document) -> list[Document]:
+    """Return the decisions of gates that have verdicts, oldest first; what a rollout decides has the gate's as a reason."""
+    return [item for item in document["gates"] if item["kind"] == "gate" and item["evidence"].get("results")]
 
 
 def stage(name: str) -> str:
@@ -119,7 +127,7 @@ def _share(positives: Document, rows: Document, part: str) -> str:
 
 
 def _gate_tile(document: Document) -> Tile:
-    judged = [item for item in document["gates"] if item["evidence"].get("results")]
+    judged = judged_by_gates(document)
     if not judged:
         told = "none has judged it" if document["gates"] else "not judged yet"
         return ("Gates", number(None), told, "none")
@@ -145,11 +153,11 @@ def _gates(document: Document) -> Html:
 
 
 def _decision(item: Document) -> Html:
-    results = item["evidence"].get("results") or []
+    results = (item["evidence"].get("results") or []) if item["kind"] == "gate" else []
     trigger = item["evidence"].get("trigger")
     cause = f", because of {trigger}" if trigger else ""
     told = cause if results else f": {item['why']}"
-    state = DECISIONS.get(item["decision"], "none")
+    state = DECISIONS.get(item["decision"].partition(" in ")[0], "none")
     head = tag("p", badge(item["decision"], state), f" {moment(item['at'])} by {item['by']}{told}")
     if not results:
         return head

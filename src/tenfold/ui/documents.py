@@ -112,7 +112,14 @@ def version_document(kept: Kept, model: str, number: int) -> Document:
         "tables": dict(manifest.get("tables") or run.data),
         "evaluation": manifest.get("evaluation") or {},
         "gates": [
-            {"at": iso(d.at), "decision": d.decision, "by": d.by, "why": d.why, "evidence": d.evidence}
+            {
+                "at": iso(d.at),
+                "kind": d.kind,
+                "decision": d.decision,
+                "by": d.by,
+                "why": d.why,
+                "evidence": d.evidence,
+            }
             for d in kept.audit.list(f"{model}/{number}")
         ],
         "history": [event_line(event) for event in every if event.version == number],
