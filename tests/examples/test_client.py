@@ -5,7 +5,9 @@ import re
 import select
 import socket
 import socketserver
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 
@@ -15,6 +17,7 @@ import pytest
 
 from tenfold import AsyncClient, Client
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError, TenfoldError, Unavailable
+from tenfold.serving.client import Call
 from tests.examples import tiny
 from tests.examples.served import serving
 
@@ -162,6 +165,45 @@ def test_a_service_that_takes_too_long_is_told_apart_from_one_that_is_away():
                 f"no answer from {url}: none within timeout=0.05 s. Give it longer, or fewer rows. Is the service "
                 "running? tenfold serve PROJECT.py"
             )
+
+
+def test_threads_that_share_one_do_not_wait_for_each_other():
+    threads = 120
+    together = threading.Barrier(threads)
+
+    class Service(socketserver.ThreadingTCPServer):
+        request_queue_size = threads
+        daemon_threads = True
+
+    class Held(socketserver.StreamRequestHandler):
+        def handle(self):
+            while head := list(iter(lambda: self.rfile.readline().strip(), b"")):
+                if head[0].startswith(b"GET /health"):
+                    together.wait(30)  # nobody is answered before all have asked
+                self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    def steps():
+        """Return how many functions one call takes."""
+        counted = [0]
+        sys.setprofile(lambda _frame, event, _of: counted.__setitem__(0, counted[0] + (event == "call")))
+        try:
+            client._ask(Call("GET", "/other"))
+        finally:
+            sys.setprofile(None)
+        return counted[0]
+
+    with (
+        Service(("127.0.0.1", 0), Held) as service,
+        Client(f"http://127.0.0.1:{service.server_address[1]}", timeout=20.0, retries=0) as client,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        steps()
+        alone = steps()
+        assert list(pool.map(lambda _: client.health(), range(threads))) == [{}] * threads
+        steps()
+        assert steps() < 1.1 * alone
+        service.shutdown()
 
 
 def test_awaiting_is_the_same(port, client):

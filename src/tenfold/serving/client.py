@@ -5,6 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any
@@ -57,7 +58,14 @@ class _Calls(ABC):
         self._url, self._retries, self._timeout = url, retries, timeout
         self._lost, self._late = httpx.TransportError, httpx.TimeoutException
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-        self._http: Any = getattr(httpx, kind)(base_url=url, headers=headers, timeout=timeout, limits=limits)
+        self._make: Callable[[], Any] = partial(
+            getattr(httpx, kind),
+            base_url=url,
+            headers=headers,
+            timeout=timeout,
+            limits=limits,
+            verify=httpx.create_ssl_context(),  # which takes longer than the rest: once
+        )
 
     @abstractmethod
     def _ask(self, call: Call) -> Any: ...
@@ -130,6 +138,7 @@ class Client(_Calls):
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__("Client", url, **settings)
+        self._each = _Each(self._make)
         self._wall = SystemClock()
 
     def __enter__(self) -> "Client":
@@ -142,13 +151,13 @@ class Client(_Calls):
 
     def close(self) -> None:
         """Close the connections; may be called twice."""
-        self._http.close()
+        self._each.close()
 
     def _ask(self, call: Call) -> Any:
         given = call.given()
         for pause in self._pauses():
             try:
-                response = self._http.request(**given)
+                response = self._each.request(given)
             except self._lost as error:
                 if pause is None:
                     raise self._unreached(error) from error
@@ -158,6 +167,36 @@ class Client(_Calls):
                 pause = _told(response, pause)
             self._wall.sleep(pause)
         return None
+
+
+class _Each:
+    """Gives each call under way an httpx client of its own, which the next ones take over with its connection.
+
+    One httpx client that threads share looks through all of its connections twice a call, while the others wait.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._idle, self._closed = make, [make()], False
+
+    def request(self, given: Mapping[str, Any]) -> Any:
+        http = self._taken()
+        try:
+            return http.request(**given)
+        finally:
+            self._idle.append(http)
+            if self._closed:  # while this call was under way
+                self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        for http in tuple(self._idle):
+            http.close()
+
+    def _taken(self) -> Any:
+        try:
+            return self._idle.pop()  # the one used last, so that its connection is still open
+        except IndexError:
+            return self._make()
 
 
 class AsyncClient(_Calls):
@@ -171,6 +210,7 @@ class AsyncClient(_Calls):
         super().__init__("AsyncClient", url, **settings)
         import anyio
 
+        self._http = self._make()
         self._turn = anyio.Semaphore(TOGETHER)
 
     async def __aenter__(self) -> "AsyncClient":
