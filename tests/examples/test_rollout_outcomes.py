@@ -71,7 +71,7 @@ def test_a_worse_candidate_is_undone_by_its_outcomes(home):
         begun(app, rolling.FINE, shift=0.4)
         done = [said for said in live_days(app, 5) if said]
         assert len(done) == 1
-        assert done[0].startswith("undone: worse than the champion (mean loss 0.25 against 0.01")
+        assert done[0].startswith("undone: worse than the champion (mean loss 0.25, the champion's 0.01, on ")
         assert app.registry.production(LATE.name).number == 1
 
 

@@ -191,15 +191,12 @@ def _told(evidence: Mapping[str, Any]) -> str:
         return "(no outcomes of rows that both versions scored are final yet)"
     loss, by = evidence["champion_loss"], evidence["margin"]
     bounded = evidence["bounded"]
-    large = (
-        f"; that says little, as the margin is large beside the champion's loss: declare Release(margin=...) below {LARGE * loss:.2g}"
-        if bounded and by > LARGE * loss
-        else ""
-    )
+    said = evidence["not_worse"] >= 1 / ALPHA and bounded and by > LARGE * loss
+    large = f", which says little of so large a margin: declare Release(margin=...) below {LARGE * loss:.2g}"
     return (
         f"(mean loss {evidence['candidate_loss']:.4g}, the champion's {loss:.4g}, on {evidence['pairs']:,} rows whose outcome is "
         f"final; that it is worse is {bet(evidence['worse'], WORSE, bounded=bounded)}; that it is worse by less than "
-        f"{f'{by:g}' if bounded else f'{by:.2g} of that loss'} is {bet(evidence['not_worse'], ALPHA, bounded=bounded)}{large})"
+        f"{f'{by:g}' if bounded else f'{by:.2g} of that loss'} is {bet(evidence['not_worse'], ALPHA, bounded=bounded)}{large * said})"
     )
 
 
