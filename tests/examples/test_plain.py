@@ -121,6 +121,12 @@ def test_a_used_key_and_states_that_lag_are_refused_as_by_the_route(app):
     assert (late[0], late[1][b"retry-after"]) == (503, b"1")
 
 
+def test_no_long_head_is_kept(app):
+    door = app.asgi().state.door
+    assert door.head_of(whole(ROW, GIVEN | {"x": "a" * 3_000})) is not None
+    assert door.head_of(whole(ROW, GIVEN | {"x": "a" * 4_096})) is None
+
+
 def test_what_was_answered_is_gone_at_once(app):
     api = app.asgi()
     gc.collect()

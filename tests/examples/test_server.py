@@ -134,6 +134,13 @@ def test_a_flood_of_head_is_refused(port, flood):
         assert told(answer) in ((431, "TooLarge"), (400, "NotHTTP"))
 
 
+@pytest.mark.parametrize("line", [b"GET /health HTTP/1.1", b"POST /predict HTTP/1.1\r\ncontent-length: 2"])
+def test_a_head_that_is_whole_and_too_long_is_refused(port, line):
+    with connect(port) as connection:
+        sent(connection, line + b"\r\nhost: localhost\r\nx: " + b"a" * 32_768 + b"\r\n\r\n{}")
+        assert told(rest(connection)) == (431, "TooLarge")
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

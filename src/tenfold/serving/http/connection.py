@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._received = self._taken = self._dropped = 0
-        self._begun = self._reading = self._in_body = self._broken = False
+        self._begun = self._reading = self._in_body = self._broken = self._long = False
         self._held = self._declined = b""
         self._asked: Asked | None = None
         now = self.loop.time()
@@ -157,7 +157,7 @@ class Connection(HttpToolsProtocol):
                 self.server_state.coming.pop(self, None)
             return
         if self._received - self._taken > MAX_HEAD + self._taken:
-            self.refuse(431, "TooLarge", f"the head of a request is longer than {MAX_HEAD:,} bytes.")
+            self._refuse_long()
         elif self._dropped > DRAIN:
             self.abort()
 
@@ -182,6 +182,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            self._long = True
+            raise httptools.HttpParserError
         version, method = self.parser.get_http_version(), self.parser.get_method()
         if self.parser.should_upgrade() and method != b"CONNECT":
             lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
@@ -262,7 +265,13 @@ class Connection(HttpToolsProtocol):
         self.close()
 
     def _refuse_broken(self) -> None:
-        self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
+        if self._long:
+            self._refuse_long()
+        else:
+            self.refuse(400, "NotHTTP", "this is no HTTP request, or too many at once.")
+
+    def _refuse_long(self) -> None:
+        self.refuse(431, "TooLarge", f"the head of a request is longer than {MAX_HEAD:,} bytes.")
 
     def abort(self) -> None:
         """End at once; what is unsent is dropped."""

@@ -21,6 +21,8 @@ from tenfold.serving.seen.requests import Requests
 
 MOST = 65_536
 """Bytes of a body that is plain."""
+MOST_HEAD = 4_096
+"""Bytes of a head that is plain: those that came last are kept."""
 GONE = 499
 """The status under which a request is counted whose client did not wait for its turn; nothing was stored for it."""
 _START, _END = f"POST {PATH} HTTP/1.1\r\n".encode(), b"\r\n\r\n"
@@ -74,7 +76,7 @@ class Door:
 
     def head_of(self, data: bytes) -> Head | None:
         """Return the head that a request begins with; None when it is not plain."""
-        end = data.find(_END) if data.startswith(_START) else -1
+        end = data.find(_END, 0, MOST_HEAD) if data.startswith(_START) else -1
         head = _head(data[:end]) if end > 0 else None
         return head if head is not None and is_known(head.host, self._hosts) else None
 
