@@ -65,6 +65,12 @@ def same(one, two):
     )
 
 
+def uncompressed(data):
+    """Return packed answers in the form they had before they were compressed."""
+    size = int.from_bytes(data[2:6], "little")
+    return data[:1] + pa.decompress(data[6:], size, codec="lz4_raw", asbytes=True)
+
+
 @pytest.fixture
 def log():
     return MemoryLog(VirtualClock(0))
@@ -101,8 +107,8 @@ def test_answers_are_stored_once_per_key(kept, log):
 @pytest.mark.parametrize(
     ("forge", "what"),
     [
-        (lambda data: data[:1] + b"\x02" + data[1:], "form 2"),
-        (lambda data: data.replace(b"version:ints", b"version:bits"), "columns of type bits"),
+        (lambda data: data[:1] + b"\x03" + data[2:], "form 3"),
+        (lambda data: uncompressed(data).replace(b"version:ints", b"version:bits"), "columns of type bits"),
         (lambda data: b"\xc0" + data[1:], "first byte 192"),
     ],
 )
@@ -377,12 +383,27 @@ def test_answers_of_any_form_are_read_together_in_their_order(kept, log):
     kept.answer(predictions("c"), [b"{}"], keys=["m"])
     kept.write(several("d", STATES, [0.75, 0.25]), key="n")
     kept.write(predictions("e", "f", width=3), key="o")
+    (newest,) = log.read(TOPIC, 4)
+    log.append(TOPIC, uncompressed(newest.data), 2, key=["p", "q"])
     found = to_tables(log.read(TOPIC, 0))
     assert found.schema.types == [*older.schema.types, pa.int64(), pa.int64()]
-    assert found["prediction_id"].to_pylist() == ["a", "b", "c", "d", "e", "f"]
-    assert found["_offset"].to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert found["prediction_id"].to_pylist() == ["a", "b", "c", "d", "e", "f", "e", "f"]
+    assert found["_offset"].to_pylist() == list(range(8))
+    columns = [name for name in found.column_names if name[0] != "_" and name != "ages"]
+    assert found.select(columns)[6:8].equals(found.select(columns)[4:6])
     assert found["features"].to_pylist()[2:5] == [[1.5, 1.5], [1.5, 1.5], [1.5] * 3]
     assert found["classes"].to_pylist()[2:5] == [[], list(map(str, STATES.classes)), []]
     assert found["probabilities"].to_pylist()[2:5] == [[], [0.75, 0.25], []]
     told = kept.stored({"b": "l", "c": "m"})
     assert told == {"b": Answered("{}", b'{"x":1}'), "c": Answered("{}", b"{}")}
+    assert kept.stored({"e": "p", "f": "q"}) == kept.stored({"e": "o", "f": "o"})
+
+
+def test_answers_take_half_the_room_they_would_take_as_they_are(kept, log):
+    names = [f"fraud/{place}/1709251200000000" for place in range(20)]
+    told = [
+        b'{"prediction_id":"%s","model":"fraud","version":1,"score":0.5}' % name.encode() for name in names
+    ]
+    kept.answer(predictions(*names), told, keys=names)
+    (batch,) = log.read(TOPIC, 0)
+    assert len(batch.data) < len(uncompressed(batch.data)) / 2
