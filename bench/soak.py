@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import count, cycle
+from itertools import combinations, count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -256,8 +256,10 @@ def verdict(looks: list[Look]) -> dict[str, Any]:
 
 
 def grown(looks: list[Look], held: list[float]) -> float:
-    """Return the share of its mean by which memory grows a minute, by the line that is nearest to it."""
-    return float(np.polyfit([look.minute for look in looks], held, 1)[0] / np.mean(held))
+    """Return the share of its mean by which memory grows a minute: the median over all pairs of looks, so that no peak tells."""
+    pairs = combinations(zip((look.minute for look in looks), held, strict=True), 2)
+    rates = [(two - one) / (later - first) for (first, one), (later, two) in pairs]
+    return float(np.median(rates) / np.mean(held))
 
 
 def page_of(looks: list[Look], found: dict[str, Any]) -> str:
