@@ -261,8 +261,7 @@ class LakeSink:
         upto, left = first, LAKE[0]
         while left and upto < min(end, first + LAKE[1]):
             # What came meanwhile stays: a prediction in the lake never lacks a record there that it was made from.
-            read = self._log.read(topic, upto, limit=left, rows=size)
-            batches = [batch for batch in read if batch.end <= end]
+            batches = self._log.read(topic, upto, limit=left, rows=min(size, end - upto))
             tables.append(to_tables(batches))
             upto, left = batches[-1].end, left - len(batches)
             if rest:
