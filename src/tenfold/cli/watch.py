@@ -181,8 +181,8 @@ def status(where: Where, *, as_json: bool) -> None:
         for found, last in rolling:
             beside = f"version {found.candidate} beside version {found.champion}"
             click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
-            for told in [f"{last.decision} by {last.by}: {last.why}"] if last else []:
-                click.echo(f"  last decided: {told}")
+            if last is not None:
+                click.echo(f"  last decided: {last.decision} by {last.by}: {last.why}")
             click.echo(f"  to do: {to_do(found)}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"
