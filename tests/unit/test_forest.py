@@ -1,5 +1,9 @@
 """Rows through the trees side by side: the booster's scores, to the bit, or the booster itself."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
@@ -99,6 +103,62 @@ def test_rows_of_another_layout_are_left_to_the_booster():
     assert forest.predict(X.astype(np.float32), LARGE) is None
     assert forest.predict(np.asfortranarray(X), LARGE) is None
     assert forest.predict(X[:, :5].copy(), LARGE) is None
+
+
+def answers(version, X, count):
+    """Return the scores of rows, asked about so many at a time."""
+    return np.concatenate([version.predict(X[at : at + count]) for at in range(0, len(X), count)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 9, 64])
+def test_few_rows_at_a_time_have_the_same_scores_before_and_after_their_trees_are_ready(count, monkeypatch):
+    text = learned(LGBMClassifier())
+    version, X = LightGBM(text), asked(text)
+    want = version._booster.predict(X, num_threads=1)
+    monkeypatch.setattr("tenfold.training.formats.forest.BOUNDS", (25 * 500, 25 * 500, LARGE))
+    first = answers(version, X[:499], count)
+    assert version._walks._scores is None
+    version.predict(X[:count])
+    monkeypatch.setattr("tenfold.training.formats.lightgbm._Few.__call__", None)
+    version._walks._thread.join()
+    assert np.concatenate([first, answers(version, X[499:], count)]).tobytes() == want.tobytes()
+
+
+def test_what_is_not_known_stays_with_the_booster_however_many_ask(monkeypatch):
+    text = learned(LGBMRegressor(objective="poisson"))
+    version, X = LightGBM(text), asked(text)
+    monkeypatch.setenv(SETTING, "on")
+    assert answers(version, X, 7).tobytes() == version._booster.predict(X, num_threads=1).tobytes()
+
+
+def test_loops_that_cannot_be_loaded_leave_the_rows_to_the_booster(monkeypatch, caplog):
+    def broken(*_):
+        raise ImportError("numba is broken")
+
+    text = learned(LGBMClassifier())
+    version, X = LightGBM(text), asked(text)
+    monkeypatch.setenv(SETTING, "on")
+    monkeypatch.setattr("tenfold.training.formats.forest.compiled_beside", broken)
+    assert answers(version, X, 7).tobytes() == version._booster.predict(X, num_threads=1).tobytes()
+    assert caplog.text.count("could not be loaded") == 1
+
+
+def test_a_process_that_others_wait_for_has_the_loops_compiled_by_another_one(tmp_path):
+    code = """
+import logging, sys
+from tenfold.features.kernel.twin.choice import compiled_beside
+loops = compiled_beside("tenfold.training.formats.forest_loops", "walk")
+print(sum(loops.walk.stats.cache_hits.values()), sum(loops.walk.stats.cache_misses.values()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, SETTING: "auto", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert list(tmp_path.rglob("forest_loops.walk-*.nbi")), done.stderr
+    assert done.stdout.split() == ["1", "0"], "compiled in the process itself"
 
 
 def test_a_version_takes_the_loops_where_they_are_worth_it(monkeypatch):

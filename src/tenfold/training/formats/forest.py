@@ -5,13 +5,20 @@ LightGBM takes a row through all trees and waits for each comparison. Here eight
 the scores are equal; what is not known here is left to the booster.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+import math
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
 
-from tenfold.features.kernel.twin.choice import compiled
+from tenfold.features.kernel.twin.choice import allowed, compiled, compiled_beside
+
+logger = logging.getLogger(__name__)
 
 LOOPS = "tenfold.training.formats.forest_loops"
 BOUNDS = 100_000, 20_000_000, 100_000_000
@@ -63,14 +70,67 @@ class Forest:
         """Return the scores, None where the booster is the better way; `asked` says how many rows there were so far."""
         if rows.dtype != np.float64 or rows.shape[1] != self.width or not rows.flags.c_contiguous:
             return None
-        loops: Any = compiled(LOOPS, "walk", asked * len(self.root), BOUNDS)
-        if loops is None:
-            return None
+        loops = compiled(LOOPS, "walk", asked * len(self.root), BOUNDS)
+        return None if loops is None else self.scores(rows, loops)
+
+    def scores(self, rows: np.ndarray, loops: Any) -> np.ndarray:
+        """Return the scores of rows that lie in memory as the loops read them."""
         out = np.zeros(len(rows))
         loops.walk(rows, self.feature, self.bound, self.child, self.leaf, self.root, self.depth, out)
         if self.sigmoid is not None:
             loops.link(self.sigmoid, out)
         return out
+
+
+class Walks:
+    """The trees of a booster as a forest, from when there were so many rows that it pays.
+
+    Rows that are few at a time have others waiting behind them, so a thread makes ready what they need.
+    """
+
+    def __init__(self, text: str, trees: int) -> None:
+        self._text, self._trees = text, trees
+        self._many = self._few = 0
+        self._scores: Callable[[np.ndarray], np.ndarray] | None = None
+        self._thread: threading.Thread | None = None
+
+    @cached_property
+    def forest(self) -> Forest | None:
+        """The trees; None when they do something that is not known."""
+        return Forest.of(self._text)
+
+    def many(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the scores; None where the booster is the better way."""
+        self._many += len(rows)
+        return None if self.forest is None else self.forest.predict(rows, self._many)
+
+    def few(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the scores of rows that lie in memory as the loops read them; None where the booster is the better way."""
+        if self._thread is None:
+            self._consider(len(rows))
+        return None if self._scores is None else self._scores(rows)
+
+    def _consider(self, rows: int) -> None:
+        self._few += rows * self._trees
+        if self._few >= self._bounds[LOOPS not in sys.modules]:
+            self._thread = threading.Thread(target=self._make_ready, name="forest", daemon=True)
+            self._thread.start()
+            if not any(self._bounds):
+                self._thread.join()
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float]:
+        """From how many rows times trees on few rows take the loops: when those are loaded, and when not."""
+        return {"on": (0, 0), "off": (math.inf, math.inf)}.get(allowed(LOOPS), BOUNDS[:2])
+
+    def _make_ready(self) -> None:
+        try:
+            loops = None if self.forest is None else compiled_beside(LOOPS, "walk")
+        except Exception:  # nobody waits for this thread, and the booster goes on
+            logger.exception("the loops for trees could not be loaded")
+            return
+        if self.forest is not None and loops is not None:
+            self._scores = partial(self.forest.scores, loops=loops)
 
 
 class _Nodes:

@@ -3,14 +3,13 @@
 import ctypes
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from tenfold.core.errors import MissingExtra
 from tenfold.training.formats.base import Context
-from tenfold.training.formats.forest import Forest
+from tenfold.training.formats.forest import Walks
 
 FILE = "model.txt"
 MANY = 1_000
@@ -34,7 +33,7 @@ class LightGBM:
         self.text = text
         self._booster = lightgbm.Booster(model_str=text)
         self._few = _Few(self._booster)
-        self._many = 0
+        self._walks = Walks(text, self.trees)
 
     @classmethod
     def of(cls, fitted: Any, context: Context) -> Self | None:  # noqa: ARG003 - a booster says it all
@@ -48,18 +47,12 @@ class LightGBM:
     def files(self) -> dict[str, bytes]:
         return {FILE: self.text.encode()}
 
-    @cached_property
-    def _forest(self) -> Forest | None:
-        return Forest.of(self.text)
-
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) < MANY and self._few.takes(rows):
-            return self._few(rows)
-        if len(rows) >= MANY and self._forest is not None:
-            self._many += len(rows)
-            found = self._forest.predict(rows, self._many)
-            if found is not None:
-                return found
+            found = self._walks.few(rows)
+            return self._few(rows) if found is None else found
+        if len(rows) >= MANY and (found := self._walks.many(rows)) is not None:
+            return found
         threads = 1 if len(rows) < MANY else 2  # waiting for a second thread costs more than a few rows
         return np.asarray(self._booster.predict(rows, num_threads=threads))
 

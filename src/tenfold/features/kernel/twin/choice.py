@@ -5,6 +5,7 @@ included. The environment says otherwise: TENFOLD_NUMBA=off never takes it, TENF
 """
 
 import os
+import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,15 +38,43 @@ def compiled(module: str, main: str, work: int, bounds: tuple[int, int, int]) ->
     bounds
         From how much work on it is faster: when it is loaded, when it was compiled and kept, when it has to be compiled.
     """
+    setting = allowed(module)
+    if setting == "off" or (setting == "auto" and work < least(module, main, bounds)):
+        return None
+    return import_module(module)
+
+
+def compiled_beside(module: str, main: str) -> Any:
+    """Return a module of compiled loops for a process that others wait for; None where there are none.
+
+    To load what is kept on the disk takes tenths of a second, to compile it seconds in which no other thread gets far: that
+    is left to another process, and where nothing can be kept there are none.
+    """
+    if allowed(module) == "off":
+        return None
+    if module not in sys.modules and not _kept(module, main):
+        code = f"import os; os.nice(10); import {module}"
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603
+    return import_module(module) if module in sys.modules or _kept(module, main) else None
+
+
+def allowed(module: str) -> str:
+    """Return what the environment says of compiled loops, one of the settings: "off" too where there is no numba.
+
+    Raises
+    ------
+    DefinitionError
+        When it is no setting.
+    MissingExtra
+        When they are always to be taken, and numba is not there.
+    """
     setting = os.environ.get(SETTING) or "auto"
     if setting not in SETTINGS:
         raise DefinitionError(f'{SETTING}="{setting}" in the environment.{suggest(setting, SETTINGS)}')
     there = module in sys.modules or find_spec("numba") is not None
     if setting == "on" and not there:
         raise MissingExtra(f"{SETTING}=on", "numba")
-    if setting == "off" or not there or (setting == "auto" and work < least(module, main, bounds)):
-        return None
-    return import_module(module)
+    return setting if there else "off"
 
 
 def least(
