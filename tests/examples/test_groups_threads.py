@@ -11,6 +11,7 @@ import pytest
 
 from tenfold.core.clock import SystemClock
 from tenfold.serving.answer.answering import Answering
+from tenfold.serving.answer.asking import Asking
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.questions import Question
 from tenfold.sources.log import LAYOUT
@@ -231,8 +232,14 @@ def test_a_writer_that_comes_in_between_costs_no_answer_and_makes_none_twice(app
 
 
 def test_a_version_on_its_way_is_not_asked_on_the_event_loop(app, monkeypatch):
-    answering, names = quick(app), threads_of(app, monkeypatch)
+    answering, many, names = quick(app), Asking.many, []
     route = replace(app.traffic.routes.look("late_order"), candidate=2, phase="shadow")
     monkeypatch.setattr(app.traffic.routes, "look", lambda _: route)
+
+    def asked(*given):
+        names.append(threading.current_thread().name)
+        return many(*given)
+
+    monkeypatch.setattr(Asking, "many", asked)
     asyncio.run(answering.one(ROWS[0]))
     assert names == ["groups"]

@@ -115,7 +115,7 @@ def test_few_rows_at_a_time_have_the_same_scores_before_and_after_their_trees_ar
     text = learned(LGBMClassifier())
     version, X = LightGBM(text), asked(text)
     want = version._booster.predict(X, num_threads=1)
-    monkeypatch.setattr("tenfold.training.formats.forest.BOUNDS", (25 * 500, 25 * 500, LARGE))
+    monkeypatch.setattr("tenfold.training.formats.forest.FEW", (25 * 500, 25 * 500))
     first = answers(version, X[:499], count)
     assert version._walks._scores is None
     version.predict(X[:count])

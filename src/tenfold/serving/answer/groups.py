@@ -173,7 +173,7 @@ class Groups:
     def _promptly(self, group: Group) -> Sequence[Told | None]:
         """Return the answers of a group, none where one would have to wait for them."""
         with suppress(Locked):
-            if self._prompt.asks_one() and self._prompt.reached(mark := self._prompt.mark()):
+            if self._prompt.reached(mark := self._prompt.mark()):
                 return self._answers(self._prompt, group, mark.at, None)
         return [None] * len(group)
 

@@ -76,23 +76,24 @@ class Asks(NamedTuple):
             each = zip(*(self.frame[name].plain() for name in names), strict=True)
         return ["/".join(map(str, entity)) for entity in each]
 
-    def take(self, rows: np.ndarray) -> "Asks":
+    def take(self, rows: Sequence[int]) -> "Asks":
         """Return the rows at positions."""
         if len(rows) == len(self.of):
             return self
 
         def some(part: Sequence[Any]) -> Sequence[Any]:
-            return [part[row] for row in rows.tolist()]
+            return [part[row] for row in rows]
 
+        at = np.array(rows)
         return Asks(
             some(self.of),
             some(self.id),
             some(self.row),
             some(self.on),
             some(self.request),
-            self.at[rows],
+            self.at[at],
             some(self.values) if self.values else (),
-            None if self.frame is None else {name: item.take(rows) for name, item in self.frame.items()},
+            None if self.frame is None else {name: item.take(at) for name, item in self.frame.items()},
         )
 
 

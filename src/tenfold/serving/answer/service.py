@@ -25,6 +25,7 @@ from tenfold.serving.rows.many import FEW, KnownMany, KnownRows, ManyPlan, of_ro
 from tenfold.serving.rows.plan import Known, ServingPlan
 from tenfold.serving.seen.tracing import Stages
 from tenfold.sources.base import Ends, Log
+from tenfold.sources.turn import Locked
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
@@ -66,6 +67,7 @@ class Service:
         self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
         self._deciding = Deciding(model)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
+        self._hurried = False
         self.closing: list[Callable[[], None]] = []
         self._views = [view.name for view in model.stored]
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
@@ -80,15 +82,11 @@ class Service:
         return self.degrades and self._patience.over(self._store.offsets(), waited, wait)
 
     def prompt(self) -> "Service":
-        """Return the same for who keeps others waiting: it raises `Locked` rather than to wait long for another writer."""
+        """Return the same for who keeps others waiting: it raises `Locked` rather than to wait for another writer or a candidate."""
         found = copy(self)
-        found._log = self._log.prompt()
+        found._hurried, found._log = True, self._log.prompt()
         found._predictions = PredictionLog(found._log)
         return found
-
-    def asks_one(self) -> bool:
-        """Return whether only the version in Production is asked now: one on its way may take its time."""
-        return self.traffic.routes.look(self.model.name).candidate is None
 
     def close(self) -> None:
         """End what answers beside the caller; may be called twice."""
@@ -236,7 +234,7 @@ class Service:
             if name not in told and of not in put_off and of not in lost:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(asks.take(np.array(list(first.values()))), wanted, late, stages)
+            told |= self._answer(asks.take(list(first.values())), wanted, late, stages)
         found: list[bytes | TenfoldError | None] = []
         row = 0
         for place, question in enumerate(questions):
@@ -294,10 +292,13 @@ class Service:
         self, asks: Asks, wanted: Callable[[int], bool], late: Ends | None, stages: Stages
     ) -> dict[str, Answered]:
         """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
+        route = self.traffic.routes.look(self.model.name)
+        if self._hurried and route.candidate is not None:
+            raise Locked(f"version {route.candidate} is asked too, and may take its time.")
         how, known = self._how(asks, late)
         stages.ended("features")
         by = how.by
-        route = self.traffic.routes.look(by.model.name)
+        route = route if by is self else self.traffic.routes.look(by.model.name)
         parts = by._asking.many(route, partial(asks.entities, by._sticky), known.matrix, len(asks.of))
         stages.ended("model")
         found, versions = joined(parts), numbers(parts)

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 LOOPS = "tenfold.training.formats.forest_loops"
 BOUNDS = 100_000, 20_000_000, 100_000_000
 """From how many rows times trees on: when the loops are loaded, when they were compiled before, when they have to be."""
+FEW = BOUNDS[0], 2_000_000
+"""The same of rows that are few at a time, when the loops are loaded and when not: who asks that way goes on asking."""
 SAME = ("regression", "regression_l1", "huber", "quantile")
 """Objectives whose score is the sum of the leaves."""
 CATEGORICAL, LEFT = 1, 2
@@ -121,7 +123,7 @@ class Walks:
     @cached_property
     def _bounds(self) -> tuple[float, float]:
         """From how many rows times trees on few rows take the loops: when those are loaded, and when not."""
-        return {"on": (0, 0), "off": (math.inf, math.inf)}.get(allowed(LOOPS), BOUNDS[:2])
+        return {"on": (0, 0), "off": (math.inf, math.inf)}.get(allowed(LOOPS), FEW)
 
     def _make_ready(self) -> None:
         try:
