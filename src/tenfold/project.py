@@ -213,14 +213,15 @@ class App(Opened):
         """
         return self.loop(model).promote(number, by=by, as_of=None if as_of is None else to_us(as_of))
 
-    def rollback(self, model: Model | str, *, by: str = "user", why: str = "asked for") -> StageEvent:
-        """Make the previous Production version Production again, once it has been loaded and has replayed its golden rows.
+    def rollback(
+        self, model: Model | str, *, to: int | None = None, by: str = "user", why: str = "asked for"
+    ) -> StageEvent:
+        """Make the previous Production version, or the one numbered `to`, Production again, once its golden rows were replayed.
 
         GateFailed says why it cannot be served, and what to do; nothing was changed then.
         """
-        return roll_back(
-            self._model(model), self.database, self.registry, self.blobs, self.audit, by=by, why=why
-        )
+        parts = self.database, self.registry, self.blobs, self.audit
+        return roll_back(self._model(model), *parts, to=to, by=by, why=why)
 
     def replay(self, start: Any, end: Any, model: Model | str | None = None) -> Iterator[Day]:
         """Run history through the loop, day by day, on a clock that can be set."""

@@ -108,6 +108,21 @@ class RegistryMachine(RuleBasedStateMachine):
             self.enthrone(model, event.version)
             self.line[model] = list(target)
 
+    @rule(model=MODELS, number=NUMBERS)
+    def rollback_to(self, model, number):
+        was = {event.version for event in self.registry.history(model) if event.to_stage is Stage.PRODUCTION}
+        try:
+            self.registry.rollback(model, to=number, by="ann", why="test")
+        except NotFound:
+            assert number not in self.stages[model]
+        except Conflict:
+            assert number not in was or number == self.champion(model)
+        else:
+            assert number in was
+            self.enthrone(model, number)
+            line = self.line[model]
+            self.line[model] = [*(line[: line.index(number)] if number in line else line), number]
+
     @precondition(lambda self: any(self.stages.values()))
     @rule()
     def reopen(self):

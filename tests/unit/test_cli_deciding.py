@@ -60,8 +60,15 @@ def test_a_gate_says_no_and_rollback_goes_back(place):
     assert nothing.exit_code == 3
     assert nothing.stderr == (
         'error: no earlier production version of model "late_delivery". '
-        "Every other version was judged already. Train one: tenfold train PROJECT.py late_delivery.\n"
+        "One that was there later comes back: tenfold rollback PROJECT.py late_delivery --to 2.\n"
     )
+    back = run(place, "rollback", "late_delivery", "--to", "2", "--why", "mistaken").stdout
+    assert back.startswith(
+        "late_delivery version 2 is in production again: mistaken\nversion 1 comes back with: "
+    )
+    assert back.endswith(" late_delivery --to 1\n")
+    assert run(place, "rollback", "late_delivery", "--to", number).exit_code == 5
+    assert ask(place, "rollback", "late_delivery")["version"] == 1
     again = run(place, "promote", "late_delivery", "1")
     assert (again.exit_code, again.stdout) == (0, "late_delivery version 1 is already in production\n")
 

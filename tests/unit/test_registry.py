@@ -5,7 +5,8 @@ import pytest
 
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, NotFound
-from tenfold.registry.versions import MOVES, SCHEMA, Registry, Stage, StageEvent, champions
+from tenfold.registry.stages import MOVES, Stage, StageEvent, champions
+from tenfold.registry.versions import SCHEMA, Registry
 from tests import states
 
 NONE, STAGING, PRODUCTION, ARCHIVED = Stage
@@ -184,12 +185,42 @@ def test_each_rollback_goes_one_further_back(registry):
         registry.rollback("m", by="ann", why="errors")
     assert str(caught.value) == (
         'no earlier production version of model "m". '
-        "Every other version was judged already. Train one: tenfold train PROJECT.py m."
+        "One that was there later comes back: tenfold rollback PROJECT.py m --to 3."
     )
     number = register(registry, "r0004").number
     with pytest.raises(NotFound, match=f"that was not judged yet: tenfold promote PROJECT.py m {number}\\."):
         registry.rollback("m", by="ann", why="errors")
     assert stages(registry) == {1: PRODUCTION, 2: ARCHIVED, 3: ARCHIVED, 4: NONE}
+    assert registry.history("m") == history
+
+
+def test_a_rollback_by_mistake_is_taken_back_by_naming_the_version(registry):
+    promoted(registry, 3)
+    for _ in range(2):
+        registry.rollback("m", by="ann", why="mistaken")
+    event = registry.rollback("m", to=3, by="ann", why="it was none of its")
+    assert (event.version, event.from_stage, event.to_stage) == (3, ARCHIVED, PRODUCTION)
+    assert stages(registry) == {1: ARCHIVED, 2: ARCHIVED, 3: PRODUCTION}
+    assert registry.rollback("m", by="ann", why="errors").version == 1  # the one that it replaced
+    assert registry.rollback("m", to=2, by="ann", why="better").version == 2
+
+
+def test_only_a_version_that_was_in_production_is_returned_to(registry):
+    promoted(registry, 2)
+    for run, stage in (("r0003", ARCHIVED), ("r0004", None)):
+        number = register(registry, run).number
+        if stage:
+            move(registry, number, STAGING)
+            move(registry, number, stage)
+    history = registry.history("m")
+    for number in (3, 4):
+        with pytest.raises(Conflict, match=f"m version {number} was never in production.*that were: 1, 2\\."):
+            registry.rollback("m", to=number, by="ann", why="test")
+    with pytest.raises(Conflict, match="m version 2 is in production already; nothing was changed"):
+        registry.rollback("m", to=2, by="ann", why="test")
+    for number in (0, 5, 2**40):
+        with pytest.raises(NotFound, match=f'no version "{number}"'):
+            registry.rollback("m", to=number, by="ann", why="test")
     assert registry.history("m") == history
 
 

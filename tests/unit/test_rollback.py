@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tenfold import Project, Release
-from tenfold.core.errors import GateFailed, NotFound
+from tenfold.core.errors import Conflict, GateFailed, NotFound
 from tenfold.registry.versions import Stage
 from tenfold.sources.blobs import MANIFEST, make_manifest
 from tests.examples import tiny
@@ -78,5 +78,22 @@ def test_a_version_that_can_be_served_is_returned_to_with_its_audit_row(home):
         assert (event.version, event.to_stage, event.by) == (1, Stage.PRODUCTION, "ann")
         decision = app.audit.list("late_order/1", "rollback")[-1]
         assert (decision.decision, decision.evidence) == ("rolled back", {"seq": event.seq})
-        with pytest.raises(NotFound, match="no earlier production version"):
+        with pytest.raises(NotFound, match=r"no earlier .* rollback PROJECT\.py late_order --to 2\."):
             app.rollback("late_order")
+
+
+def test_a_rollback_by_mistake_is_taken_back_without_another_training(home):
+    with opened(home) as app:
+        app.rollback("late_order", by="bob", why="by mistake")
+        with pytest.raises(
+            Conflict, match=r"comes back with: tenfold rollback PROJECT\.py late_order --to 2\."
+        ):
+            app.promote("late_order", 2)
+        assert app.rollback("late_order", to=2, by="ann", why="that was a mistake").version == 2
+        assert app.registry.production("late_order").number == 2
+        decision = app.audit.list("late_order/2", "rollback")[-1]
+        assert (decision.decision, decision.by, decision.why) == ("rolled back", "ann", "that was a mistake")
+        one_byte(home / "blobs" / "late_order@r0001")
+        with pytest.raises(GateFailed, match="version 1 cannot be served, so nothing was changed"):
+            app.rollback("late_order", to=1)
+        assert app.registry.production("late_order").number == 2

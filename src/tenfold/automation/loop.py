@@ -17,6 +17,7 @@ from tenfold.core.times import UNITS, iso
 from tenfold.monitoring.checks import Verdict, judge
 from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
+from tenfold.registry.stages import former
 from tenfold.registry.versions import Registry, Stage, Version
 from tenfold.serving.answer.service import Versions
 from tenfold.sources.database import Database, Transaction
@@ -115,6 +116,13 @@ class Loop:
             f"Release(gates=[...]), and train another: tenfold train PROJECT.py {name}."
         )
 
+    def _instead(self, number: int) -> str:
+        """Return what to do instead of promoting a version that is archived."""
+        name = self.release.model.name
+        if number in former(self.registry.history(name)):
+            return f" It was in production before and comes back with: tenfold rollback PROJECT.py {name} --to {number}."
+        return f" A version is judged once. Train another: tenfold train PROJECT.py {name}."
+
     def _attempt(self, cause: str, why: str) -> bool:
         """Train, and return whether it was done here; a training that cannot be is a decision too, tried again a day later."""
         try:
@@ -212,8 +220,7 @@ class Loop:
                 )
             stage = self.registry.get(name, number).stage
             if stage not in (Stage.NONE, Stage.STAGING):
-                once = f" A version is judged once. Train another: tenfold train PROJECT.py {name}."
-                hint = once if stage == Stage.ARCHIVED else ""
+                hint = self._instead(number) if stage == Stage.ARCHIVED else ""
                 raise Conflict(
                     f"{name} version {number} is already {stage.value}; nothing was changed.{hint}"
                 )

@@ -1,4 +1,4 @@
-"""One step back, verified: the version to return to is loaded and replays its golden rows before anything moves."""
+"""The way back, verified: the version to return to is loaded and replays its golden rows before anything moves."""
 
 from tenfold.automation.audit import Audit
 from tenfold.core.errors import GateFailed, TenfoldError
@@ -10,9 +10,17 @@ from tenfold.training.model import Model
 
 
 def roll_back(
-    model: Model, database: Database, registry: Registry, blobs: Blobs, audit: Audit, *, by: str, why: str
+    model: Model,
+    database: Database,
+    registry: Registry,
+    blobs: Blobs,
+    audit: Audit,
+    *,
+    by: str,
+    why: str,
+    to: int | None = None,
 ) -> StageEvent:
-    """Make the previous champion champion again: one transaction with its audit row.
+    """Make the previous champion champion again, or the one numbered `to`: one transaction with its audit row.
 
     The files are read from the store, not from memory: their checksums, golden rows and features are checked as when
     a server loads them. Only the version that was checked can become champion, also when somebody moves another one
@@ -21,13 +29,13 @@ def roll_back(
     Raises
     ------
     NotFound
-        When there is no earlier champion.
+        When there is no earlier champion, or no version `to`.
     GateFailed
         When it cannot be served. Nothing changed, and the refusal is in the audit log.
     Conflict
-        When the model moved meanwhile. Nothing changed.
+        When `to` never was champion, or is, or the model moved meanwhile. Nothing changed.
     """
-    version, seen = registry.fallback(model.name)
+    version, seen = registry.fallback(model.name, to)
     subject = f"{model.name}/{version.number}"
     try:
         Versions(registry, blobs).get(model, version.number)
@@ -37,7 +45,7 @@ def roll_back(
         audit.record("rollback", subject, "refused", told, by=by, evidence=evidence)
         raise GateFailed(told) from error
     with database.transaction() as tx:
-        event = registry.rollback(model.name, by=by, why=why, expect=seen, tx=tx)
+        event = registry.rollback(model.name, to=to, by=by, why=why, expect=seen, tx=tx)
         audit.record("rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx)
     return event
 

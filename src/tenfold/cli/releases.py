@@ -57,15 +57,23 @@ def promote(where: Where, model: str, number: int, *, as_of: str | None, by: str
 @click.command()
 @on_project
 @click.argument("model")
+@click.option(
+    "--to", type=int, help="Which version, of those that were Production before; unless given, the previous."
+)
 @click.option("--why", default="asked for", show_default=True, help="The reason; for the audit log.")
 @by
 @as_json
-def rollback(where: Where, model: str, *, why: str, by: str, as_json: bool) -> None:
-    """Make the previous Production version of MODEL Production again."""
+def rollback(where: Where, model: str, *, to: int | None, why: str, by: str, as_json: bool) -> None:
+    """Make the previous Production version of MODEL Production again, or the one that --to names, also a later one."""
     with where.open() as app:
-        event = app.rollback(model_of(app, model), by=by, why=why)
+        chosen = model_of(app, model)
+        left = app.registry.production(chosen.name)
+        event = app.rollback(chosen, to=to, by=by, why=why)
     document = {"model": model, "version": event.version, "stage": "production", "why": why}
-    answer(document, line(f"{model} version {event.version} is in production again: {why}"), as_json=as_json)
+    text = f"{model} version {event.version} is in production again: {why}"
+    if left is not None:
+        text += f"\nversion {left.number} comes back with: tenfold rollback {where.target} {model} --to {left.number}"
+    answer(document, line(text), as_json=as_json)
 
 
 @click.command()

@@ -1,9 +1,8 @@
 """Model versions, their stages and the append-only history of every move."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -23,26 +22,10 @@ from tenfold.registry.schema import (
     VERSIONS,
 )
 from tenfold.registry.schema import SCHEMA as SCHEMA
+from tenfold.registry.stages import MOVES, champions, former
+from tenfold.registry.stages import Stage as Stage
+from tenfold.registry.stages import StageEvent as StageEvent
 from tenfold.sources.database import Database, Row, Transaction
-
-
-class Stage(StrEnum):
-    """Where a version stands; at most one version of a model is in production."""
-
-    NONE = "none"
-    STAGING = "staging"
-    PRODUCTION = "production"
-    ARCHIVED = "archived"
-
-
-MOVES: Mapping[Stage, tuple[Stage, ...]] = {
-    Stage.NONE: (Stage.STAGING,),
-    Stage.STAGING: (Stage.PRODUCTION, Stage.ARCHIVED),
-    Stage.PRODUCTION: (Stage.ARCHIVED,),
-    Stage.ARCHIVED: (),
-}
-"""What `Registry.move` allows; only `Registry.rollback` leads out of archived."""
-
 
 MOST = 2**31
 """No version has this number: a database may hold no larger one."""
@@ -68,47 +51,6 @@ class Version:
     def _repr_html_(self) -> str | None:
         """Return its card, for a notebook; None leaves it at the text."""
         return None if self.drawn is None else self.drawn(self)
-
-
-@dataclass(frozen=True, slots=True)
-class StageEvent:
-    """One move of one version: who or what moved it, when (microseconds since 1970 UTC), why, and on what numbers."""
-
-    seq: int
-    model: str
-    version: int
-    from_stage: Stage
-    to_stage: Stage
-    at: int
-    by: str
-    why: str
-    evidence: dict[str, Any]
-
-
-def champions(events: Iterable[StageEvent]) -> list[int]:
-    """Return the numbers a model can fall back through, the newest champion last.
-
-    A promotion adds its version; a rollback drops every version above the one it restored, so that the next
-    rollback goes one further back instead of forth.
-
-    Examples
-    --------
-    >>> def to_production(version, before):
-    ...     return StageEvent(0, "m", version, before, Stage.PRODUCTION, 0, "ann", "", {})
-    >>> promotions = [to_production(number, Stage.STAGING) for number in (1, 2, 3)]
-    >>> champions(promotions)
-    [1, 2, 3]
-    >>> champions([*promotions, to_production(2, Stage.ARCHIVED)])
-    [1, 2]
-    """
-    found: list[int] = []
-    for event in events:
-        if event.to_stage is not Stage.PRODUCTION:
-            continue
-        if event.from_stage is Stage.ARCHIVED:
-            del found[found.index(event.version) :]
-        found.append(event.version)
-    return found
 
 
 class Registry:
@@ -223,17 +165,14 @@ class Registry:
                 self._archive_champion(tx, version, by=by, why=why)
             return self._set(tx, version, to, by=by, why=why, evidence=evidence)
 
-    def fallback(self, model: str) -> tuple[Version, int]:
+    def fallback(self, model: str, to: int | None = None) -> tuple[Version, int]:
         """Return the version that `rollback` would make champion, and the seq of the model's last event, to expect.
 
-        Raises
-        ------
-        NotFound
-            When there is no earlier champion.
+        Raises as `rollback` does.
         """
         with self._database.transaction() as tx:
             last = tx.execute(LAST_EVENT, (model,)).fetchone()["seq"]
-            return self._fallback(tx, model), last
+            return self._fallback(tx, model, to), last
 
     def rollback(
         self,
@@ -241,11 +180,12 @@ class Registry:
         *,
         by: str,
         why: str,
+        to: int | None = None,
         evidence: Mapping[str, Any] | None = None,
         expect: int | None = None,
         tx: Transaction | None = None,
     ) -> StageEvent:
-        """Make the champion before the present one champion again, and archive the present one.
+        """Make the champion before the present one champion again, or the one numbered `to`, and archive the present one.
 
         The order is that of the promotions, not of the numbers. Each call goes one further back. When the champion
         was archived by hand and none is in production, that last champion returns. `expect` is as in `move`.
@@ -253,24 +193,44 @@ class Registry:
         Raises
         ------
         NotFound
-            When there is no earlier champion. Nothing changed.
+            When there is no earlier champion, or no version `to`. Nothing changed.
         Conflict
-            When the model moved since `expect`. Nothing changed.
+            When `to` never was champion, or is, or the model moved since `expect`. Nothing changed.
         """
         with self._transaction(tx) as tx:
             if expect is not None:
                 _check_last(tx, model, expect)
-            version = self._fallback(tx, model)
+            version = self._fallback(tx, model, to)
             self._archive_champion(tx, version, by=by, why=why)
             return self._set(tx, version, Stage.PRODUCTION, by=by, why=why, evidence=evidence or {})
 
-    def _fallback(self, tx: Transaction, model: str) -> Version:
-        found = champions(_event(row) for row in tx.execute(EVENTS, (model,)))
+    def _fallback(self, tx: Transaction, model: str, to: int | None) -> Version:
+        events = [_event(row) for row in tx.execute(EVENTS, (model,))]
+        if to is not None:
+            return self._former(tx, model, to, events)
+        found = champions(events)
         if tx.execute(PRODUCTION, (model,)).fetchone():
             found.pop()
         if not found:
-            raise self._no_champion(model)
+            raise self._no_champion(model, events)
         return self._version(tx.execute(BY_NUMBER, (model, found[-1])).fetchone())
+
+    def _former(self, tx: Transaction, model: str, number: int, events: Sequence[StageEvent]) -> Version:
+        """Return a version that was champion and is not: the gates let it in then."""
+        row = tx.execute(BY_NUMBER, (model, number)).fetchone() if 0 < number < MOST else None
+        if row is None:
+            raise self._missing(model, number)
+        version = self._version(row)
+        if version.stage is Stage.PRODUCTION:
+            raise Conflict(f"{_name(version)} is in production already; nothing was changed.")
+        known = former(events)
+        if number not in known:
+            were = ", ".join(map(str, known)) or "none"
+            raise Conflict(
+                f"{_name(version)} was never in production, so no rollback leads there; nothing was changed. "
+                f"Those that were: {were}. One that was not judged yet: tenfold promote PROJECT.py {model} {number}."
+            )
+        return version
 
     def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:
         return self._database.transaction() if tx is None else nullcontext(tx)
@@ -310,15 +270,24 @@ class Registry:
             drawn=self._drawn,
         )
 
-    def _no_champion(self, model: str) -> NotFound:
+    def _no_champion(self, model: str, events: Sequence[StageEvent]) -> NotFound:
         if model not in self.models():
             return self._no_version(model)
-        new = [version.number for version in self.versions(model) if version.stage is Stage.NONE]
+        versions = self.versions(model)
+        new = [version.number for version in versions if version.stage is Stage.NONE]
+        archived = {version.number for version in versions if version.stage is Stage.ARCHIVED}
+        later = [number for number in former(events) if number in archived]
         hint = (
-            f" Promote a version that was not judged yet: tenfold promote PROJECT.py {model} {new[-1]}."
-            if new
-            else f" Every other version was judged already. Train one: tenfold train PROJECT.py {model}."
+            "" if new or later else f" Every other was refused. Train one: tenfold train PROJECT.py {model}."
         )
+        if later:
+            hint += (
+                f" One that was there later comes back: tenfold rollback PROJECT.py {model} --to {later[-1]}."
+            )
+        if new:
+            hint += (
+                f" Promote a version that was not judged yet: tenfold promote PROJECT.py {model} {new[-1]}."
+            )
         return NotFound("earlier production version of model", model, (), hint=hint)
 
     def _missing(self, model: str, number: int) -> NotFound:
