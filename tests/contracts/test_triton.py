@@ -60,7 +60,7 @@ def test_tritons_client_is_answered(python, tmp_path):
     tiny.build(tmp_path)
     row = tiny.order(1)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with serving(tmp_path) as port:
+    with serving(tmp_path, tiny) as port:
         command = [python, "-c", ASK, str(port), json.dumps(row)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

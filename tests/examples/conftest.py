@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.examples import rolling, tiny
+from tests.examples import bare, rolling
 from tests.examples.served import serving
 
 
@@ -17,6 +17,6 @@ def rolling_built(tmp_path_factory):
 def port(tmp_path_factory):
     """Return the port of a process that serves the small project, and gives a request five seconds to come in."""
     folder = tmp_path_factory.mktemp("served")
-    tiny.build(folder)
+    bare.build(folder)
     with serving(folder, timeout=5) as found:
         yield found

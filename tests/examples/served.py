@@ -1,4 +1,4 @@
-"""The small project of `tiny`, served by a process of its own."""
+"""The small project of `tiny` or of `bare`, served by a process of its own."""
 
 import json
 import socket
@@ -7,24 +7,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+
+from tests.examples import bare
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def serving(home: Path, **bounds: float) -> Iterator[int]:
-    """Give the port on which a home made by `tiny.build` is served; in the end the server must have said nothing."""
-    with process(home, **bounds) as (port, _):
+def serving(home: Path, project: ModuleType = bare, **bounds: float) -> Iterator[int]:
+    """Give the port on which a home that a module built is served; in the end the server must have said nothing."""
+    with process(home, project, **bounds) as (port, _):
         yield port
 
 
 @contextmanager
-def process(home: Path, **bounds: float) -> Iterator[tuple[int, int]]:
+def process(home: Path, project: ModuleType = bare, **bounds: float) -> Iterator[tuple[int, int]]:
     """Give the port, and the number of the server's process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd = listening.fileno()
         port = listening.getsockname()[1]
-        command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd), json.dumps(bounds)]
+        command = [sys.executable, "-m", project.__name__, str(home), str(fd), json.dumps(bounds)]
         with (home / "server.log").open("wb") as output:
             found = subprocess.Popen(
                 command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE, stdout=output, stderr=output

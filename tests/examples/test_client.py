@@ -26,7 +26,7 @@ from tests.examples.served import serving
 def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     tiny.build(folder)
-    with serving(folder) as found:
+    with serving(folder, tiny) as found:
         yield found
 
 

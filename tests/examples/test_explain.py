@@ -108,7 +108,7 @@ def test_more_than_may_wait_are_told_to_come_back(app):
 
 def test_the_client_and_the_command_line_ask_for_it_too(home):
     row = tiny.order(3)
-    with serving(home) as port, Client(f"http://127.0.0.1:{port}") as client:
+    with serving(home, tiny) as port, Client(f"http://127.0.0.1:{port}") as client:
         found = client.explain("late_order", row)
         with pytest.raises(SchemaError):
             client.explain("late_order", {})

@@ -40,7 +40,7 @@ POSTS = (
 def port(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     tiny.build(folder)
-    with serving(folder) as found:
+    with serving(folder, tiny) as found:
         yield found
 
 

@@ -63,7 +63,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    with serving(home) as port:
+    with serving(home, tiny) as port:
         yield Client(port, home)
 
 

@@ -125,7 +125,7 @@ def test_mlflows_own_client_is_answered(home, answer):
         from mlflow.pyfunc.scoring_server.client import ScoringServerClient
     table = pd.DataFrame([tiny.order(place) for place in range(1, 4)])
     table.loc[2, "items"] = None
-    with serving(home) as port:
+    with serving(home, tiny) as port:
         client = ScoringServerClient("127.0.0.1", port)
         client.wait_server_ready()
         assert client.get_version() == "0.1.0"

@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -22,20 +23,22 @@ from tenfold.serving.answer.predictions import ONLINE, read
 from tenfold.serving.door import ready
 from tenfold.sources import log as logs
 from tenfold.sources.sqlite import SQLiteDatabase
-from tests.examples import tiny
+from tests.examples import bare
 from tests.examples.served import ROOT
+from tests.unit import tiny_home
 from tests.unit.cli_project import start, wait_for
-from tests.unit.tiny_home import one_byte, opened, own_copy
+from tests.unit.tiny_home import one_byte, own_copy
 
-TINY = str(ROOT / "tests/examples/tiny.py")
+BARE = str(ROOT / "tests/examples/bare.py")
 JSON = {"content-type": "application/json"}
 CLIENTS = 4
+opened = partial(tiny_home.opened, project=bare.project)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny") / "home"
-    tiny.build(folder)
+    folder = tmp_path_factory.mktemp("bare") / "home"
+    bare.build(folder)
     return folder
 
 
@@ -69,7 +72,7 @@ class Load:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         place = 0
         while not self._ended.is_set():
-            body = json.dumps(tiny.order(f"{client}-{place}"))
+            body = json.dumps(bare.order(f"{client}-{place}"))
             try:
                 connection.request("POST", "/predict", body, JSON)
                 answer = connection.getresponse()
@@ -105,7 +108,7 @@ class Load:
 
 
 def server(home, fd, **bounds):
-    command = [sys.executable, "-m", "tests.examples.tiny", str(home), str(fd), json.dumps(bounds)]
+    command = [sys.executable, "-m", "tests.examples.bare", str(home), str(fd), json.dumps(bounds)]
     return subprocess.Popen(command, cwd=ROOT, pass_fds=[fd], stdin=subprocess.PIPE)
 
 
@@ -122,14 +125,14 @@ def test_a_server_is_replaced_under_load_and_no_request_fails(home):
     assert (first.returncode, second.returncode) == (0, 0)
     with opened(home) as app:
         app.flush()
-        found = app.skew(tiny.late_order)
+        found = app.skew(bare.late_order)
     assert (found.rows, found.mismatches) == (load.answered, 0)
 
 
 def test_server_processes_share_a_port_and_a_killed_one_loses_only_what_it_was_answering(home):
     port = free_port()
     place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
-    process = start("serve", TINY, *place, "--processes", "2")
+    process = start("serve", BARE, *place, "--processes", "2")
     pids = said(process, "serving tiny on", 2)
     assert list(pids) == ["server 1", "server 2"]
     with Load(port).running() as load:
@@ -167,9 +170,9 @@ def said(process, text, times=1):
 
 def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(home, tmp_path):
     declared, port = tmp_path / "declared.py", free_port()
-    declared.write_text("from tests.examples.tiny import project\n")
+    declared.write_text("from tests.examples.bare import project\n")
     with opened(home) as app:
-        assert app.train(tiny.late_order).number == 2
+        assert app.train(bare.late_order).number == 2
     place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
     process = start("run", str(declared), *place, "--processes", "2", "--wait", "20", "--drain", "0.2")
     old = said(process, "serving tiny on", 2)
@@ -177,7 +180,7 @@ def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(
         load.until(20)
         process.send_signal(signal.SIGHUP)
         with opened(home) as app:
-            app.promote(tiny.late_order, 2)  # in the middle of it
+            app.promote(bare.late_order, 2)  # in the middle of it
         new = said(process, "worker stopped")
         assert sorted(new) == sorted(old) == ["controller", "server 1", "server 2", "worker"]
         assert not set(new.values()) & set(old.values())
@@ -195,7 +198,7 @@ def test_all_processes_are_replaced_under_load_by_a_signal_and_no_request_fails(
     assert (load.wrong, load.lost) == ([], [])
     with opened(home) as app:
         app.flush()
-        found = app.skew(tiny.late_order)
+        found = app.skew(bare.late_order)
         told = read(app.lake, "late_order", ONLINE, 0, 2**60).version.tolist()
     assert (found.rows, found.mismatches) == (load.answered, 0)
     assert set(told) == {1, 2}
@@ -206,7 +209,7 @@ def test_a_single_server_is_replaced_under_load_by_a_signal_and_its_process_look
     home, tmp_path
 ):
     declared, port = tmp_path / "declared.py", free_port()
-    declared.write_text("from tests.examples.tiny import project\n")
+    declared.write_text("from tests.examples.bare import project\n")
     place = ["--home", str(home), "--clock", str(home / "clock"), "--port", str(port)]
     process = start("serve", str(declared), *place, "--drain", "0.2")
     said(process, "serving tiny on")
@@ -216,7 +219,7 @@ def test_a_single_server_is_replaced_under_load_by_a_signal_and_its_process_look
         process.send_signal(signal.SIGHUP)
         said(process, "; the old processes go on")
         load.until(20)
-        declared.write_text("from tests.examples.tiny import project\n")
+        declared.write_text("from tests.examples.bare import project\n")
         process.send_signal(signal.SIGHUP)
         new = said(process, "the new server has taken over")
         load.until(40)
@@ -240,7 +243,7 @@ def test_a_server_that_drains_says_it_is_not_ready_and_answers_until_the_time_is
             while client.get("/ready").status_code == 200:
                 SystemClock().sleep(0.01)
             assert "shutting down" in client.get("/ready").text
-            again = httpx.post(f"{client.base_url}/predict", json=tiny.order("drained"), timeout=60)
+            again = httpx.post(f"{client.base_url}/predict", json=bare.order("drained"), timeout=60)
             assert again.status_code == 200, "a new connection is answered too"
         assert process.wait(60) == 0
         process.stdin.close()
@@ -250,7 +253,7 @@ def test_ready_waits_for_versions_states_and_says_why_not(home):
     with opened(home) as app:
         api = app.asgi(wait=0.1)
         assert get(api) == (200, {"status": "ready"})
-        app.ingest("visits", [tiny.visit("new")])
+        app.ingest("visits", [bare.visit("new")])
         api = app.asgi(wait=0.1)
         status, answer = get(api)
         assert (status, answer["error"]["kind"]) == (503, "Unavailable")
@@ -264,7 +267,8 @@ def test_ready_waits_for_versions_states_and_says_why_not(home):
 
 
 def test_a_version_that_cannot_be_served_is_not_ready(home):
-    one_byte(next(home.glob("blobs/**/model.txt")).parent)
+    stored = next(home.glob("blobs/**/model.safetensors"))
+    one_byte(stored.parent, stored.name)
     with opened(home) as app:
         status, answer = get(app.asgi())
     assert status == 503
@@ -272,7 +276,7 @@ def test_a_version_that_cannot_be_served_is_not_ready(home):
 
 
 def test_a_model_without_a_version_takes_no_server_out_of_traffic(tmp_path):
-    with tiny.project.open(Platform(home=tmp_path)) as app:
+    with bare.project.open(Platform(home=tmp_path)) as app:
         assert get(app.asgi()) == (200, {"status": "ready"})
 
 
@@ -319,11 +323,11 @@ def test_a_full_disk_is_told_and_nothing_is_half_stored(home, monkeypatch):
     note = "x" * 900
 
     def ask(api, place):
-        return tiny.in_process(api, "/predict", tiny.order(f"{note}{place}"))
+        return bare.in_process(api, "/predict", bare.order(f"{note}{place}"))
 
     def send(api, place):
-        events = [tiny.visit(f"{note}{place}-{number}") for number in range(50)]
-        return tiny.in_process(api, "/events/visits", events)
+        events = [bare.visit(f"{note}{place}-{number}") for number in range(50)]
+        return bare.in_process(api, "/events/visits", events)
 
     with opened(home) as app:
         api = app.asgi(wait=10)
@@ -344,7 +348,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_stored(home, monkeypatch):
         monkeypatch.setattr(Full, "pages", 1 << 30)
         assert (ask(api, 99)[0], send(api, 99)[0]) == (200, 200)
         app.process()
-        assert app.skew(tiny.late_order).mismatches == 0
+        assert app.skew(bare.late_order).mismatches == 0
 
 
 class Wandering(SystemClock):
@@ -358,19 +362,19 @@ class Wandering(SystemClock):
 
 def test_a_clock_that_is_set_back_or_far_ahead_changes_no_feature(home):
     clock = Wandering()
-    with tiny.project.open(Platform(home=home, clock=clock)) as app:
+    with bare.project.open(Platform(home=home, clock=clock)) as app:
         api = app.asgi(wait=10)
         moments, due = [], iso(clock.now() + 2 * UNITS["d"])
         for place, by in enumerate([0, -3_600_000_000, 86_400_000_000, 0, -86_400_000_000]):
             clock.by = by
-            app.ingest("visits", [tiny.visit(f"clock-{place}")])
+            app.ingest("visits", [bare.visit(f"clock-{place}")])
             app.process()
-            status, answer = tiny.in_process(api, "/predict", tiny.order(f"clock-{place}", due=due))
+            status, answer = bare.in_process(api, "/predict", bare.order(f"clock-{place}", due=due))
             assert status == 200, answer
             moments.append(answer["as_of"])
         assert moments == sorted(moments)
         app.flush()
-        found = app.skew(tiny.late_order)
+        found = app.skew(bare.late_order)
         assert (found.rows, found.mismatches) == (5, 0)
 
 

@@ -75,7 +75,7 @@ def test_processes_of_a_home_are_counted_together_and_go_on_when_started_again(h
             client.get("/version")
         return samples(client.get("/metrics").text)[name]
 
-    with serving(home) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as there:
+    with serving(home, tiny) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as there:
         with opened(home) as app, closing(Asked(app.asgi())) as here:
             before = asked(there, 1)
             assert asked(here, 2) == before + 2

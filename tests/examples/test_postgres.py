@@ -10,13 +10,13 @@ import pytest
 from tenfold import Platform
 from tenfold.core.clock import VirtualClock
 from tests import states
-from tests.examples import tiny
+from tests.examples import bare
 
 ROOT = Path(__file__).parents[2]
 PROJECT = """
 from tenfold import Platform
 from tests import states
-from tests.examples.tiny import project
+from tests.examples.bare import project
 
 platform = Platform(state=states.state({address!r}))
 """
@@ -24,10 +24,10 @@ PERSON = """
 import sys
 from tenfold import Platform
 from tests import states
-from tests.examples import tiny
+from tests.examples import bare
 
 home, address, name = sys.argv[1:]
-with tiny.project.open(Platform(home=home, state=states.state(address))) as app:
+with bare.project.open(Platform(home=home, state=states.state(address))) as app:
     print("ready", flush=True)
     sys.stdin.readline()
     for turn in range(5):
@@ -43,24 +43,24 @@ def address(postgres):
 
 
 def test_a_project_lives_on_postgres(address, tmp_path):
-    platform = Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT), state=states.state(address))
-    with tiny.project.open(platform) as app:
-        tiny.load(app)
+    platform = Platform(home=tmp_path, clock=VirtualClock(bare.ASK_AT), state=states.state(address))
+    with bare.project.open(platform) as app:
+        bare.load(app)
         app.process()
-        first, second = app.train("late_order"), app.train("late_order", as_of=tiny.NOW)
+        first, second = app.train("late_order"), app.train("late_order", as_of=bare.NOW)
         app.promote("late_order", first.number, by="ann")
-        before = app.predict("late_order", tiny.order())
+        before = app.predict("late_order", bare.order())
         app.promote("late_order", second.number, by="ann")
-        after = app.predict("late_order", tiny.order(1))
+        after = app.predict("late_order", bare.order(1))
         assert (before["version"], after["version"]) == (1, 2)
         assert app.rollback("late_order", why="errors rose", by="bob").version == 1
-        assert app.predict("late_order", tiny.order(2))["version"] == 1
+        assert app.predict("late_order", bare.order(2))["version"] == 1
         history = [(event.version, event.to_stage.value) for event in app.registry.history("late_order")]
         assert history[-2:] == [(2, "archived"), (1, "production")]
         assert app.show("late_order/1").document["history"][-1]["to"] == "production"
         assert [run.status for run in app.runs.list("late_order")] == ["done", "done"]
     assert not list(tmp_path.glob("state.db*")), "nothing of it is in the home"
-    with tiny.project.open(platform) as again:
+    with bare.project.open(platform) as again:
         assert again.registry.production("late_order").number == 1
 
 
@@ -82,7 +82,7 @@ def test_the_command_line_works_on_postgres(address, tmp_path):
         return done.returncode, json.loads(done.stdout or done.stderr.splitlines()[-1])
 
     assert call("runs", "list", str(file)) == (0, {"runs": []})
-    with tiny.project.open(Platform(home=tmp_path / "other", state=states.state(address))) as app:
+    with bare.project.open(Platform(home=tmp_path / "other", state=states.state(address))) as app:
         app.runs.finish(app.runs.start("track", "tiny", params={}, data={}, code={}).id, metrics={"auc": 0.5})
     code, told = call("runs", "list", str(file))
     assert (code, [run["run"] for run in told["runs"]]) == (0, ["r0001"])
@@ -100,7 +100,7 @@ def test_two_people_work_on_one_store(address, tmp_path):
     assert [person.wait() for person in people] == [0, 0]
     for person in people:
         person.stdout.close()
-    with tiny.project.open(Platform(home=tmp_path / "cho", state=states.state(address))) as app:
+    with bare.project.open(Platform(home=tmp_path / "cho", state=states.state(address))) as app:
         runs = app.runs.list(limit=20)
         assert [run.id for run in runs] == [f"r{place:04}" for place in range(10, 0, -1)]
         told = {name: [run for run in runs if run.title.startswith(name)] for name in ("ann", "bob")}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import tiny
+from tests.examples import bare
 from tests.examples.served import process
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -19,8 +19,8 @@ GET = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder)
+    folder = tmp_path_factory.mktemp("bare")
+    bare.build(folder)
     return folder
 
 

@@ -34,7 +34,7 @@ def test_a_rollback_under_load_fails_no_request(tmp_path):
     rolled = threading.Event()
     clock = SharedClock(tmp_path / "clock")
     with (
-        serving(tmp_path) as port,
+        serving(tmp_path, tiny) as port,
         tiny.project.open(Platform(home=tmp_path, clock=clock)) as app,
         ThreadPoolExecutor(CLIENTS) as pool,
     ):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tenfold import Platform
 from tenfold.cli import cli
-from tests.examples import tiny
+from tests.examples import bare
 from tests.unit.cli_project import start, wait_for
 
 PROJECT = """
@@ -19,7 +19,7 @@ from pathlib import Path
 from tenfold import Platform
 from tenfold.automation.memory import MemoryMirror
 from tenfold.core.errors import SchemaError, Unavailable
-from tests.examples.tiny import project
+from tests.examples.bare import project
 
 
 class Moody(MemoryMirror):
@@ -43,7 +43,7 @@ def place(tmp_path, request):
     """A folder with a home of three runs, and a project that names a mirror; each test its own module."""
     (tmp_path / f"{request.node.name}.py").write_text(PROJECT)
     (tmp_path / "mood").write_text("fine")
-    with tiny.project.open(Platform(home=tmp_path / "home")) as app:
+    with bare.project.open(Platform(home=tmp_path / "home")) as app:
         for title in ("a", "b", "c"):
             with app.track(title) as run:
                 run.log("auc", 0.5)
@@ -93,9 +93,9 @@ def test_what_is_refused_is_told_until_it_is_taken(place):
 
 
 def test_a_project_without_a_mirror_is_told_what_to_write(tmp_path):
-    with tiny.project.open(Platform(home=tmp_path / "home")):
+    with bare.project.open(Platform(home=tmp_path / "home")):
         pass
-    result = CliRunner().invoke(cli, ["mirror", tiny.__file__, "--home", str(tmp_path / "home")])
+    result = CliRunner().invoke(cli, ["mirror", bare.__file__, "--home", str(tmp_path / "home")])
     assert result.exit_code == 2
     assert (
         "names no mirror. Write in it, for example: platform = Platform(mirrors=[MLflowMirror("
@@ -107,7 +107,7 @@ def test_a_project_without_a_mirror_is_told_what_to_write(tmp_path):
 def test_following_sends_what_is_new_until_it_is_told_to_stop(place, kind):
     process = start("mirror", project(place), "--home", str(place / "home"), "--follow")
     wait_for(process, "moody: sent 3")
-    with tiny.project.open(Platform(home=place / "home")) as app, app.track("new"):
+    with bare.project.open(Platform(home=place / "home")) as app, app.track("new"):
         pass
     wait_for(process, "moody: sent 1")
     process.send_signal(kind)

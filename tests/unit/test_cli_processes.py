@@ -10,32 +10,46 @@ import sys
 import termios
 
 import pytest
+from click.testing import CliRunner
 
 from tenfold import Platform
 from tenfold.automation import supervise
 from tenfold.automation.supervise import Supervisor
+from tenfold.cli import cli
 from tenfold.core.clock import SharedClock, SystemClock
-from tenfold.core.times import to_us
 from tenfold.sources.locked import among
-from tests.examples import shop
-from tests.unit.cli_project import NOW, ROOT, ROW, SHOP, folder_with_history, run, start, wait_for
+from tests.examples import bare
+from tests.unit.cli_project import ROOT, start, wait_for
 
-place = pytest.fixture(scope="module")(folder_with_history)
+BARE = str(ROOT / "tests/examples/bare.py")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bare")
+    bare.build(folder / "home")
+    SharedClock(folder / "clock").set(bare.ASK_AT)
+    return folder
+
+
+def run(place, verb, *args):
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock")]
+    return CliRunner().invoke(cli, [verb, BARE, *args, *options])
 
 
 def test_a_worker_moves_what_is_left_into_the_lake_when_it_is_told_to_stop(tmp_path):
     clock = SharedClock(tmp_path / "clock")
-    clock.set(to_us(NOW))
+    clock.set(bare.ASK_AT)
     with among(tmp_path / "home/running", "worker"), among(tmp_path / "home/running", "controller"):
-        process = start("worker", SHOP, "--home", str(tmp_path / "home"), "--clock", str(tmp_path / "clock"))
+        process = start("worker", BARE, "--home", str(tmp_path / "home"), "--clock", str(tmp_path / "clock"))
         assert [process.stderr.readline() for _ in range(3)] == [
-            f"loading {SHOP} for the worker\n",
+            f"loading {BARE} for the worker\n",
             f"another worker is at work on this home, process {os.getpid()} on {platform.node()}: that is safe, "
             "every record counts once, but one is enough\n",
-            "processing shop\n",
+            "processing tiny\n",
         ]
-    with shop.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
-        app.ingest("orders", [ROW])
+    with bare.project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        app.ingest("orders", [bare.order()])
         process.terminate()
         assert process.wait(60) == 0
         assert app.lake.position("orders", "log") == 1
@@ -47,9 +61,9 @@ def test_a_worker_moves_what_is_left_into_the_lake_when_it_is_told_to_stop(tmp_p
 def test_a_server_ends_cleanly(place, kind):
     port = free_port()
     options = ["--home", str(place / "home"), "--port", port]
-    process = start("serve", SHOP, *options)
-    assert process.stderr.readline() == f"loading {SHOP} for the server\n"
-    assert process.stderr.readline() == f"serving shop on http://127.0.0.1:{port}\n"
+    process = start("serve", BARE, *options)
+    assert process.stderr.readline() == f"loading {BARE} for the server\n"
+    assert process.stderr.readline() == f"serving tiny on http://127.0.0.1:{port}\n"
     process.send_signal(kind)
     assert process.wait(60) == 0
     assert process.stderr.read() == ""
@@ -66,9 +80,9 @@ def test_a_supervised_process_ends_with_the_one_that_started_it(place):
     options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--supervised"]
     # the old controller of the same supervisor, which the new one takes over from, is none to be told of
     with among(place / "home/running", "controller", os.getpid()):
-        process = start("controller", SHOP, *options, stdin=subprocess.PIPE)
-        assert process.stderr.readline() == f"loading {SHOP} for the controller\n"
-        assert process.stderr.readline() == "watching shop\n"
+        process = start("controller", BARE, *options, stdin=subprocess.PIPE)
+        assert process.stderr.readline() == f"loading {BARE} for the controller\n"
+        assert process.stderr.readline() == "watching tiny\n"
     process.stdin.close()
     assert process.wait(60) == 0
     process.stderr.close()
@@ -224,7 +238,7 @@ def test_a_closed_terminal_ends_it_and_a_signal_renews_it(place):
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-    command = [sys.executable, "-m", "tenfold.cli", "serve", SHOP, "--processes", "2", "--port", free_port()]
+    command = [sys.executable, "-m", "tenfold.cli", "serve", BARE, "--processes", "2", "--port", free_port()]
     process = subprocess.Popen(
         [*command, "--home", str(place / "home")],
         stderr=subprocess.PIPE,
@@ -245,18 +259,18 @@ def test_a_closed_terminal_ends_it_and_a_signal_renews_it(place):
 @pytest.mark.slow
 def test_run_keeps_three_processes_going(place):
     options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--port", free_port()]
-    process = start("run", SHOP, *options)
+    process = start("run", BARE, *options)
     pids = {}
     for line in process.stderr:
         name, _, rest = line.partition(" started (process ")
         if rest:
             pids[name] = int(rest.strip(" )\n"))
-        if "processing shop" in line:
+        if "processing tiny" in line:
             break
     os.kill(pids["worker"], signal.SIGKILL)
     wait_for(process, "worker ended with code -9; it starts again in 0.5 s")
     wait_for(process, "worker started")
-    wait_for(process, "processing shop")
+    wait_for(process, "processing tiny")
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 0
     ends = [line.split()[0] for line in process.stderr if "stopped" in line]

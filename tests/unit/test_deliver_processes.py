@@ -15,12 +15,12 @@ from tenfold.processing.batches import to_tables
 from tenfold.serving.answer.predictions import PredictionLog
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.log import SQLiteLog
-from tests.examples import tiny
+from tests.examples import bare
 from tests.unit.delivering import Place, answers, names
 
 PROJECT = """
 from tenfold import Project, Release
-from tests.examples.tiny import late_order
+from tests.examples.bare import late_order
 
 project = Project("tiny", releases=[Release(late_order, to=["topic:decisions", "table:decisions", "{url}"])])
 """
@@ -34,7 +34,7 @@ def start(folder):
 def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, downstream):
     (tmp_path / "delivering.py").write_text(PROJECT.format(url=downstream.url))
     clock = SystemClock()
-    with Project("tiny", releases=[Release(tiny.late_order)]).open(
+    with Project("tiny", releases=[Release(bare.late_order)]).open(
         Platform(home=tmp_path, clock=clock)
     ) as app:
         kept, sent = app.predictions, 0
@@ -48,7 +48,7 @@ def test_a_process_that_is_killed_again_and_again_loses_nothing(tmp_path, downst
             process.wait()
             process.stderr.close()
     with Project(
-        "tiny", releases=[Release(tiny.late_order, to=["topic:decisions", "table:decisions", downstream.url])]
+        "tiny", releases=[Release(bare.late_order, to=["topic:decisions", "table:decisions", downstream.url])]
     ).open(Platform(home=tmp_path, clock=clock)) as app:
         for delivery in app.deliveries:
             delivery.send()
@@ -82,7 +82,7 @@ def call(folder, verb, *args):
 def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstream, monkeypatch):
     (tmp_path / "delivering.py").write_text(PROJECT.format(url=downstream.url))
     monkeypatch.syspath_prepend(tmp_path)
-    with Project("tiny", releases=[Release(tiny.late_order)]).open(Platform(home=tmp_path)) as app:
+    with Project("tiny", releases=[Release(bare.late_order)]).open(Platform(home=tmp_path)) as app:
         app.predictions.write(answers("a", "b", model="late_order"), key="k")
     look = call(tmp_path, "deliver", "--look", "--json")
     assert look.exit_code == 0
@@ -109,8 +109,8 @@ def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstr
 
 
 def test_a_project_that_names_no_place_says_so(tmp_path):
-    target = str(Path(__file__).parents[1] / "examples/tiny.py")
-    tiny.project.open(Platform(home=tmp_path)).close()
+    target = str(Path(__file__).parents[1] / "examples/bare.py")
+    bare.project.open(Platform(home=tmp_path)).close()
     found = CliRunner().invoke(cli, ["deliver", target, "--home", str(tmp_path)])
     assert found.exit_code == 2
     assert 'for example: to=["topic:decisions"]' in found.stderr

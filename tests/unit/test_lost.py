@@ -17,16 +17,16 @@ from tenfold.core.times import UNITS
 from tenfold.sources.owner import Process
 from tenfold.tracking.runs import SCHEMA, Runs
 from tests import states
-from tests.examples import tiny
+from tests.examples import bare
 
 ROOT = Path(__file__).parents[2]
 HOUR = UNITS["h"]
 TRYING = """
 import os, signal, sys
 from tenfold import Platform
-from tests.examples import tiny
+from tests.examples import bare
 
-with tiny.project.open(Platform(home=sys.argv[1])) as app, app.track("deeper trees") as run:
+with bare.project.open(Platform(home=sys.argv[1])) as app, app.track("deeper trees") as run:
     run.log("loss", 0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -52,7 +52,7 @@ def begin(runs, process):
 def test_a_run_whose_process_was_killed_is_told_as_lost(tmp_path):
     done = subprocess.run([sys.executable, "-c", TRYING, str(tmp_path)], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
-    command = [sys.executable, "-m", "tenfold.cli", "runs", "list", str(ROOT / "tests/examples/tiny.py")]
+    command = [sys.executable, "-m", "tenfold.cli", "runs", "list", str(ROOT / "tests/examples/bare.py")]
     listed = subprocess.run(
         [*command, "--home", str(tmp_path), "--json"], cwd=ROOT, capture_output=True, text=True
     )
@@ -60,7 +60,7 @@ def test_a_run_whose_process_was_killed_is_told_as_lost(tmp_path):
     assert (run["status"], run["metrics"]) == ("failed", {"loss": 0.5})
     assert run["error"].startswith("lost: process ")
     assert run["error"].endswith(" ended without closing it")
-    with tiny.project.open(Platform(home=tmp_path)) as app:
+    with bare.project.open(Platform(home=tmp_path)) as app:
         assert app.runs.settle() == []
         with app.track("again") as mine:
             assert app.runs.settle() == []

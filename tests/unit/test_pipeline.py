@@ -18,6 +18,7 @@ from tenfold import Label, Tune, col
 from tenfold.automation.journal import Journal
 from tenfold.core.errors import DefinitionError
 from tests.examples import piped, shop
+from tests.examples.line import Line
 from tests.unit.cli_project import start, wait_for
 
 PLAIN = {"tune": None, "folds": 0}
@@ -121,14 +122,15 @@ def test_wherever_it_dies_only_the_unfinished_step_is_repeated(plain, home, dies
 
 
 def test_a_round_of_trials_is_never_tried_again(loaded, home):
-    declared, executed = piped.model(), []
+    search = Tune({"ridge": (0.01, 100.0, "log")}, trials=9, seed=3)
+    declared, executed = piped.model(estimator=Line(), tune=search), []
     assert live(home, declared, executed, "tune 2") is None
     assert executed == ["load", "split", "tune 1"]
     executed.clear()
     found = live(home, declared, executed)
     assert executed[:2] == ["tune 2", "folds"]
     other = shutil.copytree(loaded, home / "other")
-    with piped.piped.open(piped.platform(other)) as app:
+    with piped.project(declared).open(piped.platform(other)) as app:
         assert (
             app.blobs.get(app.train("late_delivery", processes=2).artefact) == found
         )  # tuned in one process before
@@ -229,7 +231,7 @@ def test_who_looks_on_hears_of_every_step_and_of_every_fold(home):
         def advance(self, n=1, at=""):
             heard.append((n, at))
 
-    with piped.project(piped.model(tune=None, folds=2)).open(piped.platform(home)) as app:
+    with piped.project(piped.model(estimator=Line(), tune=None, folds=2)).open(piped.platform(home)) as app:
         app.train("late_delivery", watch=Watch(), processes=1)
     place = heard.index(("folds late_delivery", 2))
     assert heard[place + 1 : place + 3] == [(1, "fold 1 of 2"), (1, "fold 2 of 2")]
@@ -239,7 +241,7 @@ def test_who_looks_on_hears_of_every_step_and_of_every_fold(home):
 
 
 def test_what_looks_wrong_is_warned_of(tmp_path):
-    declared = piped.model(tune=None, calibrate=None)
+    declared = piped.model(estimator=Line(), tune=None, calibrate=None)
     placed, done = shop.history()
     for order, delivery in zip(placed, sorted(done, key=lambda row: int(row["order_id"][1:])), strict=True):
         order["amount"] = 900.0 if delivery["days"] > 2 else 5.0  # known only when it has arrived

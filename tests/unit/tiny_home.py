@@ -28,9 +28,9 @@ def opened(home: Path, project: Project = tiny.project) -> App:
     return project.open(Platform(home=home, clock=SharedClock(home / "clock")))
 
 
-def one_byte(folder: Path) -> None:
+def one_byte(folder: Path, name: str = "model.txt") -> None:
     """Flip one bit of a stored model."""
-    path = folder / "model.txt"
+    path = folder / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
