@@ -40,7 +40,7 @@ test: .venv/ready  ## unit, contract, property, example and document tests
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not crash" $(ARGS)
 
 test-all: .venv/ready  ## all of them: with those that take long and those that kill processes
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
+	TENFOLD_TEST_ALL=1 $(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 check: .venv/ready  ## format, lint, import rules, types
 	$(BIN)/ruff format --check .

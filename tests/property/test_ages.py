@@ -1,7 +1,7 @@
 """How old the newest known record of a key is: the same for a request and for the same row scored in batch."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.core.times import UNITS
@@ -13,6 +13,7 @@ from tenfold.training.dataset import Dataset
 from tenfold.training.ranges import Ranges
 from tenfold.training.vector import keys_of
 from tests.property.shop import START, gaps, histories, model, order
+from tests.property.tried import tried
 from tests.property.world import NoRollouts, World
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})
@@ -39,7 +40,7 @@ def without_corrections(history):
     return kept
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(histories, st.tuples(st.just("predict"), gaps, asked))
 def test_ages_of_the_lake_are_those_of_the_states(history, last):
     kept = without_corrections(history)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, Label, col, count
@@ -22,6 +22,7 @@ from tenfold.store.offline import History
 from tenfold.store.online import Lookup
 from tests.property import reference
 from tests.property.test_spill import bits
+from tests.property.tried import tried
 
 HOUR = UNITS["h"]
 
@@ -116,7 +117,7 @@ def lake_of(records):
     return lake
 
 
-@settings(max_examples=80, deadline=None)
+@tried(80)
 @given(
     events,
     st.lists(
@@ -143,7 +144,7 @@ by_both = FeatureView(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@tried(10)
 @given(events, st.lists(st.integers(0, 16).map(lambda n: n * HOUR // 2 + 1), min_size=1, max_size=5))
 def test_larger_than_memory_is_the_same_to_the_bit(events, moments):
     """Of a view, a view of that, and one of both whose key is a feature itself; corrections move records between parts."""
@@ -178,7 +179,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(
     st.sampled_from([payments, delayed, removable]),
     events,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, Events, FeatureView, col
@@ -20,6 +20,7 @@ from tenfold.sources.memory import MemoryLog
 from tenfold.store import offline
 from tenfold.store.online import lookup
 from tests.property import reference
+from tests.property.tried import tried
 from tests.property.world import folded
 
 START, MINUTE = to_us("2024-05-01"), UNITS["m"]
@@ -75,14 +76,14 @@ def drivers(places, values):
 
 
 @pytest.mark.parametrize("places", VIEWS)
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(values=st.lists(st.none() | small, min_size=1, max_size=9))
 def test_small_values(places, values):
     agree(places, values, EXPRS)
 
 
 @pytest.mark.parametrize("places", VIEWS)
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(values=st.lists(st.none() | huge | large | small, min_size=1, max_size=9))
 def test_values_that_no_float_holds(places, values):
     limited = [None if units is None else max(min(units, 2**53 - 1), 1 - 2**53) for units in values]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, Events, FeatureView, col, count
@@ -27,6 +27,7 @@ from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import Lookup, prefix, state_keys
 from tests.property import reference
+from tests.property.tried import tried
 from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
@@ -138,7 +139,7 @@ def read(view, store, shop, at):
     return dict(zip(view.features, Lookup([view])(store, {"shop": shop}, at)[0].values, strict=True))
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(steps, batches, sizes, st.sampled_from([0, HOUR // 2, 40 * HOUR]), st.booleans())
 def test_what_is_read_is_what_the_reference_says(history, batched, divided, later, moves):
     source, some = (moved, MOVING) if moves else (sales, VIEWS)
@@ -155,7 +156,7 @@ def test_what_is_read_is_what_the_reference_says(history, batched, divided, late
                 }, (view.name, shop, at - now)
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(steps, batches, sizes, st.booleans())
 def test_bytes_follow_from_the_records_alone(history, batched, divided, moves):
     source, some = (moved, MOVING) if moves else (sales, [*VIEWS[:3], VIEWS[-1]])
@@ -168,7 +169,7 @@ def test_bytes_follow_from_the_records_alone(history, batched, divided, moves):
     assert dict(folded(some, log, batched, again, divided=divided).items()) == dict(truth.items())
 
 
-@settings(max_examples=25, deadline=None)
+@tried(25)
 @given(steps, batches, sizes)
 def test_chunks_hold_the_records_of_the_state_in_one_piece(history, batched, divided):
     log, _ = filled(sales, history)

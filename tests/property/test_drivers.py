@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.core.clock import VirtualClock
@@ -30,12 +30,13 @@ from tests.property.shop import (
     order,
     order_row,
 )
+from tests.property.tried import tried
 from tests.property.world import World, mismatches
 
 asked = order.map(lambda raw: raw | {"units": max(raw["units"], 1)})  # a row of the spine
 
 
-@settings(max_examples=25, deadline=None)
+@tried(25)
 @given(histories, st.tuples(st.just("predict"), gaps, asked))
 def test_the_four_drivers_agree(history, last):
     world = World().play([*history, last])

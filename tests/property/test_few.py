@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, FeatureView
@@ -15,6 +15,7 @@ from tenfold.store import few, materialize
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tests.property import test_divided, test_moved, test_state
+from tests.property.tried import tried
 from tests.prove import drivers, generate
 from tests.prove.checks import SMALL
 from tests.prove.choose import Drawn
@@ -50,7 +51,7 @@ def check(views, log, sizes=SIZES, steps=()):
 some_steps = st.lists(st.integers(1, 3), max_size=6)
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(st.data(), some_steps, st.sampled_from(DIVIDED))
 def test_any_view_of_any_history(data, steps, sizes):
     choose = Drawn(data.draw)
@@ -60,14 +61,14 @@ def test_any_view_of_any_history(data, steps, sizes):
     check([world.view], live.log, sizes, steps)
 
 
-@settings(max_examples=15, deadline=None)
+@tried(15)
 @given(test_state.steps, some_steps, st.sampled_from(DIVIDED))
 def test_every_look_up_with_late_and_deleted_records(history, steps, sizes):
     log, _ = test_state.filled(history)
     check(test_state.ALL, log, sizes, steps)
 
 
-@settings(max_examples=15, deadline=None)
+@tried(15)
 @given(test_divided.steps, some_steps, st.sampled_from(DIVIDED), st.booleans())
 def test_states_that_are_divided(history, steps, sizes, moves):
     source, views = (
@@ -77,7 +78,7 @@ def test_states_that_are_divided(history, steps, sizes, moves):
     check(views, log, sizes, steps)
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(test_moved.steps, some_steps)
 def test_records_that_move(history, steps):
     log, _ = test_moved.filled([(*one[:4], True, one[5]) for one in history])

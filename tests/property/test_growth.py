@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, Events, FeatureView, col, count
@@ -20,6 +20,7 @@ from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import group_name
 from tenfold.store.worker import Worker
+from tests.property.tried import tried
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 SHOP = Entity("shop", key="shop")
@@ -80,7 +81,7 @@ appends = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(appends)
 def test_rows_of_before_a_field_count_as_rows_without_it(appends):
     """Processes of the old and the new declaration take turns; `flush` says when the lake is written."""
@@ -176,7 +177,7 @@ def mark(store, item):
     return store.offsets().get(group_name(item), 0)
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.integers(0, 8), st.integers(1, 3), st.lists(st.sampled_from(["add", "both", "old"]), max_size=12))
 def test_a_new_view_holds_no_other_view_back(before, batches, steps):
     log, store, reported = new_log(), MemoryOnlineStore(), []

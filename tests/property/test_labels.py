@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Events, Label, col, count, exists
@@ -15,6 +15,7 @@ from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store.materialize import LakeSink
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
+from tests.property.tried import tried
 
 HOUR = UNITS["h"]
 
@@ -55,7 +56,7 @@ asked = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(events, asked, st.integers(0, 12).map(lambda n: n * HOUR // 2), st.sampled_from(sorted(LABELS)))
 def test_a_label_is_a_function_of_the_events_within_its_horizon(events, asked, now, name):
     value, meaning = LABELS[name]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, col, count
@@ -23,6 +23,7 @@ from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import lookup
+from tests.property.tried import tried
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 NOW = to_us(AT)
@@ -145,7 +146,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(changes)
 def test_a_deleted_record_is_gone_in_every_driver(steps):
     clock = VirtualClock(NOW)

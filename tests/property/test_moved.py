@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, col, count
@@ -20,6 +20,7 @@ from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.moved import INDEX
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup, prefix
+from tests.property.tried import tried
 from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
@@ -80,7 +81,7 @@ def filled(steps):
     return log, clock.now()
 
 
-@settings(max_examples=50, deadline=None)
+@tried(50)
 @given(steps, st.lists(st.integers(1, 3), max_size=6), st.sampled_from([1, HOUR]))
 def test_states_follow_a_record_to_its_key(steps, sizes, later):
     log, now = filled(steps)
@@ -100,7 +101,7 @@ def test_states_follow_a_record_to_its_key(steps, sizes, later):
     assert dict(folded(VIEWS, log, sizes, again).items()) == dict(truth.items())
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(steps, st.lists(st.integers(1, 3), max_size=6))
 def test_where_versions_lie_is_forgotten_when_no_window_reaches_them(steps, sizes):
     sent = [(*step[:4], True, step[5]) for step in steps]
@@ -137,7 +138,7 @@ def made(given):
     return located(Rows(number[0], number[1], number[0], number[2], ids, ()), keys, np.arange(len(keys)))
 
 
-@settings(max_examples=100, deadline=None)
+@tried(100)
 @given(rows, st.lists(st.integers(1, 9)), st.integers(1, 4), st.integers(0, 3))
 def test_buckets_are_a_function_of_their_rows(rows, sizes, mean, least):
     stores = []

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, Platform, Project, Release, col, count
@@ -15,6 +15,7 @@ from tenfold.store.offline import History
 from tenfold.store.ranged import Again, Span, Within
 from tenfold.training.ranges import Ranges, spans
 from tests.examples.tiny import ESTIMATOR
+from tests.property.tried import tried
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 HOUR = 3_600_000_000
@@ -113,7 +114,7 @@ def opened(declared, sold, seen):
 
 
 @pytest.mark.parametrize("declared", MODELS)
-@settings(max_examples=25, deadline=None)
+@tried(25)
 @given(
     sold=st.lists(sale, min_size=1, max_size=40), seen=st.lists(login, max_size=20), at_once=st.integers(1, 6)
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, col, count
@@ -19,6 +19,7 @@ from tenfold.store import materialize, offline
 from tenfold.store.materialize import StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import Lookup
+from tests.property.tried import tried
 from tests.property.world import folded
 
 START = to_us("2024-05-01T00:00:00+00:00")
@@ -128,7 +129,7 @@ def filled(history):
     return log, clock.now()
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(
     steps,
     st.lists(st.integers(1, 3), max_size=6),
@@ -151,7 +152,7 @@ def test_look_ups_are_the_kernels_values(history, sizes, view, later, few):
         assert list(map(repr, found)) == list(map(repr, item.plain())), (name, at - now)
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(steps, st.lists(st.integers(1, 3), max_size=6), st.integers(1, 3), st.sampled_from([0, 600, 10**6]))
 def test_bytes_follow_from_the_records_alone(history, sizes, keys, large):
     log, _ = filled(history)

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, FeatureView, col, count
@@ -13,6 +13,7 @@ from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.features.kernel.twin import choice, stream, sweep
 from tenfold.store import offline, swept
+from tests.property.tried import tried
 from tests.prove import checks, declare, drivers, generate
 from tests.prove.choose import Drawn, Seeded
 from tests.prove.compare import differences
@@ -30,7 +31,7 @@ def worlds(draw):
     return checks.shaped(choose, generate.world(choose, **checks.SWEPT))
 
 
-@settings(max_examples=100, deadline=None)
+@tried(100)
 @given(worlds(), st.sampled_from(range(len(checks.BLOCKS))))
 def test_the_twin_is_numpy(world, seed):
     assert checks.failing("swept", world, seed)[0] == []

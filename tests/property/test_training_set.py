@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Label, Model, col
@@ -35,6 +35,7 @@ from tests.property.shop import (
     sold,
     to_datetime,
 )
+from tests.property.tried import tried
 
 LEAD, HORIZON = 30 * MINUTE, 2 * HOUR
 AHEAD = Model(
@@ -158,7 +159,7 @@ def newest_versions(records, now):
     return newest.values()
 
 
-@settings(max_examples=80, deadline=None)
+@tried(80)
 @given(histories, st.sampled_from(["late", "ahead"]), st.integers(0, 10))
 def test_a_training_set_is_what_the_rules_say(history, name, hours):
     wanted = {"late": model, "ahead": AHEAD}[name]
@@ -188,7 +189,7 @@ def test_a_training_set_is_what_the_rules_say(history, name, hours):
     assert learned.digest == Dataset(wanted, History(lake)).training_set(now).digest
 
 
-@settings(max_examples=80, deadline=None)
+@tried(80)
 @given(histories)
 def test_features_are_what_the_reference_says(history):
     lake = lake_of(history)
@@ -225,7 +226,7 @@ def plain(dataset, name, place):
 # No leak --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@tried(80)
 @given(histories, histories, st.integers(0, 8), st.sampled_from(["late", "ahead"]))
 def test_nothing_known_later_changes_a_row(history, more, hours, name):
     """Whatever arrives from t on: rows predicted up to t, and labels as known at t, stay as they were.

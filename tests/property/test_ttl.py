@@ -4,7 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold import Entity, Events, FeatureView, col, count
@@ -18,6 +18,7 @@ from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.online import Lookup
+from tests.property.tried import tried
 
 START = to_us("2024-05-01T00:00:00+00:00")
 HOUR = UNITS["h"]
@@ -42,7 +43,7 @@ def view(**options):
 fresh, always = view(ttl="6h"), view()
 
 
-@settings(max_examples=30, deadline=None)
+@tried(30)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 9)), min_size=1, max_size=8))
 def test_features_are_null_from_the_ttl_on(steps):
     clock = VirtualClock(START)
