@@ -226,9 +226,10 @@ class Registry:
         known = former(events)
         if number not in known:
             were = ", ".join(map(str, known)) or "none"
+            new = f" To have it judged: tenfold promote PROJECT.py {model} {number}."
             raise Conflict(
                 f"{_name(version)} was never in production, so no rollback leads there; nothing was changed. "
-                f"Those that were: {were}. One that was not judged yet: tenfold promote PROJECT.py {model} {number}."
+                f"Those that were: {were}.{new if version.stage is Stage.NONE else ''}"
             )
         return version
 
