@@ -104,7 +104,7 @@ class Opened:
     @cached_property
     def states(self) -> OnlineStore:
         """The online store as requests read it: opened when it is first needed, and `Away` where it fails."""
-        return Careful(lambda: self.online, self.clock)
+        return Careful(lambda: self.online, self.clock, lambda: self.__dict__.pop("online", None))
 
     def service(self, model: Model | str) -> Service:
         """Return what answers rows of a model: made once."""

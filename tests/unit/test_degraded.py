@@ -282,6 +282,17 @@ def test_a_store_that_raises_is_away_too(home, rows):
         assert "degraded" not in app.predict(ruled, tiny.order(99))
 
 
+def test_a_store_that_was_moved_away_is_opened_again_at_its_place(home):
+    with opened(home, simple) as app:
+        before = app.predict(ruled, tiny.order(99))
+        (home / "online").rename(home / "elsewhere")
+        assert (
+            app.predict(ruled, tiny.order(98))["degraded"] == "fallback"
+        )  # that what is there is empty is found first
+        assert "degraded" not in app.predict(ruled, tiny.order(97))
+        assert app.predict(ruled, tiny.order(99))["score"] == before["score"]
+
+
 def test_what_fails_in_the_work_is_not_blamed_on_the_store():
     careful = Careful(MemoryOnlineStore, VirtualClock(0))
 

@@ -14,6 +14,7 @@ from tenfold.processing.ingest import ingest
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import materialize
 from tenfold.store.base import SINK
+from tenfold.store.lmdb import LMDBOnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.worker import NICE, Worker
@@ -261,3 +262,22 @@ def test_what_comes_while_the_lake_is_written_waits_in_every_topic(breaks):
         before.values()
     )
     assert {topic: lake.position(topic, SINK) for topic in before} == before
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_store_that_was_moved_away_ends_the_worker_also_when_nothing_comes(tmp_path, again):
+    log, online = MemoryLog(CLOCK), tmp_path / "online"
+    store = LMDBOnlineStore(online, map_size=2**26)
+    worker = Worker(StateSink(log, store, [VIEW]), LakeSink(log, MemoryLake(), ["sales"]), CLOCK)
+    ingest(sales, [sale(1, 1)], log=log, quarantine=None, clock=CLOCK)
+    assert worker.drain() == 1
+    online.rename(tmp_path / "elsewhere")
+    if again:  # as a server makes it that starts then
+        LMDBOnlineStore(online, map_size=2**26).close()
+    with pytest.raises(
+        Unavailable, match=r'online" was moved or removed while this process had it open\. Start it again'
+    ):
+        worker.run(lambda: False)
+    with pytest.raises(Unavailable, match="moved or removed"):
+        store.write({}, {})
+    store.close()

@@ -3,11 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from tenfold.core.errors import Unavailable
+
 Used = TypeVar("Used")
 Get = Callable[[bytes], Any]
 """Gives the state of a key, None where there is none."""
 SINK = "log"
 """The name under which the lake remembers how much of a topic it holds."""
+
+
+class Moved(Unavailable):
+    """What is open is not what is found at its place any more; who opens it again there finds that."""
 
 
 class OnlineStore(Protocol):

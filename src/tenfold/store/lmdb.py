@@ -1,6 +1,7 @@
 """The embedded online store: one LMDB environment."""
 
 import hashlib
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import lmdb
 
 from tenfold.core.errors import Unavailable
-from tenfold.store.base import Get, Used
+from tenfold.store.base import Get, Moved, Used
 from tenfold.store.memory import check_keys
 
 LONGEST = 511  # LMDB's limit for a key, in bytes
@@ -23,7 +24,8 @@ class LMDBOnlineStore:
 
     `write` returns when states and offsets are on disk, in one transaction. Writers of all processes wait for each
     other; readers never wait and see one committed whole. LMDB allows one open environment per directory and
-    process, so threads share one object; a second one raises Unavailable.
+    process, so threads share one object; a second one raises Unavailable. When the directory is moved or removed
+    meanwhile, `write` and `offsets` raise `Moved`: other processes would use another one at its place.
 
     LMDB's keys have at most 511 bytes. A key of 511 bytes or more is stored as its first 479 bytes and its sha256, with
     the whole key beside the state: `items` yields it unchanged, but keys that agree in those 479 bytes come in the
@@ -59,6 +61,8 @@ class LMDBOnlineStore:
                 f'online store "{path}" cannot be opened: {error} A process may open it once; share that object.'
             ) from error
         self._env.reader_check()
+        self._file = path / "data.mdb"
+        self._opened = os.stat(self._file)
         self._states = self._env.open_db(b"states")
         self._offsets = self._env.open_db(b"offsets")
 
@@ -86,6 +90,7 @@ class LMDBOnlineStore:
         after: Mapping[str, int] | None = None,
     ) -> bool:
         check_keys(states)
+        self._check_there()
         try:
             with self._env.begin(write=True) as transaction:
                 if any(self._offset(transaction, name) != end for name, end in (after or {}).items()):
@@ -98,6 +103,7 @@ class LMDBOnlineStore:
             ) from error
 
     def offsets(self) -> dict[str, int]:
+        self._check_there()
         with self._env.begin(db=self._offsets) as transaction:
             return {name.decode(): OFFSET.unpack(end)[0] for name, end in transaction.cursor()}
 
@@ -118,6 +124,17 @@ class LMDBOnlineStore:
 
     def close(self) -> None:
         self._env.close()
+
+    def _check_there(self) -> None:
+        try:
+            there = os.path.samestat(os.stat(self._file), self._opened)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise Moved(
+                f'online store "{self._path}" was moved or removed while this process had it open. Start it again: '
+                "what is not at that place any more is made anew from the log."
+            )
 
     def _write(
         self,

@@ -7,7 +7,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.sources.base import Ends, Log
-from tenfold.store.base import Get, OnlineStore, Used
+from tenfold.store.base import Get, Moved, OnlineStore, Used
 
 AGAIN = UNITS["s"]
 """Microseconds after which a store that could not be opened is tried again."""
@@ -20,7 +20,14 @@ class Away(Unavailable):
 
 
 class Careful:
-    """An online store that is opened when it is first needed, and says `Away` where it fails.
+    """An online store that is opened when it is first needed, and again when it was moved, and says `Away` where it fails.
+
+    Parameters
+    ----------
+    opening
+        Opens it, or returns what is open.
+    forget
+        Called before it is to be opened again.
 
     Examples
     --------
@@ -30,8 +37,10 @@ class Careful:
     tenfold.serving.rows.degraded.Away: the online store cannot be used: ... Nothing was stored; it is safe to retry.
     """
 
-    def __init__(self, opening: Callable[[], OnlineStore], clock: Clock) -> None:
-        self._opening, self._clock = opening, clock
+    def __init__(
+        self, opening: Callable[[], OnlineStore], clock: Clock, forget: Callable[[], object] = lambda: None
+    ) -> None:
+        self._opening, self._clock, self._forget = opening, clock, forget
         self._store: OnlineStore | None = None
         self._failed: tuple[int, str] | None = None
 
@@ -78,6 +87,10 @@ class Careful:
 
     def offsets(self) -> dict[str, int]:
         try:
+            return self._opened().offsets()
+        except Moved:
+            self._forget()
+            self._store = None
             return self._opened().offsets()
         except TenfoldError:
             raise
