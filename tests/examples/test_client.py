@@ -5,6 +5,7 @@ import re
 import select
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError
 from tenfold.serving.client import Call
 from tests.examples import tiny
 from tests.examples.served import serving
+from tests.unit.downstream import certified
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,36 @@ def test_a_service_that_takes_too_long_is_told_apart_from_one_that_is_away():
                 f"no answer from {url}: none within timeout=0.05 s. Give it longer, or fewer rows. Is the service "
                 "running? tenfold serve PROJECT.py"
             )
+
+
+def test_who_writes_https_to_a_plain_service_is_told_so(port):
+    async def ask():
+        async with AsyncClient(f"https://127.0.0.1:{port}", retries=0) as there:
+            await there.health()
+
+    for act in (lambda: asyncio.run(ask()), Client(f"https://127.0.0.1:{port}", retries=0).health):
+        with pytest.raises(Unavailable) as error:
+            act()
+        assert f" A service without a proxy speaks plain HTTP: write http://127.0.0.1:{port}. " in str(
+            error.value
+        )
+
+
+def test_a_certificate_of_an_unknown_authority_is_said_to_be_one(tmp_path):
+    context, _ = certified(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake():
+            connection, _ = server.accept()
+            with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+                pass
+
+        threading.Thread(target=shake, daemon=True).start()
+        with (
+            Client(f"https://127.0.0.1:{server.getsockname()[1]}", retries=0) as client,
+            pytest.raises(Unavailable, match=r"certificate verify failed.*SSL_CERT_FILE=PATH\."),
+        ):
+            client.health()
 
 
 def test_threads_that_share_one_do_not_wait_for_each_other():

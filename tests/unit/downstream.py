@@ -1,9 +1,13 @@
 """A service that takes answers, over real HTTP: it can fail, be slow, refuse, go away and come back."""
 
 import json
+import shutil
 import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
 
 
 class Server(ThreadingHTTPServer):
@@ -99,3 +103,18 @@ class Downstream:
                 lambda: len({row["prediction_id"] for _, rows in self.posts for row in rows}) >= count,
                 seconds,
             )
+
+
+def certified(folder):
+    """Return what a server on localhost speaks TLS with, and the file of its certificate, for which nobody vouches."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context, cert

@@ -98,7 +98,7 @@ def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstr
     assert "2 answers refused" in refused.stdout
     status = call(tmp_path, "status")
     assert "topic:decisions: nothing waits" in status.stdout
-    assert f"{downstream.url}: nothing waits, 2 answers were refused" in status.stdout
+    assert f"{downstream.url}: nothing waits, 2 answers were refused: it answered 4" in status.stdout
     places = json.loads(call(tmp_path, "status", "--json").stdout)["deliveries"]
     assert list(places[2]["refused"].values()) == [2]
     again = call(tmp_path, "deliver", "--to", downstream.url, "--again", "--json")

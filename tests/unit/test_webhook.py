@@ -1,7 +1,6 @@
 """Answers go to an address over real HTTP: what passes is tried again, what is refused is set aside and told."""
 
-import shutil
-import subprocess
+import ssl
 import threading
 
 import pytest
@@ -11,7 +10,7 @@ from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import DefinitionError, Unavailable
 from tests.unit.delivering import Place, names
-from tests.unit.downstream import Downstream
+from tests.unit.downstream import Downstream, certified
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408, "lost"])
@@ -95,18 +94,7 @@ def test_the_token_of_a_host_comes_from_the_environment_and_is_never_told(place,
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_accepted(place, tmp_path):
-    import ssl
-
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl here to make a certificate")
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    context, cert = certified(tmp_path)
     server = Downstream().start(context)
     address = f"https://localhost:{server.port}/hook"
     place.answer("a")
@@ -139,6 +127,8 @@ def test_what_is_answered_later_follows_and_a_place_that_is_away_holds_up_no_oth
     stop.set()
     thread.join()
     assert away.ids() == downstream.ids() == ["a", "b"]
-    assert "Next try in 1 s." in told[0]
+    assert told[0].startswith(f"no answer from {away.url}: ")
+    assert told[0].endswith(" Next try in 1 s.")
+    assert told[0].count(away.url) == 1
     away.stop()
     place.close()

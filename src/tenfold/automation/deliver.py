@@ -251,7 +251,8 @@ def _follow(
                 delivery.send(stopped=stopped)
             pause = FIRST_PAUSE
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the thread goes on
-            tell(f"{delivery.name}: {error} Next try in {pause:g} s.")
+            told = str(error) if delivery.name in str(error) else f"{delivery.name}: {error}"
+            tell(f"{told} Next try in {pause:g} s.")
             rest, pause = pause, min(2 * pause, LONGEST_PAUSE)
         due = clock.elapsed() + int(rest * 1e6)
         while clock.elapsed() < due and not stopped():

@@ -94,18 +94,23 @@ def waiting(delivery: "Delivery") -> dict[str, Any]:
 
 
 def lines(places: list[dict[str, Any]]) -> list[str]:
-    """Return what is to be said of places, a line each.
+    """Return what is to be said of places, a line each, which names the place once.
 
     Examples
     --------
-    >>> lines([{"to": "topic:decisions", "waiting": 2, "refused": {"it answered 403.": 5}}])
-    ['topic:decisions: at most 2 answers wait, 5 answers were refused: it answered 403.']
+    >>> lines(
+    ...     [{"to": "https://a.example/b", "waiting": 2, "refused": {"https://a.example/b answered 403.": 5}}]
+    ... )
+    ['https://a.example/b: at most 2 answers wait, 5 answers were refused: it answered 403.']
     """
     return [
         ", ".join(
             [
                 f"{item['to']}: {_waits(item['waiting'])}",
-                *(f"{plural(count, 'answer')} were refused: {why}" for why, count in item["refused"].items()),
+                *(
+                    f"{plural(count, 'answer')} were refused: {why.replace(item['to'], 'it', 1)}"
+                    for why, count in item["refused"].items()
+                ),
             ]
         )
         for item in places

@@ -100,6 +100,8 @@ class _Calls(ABC):
         said, longer = str(error).rstrip(".") or type(error).__name__, ""
         if isinstance(error, self._late):
             said, longer = f"none within timeout={self._timeout:g} s", " Give it longer, or fewer rows."
+        elif "[SSL" in said:
+            longer = _of_tls(said, self._url)
         return Unavailable(
             f"no answer from {self._url}: {said}.{longer} Is the service running? tenfold serve PROJECT.py"
         )
@@ -261,6 +263,13 @@ def answer(call: Call, response: Any) -> Any:
     told = content.get("error", {}) if isinstance(content, dict) else {}
     raised: Callable[[str], Exception] = _KINDS.get(told.get("kind", ""), TenfoldError)
     raise raised(told.get("message") or f"{call.path} was answered with status {response.status_code}.")
+
+
+def _of_tls(said: str, url: str) -> str:
+    """Return what to do where a connection could not be encrypted."""
+    if "CERTIFICATE" in said:
+        return " An authority that is not known here may be named in the environment: SSL_CERT_FILE=PATH."
+    return f" A service without a proxy speaks plain HTTP: write {url.replace('https', 'http', 1)}."
 
 
 def _check_url(url: object) -> None:
