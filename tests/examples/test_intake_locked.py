@@ -43,10 +43,10 @@ def locked(home, file):
         other.execute("ROLLBACK")
 
 
-async def post(api, rows):
+async def post(api, rows, key="mine"):
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        answer = await client.post("/events/visits", json=rows, headers={"idempotency-key": "mine"})
+        answer = await client.post("/events/visits", json=rows, headers={"idempotency-key": key})
         return answer.status_code, answer.json()
 
 
@@ -86,3 +86,23 @@ def test_a_large_call_is_refused_in_time_and_told_what_was_kept(app, tmp_path, f
         assert (status, answer["stored"], answer["rejected"]) == (200, len(rows), misfits)
     assert stored(app, "visits") == [row["visit_id"] for row in rows]
     assert aside() == misfits
+
+
+def test_small_calls_with_rows_that_do_not_fit_hold_up_no_others_while_the_state_is_locked(app, tmp_path):
+    api = app.asgi(wait=5.0)
+    mixed = [tiny.visit(1), tiny.visit(2, minutes="x")]
+
+    async def ask():
+        with locked(tmp_path, "state.db"):
+            waits = [asyncio.create_task(post(api, mixed, f"mixed{place}")) for place in range(4)]
+            fit = [await post(api, tiny.visit(place), f"fit{place}") for place in range(3, 6)]
+            assert not any(task.done() for task in waits)
+        return fit, await asyncio.gather(*waits)
+
+    fit, mixed_ones = asyncio.run(ask())
+    assert [(status, answer["stored"]) for status, answer in fit] == [(200, 1)] * 3
+    assert [(status, answer["stored"], answer["rejected"]) for status, answer in mixed_ones] == [
+        (200, 1, 1)
+    ] * 4
+    assert stored(app, "visits") == ["v-3", "v-4", "v-5", *["v-1"] * 4]
+    assert sum(item.rows for item in app.quarantine.counts()) == 4

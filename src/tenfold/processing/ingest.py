@@ -15,7 +15,7 @@ from tenfold.processing.frame import Frame
 from tenfold.processing.quarantine import Aside, Quarantine
 from tenfold.sources.base import Append, Batch, Log
 from tenfold.sources.declare import Events
-from tenfold.sources.turn import Locked
+from tenfold.sources.turn import PROMPT, Locked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,8 @@ def ingest_all(
     ----------
     wait
         Seconds after which other writers are waited for no more. Then nothing of the calls is stored, but rows that do not
-        fit may be kept already, which the error says.
+        fit may be kept already, which the error says. Without, a call with such rows is not stored and gets `Locked` when
+        others write to where these are kept, so that no other call waits for that; those of the log are waited for.
     """
     until = None if wait is None else clock.elapsed() + int(wait * 1e6)
     found = [_tried(partial(_check, call, log, clock)) for call in calls]
@@ -167,11 +168,8 @@ def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
 def _set_aside(
     quarantine: Quarantine, clock: Clock, until: int | None, these: Sequence[_Checked]
 ) -> Sequence[None]:
-    asides = [one.aside for one in these]
-    if until is None:
-        quarantine.add(*asides)
-    else:
-        quarantine.add(*asides, wait=(until - clock.elapsed()) / 1e6)
+    wait = PROMPT if until is None else (until - clock.elapsed()) / 1e6
+    quarantine.add(*(one.aside for one in these), wait=wait)
     return [None] * len(these)
 
 

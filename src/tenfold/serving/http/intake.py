@@ -30,7 +30,10 @@ class Ingest(Protocol):
     """Stores calls together; what it returns for each is what became of it, or what it is refused with."""
 
     def __call__(self, calls: Sequence[Call], *, wait: float | None = None) -> Sequence[Ingested | Exception]:
-        """Store calls; with `wait`, Unavailable when others had the log for so many seconds, and then nothing is stored."""
+        """Store calls; with `wait`, Unavailable when others had the log for so many seconds, and then nothing is stored.
+
+        Without, those that have to wait for other writers of the state get `Locked`, and are to be given alone.
+        """
         ...
 
 
@@ -82,6 +85,7 @@ class _Queue:
         self._rows = self._large = 0
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._work: asyncio.Task[None] | None = None
+        self._apart: set[asyncio.Task[None]] = set()
 
     async def alone(self, call: Call) -> Ingested | Exception:
         """Store a call by itself once it is its turn, or nothing of it."""
@@ -125,11 +129,28 @@ class _Queue:
         try:
             while group := self._next():
                 done = await run_in_threadpool(self._tried, list(group.values()))
-                for told, one in zip(group, done, strict=True):
-                    if not told.done():
+                for (told, call), one in zip(group.items(), done, strict=True):
+                    if isinstance(one, Locked):
+                        self._set_apart(told, call)
+                    elif not told.done():
                         told.set_result(one)
         finally:
             self._work = None
+
+    def _set_apart(self, told: "asyncio.Future[Ingested | Exception]", call: Call) -> None:
+        """Have a call stored as a large one is, so that those behind it do not wait for what it waits for."""
+
+        async def store() -> None:
+            try:
+                one: Ingested | Exception = await self.alone(call)
+            except Unavailable as error:
+                one = error
+            if not told.done():
+                told.set_result(one)
+
+        task = asyncio.get_running_loop().create_task(store())
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
 
     def _next(self) -> "dict[asyncio.Future[Ingested | Exception], Call]":
         group: dict[asyncio.Future[Ingested | Exception], Call] = {}
