@@ -73,7 +73,8 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     )
     status = project("status").stdout
     assert f"\nRollout of late_delivery: version {number} beside version 2, shadow since " in status
-    assert "\n  last decided: began in shadow by ann: " in status
+    assert "\n  last decided: began in shadow by ann: roc_auc " in status
+    assert "Last decision:" not in status  # which is that of the rollout
     for act, expected in (
         ("pause", {"paused": True}),
         ("resume", {"paused": False}),

@@ -107,6 +107,16 @@ def test_a_candidate_that_fails_is_undone_while_the_controller_trains_another_mo
     assert said[0].startswith("late_order: candidate undone: it raised for 100")
 
 
+def test_the_controller_says_what_outcomes_or_time_decided(home):
+    said = []
+    with opened(home) as app:
+        candidate(app)
+        app.clock.set(LATER)
+        with controlled([app.loop(LATE)], app.clock, said):
+            until(lambda: said)
+    assert said[0].startswith("late_order: candidate held in canary at 50%: ")
+
+
 def test_what_fails_for_one_release_holds_up_no_other(home, caplog):
     said = []
     with opened(home) as app:

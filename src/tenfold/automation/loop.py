@@ -57,13 +57,14 @@ class Loop:
     rolling: Rolling
     skew: Callable[[int], Skew]
 
-    def tick(self) -> list[str]:
+    def tick(self, tell: Callable[[str], object] = lambda _: None) -> list[str]:
         """Do what is due now: move the rollout on, judge the monitors once a week, then train if the schedule or one asks for it.
 
         While a rollout is under way that needs nothing but time, no other candidate is trained. Returns the causes of the
-        trainings that were run.
+        trainings that were run; `tell` is called with what was done of a candidate.
         """
-        self.rolling.advance()
+        if done := self.rolling.advance():
+            tell(done)
         if self.rolling.busy():
             return []
         now = self.clock.now()

@@ -257,7 +257,11 @@ def _watch(loops: Sequence[Loop], clock: Clock, ended: Callable[[], bool], tell:
 
 def _look(loop: Loop, tell: Tell) -> None:
     if done := loop.rolling.advance(outcomes=False):
-        tell(f"{loop.release.model.name}: candidate {done}")
+        _rolled(loop, tell, done)
+
+
+def _rolled(loop: Loop, tell: Tell, done: str) -> None:
+    tell(f"{loop.release.model.name}: candidate {done}")
 
 
 def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
@@ -271,7 +275,7 @@ def _trained(loop: Loop, tell: Tell) -> None:
     loop.trainer.runs.settle()
     if resumed := loop.resume():
         tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
-    for cause in loop.tick():
+    for cause in loop.tick(partial(_rolled, loop, tell)):
         tell(f"{loop.release.model.name}: trained because of {cause}")
 
 

@@ -30,6 +30,22 @@ def line(text: str) -> "Callable[[Console], object]":
     return lambda _: click.echo(text)
 
 
+def reasons(head: str, why: str) -> str:
+    """Return what was decided and why; several reasons stand on lines of their own.
+
+    Examples
+    --------
+    >>> print(reasons("undone by ann", "errors"))
+    undone by ann: errors
+    >>> print(reasons("promoted by loop", "roc_auc 0.8, at least 0.7 needed; there is no champion yet"))
+    promoted by loop:
+        roc_auc 0.8, at least 0.7 needed
+        there is no champion yet
+    """
+    parts = why.split("; ")
+    return f"{head}: {why}" if len(parts) == 1 else "\n    ".join([f"{head}:", *parts])
+
+
 def tell(text: str) -> None:
     """Say something that is not the answer."""
     click.echo(text, err=True)

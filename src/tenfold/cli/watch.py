@@ -6,7 +6,7 @@ import click
 
 from tenfold.cli.deliver import lines, waiting
 from tenfold.cli.options import Where, as_json, model_of, on_project, period, span
-from tenfold.cli.output import answer, minute, plural
+from tenfold.cli.output import answer, minute, plural, reasons
 from tenfold.cli.releases import decision
 from tenfold.cli.rollout import last_decided, standing, stands, to_do
 
@@ -182,15 +182,15 @@ def status(where: Where, *, as_json: bool) -> None:
             beside = f"version {found.candidate} beside version {found.champion}"
             click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
             if last is not None:
-                click.echo(f"  last decided: {last.decision} by {last.by}: {last.why}")
+                click.echo(reasons(f"  last decided: {last.decision} by {last.by}", last.why))
             click.echo(f"  to do: {to_do(found)}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"
             click.echo(f"Scored of {name}, every {state['every']}: {until}")
         for last in newest:
-            click.echo(
-                f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}: {last.why}"
-            )
+            if all(last != told for _, told in rolling):
+                head = f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}"
+                click.echo(reasons(head, last.why))
         for text in lines(places):
             click.echo(text)
         for run in stuck:
