@@ -291,6 +291,35 @@ def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path
         ]
 
 
+def test_what_a_person_scores_again_does_not_hide_how_far_the_schedule_is(tmp_path):
+    project, clock = scheduled(), VirtualClock(tiny.START + timedelta(days=17))
+    with project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        schedule = app.schedule(project.release())
+        tiny.load(app)
+        app.promote(NAME, app.train(NAME).number)
+        clock.set(tiny.START + timedelta(days=18, hours=2))
+        (scored,) = schedule.tick()
+        until, state = scored.partition("/")[2], schedule.state()
+        for place in range(100):
+            app.audit.record("score", NAME, "scored again", f"day {place}", by="ann", evidence={})
+        clock.set(tiny.START + timedelta(days=19, hours=2))
+        app.promote(NAME, app.train(NAME).number)  # it was made on the next day, which is scored all the same
+        assert schedule.state() == state
+        assert schedule.due() == (to_us(until), to_us(until) + DAY)
+
+
+def test_a_schedule_begins_with_the_first_version_though_another_one_was_promoted_since(tmp_path):
+    project, clock = scheduled(), VirtualClock(tiny.START + timedelta(days=17))
+    with project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
+        tiny.load(app)
+        for day in (17, 19):
+            clock.set(tiny.START + timedelta(days=day))
+            app.promote(NAME, app.train(NAME).number)
+        assert app.schedule(project.release()).tick() == [
+            "2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"
+        ]
+
+
 def test_two_controllers_score_a_day_once(tmp_path):
     project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
     at_it, go_on, done = threading.Event(), threading.Event(), []

@@ -47,6 +47,7 @@ SELECT * FROM (
 NEWEST = """
 SELECT * FROM decision
 WHERE kind = ?1 AND (subject = ?2 OR (subject > ?2 || '/' AND subject < ?2 || '0')) AND "by" = ?3
+AND (decision = ?4 OR ?4 IS NULL)
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -128,9 +129,9 @@ class Audit:
         """Return the newest `limit` decisions on a subject, of a kind or of all, oldest of them first."""
         return [_decision(row) for row in self._database.query(LIST, subject, kind, limit)]
 
-    def newest(self, kind: str, subject: str, by: str) -> Decision | None:
-        """Return the newest decision of a kind that `by` took on a subject or a part of it ("model/3" of "model")."""
-        rows = self._database.query(NEWEST, kind, subject, by)
+    def newest(self, kind: str, subject: str, by: str, decision: str | None = None) -> Decision | None:
+        """Return the newest decision of a kind that `by` took on a subject or a part of it ("model/3" of "model"), or that one."""
+        rows = self._database.query(NEWEST, kind, subject, by, decision)
         return _decision(rows[0]) if rows else None
 
     def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:

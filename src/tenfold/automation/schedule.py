@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, Decision
 from tenfold.automation.release import Release
 from tenfold.automation.scoring import KIND, Scored, Scoring
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, TenfoldError
 from tenfold.core.times import duration, iso
 from tenfold.features.view import with_upstream
+from tenfold.registry.stages import champions
 from tenfold.registry.versions import Registry
 from tenfold.training.model import Model
 
@@ -71,24 +72,24 @@ class Schedule:
         """Return how often it scores, up to when it has, and what it did last; None without a schedule."""
         if self.release.score_every is None:
             return None
-        newest = [item for item in self._newest() if item.decision == "scored"]
-        until = iso(newest[-1].evidence["end"]) if newest else None
+        done, last = self._newest("scored"), self._newest()
         return {
             "every": self.release.score_every,
-            "until": until,
-            "last": self._newest()[-1].why if self._newest() else None,
+            "until": iso(done.evidence["end"]) if done else None,
+            "last": last.why if last else None,
         }
 
     def _first(self) -> int | None:
-        done = [item.evidence["end"] for item in self._newest() if item.decision == "scored"]
-        if done:
-            return int(done[-1])
-        version = self.registry.production(self.release.model.name)
-        every = duration(self.release.score_every)
-        return None if version is None else version.created // every * every
+        if done := self._newest("scored"):
+            return int(done.evidence["end"])
+        name, every = self.release.model.name, duration(self.release.score_every)
+        if self.registry.production(name) is None:
+            return None
+        first = champions(self.registry.history(name))[0]
+        return self.registry.get(name, first).created // every * every
 
-    def _newest(self) -> list[Any]:
-        return [item for item in self.audit.list(self.release.model.name, KIND) if item.by == BY]
+    def _newest(self, decision: str | None = None) -> Decision | None:
+        return self.audit.newest(KIND, self.release.model.name, BY, decision)
 
     def _record(self, decision: str, why: str, evidence: dict[str, Any], cause: str) -> None:
         self.audit.record(
