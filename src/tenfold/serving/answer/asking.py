@@ -73,7 +73,7 @@ class Asking:
         self.model = model
         self._versions, self._counters, self._clock = versions, counters, clock
         self._silent: dict[int, int] = {}
-        self._limit = max(LIMIT, (budget or 0) / 1e6)
+        self._budget, self._limit = budget, max(LIMIT, (budget or 0) / 1e6)
         self._limited, self._lock = Limited(), threading.Lock()
         self._loading: dict[int, tuple[Call[Loaded], int]] = {}
         self._stuck: set[int] = set()
@@ -184,9 +184,7 @@ class Asking:
     def blame(self, tried: Tried) -> None:
         """Count what a version raised; to be called when the other one had an answer, so that the rows are not to blame."""
         if tried.raised:
-            self._counters.add(
-                self.model.name, tried.number, rows=tried.raised, took=tried.took, raised=tried.raised
-            )
+            self._count(tried.number, tried.raised, tried.took, raised=tried.raised)
 
     def _halved(self, version: Loaded, X: np.ndarray, rows: np.ndarray, failed: list[int]) -> list[Part]:
         try:
@@ -213,8 +211,12 @@ class Asking:
         took = self._clock.elapsed() - begun
         # a sum is a number only if all are, and costs half as much as to look at each
         missing = 0 if isfinite(found.score.sum()) else len(rows) - int(np.isfinite(found.score).sum())
-        self._counters.add(self.model.name, version.number, rows=len(rows), took=took, no_number=missing)
+        self._count(version.number, len(rows), took, no_number=missing)
         return Part(version, rows, X, found)
+
+    def _count(self, number: int, rows: int, took: int, **failed: int) -> None:
+        name = self.model.name
+        self._counters.add(name, number, rows=rows, took=took, budget=self._budget, **failed)
 
 
 def sticky_fields(model: Model) -> Sequence[str]:

@@ -33,18 +33,20 @@ SELECT model, version, what, sum(n) AS n FROM served WHERE minute >= ? AND minut
 EDGES = tuple(digit * 10**power for power in range(1, 7) for digit in (1, 2, 5))
 """Upper bounds of what a request may have taken, in microseconds: 10 us to 5 s."""
 ASKED, RAISED, NO_NUMBER, DROPPED = "asked", "raised", "no number", "dropped"
+OVER = "over "
+"""How the name begins under which rows are counted that took longer than so many microseconds, which a release allows."""
 MINUTE = UNITS["m"]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a version did: rows it was asked about, of these failed ones, and how long they took by upper bound in us."""
+    """What a version did: rows it was asked about, of these failed ones, and those that took too long by what was allowed in us."""
 
     asked: int
     raised: int
     no_number: int
     dropped: int
-    took: Mapping[int, int]
+    slow: Mapping[int, int]
 
     @property
     def failed(self) -> int:
@@ -52,8 +54,8 @@ class Served:
         return self.raised + self.no_number
 
     def over(self, budget: int) -> int:
-        """Return how many rows surely took longer than a budget in microseconds."""
-        return sum(n for edge, n in self.took.items() if _below(edge) >= budget)
+        """Return how many rows took longer than a budget in microseconds, of those that were counted with it."""
+        return self.slow.get(budget, 0)
 
 
 class Counters:
@@ -67,11 +69,11 @@ class Counters:
     >>> from tenfold.sources.sqlite import SQLiteDatabase
     >>> with TemporaryDirectory() as folder:
     ...     counters = Counters(SQLiteDatabase(Path(folder) / "state.db", SCHEMA), VirtualClock(0))
-    ...     counters.add("fraud", 2, rows=3, took=120, no_number=1)
+    ...     counters.add("fraud", 2, rows=3, took=120, no_number=1, budget=39)
     ...     counters.flush()
     ...     found = counters.total("fraud", 2)
-    >>> found.asked, found.failed, found.over(20), found.over(50)
-    (3, 1, 3, 0)
+    >>> found.asked, found.failed, found.over(39)
+    (3, 1, 3)
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -80,15 +82,31 @@ class Counters:
         self._lock, self._flushing = threading.Lock(), threading.Lock()
 
     def add(
-        self, model: str, version: int, *, rows: int, took: int, raised: int = 0, no_number: int = 0
+        self,
+        model: str,
+        version: int,
+        *,
+        rows: int,
+        took: int,
+        raised: int = 0,
+        no_number: int = 0,
+        budget: int | None = None,
     ) -> None:
-        """Count rows a version was asked about together, and how many microseconds that took: each took its share."""
+        """Count rows a version was asked about together, and how many microseconds that took: each took its share.
+
+        Parameters
+        ----------
+        budget
+            How long each may take; those that took longer are counted, too.
+        """
         edge = EDGES[min(bisect_left(EDGES, took / max(rows, 1)), len(EDGES) - 1)]
         counts = {ASKED: rows, str(edge): rows}
         if raised:
             counts[RAISED] = raised
         if no_number:
             counts[NO_NUMBER] = no_number
+        if budget is not None and took > budget * rows:
+            counts[f"{OVER}{budget}"] = rows
         self._see(model, version, counts)
 
     def drop(self, model: str, version: int, rows: int) -> None:
@@ -122,15 +140,10 @@ class Counters:
         asked, raised, no_number, dropped = (
             found.pop(name, 0) for name in (ASKED, RAISED, NO_NUMBER, DROPPED)
         )
-        return Served(asked, raised, no_number, dropped, {int(what): n for what, n in found.items()})
+        slow = {int(what.removeprefix(OVER)): n for what, n in found.items() if what.startswith(OVER)}
+        return Served(asked, raised, no_number, dropped, slow)
 
     def each(self, since: int, until: int) -> list[tuple[str, int, str, int]]:
         """Return model, version, what and how often, of the minutes from one to another, in all processes, as far as flushed."""
         rows = self._database.query(EACH, since, until)
         return [(row["model"], int(row["version"]), row["what"], int(row["n"])) for row in rows]
-
-
-def _below(edge: int) -> int:
-    """Return the bound below an upper bound; the last one has no end, so it counts as over any budget below it."""
-    place = bisect_left(EDGES, edge)
-    return EDGES[place - 1] if place else 0
