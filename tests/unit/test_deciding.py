@@ -171,6 +171,9 @@ def test_a_step_that_nobody_asked_holds():
         assert found.action == "hold"
         assert "too few to go on: 20 are needed; it goes on by itself when requests come" in found.why
         assert found.why.endswith("to end it: tenfold rollout undo PROJECT.py late_order")
+    for here in (BEGUN, replace(BEGUN, phase=CANARY, step=0, share=0.05)):
+        before = Facts(FINE, few, 20_000)  # what it was asked in the steps before does not count
+        assert decide(here, RELEASE, before, 7 * DAY).action == "hold"
 
 
 def test_who_is_held_says_what_was_seen_what_is_enough_and_which_command_decides():
@@ -212,3 +215,6 @@ def test_approval_is_waited_for_where_it_is_declared():
     assert said(better, rollout=last, **asked).action == "hold"
     assert said(better, rollout=replace(last, approved="ann"), **asked).action == "promote"
     assert said(better, shadow="7d").action == "promote"
+    agreed = replace(BEGUN, approved="ann")  # which stands in for outcomes, and for no time
+    assert said(None, rollout=agreed, now=7 * DAY - 1, shadow="7d").action == "wait"
+    assert said(None, rollout=agreed, now=7 * DAY, shadow="7d").action == "promote"
