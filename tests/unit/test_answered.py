@@ -7,7 +7,7 @@ import pytest
 
 from tenfold import FeatureView, Platform, Project, Release, count
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, NotFound, SchemaError
+from tenfold.core.errors import Conflict, NotFound, SchemaError, Unavailable
 from tenfold.processing.batches import to_table
 from tenfold.serving.answer.predictions import ONLINE, TOPIC
 from tests.examples import tiny
@@ -75,7 +75,7 @@ def test_the_same_key_answers_the_same_after_data_and_version_changed(tmp_path):
     with changed.open(Platform(home=tmp_path, clock=clock)) as app:
         model = changed.releases[0].model
         assert app.predict(model, tiny.order(), key="k") == first
-        with pytest.raises(SchemaError) as error:
+        with pytest.raises(Unavailable) as error:
             app.predict(model, later)
     assert str(error.value) == (
         "late_order version 2 was trained on other features than are declared now: "

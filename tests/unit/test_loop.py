@@ -20,7 +20,7 @@ from tenfold import (
     count,
     exists,
 )
-from tenfold.core.errors import Conflict, DefinitionError, GateFailed, SchemaError
+from tenfold.core.errors import Conflict, DefinitionError, GateFailed, SchemaError, Unavailable
 from tenfold.core.times import DAY, to_us
 from tenfold.registry.versions import Stage
 from tenfold.training.folds import Split
@@ -82,22 +82,39 @@ def test_a_gate_refuses_and_archives_with_the_reason(opened):
 
 def test_another_feature_list_gets_past_a_champion_it_cannot_be_compared_with(opened):
     fewer = tiny.model([tiny.shop_visits, tiny.this_order["amount"]])
-    app = opened(fewer, gates=[checks.beats_champion("roc_auc")])
+    gates = [checks.beats_champion("roc_auc"), checks.not_worse(by=0.01)]
+    app = opened(fewer, gates=gates, shadow="7d", canary=(0.5,))
+    with pytest.raises(
+        Unavailable, match=r"version 1 was trained on other features .* missing this_order.hour"
+    ):
+        app.predict(fewer, tiny.order())
     number = app.train(fewer).number
-    app.promote(fewer, number)
-    assert production(app) == number
+    why = app.promote(fewer, number)
+    assert "version 1 in production is not asked any more" in why
+    assert (production(app), app.rollout().show()) == (number, None)
+    assert app.predict(fewer, tiny.order())["version"] == number
 
 
-def test_a_version_of_another_definition_is_not_served(opened):
-    shorter = FeatureView(
+def test_a_champion_of_another_definition_is_not_compared_on_features_that_it_did_not_learn(opened):
+    model = tiny.model([changed(), tiny.this_order])
+    app = opened(model, gates=[checks.not_worse(by=0.01)])
+    assert "changed views shop_visits" in app.promote(model, app.train(model).number)
+
+
+def changed():
+    """Return the view of visits under another definition."""
+    return FeatureView(
         "shop_visits",
         entity=Entity("shop", key="shop"),
         source=tiny.visits,
         features={"visits_1d": count(window="5m"), "minutes_1d": col("minutes").mean(window="1d")},
     )
-    app = opened(tiny.model([shorter, tiny.this_order]))
+
+
+def test_a_version_of_another_definition_is_not_served(opened):
+    app = opened(tiny.model([changed(), tiny.this_order]))
     with pytest.raises(
-        SchemaError, match=r"version 1 was trained on other features .* changed views shop_visits"
+        Unavailable, match=r"version 1 was trained on other features .* changed views shop_visits"
     ):
         app.predict("late_order", tiny.order())
 

@@ -30,7 +30,7 @@ FEWEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a gate judges: the model, the test rows, both versions (no champion for a first one), and where to ask."""
+    """What a gate judges: the model, the test rows, both versions (no champion where none can be asked), and where to ask."""
 
     model: Model
     rows: TrainingSet
@@ -72,7 +72,7 @@ def _interval(check: Check, both: Compared) -> str:
 def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
     """Judge whether a candidate is shown not to be worse by the margin, and whether it is shown to be in a slice."""
     if case.champion is None:
-        return Verdict(check.text, True, None, "there is no champion yet")
+        return Verdict(check.text, True, None, "there is no champion to compare with")
     champion, candidate = (losses(case.model.kind, both.y, said, both.groups) for said in both.predictions)
     share = float(champion.mean()) if case.model.kind == "regression" else 1.0
     margin, worse = check.bound * share, candidate - champion

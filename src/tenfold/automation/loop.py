@@ -23,6 +23,7 @@ from tenfold.serving.answer.service import Versions
 from tenfold.sources.database import Database, Transaction
 from tenfold.training.dataset import Dataset
 from tenfold.training.folds import Split, first_row, newest_split
+from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
 from tenfold.training.train import Trainer
 
@@ -178,23 +179,36 @@ class Loop:
         model = self.release.model
         rows = self.dataset().training_set(split.now, start=split.test[0], end=split.test[1])
         production = self.registry.production(model.name)
-        verdicts = self._verdicts(number, production, rows, split)
+        champion, told = self._champion(production)
+        verdicts = [*self._verdicts(number, champion, rows, split), *told]
         return {
             "passed": passed(verdicts),
             "why": reason(verdicts, rows),
             "results": [verdict.evidence() for verdict in verdicts],
             "champion": None if production is None else production.number,
+            "compared": champion is not None,
         }
 
+    def _champion(self, production: Version | None) -> tuple[Package | None, list[Verdict]]:
+        """Return whom a candidate is compared with; one that cannot be asked any more must not keep out its successor."""
+        if production is None:
+            return None, []
+        try:
+            return self.versions.get(self.release.model, production.number).package, []
+        except SchemaError as error:
+            why = f"version {production.number} in production is not asked any more, so nothing is compared: {error}"
+            return None, [
+                Verdict("a champion that can be asked", passed=True, value=None, why=why.rstrip("."))
+            ]
+
     def _verdicts(
-        self, number: int, production: Version | None, rows: TrainingSet, split: Split
+        self, number: int, champion: Package | None, rows: TrainingSet, split: Split
     ) -> list[Verdict]:
         model = self.release.model
         try:
             candidate = self.versions.get(model, number).package
         except SchemaError as error:
             return [Verdict("fits what is declared", passed=False, value=None, why=str(error).rstrip("."))]
-        champion = None if production is None else self.versions.comparable(model, production.number)
 
         def skew() -> Skew:
             return self.skew(split.test[0])
@@ -242,10 +256,11 @@ class Loop:
         return apply
 
     def _decision(self, verdict: Mapping[str, Any]) -> str:
-        """Return what follows from a verdict: a first version has no champion to be rolled out beside."""
+        """Return what follows from a verdict: without a champion that is asked too there is nothing to be rolled out beside."""
         if not verdict["passed"]:
             return "refused"
-        return ADMITTED if self.release.has_rollout and verdict["champion"] is not None else "promoted"
+        compared = verdict.get("compared", verdict["champion"] is not None)  # older runs do not say
+        return ADMITTED if self.release.has_rollout and compared else "promoted"
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
         every, newest = self.release.every_us, self._newest("gate") or self._in_production_since()

@@ -149,7 +149,9 @@ def judge(check: Check, value: float | None, champion: float | None = None) -> V
     metric = METRICS[check.metric]
     if check.kind == "beats_champion":
         if champion is None:
-            return Verdict(check.text, True, value, f"{check.metric} {value:.4f}; there is no champion yet")
+            return Verdict(
+                check.text, True, value, f"{check.metric} {value:.4f}; there is no champion to compare with"
+            )
         gain = metric.gain(champion, value)
         why = f"{check.metric} {value:.4f} against the champion's {champion:.4f}: gain {gain:+.4f}, needed {check.bound:+g}"
         return Verdict(check.text, gain >= check.bound, value, why)

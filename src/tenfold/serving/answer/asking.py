@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY
 from tenfold.serving.answer.answers import Said, said
@@ -110,12 +111,21 @@ class Asking:
     def champion(
         self, matrix: Matrix, count: int, number: int | None, rows: np.ndarray | None = None
     ) -> Part:
-        """Return what the version in Production says of some of `count` rows, all unless given."""
-        version = (
-            self._versions.production(self.model)
-            if number is None
-            else self._versions.get(self.model, number)
-        )
+        """Return what the version in Production says of some of `count` rows, all unless given.
+
+        Raises
+        ------
+        Unavailable
+            When it cannot be asked: no row of a client's is to blame for that.
+        """
+        try:
+            version = (
+                self._versions.production(self.model)
+                if number is None
+                else self._versions.get(self.model, number)
+            )
+        except SchemaError as error:
+            raise Unavailable(str(error)) from error
         X = matrix(version.package.manifest.categories)
         return self._asked(
             version, X if rows is None else X[rows], np.arange(count) if rows is None else rows

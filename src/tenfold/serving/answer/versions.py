@@ -56,18 +56,6 @@ class Versions:
             known = self._fitting[model.name, number] = model, Loaded(number, package)
         return known[1]
 
-    def comparable(self, model: Model, number: int) -> Package | None:
-        """Return a version when it can score the features as they are declared now, else None.
-
-        None too when its files are damaged or no longer trusted: a version that cannot be asked must not keep out its successor.
-        """
-        try:
-            package = self.package(model, number)
-        except SchemaError:
-            return None
-        same = package.manifest.columns == dict(model.columns) and package.manifest.kind == model.kind
-        return package if same else None
-
     def package(self, model: Model, number: int) -> Package:
         """Return the files of a version, whatever it was trained on."""
         key = (model.name, number)
