@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from lightgbm import LGBMClassifier
 
 from tenfold import (
     Entity,
@@ -117,6 +118,20 @@ def test_a_version_of_another_definition_is_not_served(opened):
         Unavailable, match=r"version 1 was trained on other features .* changed views shop_visits"
     ):
         app.predict("late_order", tiny.order())
+
+
+def test_a_candidate_is_not_worse_only_when_the_bound_of_its_loss_says_so(opened):
+    weak = LGBMClassifier(n_estimators=3, n_jobs=1, verbosity=-1)
+    other = tiny.model([tiny.shop_visits, tiny.this_order], estimator=weak)
+    app = opened(other, gates=[checks.not_worse(by=0.9)])
+    app.promote("late_order", app.train(other).number)
+    (told,) = app.audit.list("late_order/2", "gate")[-1].evidence["results"]
+    mean, bound = told["value"], float(told["why"].partition("by at most ")[2].partition(",")[0])
+    assert 0 < mean < bound
+    app.rollback("late_order", why="a test")
+    app = opened(other, gates=[checks.not_worse(by=(mean + bound) / 2)])
+    with pytest.raises(GateFailed, match="rows are too few to tell"):
+        app.promote("late_order", app.train(other).number)
 
 
 def test_a_candidate_is_not_judged_on_rows_it_learned_from(opened):
