@@ -12,7 +12,7 @@ from tenfold import Platform, Project, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
 from tests.examples import tiny
 
-FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS = range(7)
+FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS, AT_NIGHT = range(8)
 ODD = 19.99
 FAR = 2**60
 REFUSED = 1234.5
@@ -43,7 +43,8 @@ class Rule:
             SystemClock().sleep(0.03 * int(new.sum()))
         if self.fault == DRAGS:
             SystemClock().sleep(0.002)
-        late = np.where(amount > 10, 0.9, 0.1) + self.shift * np.where(amount > 10, -1, 1)
+        shift = self.shift * (X[:, 3] < 12 if self.fault == AT_NIGHT else 1)
+        late = np.where(amount > 10, 0.9, 0.1) + shift * np.where(amount > 10, -1, 1)
         late = np.where(odd & (self.fault == NO_NUMBER), np.nan, late)
         return np.column_stack([1 - late, late])
 

@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenfold import Platform
+from tenfold import Platform, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
@@ -22,6 +23,7 @@ from tenfold.serving.answer.predictions import SHADOW as ASIDE
 from tests.examples import rolling, tiny
 from tests.examples.rolling import (
     ALWAYS,
+    AT_NIGHT,
     DRAGS,
     FAR,
     HANGS,
@@ -226,9 +228,26 @@ def test_a_promotion_is_not_undone_when_the_champion_before_cannot_be_served(hom
 # Gates --------------------------------------------------------------------------------------------
 
 
-def test_the_gates_name_the_slice_that_is_worse_the_latency_and_the_size(home):
-    from tenfold import Release, checks
+def test_the_gate_refuses_a_candidate_that_is_worse_in_one_slice_only(home):
+    due = [tiny.NOW - timedelta(hours=51, seconds=place) for place in range(1_500)]
+    due += [tiny.NOW - timedelta(hours=63, seconds=place) for place in range(150)]
+    orders = [
+        tiny.order(place, due=at.isoformat(), amount=(5.0, 15.0)[place % 2]) for place, at in enumerate(due)
+    ]
+    late = [{"order_id": row["order_id"], "late": row["amount"] - 5, "at": row["due"]} for row in orders]
+    with opened(home, Release(LATE, gates=[checks.not_worse(by=0.05)])) as app:
+        for source, rows in (("orders", orders), ("outcomes", late)):
+            assert app.ingest(source, rows, history=True).rejected == 0
+        app.process()
+        number = app.train(rolling.model(AT_NIGHT, shift=0.3)).number
+        with pytest.raises(
+            GateFailed, match=r"larger by \+0\.0.*; this_order\.hour .*: worse by more than 0\.05"
+        ):
+            app.promote(LATE, number)
+        app.promote(LATE, app.train(rolling.model(AT_NIGHT, shift=0.01)).number)
 
+
+def test_the_gates_name_the_loss_that_is_worse_the_latency_and_the_size(home):
     gates = [checks.not_worse(by=0.01), checks.latency("250ms"), checks.size("1MB"), checks.no_skew()]
     with opened(home, Release(LATE, gates=gates)) as app:
         number = app.train(rolling.model(shift=0.3)).number
