@@ -266,6 +266,32 @@ def test_the_gates_name_the_loss_that_is_worse_the_latency_and_the_size(home):
                 app.promote(LATE, number)
 
 
+def test_a_gate_refuses_one_that_is_better_than_some_baselines_only(home):
+    with opened(home, Release(LATE, gates=[checks.beats_baselines()])) as app:
+        number = app.train(rolling.model(shift=0.4)).number  # which says 0.5 of every row
+        with pytest.raises(
+            GateFailed, match=r"roc_auc 0\.5, not better than majority and persistence; baselines: "
+        ):
+            app.promote(LATE, number)
+        app.promote(LATE, app.train(rolling.model()).number)
+
+
+def test_a_gate_refuses_while_one_value_that_was_served_is_not_that_of_the_lake(home):
+    with opened(home, Release(LATE, gates=[checks.no_skew()])) as app:
+        app.promote(LATE, app.train(rolling.model()).number)
+        (answer,) = asked(app, 1)
+        app.flush()
+        served = read(app.lake, LATE.name, ONLINE, 0, FAR)
+        served.features[0, 2] = np.nextafter(served.features[0, 2], np.inf)
+        served.id[:] = [f"{answer['prediction_id']} of another"]
+        app.predictions.write(served, key="another")
+        app.flush()
+        number = app.train(rolling.model()).number
+        told = r"1 of 8 served values differ from the lake: this_order\.amount; see tenfold skew PROJECT\.py late_order"
+        with pytest.raises(GateFailed, match=told):
+            app.promote(LATE, number)
+
+
 # A real server ------------------------------------------------------------------------------------
 
 

@@ -36,15 +36,17 @@ SLICED = Model(
 )
 
 
-def judged(rng, broken=0.0):
+def judged(rng, broken=0.0, everywhere=0.0):
     rows = Rows(rng)
-    worse = rng.normal(0, 0.1, ROWS) + np.where(rows.shop == 3, broken, 0)
+    worse = rng.normal(everywhere, 0.1, ROWS) + np.where(rows.shop == 3, broken, 0)
     return worse_slices(SLICED, rows, worse, margin=0.01)
 
 
-def test_equal_versions_are_seldom_refused_however_many_slices_there_are():
+def test_versions_that_are_not_worse_are_seldom_refused_however_many_slices_there_are():
     rng = np.random.default_rng(1)
-    assert sum(judged(rng).failed for _ in range(200)) <= 10
+    assert sum(judged(rng).failed for _ in range(100)) == 0
+    # worse by the margin in each is not worse by more; one slice in twenty seems to be, so without a correction 62 of 100 fail
+    assert sum(judged(rng, everywhere=0.01).failed for _ in range(100)) <= 10
 
 
 def test_the_slice_that_is_worse_is_named_and_small_ones_are_not_judged():
