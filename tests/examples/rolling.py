@@ -40,7 +40,7 @@ class Rule:
         if self.fault == HANGS and new.any():
             threading.Event().wait()
         if self.fault == SLOW:
-            SystemClock().sleep(0.03 * int(new.sum()))
+            SystemClock().sleep(0.015 * int(new.sum()))
         if self.fault == DRAGS:
             SystemClock().sleep(0.002)
         shift = self.shift * (X[:, 3] < 12 if self.fault == AT_NIGHT else 1)
@@ -66,7 +66,7 @@ def model(fault=FINE, shift=0.0):
 LATE = model()
 CANARY = Release(LATE, canary=(0.5,), bake="1h")
 SHADOW = Release(LATE, shadow="7d", canary=(0.5,))
-QUICK = replace(SHADOW, gates=[checks.latency("60ms")])
+QUICK = replace(SHADOW, gates=[checks.latency("25ms")])
 """A machine that is busy refuses this, so it is only for what is slow."""
 
 
