@@ -97,18 +97,18 @@ def test_a_candidate_that_fails_is_undone_by_itself_and_no_request_fails(home, f
 def test_rows_asked_about_together_are_answered_as_alone(home):
     with opened(home) as app:
         number = begun(app, RAISES)
-        rows = [
-            tiny.order(place, shop=f"s{place}", amount=ODD if place == 7 else 105.0) for place in range(60)
-        ]
+        rows = [tiny.order(place, shop=f"s{place}", amount=105.0) for place in range(60)]
         alone = [app.traffic.routes.look(LATE.name).version_for(row["shop"]) for row in rows]
+        odd = alone.index(number)  # which the candidate is to answer, and raises
+        rows[odd]["amount"] = ODD
         for key in ("first", "again"):
             answers = app.service(LATE).predict_many(rows, at=app.clock.now(), key=key)
             assert [answer["prediction_id"] for answer in answers] == [
                 f"{key}/{place}" for place in range(60)
             ]
             told = [answer["version"] for answer in answers]
-            assert told[7] == 1
-            assert told[:7] + told[8:] == alone[:7] + alone[8:]
+            assert told[odd] == 1
+            assert told[:odd] + told[odd + 1 :] == alone[:odd] + alone[odd + 1 :]
             assert set(told) == {1, number}
         app.traffic.settle()
         app.flush()
@@ -119,8 +119,9 @@ def test_rows_asked_about_together_are_answered_as_alone(home):
             (f"{key}/{place}", expected[version])
             for key in ("first", "again")
             for place, version in enumerate(alone)
-            if place != 7
+            if place != odd
         }
+        assert app.traffic.counters.total(LATE.name, number).raised == 2
 
 
 def test_rows_that_no_version_takes_do_not_count_against_the_candidate(home):

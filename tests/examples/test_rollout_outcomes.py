@@ -73,6 +73,23 @@ def test_a_worse_candidate_is_undone_by_its_outcomes(home):
         assert len(done) == 1
         assert done[0].startswith("undone: worse than the champion (mean loss 0.25, the champion's 0.01, on ")
         assert app.registry.production(LATE.name).number == 1
+        begun(app, rolling.FINE)
+        assert app.rollout().show().decision.evidence["pairs"] == 0, "what the one before said is not counted"
+
+
+def test_a_row_that_is_asked_about_again_counts_once_as_it_was_first(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE, shift=0.1)
+        service = app.service(LATE)
+        for place, amount in enumerate((15.0, 5.0)):
+            app.clock.set(tiny.ASK_AT + place)
+            service.predict(tiny.order(amount=amount), at=app.clock.now(), key=f"try {place}")
+        app.traffic.settle()
+        app.ingest("outcomes", [{"order_id": "new-0", "late": 5.0, "at": tiny.order()["due"]}], history=True)
+        app.clock.set(tiny.NOW + timedelta(days=3))
+        app.flush()
+        found = pairs_of(LATE, app.lake, app.dataset(LATE), app.rollouts.newest(LATE.name), app.clock.now())
+        assert (found.champion, found.candidate) == (pytest.approx([0.01]), pytest.approx([0.04]))
 
 
 def test_in_batch_a_candidate_that_raises_costs_no_row(home):

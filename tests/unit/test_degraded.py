@@ -143,6 +143,20 @@ def test_many_rows_are_stale_together_and_a_key_keeps_its_answer(home):
         assert app.predict(ruled, tiny.order(50), key="other").get("degraded") is None
 
 
+def test_a_candidate_is_not_asked_about_what_is_not_exact(home):
+    with opened(home, "stale", shadow="7d") as app:
+        number = app.train(ruled).number
+        app.promote(ruled, number)
+        send(app, 1)
+        assert ask(app, tiny.order(1))[1]["degraded"] == "stale"
+        app.traffic.settle()
+        assert app.traffic.counters.total(ruled.name, number).asked == 0
+        app.process()
+        assert "degraded" not in ask(app, tiny.order(2))[1]
+        app.traffic.settle()
+        assert app.traffic.counters.total(ruled.name, number).asked == 1
+
+
 def test_what_was_not_exact_is_kept_apart_from_skew_and_metrics(home):
     with opened(home, "stale") as app:
         send(app, 1)
