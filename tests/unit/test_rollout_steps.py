@@ -1,0 +1,52 @@
+"""Steps of a rollout take their time, and what a person changes below one ends it."""
+
+from contextlib import closing
+
+import pytest
+
+from tenfold.core.clock import VirtualClock
+from tenfold.core.times import UNITS
+from tenfold.platform import SCHEMA
+from tenfold.registry.versions import Stage
+from tenfold.sources.sqlite import SQLiteDatabase
+from tests.unit.rolled import BETTER, MODEL, Rolled
+
+HOUR = UNITS["h"]
+
+
+@pytest.fixture
+def rolled(tmp_path):
+    Rolled.prepare(tmp_path / "state.db")
+    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
+        found = Rolled(database, VirtualClock(0))
+        found.begin()
+        yield found
+
+
+def test_each_step_takes_its_own_time(rolled):
+    assert rolled.advance(BETTER).startswith("to canary at 10%")
+    assert rolled.advance(BETTER, hours=0.9) is None
+    assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+    begun = rolled.clock.now()
+    assert rolled.newest().since == begun
+    rolled.clock.set(begun + HOUR - 1)
+    assert rolled.rolling.advance() is None
+    rolled.clock.set(begun + HOUR)
+    assert rolled.advance(BETTER, hours=1).startswith("promoted")
+
+
+def test_the_time_of_a_step_begins_again_when_it_goes_on(rolled):
+    rolled.advance(BETTER)
+    rolled.rolling.pause(by="ann")
+    assert rolled.advance(BETTER, hours=5) is None
+    resumed = rolled.clock.now()
+    rolled.rolling.resume(by="ann")
+    rolled.clock.set(resumed + HOUR - 1)
+    assert rolled.rolling.advance() is None
+    assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+
+
+def test_a_candidate_that_a_person_moved_goes_no_further(rolled):
+    rolled.registry.move(MODEL, 2, Stage.ARCHIVED, by="ann", why="no", evidence={})
+    assert rolled.advance(BETTER) == "undone: the candidate was moved to archived"
+    assert rolled.check() == ("undone", 1)
