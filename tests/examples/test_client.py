@@ -146,7 +146,10 @@ def test_an_id_that_no_header_carries_is_refused_at_once(client, given):
         client.predict("late_order", tiny.order(1), id=given)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "127.0.0.1", "", "ftp://x", None])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "127.0.0.1", "", "ftp://x", None, "http://", "http://127.0.0.1:port", "http://[::1"],
+)
 def test_what_is_no_address_is_refused_at_once(url):
     with pytest.raises(DefinitionError, match=r'Write for example "http://127\.0\.0\.1:8000"'):
         Client(url)
@@ -169,7 +172,21 @@ def test_a_service_that_takes_too_long_is_told_apart_from_one_that_is_away():
             )
 
 
-def test_who_writes_https_to_a_plain_service_is_told_so(port):
+@pytest.mark.parametrize("timeout", [0, -1, "5", None, float("nan")])
+def test_what_is_no_time_to_wait_is_refused_at_once(timeout):
+    with pytest.raises(DefinitionError, match=r"Write for example timeout=10\.0\.$"):
+        Client("http://127.0.0.1:9", timeout=timeout)
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, None])
+def test_what_is_no_number_of_retries_is_refused_at_once(retries):
+    with pytest.raises(DefinitionError, match=r"Write for example retries=4\.$"):
+        Client("http://127.0.0.1:9", retries=retries)
+
+
+def test_who_writes_https_to_a_plain_service_is_told_so(port, client):
+    client.health()  # it has started
+
     async def ask():
         async with AsyncClient(f"https://127.0.0.1:{port}", retries=0) as there:
             await there.health()

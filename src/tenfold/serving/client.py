@@ -54,7 +54,8 @@ class _Calls(ABC):
         except ModuleNotFoundError as error:
             raise MissingExtra(type(self).__name__, "client") from error
         headers = _authorization(token or os.environ.get("TENFOLD_TOKEN"))
-        _check_url(url)
+        _check_url(url, httpx)
+        _check_patience(timeout, retries)
         self._url, self._retries, self._timeout = url, retries, timeout
         self._lost, self._late = httpx.TransportError, httpx.TimeoutException
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
@@ -272,10 +273,25 @@ def _of_tls(said: str, url: str) -> str:
     return f" A service without a proxy speaks plain HTTP: write {url.replace('https', 'http', 1)}."
 
 
-def _check_url(url: object) -> None:
-    if not str(url).startswith(("http://", "https://")):
+def _check_url(url: object, httpx: Any) -> None:
+    try:
+        known = str(url).startswith(("http://", "https://")) and bool(httpx.URL(str(url)).host)
+    except httpx.InvalidURL:
+        known = False
+    if not known:
         raise errors.DefinitionError(
             f'url={url!r} is no address of a service. Write for example "http://127.0.0.1:8000".'
+        )
+
+
+def _check_patience(timeout: object, retries: object) -> None:
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise errors.DefinitionError(
+            f"timeout={timeout!r} is no number of seconds above 0. Write for example timeout=10.0."
+        )
+    if not isinstance(retries, int) or retries < 0:
+        raise errors.DefinitionError(
+            f"retries={retries!r} is no whole number from 0 on. Write for example retries=4."
         )
 
 
