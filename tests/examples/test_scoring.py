@@ -253,6 +253,22 @@ def test_a_killed_process_is_gone_on_with(home):
         assert len(stored) == len(set(stored)) == 227
 
 
+def test_what_is_asked_for_is_done_beside_an_interrupted_run_of_another_period(home):
+    with opened(home) as app:
+        given = {
+            "model": NAME,
+            "start": FIRST,
+            "end": FIRST + DAY,
+            "every": "1d",
+            "again": False,
+            "by": "ann",
+        }
+        other = app.journal.begin("score", "other", given)
+        for how in ({"every": "12h"}, {"again": True}, {}):
+            assert len(app.batch(NAME, FIRST + DAY, END, **how).partitions) == (8 if "every" in how else 4)
+        assert [run.id for run in app.journal.unfinished()] == [other]
+
+
 def test_what_cannot_be_cut_is_refused(home):
     with opened(home) as app, pytest.raises(DefinitionError, match='every="1x" is not a duration'):
         app.batch(NAME, FIRST, END, every="1x")
@@ -277,16 +293,18 @@ def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path
         assert schedule.tick() == []
         clock.set(tiny.START + timedelta(days=18, hours=1) - minute)
         assert schedule.tick() == []
+        due = (tiny.START + timedelta(days=17, hours=20)).isoformat()
+        app.ingest("orders", tiny.order(order_id="new", due=due), history=True)  # it is in the log only
         clock.set(tiny.START + timedelta(days=18, hours=1))
         assert schedule.tick() == ["2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"]
         assert schedule.tick() == []
-        assert len(told(app, 0, 2**60)) == 12
+        assert len(told(app, 0, 2**60)) == 13
         clock.set(tiny.START + timedelta(days=21))
         assert schedule.tick() == ["2024-05-19T00:00:00+00:00/2024-05-21T00:00:00+00:00"]
         assert schedule.state()["until"] == "2024-05-21T00:00:00+00:00"
         audit = app.audit.list(NAME, "score")
         assert [(item.decision, item.by, item.evidence["rows"]) for item in audit] == [
-            ("scored", "schedule", 12),
+            ("scored", "schedule", 13),
             ("scored", "schedule", 11),
         ]
 

@@ -8,6 +8,7 @@ from tenfold.core.clock import VirtualClock
 from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
+from tenfold.serving.answer.route import Route, Routes
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests.unit.rolled import BETTER, MODEL, Rolled
 
@@ -44,6 +45,16 @@ def test_the_time_of_a_step_begins_again_when_it_goes_on(rolled):
     rolled.clock.set(resumed + HOUR - 1)
     assert rolled.rolling.advance() is None
     assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+
+
+def test_a_candidate_takes_no_requests_from_a_champion_it_was_not_compared_with(rolled):
+    rolled.advance(BETTER)
+    routes = Routes(rolled.database)
+    assert (routes.look(MODEL).candidate, routes.look(MODEL).share) == (2, 0.1)
+    number = rolled.register()
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        rolled.registry.move(MODEL, number, stage, by="ann", why="asked", evidence={})
+    assert routes.look(MODEL) == Route(MODEL, number)
 
 
 def test_a_candidate_that_a_person_moved_goes_no_further(rolled):
