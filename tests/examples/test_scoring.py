@@ -164,7 +164,7 @@ def test_partitions_that_overlap_hold_each_row_once_and_are_replaced_together(ho
 
 
 def test_a_rollout_holds_for_batches_and_its_shadow_is_replaced_with_them(home):
-    project = Project("tiny", releases=[Release(tiny.late_order, shadow="7d")])
+    project = Project("tiny", releases=[Release(tiny.late_order, shadow="7d", to=["table:decisions"])])
     with opened(home, project) as app:
         app.promote(NAME, app.train(NAME).number)
         assert app.rollouts.newest(NAME).phase == IN_SHADOW
@@ -175,6 +175,10 @@ def test_a_rollout_holds_for_batches_and_its_shadow_is_replaced_with_them(home):
             assert {item[3] for item in aside} == {3}
             assert [item[:2] for item in aside] == [item[:2] for item in told(app)]
         assert app.lake.read(SCORES).num_rows == 120
+        assert app.batch(NAME, FIRST, END).versions == {"2": 60}
+        (delivery,) = app.deliveries
+        assert delivery.send() == 120, "those of both times, and nothing of the candidate"
+        assert set(app.lake.read("decisions")["version"].to_pylist()) == {2}
 
 
 def test_a_crash_at_any_point_changes_nothing_and_the_same_call_goes_on(home, monkeypatch):
@@ -331,10 +335,10 @@ def test_a_schedule_begins_with_the_first_version_though_another_one_was_promote
     with project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
         tiny.load(app)
         for day in (17, 19):
-            clock.set(tiny.START + timedelta(days=day))
+            clock.set(tiny.START + timedelta(days=day, hours=5))
             app.promote(NAME, app.train(NAME).number)
         assert app.schedule(project.release()).tick() == [
-            "2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"
+            "2024-05-18T00:00:00+00:00/2024-05-20T00:00:00+00:00"
         ]
 
 

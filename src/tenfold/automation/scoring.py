@@ -176,7 +176,7 @@ class Scoring:
                 advance=shown.advance,
             ).plain()
             if self._log is not None:
-                send(self._lake, part, self._log, run)
+                send(self._lake, part, self._log)
             if not given["again"]:
                 return told
             return self._replaced(part, run, given["by"], told | {"before": results[f"before {part.name}"]})

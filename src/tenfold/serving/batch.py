@@ -89,14 +89,18 @@ def score(
     return made if done else tally(lake, part)
 
 
-def send(lake: Lake, part: Partition, log: PredictionLog, run: int) -> None:
-    """Put what is stored for a partition into the log, without features, for those who are sent what is there; once a run."""
+def send(lake: Lake, part: Partition, log: PredictionLog) -> None:
+    """Put what is stored for a partition into the log, without features, for those who are sent what is there.
+
+    Once for the run that stored it: who asks for it again and finds it answered sends nothing.
+    """
     rows = in_time(stored(lake, part.model, part.start, part.end))
     if not rows.num_rows:
         return
     for name in ("features", "ages"):
         blank = lists(np.zeros((rows.num_rows, 0)))
         rows = rows.set_column(rows.column_names.index(name), name, blank)
+    run = lake.position(SCORES, part.writer)
     for first in range(0, rows.num_rows, PIECE):
         log.copy(rows.slice(first, PIECE).combine_chunks(), key=f"{part.writer}/{run}/{first}")
 
