@@ -104,6 +104,16 @@ def test_who_was_killed_is_at_work_no_more(tmp_path):
         assert len(list(tmp_path.glob("worker-*"))) == 1
 
 
+def test_status_says_who_is_missing_and_what_comes_of_it(place):
+    without = run(place, "status").stdout
+    assert (
+        f"\nNo worker is at work on this home, so states stand still: tenfold worker {BARE}, or " in without
+    )
+    assert "\nNo controller is at work on this home, so candidates and schedules stand still: " in without
+    with among(place / "home/running", "worker"), among(place / "home/running", "controller"):
+        assert "at work" not in run(place, "status").stdout
+
+
 def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -72,6 +72,7 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         "nothing, unless a person decides: tenfold rollout pause|approve|undo PROJECT.py late_delivery"
         in words
     )
+    assert "nobody moves it on No controller is at work on this home" in words
     status = project("status").stdout
     assert f"\nRollout of late_delivery: version {number} beside version 2, shadow since " in status
     assert re.search(r"\n  last decided: began in shadow by ann:(\n   )? roc_auc ", status)

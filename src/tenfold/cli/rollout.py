@@ -38,6 +38,8 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
         number = None if production is None else production.number
         last = None if seen is None else last_decided(app, seen.rollout)
         told = [] if seen is None else _told(seen, last, number)
+        if seen is not None and seen.rollout.is_open:
+            told += [["nobody moves it on", text] for text in missing(where, app, "controller")]
         rolled = None if seen is None else standing(seen.rollout, last) | {"now": _now(seen)}
         document = {"model": chosen.name, "production": number, "rollout": rolled}
 
@@ -95,6 +97,24 @@ _add(
     "undone",
     "version {champion} answers everything",
 )
+
+
+STANDS = {"worker": "states stand still", "controller": "candidates and schedules stand still"}
+"""What comes of it when a process of a kind is not at work."""
+
+
+def missing(where: Where, app: "App", *kinds: str) -> list[str]:
+    """Return which kinds of processes are not at work on a home, and what comes of it.
+
+    With a state elsewhere they may be on any machine, so nothing is said then.
+    """
+    from tenfold.sources.locked import at_work
+
+    return [
+        f"No {kind} is at work on this home, so {STANDS[kind]}: tenfold {kind} {where.target}, or tenfold run"
+        for kind in kinds
+        if app.platform.state is None and not at_work(where.home / "running", kind)
+    ]
 
 
 def last_decided(app: "App", found: "Rollout") -> "Decision | None":

@@ -8,7 +8,7 @@ from tenfold.cli.deliver import lines, waiting
 from tenfold.cli.options import Where, as_json, model_of, on_project, period, span
 from tenfold.cli.output import answer, minute, plural, reasons
 from tenfold.cli.releases import decision
-from tenfold.cli.rollout import last_decided, standing, stands, to_do
+from tenfold.cli.rollout import last_decided, missing, standing, stands, to_do
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,6 +155,7 @@ def status(where: Where, *, as_json: bool) -> None:
         places = [waiting(delivery) for delivery in app.deliveries]
         states = {release.model.name: app.schedule(release).state() for release in app.project.releases}
         scored = {name: state for name, state in states.items() if state is not None}
+        away = missing(where, app, "worker", "controller")
         stuck = [f"{run.id} ({run.kind}: {run.cause})" for run in app.journal.stuck()]
         document = {
             "project": app.project.name,
@@ -166,6 +167,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "last_decision": decision(newest[0]) if newest else None,
             "scored": scored,
             "stuck": stuck,
+            "missing": away,
             "deliveries": places,
         }
 
@@ -191,10 +193,9 @@ def status(where: Where, *, as_json: bool) -> None:
             if all(last != told for _, told in rolling):
                 head = f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}"
                 click.echo(reasons(head, last.why))
-        for text in lines(places):
+        idle = [f"Nobody works on durable run {run}; tenfold run goes on with it." for run in stuck]
+        for text in (*lines(places), *away, *idle):
             click.echo(text)
-        for run in stuck:
-            click.echo(f"Nobody works on durable run {run}; tenfold run goes on with it.")
 
     answer(document, draw, as_json=as_json)
 

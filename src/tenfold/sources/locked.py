@@ -65,6 +65,26 @@ def among(folder: Path, kind: str, group: int = 0) -> Iterator[list[str]]:
             mine.unlink(missing_ok=True)
 
 
+def at_work(folder: Path, kind: str) -> list[str]:
+    """Return who of a kind is at work in a folder, as `among` gives them; nothing is made there.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> with among(folder, "worker"):
+    ...     len(at_work(folder, "worker")), at_work(folder, "clerk"), at_work(folder / "other", "worker")
+    (1, [], [])
+    """
+    try:
+        door = (folder / "lock").open()
+    except FileNotFoundError:
+        return []
+    with door:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        return [told for path in sorted(folder.glob(f"{kind}-*")) if (told := _holder(path, 0))]
+
+
 def _holder(path: Path, group: int) -> str:
     """Return who holds a file's lock, "" when it is one of the group, or nobody: then the file is removed."""
     try:
