@@ -15,8 +15,9 @@ help:  ## list the targets
 .venv/ready: requirements.lock pyproject.toml
 	@echo "== making .venv with the pinned packages (about a minute, once)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-warn-script-location -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-warn-script-location --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@-$(BIN)/python -m compileall -qq -j 0 .venv/lib  # on all cores, where pip compiles on one
 	@touch $@
 
 setup: .venv/ready  ## make .venv
