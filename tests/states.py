@@ -53,13 +53,10 @@ def opened(address, schema, *, layout=0, **how):
     return database
 
 
-def _refusals():
+def refused():
     """Return the errors of a statement that a database refuses for good."""
     try:
-        import psycopg
+        import psycopg  # not by every process that opens a database
     except ImportError:
         return (sqlite3.IntegrityError,)
     return (sqlite3.IntegrityError, psycopg.IntegrityError)
-
-
-REFUSED = _refusals()

@@ -168,7 +168,7 @@ def test_what_may_not_be_deleted_may_not_be_truncated_or_replaced(fresh):
     told = audit.Audit(database, VirtualClock(10))
     first = told.record("gate", "fraud 8", "passed", "auc rose", by="ann", evidence={})
     for forged in ("TRUNCATE decision", "DELETE FROM decision", "UPDATE decision SET \"by\" = 'mallory'"):
-        with pytest.raises(states.REFUSED, match="append-only"):
+        with pytest.raises(states.refused(), match="append-only"):
             database.execute(forged)
     assert told.list() == [first]
     database.close()

@@ -66,7 +66,7 @@ def test_list_filters_and_gives_the_newest_oldest_first(audit):
 def test_the_database_refuses_to_change_or_delete_a_decision(audit, database):
     kept = record(audit)
     for statement in ("UPDATE decision SET why = 'other'", "DELETE FROM decision"):
-        with pytest.raises(states.REFUSED, match="append-only"):
+        with pytest.raises(states.refused(), match="append-only"):
             database.execute(statement)
     assert audit.list() == [kept]
 

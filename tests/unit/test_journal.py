@@ -183,7 +183,7 @@ def test_an_unknown_run_names_the_nearest(journal):
 
 def test_a_committed_step_cannot_be_changed(journal, database):
     journal.run(journal.begin("release", "drift", {}), [("a", constant(1))], owner="me")
-    with pytest.raises(states.REFUSED, match="never changes"):
+    with pytest.raises(states.refused(), match="never changes"):
         database.execute("UPDATE journal_step SET result = '2'")
 
 

@@ -58,7 +58,7 @@ def test_everything_is_moved_and_goes_on(home, postgres):
         registry = Registry(database, CLOCK)
         assert registry.move("fraud", 2, Stage.STAGING, by="ann", why="x", evidence={}).seq == 3
         assert Runs(database, CLOCK).start("train", "fraud", params={}, data={}, code={}).id == "r0004"
-        with pytest.raises(states.REFUSED, match="never changes"):
+        with pytest.raises(states.refused(), match="never changes"):
             database.execute("UPDATE run_result SET value = 1.0")
 
 

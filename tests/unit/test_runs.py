@@ -120,7 +120,7 @@ def test_the_database_refuses_what_runs_never_do(runs, database, clock, statemen
     runs.finish(run.id, metrics={"auc": 0.9})
     runs.note(run.id, "good")
     before = runs.get(run.id), details(database, run)
-    with pytest.raises(states.REFUSED, match=message):
+    with pytest.raises(states.refused(), match=message):
         database.execute(statement)
     assert (runs.get(run.id), details(database, run)) == before
 
