@@ -17,6 +17,7 @@ from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY, UNDONE
+from tenfold.registry.versions import Stage
 from tenfold.serving.answer import asking
 from tenfold.serving.answer.predictions import ONLINE, read
 from tenfold.serving.answer.predictions import SHADOW as ASIDE
@@ -136,6 +137,21 @@ def test_rows_that_no_version_takes_do_not_count_against_the_candidate(home):
                 service.predict_many([row], at=app.clock.now())
         assert app.rollout().advance(outcomes=False) is None
         assert app.traffic.counters.total(LATE.name, number).failed == 0
+
+
+def test_a_version_in_production_that_gives_no_number_decides_nothing(home):
+    with opened(home) as app:
+        number = app.train(rolling.model(NO_NUMBER)).number
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            app.registry.move(LATE.name, number, stage, by="ann", why="a test", evidence={})
+        rows = [tiny.order(place, amount=amount) for place, amount in enumerate((ODD, 12.5))]
+        told = app.predict_many(LATE, rows)
+        assert [(one["score"], one["decision"], one["prediction"]) for one in told] == [
+            (None, None, None),
+            (0.9, True, True),
+        ]
+        app.flush()
+        assert read(app.lake, LATE.name, ONLINE, 0, FAR).decision.tolist() == [None, True]
 
 
 def test_a_slow_candidate_is_seen_in_shadow_and_delays_nobody(home):

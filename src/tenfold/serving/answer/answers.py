@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -51,7 +52,11 @@ def said(manifest: Manifest, found: np.ndarray) -> Said:
         return Said(found.max(axis=1), _undecided(len(found)), found, names)
     if manifest.threshold is None:
         return Said(found, _undecided(len(found)), NO_CLASSES, ())
-    return Said(found, found >= manifest.threshold, NO_CLASSES, ())
+    decision = found >= manifest.threshold
+    if not isfinite(found.sum()):  # what is no number decides nothing
+        decision = decision.astype(object)
+        decision[~np.isfinite(found)] = None
+    return Said(found, decision, NO_CLASSES, ())
 
 
 def _undecided(rows: int) -> np.ndarray:
@@ -164,7 +169,10 @@ def _said(answers: Predictions, manifest: Manifest) -> dict[str, Sequence[str]]:
     if manifest.kind == "multiclass":
         each = [dict(zip(answers.classes, row, strict=True)) for row in answers.probabilities.tolist()]
         # there may be classes of other versions
-        chosen = [max(manifest.classes, key=lambda name: named[str(name)]) for named in each]
+        chosen = [
+            max(manifest.classes, key=lambda name: named[str(name)]) if fine else None
+            for named, fine in zip(each, np.isfinite(answers.score).tolist(), strict=True)
+        ]
         return {"prediction": json_lines(chosen), "score": score, "probabilities": json_lines(each)}
     if manifest.threshold is None:
         return {"prediction": score, "score": score}

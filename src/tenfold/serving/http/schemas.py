@@ -175,18 +175,18 @@ def explanation(model: Model) -> Schema:
 
 def said(model: Model) -> Schema:
     """Return the schemas of what a version says of a row, by the kind of the model."""
-    number = {"type": "number"}
+    number: Schema = {"type": ["number", "null"], "description": "null where the version gives no number."}
     if model.kind == "multiclass":
         return {
-            "prediction": {"type": ["string", "integer"], "description": "The likeliest class."},
+            "prediction": {"type": ["string", "integer", "null"], "description": "The likeliest class."},
             "score": {**number, "description": "Its probability."},
             "probabilities": {"type": "object", "additionalProperties": number},
         }
     if model.threshold is None:
         return {"prediction": number, "score": number}
     return {
-        "prediction": {"type": "boolean"},
+        "prediction": {"type": ["boolean", "null"]},
         "score": number,
-        "decision": {"type": "boolean", "description": "Whether the score reaches the threshold."},
-        "threshold": number,
+        "decision": {"type": ["boolean", "null"], "description": "Whether the score reaches the threshold."},
+        "threshold": {"type": "number"},
     }
