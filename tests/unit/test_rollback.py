@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tenfold import Project, Release
+from tenfold.automation.rollback import roll_back
 from tenfold.core.errors import Conflict, GateFailed, NotFound
 from tenfold.registry.versions import Stage
 from tenfold.sources.blobs import MANIFEST, make_manifest
@@ -97,3 +98,21 @@ def test_a_rollback_by_mistake_is_taken_back_without_another_training(home):
         with pytest.raises(GateFailed, match="version 1 cannot be served, so nothing was changed"):
             app.rollback("late_order", to=1)
         assert app.registry.production("late_order").number == 2
+
+
+def test_what_somebody_promoted_while_files_were_checked_is_not_rolled_back(home):
+    with opened(home) as app:
+        moved = app.registry.register("late_order", run_id="r3", digest="d", artefact="a", info={}).number
+
+        class Meanwhile(type(app.blobs)):
+            def get(self, name):
+                for stage in (Stage.STAGING, Stage.PRODUCTION):
+                    app.registry.move("late_order", moved, stage, by="bob", why="meanwhile", evidence={})
+                return super().get(name)
+
+        blobs = Meanwhile(home / "blobs")
+        parts = app.database, app.registry, blobs, app.audit
+        with pytest.raises(Conflict):
+            roll_back(tiny.late_order, *parts, by="ann", why="errors rose")
+        assert app.registry.production("late_order").number == moved
+        assert [item.decision for item in app.audit.list(kind="rollback")] == []
