@@ -40,8 +40,11 @@ def client(port):
 
 @contextmanager
 def losing(port, times):
-    """Stand between client and server: pass on what is asked, and lose the first answers after the server gave them."""
-    left = [times]
+    """Stand between client and server: pass on what is asked, and lose the first answers after the server gave them.
+
+    All tries of a call carry the same id.
+    """
+    left, ids = [times], []
 
     class Lost(socketserver.BaseRequestHandler):
         def handle(self):
@@ -51,6 +54,7 @@ def losing(port, times):
                     told = ready[0].recv(65536)
                     if not told:
                         return
+                    ids.extend(re.findall(rb"(?i)idempotency-key: (\w+)", told))
                     if ready[0] is server and left[0]:
                         left[0] -= 1
                         return
@@ -64,6 +68,8 @@ def losing(port, times):
         finally:
             between.shutdown()
     assert not left[0], "no answer was lost, so nothing was repeated"
+    assert len(ids) >= times
+    assert len(set(ids)) == 1
 
 
 def test_one_row_many_rows_events_and_health(client):

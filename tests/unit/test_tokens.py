@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from tenfold import AsyncClient, Client, Platform
 from tenfold.core.clock import VirtualClock
@@ -19,7 +20,7 @@ from tenfold.processing.ingest import ingest_all
 from tenfold.serving.door.gate import Gate, needed
 from tenfold.serving.door.limits import Limits
 from tenfold.serving.door.tokens import SCHEMA, SCOPES, Tokens, found
-from tenfold.serving.door.web import OPEN
+from tenfold.serving.door.web import ADMIN, OPEN
 from tenfold.serving.http.app import application
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests import states
@@ -90,6 +91,12 @@ def test_every_route_asks_for_a_token_of_its_scope(app, clock):
                 assert not any(secret in answer.text for secret in [*secrets.values(), expired, revoked])
             if needs != OPEN:
                 assert asked(api, path, method, token=secrets[needs]).status_code not in (401, 403)
+
+
+def test_a_route_that_does_not_say_what_it_needs_is_for_who_may_all():
+    forgotten = Route("/forgotten", lambda _: None)
+    scope = {"type": "http", "path": "/forgotten", "method": "GET", "root_path": ""}
+    assert needed([forgotten], scope) == ADMIN
 
 
 def test_what_no_route_takes_is_told_only_to_who_has_a_token(app):
