@@ -178,9 +178,9 @@ def bad(place):
 def test_rows_set_aside_of_calls_that_wait_are_one_commit(app):
     add, kept = app.quarantine.add, []
 
-    def counted(*each):
+    def counted(*each, **how):
         kept.append([one.source for one in each])
-        add(*each)
+        add(*each, **how)
 
     app.quarantine.add = counted
     calls = [("visits", bad(place)) for place in range(20)] + [("visits", [tiny.visit(1), *bad(20)])]
@@ -196,10 +196,10 @@ def test_rows_set_aside_of_calls_that_wait_are_one_commit(app):
 def test_a_call_whose_rows_cannot_be_set_aside_is_not_stored_and_costs_no_other_one_anything(app):
     add = app.quarantine.add
 
-    def fails(*each):
+    def fails(*each, **how):
         if any(one.batch == "key b" for one in each):
             raise RuntimeError("of b")
-        add(*each)
+        add(*each, **how)
 
     app.quarantine.add = fails
     calls = [("visits", [tiny.visit(place), *bad(place)], key) for place, key in enumerate("abc")]

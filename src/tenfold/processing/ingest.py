@@ -15,12 +15,14 @@ from tenfold.processing.frame import Frame
 from tenfold.processing.quarantine import Aside, Quarantine
 from tenfold.sources.base import Append, Batch, Log
 from tenfold.sources.declare import Events
-from tenfold.sources.turn import PROMPT, Locked
+from tenfold.sources.turn import Locked
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_BATCH = 65_536
+PATIENCE = 0.05
+"""Seconds that calls wait for those among them with rows that do not fit: longer than a commit of this process takes."""
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -168,7 +170,7 @@ def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
 def _set_aside(
     quarantine: Quarantine, clock: Clock, until: int | None, these: Sequence[_Checked]
 ) -> Sequence[None]:
-    wait = PROMPT if until is None else (until - clock.elapsed()) / 1e6
+    wait = PATIENCE if until is None else (until - clock.elapsed()) / 1e6
     quarantine.add(*(one.aside for one in these), wait=wait)
     return [None] * len(these)
 
