@@ -18,7 +18,7 @@ from tenfold import (
     col,
     count,
 )
-from tests.examples.tiny import in_process
+from tests.examples.bare import in_process
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 NOW = START + timedelta(days=20)

@@ -19,16 +19,16 @@ import pytest
 from tenfold import AsyncClient, Client
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError, TenfoldError, Unavailable
 from tenfold.serving.client import Call
-from tests.examples import tiny
+from tests.examples import bare
 from tests.examples.served import serving
 from tests.unit.downstream import certified
 
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder)
-    with serving(folder, tiny) as found:
+    folder = tmp_path_factory.mktemp("bare")
+    bare.build(folder)
+    with serving(folder) as found:
         yield found
 
 
@@ -73,29 +73,29 @@ def losing(port, times):
 
 
 def test_one_row_many_rows_events_and_health(client):
-    one = client.predict("late_order", tiny.order(1))
+    one = client.predict("late_order", bare.order(1))
     assert one["decision"] == (one["score"] >= one["threshold"])
-    many = client.predict_many("late_order", [tiny.order(1), tiny.order(2)])
+    many = client.predict_many("late_order", [bare.order(1), bare.order(2)])
     assert many[0]["score"] == one["score"]
-    assert client.send("visits", [tiny.visit(90)])["stored"] == 1
+    assert client.send("visits", [bare.visit(90)])["stored"] == 1
     assert client.health() == {"status": "ok", "models": {"late_order": 1}}
 
 
 def test_the_same_id_returns_the_first_answer(client):
-    first = client.predict("late_order", tiny.order(3), id="mine")
-    assert client.predict("late_order", tiny.order(3), id="mine") == first
+    first = client.predict("late_order", bare.order(3), id="mine")
+    assert client.predict("late_order", bare.order(3), id="mine") == first
     assert first["prediction_id"] == "mine"
     with pytest.raises(Conflict, match='key "mine" was already used for another row'):
-        client.predict("late_order", tiny.order(4), id="mine")
+        client.predict("late_order", bare.order(4), id="mine")
 
 
 @pytest.mark.parametrize("lost", [1, 3])
 def test_an_answer_that_is_lost_is_asked_for_again_and_nothing_happens_twice(port, client, lost):
     with losing(port, lost) as between, Client(f"http://127.0.0.1:{between}") as through:
-        answer = through.predict("late_order", tiny.order(5))
-    assert client.predict("late_order", tiny.order(5), id=answer["prediction_id"]) == answer
+        answer = through.predict("late_order", bare.order(5))
+    assert client.predict("late_order", bare.order(5), id=answer["prediction_id"]) == answer
     with losing(port, lost) as between, Client(f"http://127.0.0.1:{between}") as through:
-        assert through.send("visits", [tiny.visit(91 + lost)])["stored"] == 1
+        assert through.send("visits", [bare.visit(91 + lost)])["stored"] == 1
 
 
 def test_it_gives_up_after_its_retries(port):
@@ -104,19 +104,19 @@ def test_it_gives_up_after_its_retries(port):
         Client(f"http://127.0.0.1:{between}", retries=1) as through,
         pytest.raises(Unavailable, match="Is the service running"),
     ):
-        through.predict("late_order", tiny.order(6))
+        through.predict("late_order", bare.order(6))
 
 
 @pytest.mark.parametrize(
     ("ask", "kind", "message"),
     [
         (
-            lambda it: it.predict("late_order", tiny.order(1) | {"amont": 1}),
+            lambda it: it.predict("late_order", bare.order(1) | {"amont": 1}),
             SchemaError,
             'Did you mean "amount"',
         ),
-        (lambda it: it.predict("late_ordr", tiny.order(1)), NotFound, 'Did you mean "late_order"'),
-        (lambda it: it.send("visit", [tiny.visit(1)]), NotFound, 'Did you mean "visits"'),
+        (lambda it: it.predict("late_ordr", bare.order(1)), NotFound, 'Did you mean "late_order"'),
+        (lambda it: it.send("visit", [bare.visit(1)]), NotFound, 'Did you mean "visits"'),
         (lambda it: it.predict("late_order", [1]), TenfoldError, "the row does not fit"),
     ],
 )
@@ -126,7 +126,7 @@ def test_what_the_service_refuses_is_raised_as_in_this_process(client, ask, kind
 
 
 def test_values_of_numpy_and_pandas_are_sent_as_what_they_are(client):
-    row = tiny.order(20, amount=2.5, items=3)
+    row = bare.order(20, amount=2.5, items=3)
     at = datetime.fromisoformat(row["due"])
     same = row | {"amount": np.float64(2.5), "items": np.int32(3), "gift": np.nan, "due": pd.Timestamp(at)}
     assert client.predict("late_order", same, id="numpy") == client.predict("late_order", row, id="numpy")
@@ -135,10 +135,10 @@ def test_values_of_numpy_and_pandas_are_sent_as_what_they_are(client):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([tiny.order(1, amount=float("inf"))], "a number is infinite. Send a finite one, or None"),
-        ([tiny.order(1, amount=np.float32("-inf"))], "a number is infinite"),
-        ((row for row in [tiny.order(1)]), "a value is of type builtins.generator. Send dicts of texts"),
-        ([tiny.order(1, amount=object())], "a value is of type builtins.object"),
+        ([bare.order(1, amount=float("inf"))], "a number is infinite. Send a finite one, or None"),
+        ([bare.order(1, amount=np.float32("-inf"))], "a number is infinite"),
+        ((row for row in [bare.order(1)]), "a value is of type builtins.generator. Send dicts of texts"),
+        ([bare.order(1, amount=object())], "a value is of type builtins.object"),
     ],
 )
 def test_what_json_has_no_form_for_is_refused_before_it_is_sent(client, rows, message):
@@ -149,7 +149,7 @@ def test_what_json_has_no_form_for_is_refused_before_it_is_sent(client, rows, me
 @pytest.mark.parametrize("given", ["ä", "a\nb", 5])
 def test_an_id_that_no_header_carries_is_refused_at_once(client, given):
     with pytest.raises(SchemaError, match="is not a text of printable ASCII characters"):
-        client.predict("late_order", tiny.order(1), id=given)
+        client.predict("late_order", bare.order(1), id=given)
 
 
 @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ def test_threads_that_share_one_do_not_wait_for_each_other():
 def test_awaiting_is_the_same(port, client):
     async def ask():
         async with AsyncClient(f"http://127.0.0.1:{port}") as there:
-            rows = [tiny.order(place) for place in range(7, 12)]
+            rows = [bare.order(place) for place in range(7, 12)]
             answers = await asyncio.gather(*(there.predict("late_order", row) for row in rows))
             with pytest.raises(SchemaError):
                 await there.predict("late_order", {})
             return [answer["score"] for answer in answers], await there.health()
 
     scores, health = asyncio.run(ask())
-    assert scores == [client.predict("late_order", tiny.order(place))["score"] for place in range(7, 12)]
+    assert scores == [client.predict("late_order", bare.order(place))["score"] for place in range(7, 12)]
     assert health["status"] == "ok"
 
 
@@ -308,7 +308,7 @@ def test_calls_that_wait_for_others_are_not_late():
 def test_awaiting_repeats_too(port):
     async def ask(between):
         async with AsyncClient(f"http://127.0.0.1:{between}") as there:
-            return await there.predict("late_order", tiny.order(12))
+            return await there.predict("late_order", bare.order(12))
 
     with losing(port, 2) as between:
         assert asyncio.run(ask(between))["model"] == "late_order"

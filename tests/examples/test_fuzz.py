@@ -21,7 +21,7 @@ with warnings.catch_warnings(action="ignore"):
     from schemathesis import GenerationMode
 
 SEED = int(os.environ.get("SEED", "20240501"))
-SHORT, LONG = 5, 500
+SHORT, LONG = 3, 500
 """How many requests of each kind are made for each operation."""
 EXACT = ("/predict", "/explain")
 """Here whatever the document allows must be answered, or refused because it happened long ago."""
