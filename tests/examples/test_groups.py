@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -135,6 +136,36 @@ def test_who_waits_for_too_long_is_refused_and_nothing_is_stored(app):
     patient = Answering(app.service(tiny.late_order), wait=30)
     assert asyncio.run(patient.one(ROWS[0]))["model"] == "late_order"
     assert [len(batch) for batch in logged(app)] == [1]
+
+
+def test_who_comes_behind_one_that_does_not_end_is_refused_in_time(app, monkeypatch):
+    service, begun, go_on = app.service(tiny.late_order), threading.Event(), threading.Event()
+    answer = service.answer
+
+    def slowly(questions, *given, **how):
+        if len(questions[0].rows) == 30:
+            begun.set()
+            go_on.wait()
+        return answer(questions, *given, **how)
+
+    monkeypatch.setattr(service, "answer", slowly)
+    answering = Answering(service, wait=0.3)
+
+    async def ask():
+        first = asyncio.ensure_future(answering.many(ROWS[:30]))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(20):
+                return await asyncio.gather(first, answering.one(ROWS[31]), return_exceptions=True)
+        finally:
+            go_on.set()
+
+    told = asyncio.run(ask())
+    why = "too many requests came before this one: it was not answered within 0.3 s. Nothing was stored"
+    assert [str(one).startswith(why) for one in told] == [True, True]
+    service.close()
+    assert logged(app) == []
 
 
 def test_what_cannot_wait_any_more_is_refused_at_once(app):
