@@ -12,7 +12,7 @@ from tenfold import Platform, Project, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
 from tests.examples import tiny
 
-FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS, AT_NIGHT = range(8)
+FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS, AT_NIGHT, SELDOM = range(9)
 ODD = 19.99
 FAR = 2**60
 REFUSED = 1234.5
@@ -41,6 +41,8 @@ class Rule:
             threading.Event().wait()
         if self.fault == SLOW:
             SystemClock().sleep(0.015 * int(new.sum()))
+        if self.fault == SELDOM and (amount > 18).any():
+            SystemClock().sleep(0.1)
         if self.fault == DRAGS:
             SystemClock().sleep(0.002)
         shift = self.shift * (X[:, 3] < 12 if self.fault == AT_NIGHT else 1)

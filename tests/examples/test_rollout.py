@@ -33,6 +33,7 @@ from tests.examples.rolling import (
     ODD,
     RAISES,
     REFUSED,
+    SELDOM,
     SLOW,
     asked,
     begun,
@@ -271,12 +272,13 @@ def test_the_gates_name_the_loss_that_is_worse_the_latency_and_the_size(home):
         ):
             app.promote(LATE, number)
         app.promote(LATE, app.train(rolling.model()).number)
-    for gate, why in (
-        (checks.size("1kB"), r"its files are .* MB, 0\.001 MB allowed"),
-        (checks.latency("1ms"), r"99 % of \d+ single rows took at most .* ms, 1 ms allowed"),
+    for fault, gate, why in (
+        (DRAGS, checks.size("1kB"), r"its files are .* MB, 0\.001 MB allowed"),
+        (DRAGS, checks.latency("1ms"), r"99 % of \d+ single rows took at most .* ms, 1 ms allowed"),
+        (SELDOM, checks.latency("90ms"), r"99 % of \d+ single rows took at most .* ms, 90 ms allowed"),
     ):
         with opened(home, Release(LATE, gates=[gate])) as app:
-            number = app.train(rolling.model(DRAGS)).number
+            number = app.train(rolling.model(fault)).number
             with pytest.raises(GateFailed, match=why):
                 app.promote(LATE, number)
 
