@@ -218,3 +218,9 @@ def test_approval_is_waited_for_where_it_is_declared():
     agreed = replace(BEGUN, approved="ann")  # which stands in for outcomes, and for no time
     assert said(None, rollout=agreed, now=7 * DAY - 1, shadow="7d").action == "wait"
     assert said(None, rollout=agreed, now=7 * DAY, shadow="7d").action == "promote"
+
+
+def test_evidence_is_about_the_margin_that_is_declared():
+    pairs = losses(np.random.default_rng(14), 0.05)  # how much worse the candidate is
+    assert said(pairs, shadow="7d", margin=0.04).evidence["not_worse"] < 1
+    assert said(pairs, shadow="7d", margin=0.2).evidence["not_worse"] > 1 / 0.05
