@@ -1,5 +1,6 @@
 """Rows through the trees side by side: the booster's scores, to the bit, or the booster itself."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 from tenfold.features.kernel.twin.choice import SETTING
-from tenfold.training.formats.forest import Forest
+from tenfold.training.formats.forest import LOOPS, Forest
 from tenfold.training.formats.lightgbm import MANY, LightGBM
 
 pytest.importorskip("numba", reason="the loops need numba")
@@ -112,16 +113,30 @@ def answers(version, X, count):
 
 @pytest.mark.parametrize("count", [1, 2, 7, 9, 64])
 def test_few_rows_at_a_time_have_the_same_scores_before_and_after_their_trees_are_ready(count, monkeypatch):
+    importlib.import_module(LOOPS)
     text = learned(LGBMClassifier())
     version, X = LightGBM(text), asked(text)
     want = version._booster.predict(X, num_threads=1)
-    monkeypatch.setattr("tenfold.training.formats.forest.FEW", (25 * 500, 25 * 500))
+    monkeypatch.setattr("tenfold.training.formats.forest.BOUNDS", (25 * 500, LARGE, LARGE))
     first = answers(version, X[:499], count)
     assert version._walks._scores is None
     version.predict(X[:count])
     monkeypatch.setattr("tenfold.training.formats.lightgbm._Few.__call__", None)
     version._walks._thread.join()
     assert np.concatenate([first, answers(version, X[499:], count)]).tobytes() == want.tobytes()
+
+
+def test_a_version_with_many_trees_is_ready_for_few_rows_once_it_is_warm(monkeypatch):
+    text = learned(LGBMClassifier())
+    version, other, X = LightGBM(text), LightGBM(text), asked(text)
+    want = answers(version, X, 7)
+    other.warm()
+    assert other._walks._scores is None, "25 trees do not repay what is loaded"
+    monkeypatch.setattr("tenfold.training.formats.forest.WARM", 25)
+    for _ in range(2):
+        version.warm()
+    monkeypatch.setattr("tenfold.training.formats.lightgbm._Few.__call__", None)
+    assert answers(version, X, 7).tobytes() == want.tobytes()
 
 
 def test_what_is_not_known_stays_with_the_booster_however_many_ask(monkeypatch):

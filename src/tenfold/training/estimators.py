@@ -56,6 +56,10 @@ class Fitted:
             return np.zeros((0, len(self.classes)) if self.kind == "multiclass" else 0)
         return self._shaped(self.engine.predict(X))
 
+    def warm(self) -> None:
+        """Make ready what takes time and rows that are few at a time would wait for, where the format has such a thing."""
+        getattr(self.engine, "warm", lambda: None)()
+
     def _shaped(self, found: np.ndarray) -> np.ndarray:
         if self.kind == "multiclass" and found.ndim == 1:
             return np.column_stack([1 - found, found])  # of two classes, boosters give the second's alone

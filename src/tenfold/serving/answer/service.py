@@ -139,7 +139,7 @@ class Service:
         route = self.traffic.routes.look(self.model.name)
         for number in (route.production, route.candidate):
             if number is not None:
-                self._versions.get(self.model, number)
+                getattr(self._versions.get(self.model, number).package.predictor, "warm", lambda: None)()
         blank = {name: BLANKS[item.type] for name, item in self.model.spine.root.fields.items()}
         with suppress(Exception):  # a function of the user's need not take a row of blanks
             self._plan(self._store, blank, self.mark().at)

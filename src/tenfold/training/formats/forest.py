@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 LOOPS = "tenfold.training.formats.forest_loops"
 BOUNDS = 100_000, 20_000_000, 100_000_000
 """From how many rows times trees on: when the loops are loaded, when they were compiled before, when they have to be."""
-FEW = BOUNDS[0], 2_000_000
-"""The same of rows that are few at a time, when the loops are loaded and when not: who asks that way goes on asking."""
+WARM = 150
+"""From how many trees on the loops are loaded for rows that are few at a time, before there are any."""
 SAME = ("regression", "regression_l1", "huber", "quantile")
 """Objectives whose score is the sum of the leaves."""
 CATEGORICAL, LEFT = 1, 2
@@ -85,10 +85,7 @@ class Forest:
 
 
 class Walks:
-    """The trees of a booster as a forest, from when there were so many rows that it pays.
-
-    Rows that are few at a time have others waiting behind them, so a thread makes ready what they need.
-    """
+    """The trees of a booster as a forest, where that pays."""
 
     def __init__(self, text: str, trees: int) -> None:
         self._text, self._trees = text, trees
@@ -106,29 +103,33 @@ class Walks:
         self._many += len(rows)
         return None if self.forest is None else self.forest.predict(rows, self._many)
 
+    def warm(self) -> None:
+        """Load what few rows take: before anybody waits, as it takes a second in which no other thread gets far."""
+        if self._thread is None and self._trees >= WARM and self._least < math.inf:
+            self._begin().join()
+
     def few(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the scores of rows that lie in memory as the loops read them; None where the booster is the better way."""
         if self._thread is None:
-            self._consider(len(rows))
+            self._few += len(rows) * self._trees
+            if self._few >= self._least and (LOOPS in sys.modules or not self._least):
+                self._begin().join(None if not self._least else 0.0)
         return None if self._scores is None else self._scores(rows)
 
-    def _consider(self, rows: int) -> None:
-        self._few += rows * self._trees
-        if self._few >= self._bounds[LOOPS not in sys.modules]:
-            self._thread = threading.Thread(target=self._make_ready, name="forest", daemon=True)
-            self._thread.start()
-            if not any(self._bounds):
-                self._thread.join()
-
     @cached_property
-    def _bounds(self) -> tuple[float, float]:
-        """From how many rows times trees on few rows take the loops: when those are loaded, and when not."""
-        return {"on": (0, 0), "off": (math.inf, math.inf)}.get(allowed(LOOPS), FEW)
+    def _least(self) -> float:
+        """From how many rows times trees on few rows take loops that are loaded."""
+        return {"on": 0, "off": math.inf}.get(allowed(LOOPS), BOUNDS[0])
+
+    def _begin(self) -> threading.Thread:
+        self._thread = threading.Thread(target=self._make_ready, name="forest", daemon=True)
+        self._thread.start()
+        return self._thread
 
     def _make_ready(self) -> None:
         try:
             loops = None if self.forest is None else compiled_beside(LOOPS, "walk")
-        except Exception:  # nobody waits for this thread, and the booster goes on
+        except Exception:  # the booster goes on
             logger.exception("the loops for trees could not be loaded")
             return
         if self.forest is not None and loops is not None:

@@ -56,6 +56,10 @@ class LightGBM:
         threads = 1 if len(rows) < MANY else 2  # waiting for a second thread costs more than a few rows
         return np.asarray(self._booster.predict(rows, num_threads=threads))
 
+    def warm(self) -> None:
+        """Make ready what rows take that are few at a time."""
+        self._walks.warm()
+
     @property
     def names(self) -> list[str]:
         """What its columns are called, in their order; empty when it was given none."""
