@@ -14,6 +14,7 @@ from tenfold.serving.answer.answers import as_dict, as_json, said
 from tenfold.serving.answer.predictions import (
     BATCH,
     ONLINE,
+    SHADOW,
     TOPIC,
     Answered,
     PredictionLog,
@@ -166,6 +167,13 @@ def test_the_lake_gives_back_one_mode_and_period_each_id_once(kept, log):
     found = read(lake, "m", BATCH, 0, 2_000_000)
     assert same(found, predictions("a", "b", mode=BATCH))
     assert len(read(lake, "other", BATCH, 0, 2_000_000)) == 0
+
+
+def test_of_some_versions_the_lake_gives_back_what_they_said_first(kept, log):
+    later = replace(predictions("a", "b", mode=SHADOW), version=np.full(2, 5))
+    kept.keep(predictions("a", mode=SHADOW))
+    kept.keep(later)
+    assert same(read(lake_of(log), "m", SHADOW, 0, 2_000_000, (4, 5)), later)
 
 
 def test_before_the_first_prediction_there_are_none():

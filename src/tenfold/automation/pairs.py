@@ -36,10 +36,11 @@ class Pairs:
 
 def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, now: int) -> Pairs:
     """Return the pairs of a rollout whose outcome is known and final, from the prediction log in the lake."""
-    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4)
+    both = rollout.champion, rollout.candidate
+    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4, both)
     first = int(shadow.at.min(initial=FOREVER // 4))
-    told = [read(lake, model.name, mode, first, FOREVER // 4) for mode in (ONLINE, BATCH)]
-    return pairs(model, dataset.history, told, shadow, (rollout.champion, rollout.candidate), now)
+    told = [read(lake, model.name, mode, first, FOREVER // 4, both) for mode in (ONLINE, BATCH)]
+    return pairs(model, dataset.history, told, shadow, both, now)
 
 
 def pairs(

@@ -4,12 +4,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tenfold.processing.derive import apply
-from tenfold.processing.frame import Column, Frame
+from tenfold.processing.frame import Column, Frame, from_arrow
 from tenfold.serving.answer.asking import Part, joined, numbers, sticky_fields
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import (
@@ -17,7 +18,6 @@ from tenfold.serving.answer.predictions import (
     SCORES,
     PredictionLog,
     Predictions,
-    in_time,
     lists,
     to_rows,
 )
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 Places = np.ndarray | slice
+ORDER = [("at", "ascending"), ("prediction_id", "ascending")]
+"""The order in which a partition is sent: the same whatever was merged in the table."""
+AT = {"at": "time"}
 PIECE = 100_000
 """Rows that are asked about together."""
 AHEAD = 2
@@ -94,15 +97,26 @@ def send(lake: Lake, part: Partition, log: PredictionLog) -> None:
 
     Once for the run that stored it: who asks for it again and finds it answered sends nothing.
     """
-    rows = in_time(stored(lake, part.model, part.start, part.end))
-    if not rows.num_rows:
+    version = lake.version(SCORES)
+    if version < 0:
         return
-    for name in ("features", "ages"):
-        blank = lists(np.zeros((rows.num_rows, 0)))
-        rows = rows.set_column(rows.column_names.index(name), name, blank)
-    run = lake.position(SCORES, part.writer)
-    for first in range(0, rows.num_rows, PIECE):
-        log.copy(rows.slice(first, PIECE).combine_chunks(), key=f"{part.writer}/{run}/{first}")
+    run, sent = lake.position(SCORES, part.writer), 0
+    for start, end in _spans(from_arrow(stored(lake, part.model, part.start, part.end, ["at"], version), AT)):
+        rows = stored(lake, part.model, start, end, version=version).sort_by(ORDER)
+        for name in ("features", "ages"):
+            blank = lists(np.zeros((rows.num_rows, 0)))
+            rows = rows.set_column(rows.column_names.index(name), name, blank)
+        for first in range(0, rows.num_rows, PIECE):
+            piece = rows.slice(first, PIECE).combine_chunks()
+            log.copy(piece, key=f"{part.writer}/{run}/{sent + first}")
+        sent += rows.num_rows
+
+
+def _spans(rows: Frame) -> Iterator[tuple[int, int]]:
+    """Yield periods one after the other that have as many rows as a piece each, or a little more where they have the same time."""
+    at = np.sort(rows["at"].values)
+    bounds = np.append(np.unique(at[::PIECE]), at[-1:] + 1)
+    yield from pairwise(bounds.tolist())
 
 
 def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

@@ -85,13 +85,24 @@ class Tally:
         }
 
 
-def stored(lake: Lake, model: str, start: int, end: int, columns: Sequence[str] | None = None) -> "pa.Table":
-    """Return what batch scoring answered for rows predicted in [start, end), in no order; no rows when nothing was."""
+def stored(
+    lake: Lake,
+    model: str,
+    start: int,
+    end: int,
+    columns: Sequence[str] | None = None,
+    version: int | None = None,
+) -> "pa.Table":
+    """Return what batch scoring answered for rows predicted in [start, end), in no order; no rows when nothing was.
+
+    As it is in a version of the table, the newest unless given.
+    """
     import pyarrow as pa
 
     if lake.version(SCORES) < 0:
         return pa.table({name: [] for name in columns or ()})
-    return lake.read(SCORES, columns=columns, where=f"{among(model, start, end)} AND mode = '{BATCH}'")
+    where = f"{among(model, start, end)} AND mode = '{BATCH}'"
+    return lake.read(SCORES, version=version, columns=columns, where=where)
 
 
 def tally(lake: Lake, part: Partition) -> Tally:

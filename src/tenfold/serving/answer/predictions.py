@@ -172,12 +172,16 @@ def _answered(batch: Batch) -> dict[str, Answered]:
     }
 
 
-def read(lake: Lake, model: str, mode: str, start: int, end: int) -> Predictions:
+def read(
+    lake: Lake, model: str, mode: str, start: int, end: int, versions: Sequence[int] = ()
+) -> Predictions:
     """Return the predictions of a model in one mode with `start <= at < end`, each id once: of the log in its order.
 
-    Those of batch scoring, which are not in the log, are in the order of their times.
+    Those of batch scoring, which are not in the log, are in the order of their times. Where versions are given, what others
+    said is left out.
     """
     where = f"model = '{model}' AND mode = '{mode}' AND {within(start, end)}"
+    where += f" AND version IN ({', '.join(map(str, versions))})" if versions else ""
     tables = [SCORES] if mode != ONLINE and lake.version(SCORES) >= 0 else []
     tables += [TOPIC] if lake.version(TOPIC) >= 0 else []
     if not tables:
