@@ -10,6 +10,9 @@ from tenfold.sources.blobs import digest
 from tenfold.training.model import Model
 from tenfold.training.package import Package, load
 
+MOST = 16
+"""Versions of a model that are kept besides the one in Production: a server that is trained for daily sees hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -54,12 +57,14 @@ class Versions:
             package = self.package(model, number)
             check_features(model, package, number)
             known = self._fitting[model.name, number] = model, Loaded(number, package)
+            self._let_go(model)
         return known[1]
 
     def package(self, model: Model, number: int) -> Package:
         """Return the files of a version, whatever it was trained on."""
         key = (model.name, number)
-        if key not in self._loaded:
+        found = self._loaded.get(key)
+        if found is None:
             version = self._registry.get(model.name, number)
             files = self._blobs.get(version.artefact)
             if digest(files) != version.digest:
@@ -67,8 +72,17 @@ class Versions:
                     f"the files of {model.name} version {number} are not those that were registered: all of them and their "
                     "hashes were replaced. Roll back, or train it again."
                 )
-            self._loaded[key] = load(files, model)
-        return self._loaded[key]
+            found = self._loaded[key] = load(files, model)
+            self._let_go(model)
+        return found
+
+    def _let_go(self, model: Model) -> None:
+        """Keep the versions of a model that were loaded last, and the one in Production."""
+        production = model.name, self.number(model)
+        for held in (self._loaded, self._fitting):
+            others = [key for key in list(held) if key[0] == model.name and key != production]
+            for key in others[:-MOST]:
+                held.pop(key, None)
 
 
 def _how_to_promote(model: str) -> str:
