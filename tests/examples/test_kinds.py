@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBRegressor
 
 from tenfold import Release, Tune, checks
-from tenfold.core.errors import DefinitionError, GateFailed, SchemaError
+from tenfold.core.errors import DefinitionError, GateFailed, SchemaError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.monitoring.performance import weekly
 from tenfold.sources.blobs import DirectoryBlobs
@@ -184,7 +184,7 @@ def test_a_champion_that_cannot_be_loaded_does_not_keep_out_its_successor(tmp_pa
         app.promote(first, app.train(first).number)
     second = parcels.model(XGBRegressor(n_estimators=5, n_jobs=1), "minutes")
     with parcels.opened(tmp_path, second, gates=gates) as app:
-        with pytest.raises(SchemaError, match=r"is the state of a tests\.unit\.own_estimators\.Leastsq"):
+        with pytest.raises(Unavailable, match=r"is the state of a tests\.unit\.own_estimators\.Leastsq"):
             app.predict(second, parcels.row())
         app.promote(second, app.train(second).number)
         assert app.predict(second, parcels.row())["version"] == 2
@@ -228,7 +228,7 @@ def test_a_version_of_another_kind_or_of_other_features_never_meets_the_model(tm
             "another order",
         ),
     ]:
-        with parcels.opened(tmp_path, other) as app, pytest.raises(SchemaError, match=said):
+        with parcels.opened(tmp_path, other) as app, pytest.raises(Unavailable, match=said):
             app.predict(other, parcels.row())
 
 
@@ -247,7 +247,7 @@ def test_a_flipped_byte_on_disk_is_refused_by_name_whichever_file_it_is_in(tmp_p
             changed = bytearray(good)
             changed[place] ^= 4
             file.write_bytes(bytes(changed))
-            with parcels.opened(tmp_path, model) as app, pytest.raises(SchemaError) as caught:
+            with parcels.opened(tmp_path, model) as app, pytest.raises(Unavailable) as caught:
                 app.predict(model, parcels.row())
             named = file.name if file.name != "@manifest.json" else "parcel"
             assert named in str(caught.value)
@@ -265,7 +265,7 @@ def test_files_that_were_replaced_together_with_their_hashes_are_refused(tmp_pat
         manifest = msgspec.json.decode(files["manifest.json"]) | {"threshold": 0.01}
         app.blobs.delete(version.artefact)
         app.blobs.put(version.artefact, {**files, "manifest.json": msgspec.json.encode(manifest)})
-    replaced = pytest.raises(SchemaError, match="version 1 are not those that were registered")
+    replaced = pytest.raises(Unavailable, match="version 1 are not those that were registered")
     with parcels.opened(tmp_path, model) as app, replaced:
         app.predict(model, parcels.row())
 
