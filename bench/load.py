@@ -15,14 +15,15 @@ import numpy as np
 import uvloop
 
 from bench import data
+from bench.beat import Beat
 
 HEAD = (
     b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 )
 END = b"\r\n\r\n"
 LENGTH = b"content-length: "
-TICK = 0.001
-"""Seconds that are waited at least between two requests that are offered, unless they are late."""
+SECOND = 1.0
+"""Seconds that are calm or not, each as a whole."""
 
 
 def rows(first: int, cards: int) -> Iterator[bytes]:
@@ -77,6 +78,7 @@ class Load:
         self.until = 0.0
         self.idle: deque[Connection] = deque()
         self.rate = 0
+        self.calm: list[tuple[float, float]] = []
 
     async def run(self, connections: int, seconds: float, rate: int = 0) -> dict[str, Any]:
         """Return requests a second, p50 and p99 in milliseconds, and what failed.
@@ -93,9 +95,11 @@ class Load:
             self.idle.append(one)
         begun = time.perf_counter()
         self.until, self.rate = begun + seconds, rate
+        watch = loop.create_task(self._watch())
         await (self._offer(begun, seconds, rate) if rate else self._ask_all())
         spent = time.perf_counter() - begun
         await asyncio.sleep(1.0)
+        watch.cancel()
         took = sorted(self.took)
         count = len(took)
         return {
@@ -115,15 +119,39 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def _offer(self, begun: float, seconds: float, rate: int) -> None:
-        for place in range(int(seconds * rate)):
-            due = begun + place / rate
-            while (now := time.perf_counter()) < due:
-                # uvloop takes less than half a millisecond for none, and to look out for it would take a whole processor
-                await asyncio.sleep(max(due - now, TICK))
-            while not self.idle:
-                await asyncio.sleep(0.0005)
-            # in turn, for a server ends connections that nobody uses
-            self.idle.popleft().ask(next(self.requests), due)
+        due = (begun + place / rate for place in range(int(seconds * rate)))
+        over = asyncio.get_running_loop().create_future()
+        late: float | None = next(due, None)
+
+        def offer() -> None:
+            nonlocal late
+            while late is not None and late <= time.perf_counter() and self.idle:
+                # in turn, for a server ends connections that nobody uses
+                self.idle.popleft().ask(next(self.requests), late)
+                late = next(due, None)
+            if late is None and not over.done():
+                over.set_result(None)
+
+        with Beat(rate, offer):
+            await over
+
+    async def _watch(self) -> None:
+        """Note the seconds in which nobody else on the machine below had our processors."""
+        begun, before = time.perf_counter(), stolen()[0]
+        while True:
+            await asyncio.sleep(SECOND)
+            now, after = time.perf_counter(), stolen()[0]
+            if after == before:
+                self.calm.append((begun, now))
+            begun, before = now, after
+
+    def calmly(self) -> list[float]:
+        """Return how many seconds each answer took that was asked for in a calm second."""
+        return [
+            end - asked
+            for asked, end, _ in self.answers
+            if any(begun <= asked < over for begun, over in self.calm)
+        ]
 
     def _done(self, one: Connection, answer: bytes, asked: float) -> None:
         now = time.perf_counter()
@@ -173,7 +201,11 @@ def stolen() -> tuple[int, int]:
 def measure(
     port: int, path: str, pid: int, bodies: Iterator[bytes], connections: int, seconds: float, rate: int = 0
 ) -> dict[str, Any]:
-    """Ask a server and return what it did: of `run`, microseconds of its processors a request, and what share others stole."""
+    """Ask a server and return what it did.
+
+    That is what `run` returns, microseconds of its processors a request, what share of the processors others stole, and in how
+    many seconds they stole nothing, with the milliseconds that each answer of those took.
+    """
     next(bodies)  # what is prepared for the first one is not part of what is measured
     load = Load(port, posts(port, path, bodies))
     before, others = used(pid), stolen()
@@ -185,4 +217,5 @@ def measure(
         gc.enable()
     lost, every = (after - first for first, after in zip(others, stolen(), strict=True))
     cpu = (used(pid) - before) / max(found["answers"], 1) * 1e6
-    return found | {"cpu": cpu, "stolen": lost / max(every, 1)}
+    calm = {"calm": len(load.calm), "calmly": [took * 1e3 for took in load.calmly()]}
+    return found | calm | {"cpu": cpu, "stolen": lost / max(every, 1)}
