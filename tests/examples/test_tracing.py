@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra
 from tenfold.serving.http.app import application
 from tenfold.serving.seen.tracing import Tracing, from_environment
@@ -117,6 +119,7 @@ def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         collector.shutdown()
     assert json.loads(done.stdout) == 200, done.stderr
+    assert "spans" not in done.stderr
     assert {path for path, _ in got} == {"/v1/traces"}
     resources = [
         item for _, body in got for item in ExportTraceServiceRequest.FromString(body).resource_spans
@@ -125,3 +128,29 @@ def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
     assert names == {*STAGES, "POST /predict"}
     told = {item.key: item.value.string_value for item in resources[0].resource.attributes}
     assert told["service.name"] == "shop"
+
+
+END = """
+from tenfold.core.clock import SystemClock
+from tenfold.serving.seen.tracing import from_environment
+tracer = from_environment().tracer
+for name in ("one", "two"):
+    tracer.start_span(name).end()
+print(SystemClock().now())
+"""
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_process_that_ends_does_not_wait_for_a_collector_that_is_away_and_says_what_is_lost(silent):
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        port = collector.getsockname()[1]
+        if not silent:
+            collector.close()
+        env = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        done = subprocess.run(
+            [sys.executable, "-c", END], env=env, capture_output=True, text=True, timeout=60
+        )
+    took = SystemClock().now() - int(done.stdout)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "2 of 2 spans were not sent: no collector took them in time"
+    assert took < 4_000_000  # without a bound it is at least 5.6 seconds

@@ -73,12 +73,13 @@ def from_environment() -> Tracing | None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from tenfold.serving.seen.spans import Spans
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{' or '.join(ENDPOINTS)} is set, and sending traces", "otel") from error
     name = os.environ.get(NAME, "tenfold")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(Spans(OTLPSpanExporter()))
     return Tracing(provider)
 
 
