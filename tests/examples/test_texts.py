@@ -162,7 +162,7 @@ def test_a_version_of_other_vectors_is_refused_in_a_few_words(app):
         Versions(app.registry, app.blobs).production(other)
     assert str(caught.value) == (
         "helpful version 1 was trained on other features than are declared now: missing author.last, author.usual, "
-        "review.words; changed views author, review. Train again, or run the declaration it was trained with."
+        "review.words; changed review.alike. Train again, or run the declaration it was trained with."
     )
 
 

@@ -164,6 +164,7 @@ BLANK = {name: {} for name in Manifest.__struct_fields__} | {
     "threshold": 0.5,
     "kind": "binary",
     "label": "",
+    "columns": dict(model.columns),
 }
 PACKAGE = Package(Nothing(), Manifest(**BLANK))
 SOURCES = {source.name: source for source in (orders, logins, outcomes)}

@@ -99,7 +99,7 @@ def test_another_feature_list_gets_past_a_champion_it_cannot_be_compared_with(op
 def test_a_champion_of_another_definition_is_not_compared_on_features_that_it_did_not_learn(opened):
     model = tiny.model([changed(), tiny.this_order])
     app = opened(model, gates=[checks.not_worse(by=0.01)])
-    assert "changed views shop_visits" in app.promote(model, app.train(model).number)
+    assert "changed shop_visits.visits_1d" in app.promote(model, app.train(model).number)
 
 
 def changed():
@@ -115,7 +115,7 @@ def changed():
 def test_a_version_of_another_definition_is_not_served(opened):
     app = opened(tiny.model([changed(), tiny.this_order]))
     with pytest.raises(
-        Unavailable, match=r"version 1 was trained on other features .* changed views shop_visits"
+        Unavailable, match=r"version 1 was trained on other features .* changed shop_visits.visits_1d"
     ):
         app.predict("late_order", tiny.order())
 

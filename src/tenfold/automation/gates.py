@@ -18,7 +18,6 @@ from tenfold.training.metrics import METRICS, evaluate, metric_of, paired_differ
 from tenfold.training.model import Model
 from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
-from tenfold.training.vector import encode
 
 TIMED, ROUNDS = 500, 4
 """Single rows whose scoring is timed, and how often at most: what else a machine does makes some late, but not each time."""
@@ -102,8 +101,7 @@ def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
 
 def _latency(check: Check, case: Case, _: Compared) -> Verdict:
     """Time single rows, after one that warms up."""
-    manifest = case.candidate.manifest
-    X = encode(case.rows.columns, manifest.categories)[:TIMED]
+    X = case.candidate.matrix(case.rows.columns)[:TIMED]
     case.candidate.predictor.predict(X[:1])
     took = _timed(case, X)
     for _round in range(ROUNDS - 1):
@@ -151,7 +149,12 @@ def _beats_baselines(check: Check, case: Case, _: Compared) -> Verdict:
 def _no_skew(check: Check, case: Case, _: Compared) -> Verdict:
     found = case.skew()
     if not found.rows:
-        return Verdict(check.text, True, 0.0, "nothing was served online yet that could differ")
+        left = (
+            f"; {found.left:,} rows were, by versions that do not fit what is declared now"
+            if found.left
+            else ""
+        )
+        return Verdict(check.text, True, 0.0, f"nothing was served online yet that could differ{left}")
     why = f"{found.mismatches:,} of {found.cells:,} served values differ from the lake"
     look = f"tenfold skew PROJECT.py {case.model.name}"
     names = f": {', '.join(found.features)}; see {look}" if found.features else ""

@@ -114,6 +114,7 @@ def skew(
         "values": found.cells,
         "mismatches": found.mismatches,
         "features": found.features,
+        "left": found.left,
     }
 
     def draw(console: "Console") -> None:
@@ -127,6 +128,10 @@ def skew(
             table(console, title, ["feature", "mismatches"], list(map(list, found.features.items())))
         else:
             click.echo(title)
+        if found.left:
+            click.echo(
+                f"{plural(found.left, 'more prediction')} by versions that do not fit what is declared now, not compared"
+            )
 
     answer(document, draw, as_json=as_json)
     if found.mismatches:

@@ -216,6 +216,18 @@ class FeatureView:
             self.name, self.source.fingerprint, keys, texts, *([] if self.ttl is None else [self.ttl])
         )
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """By feature a hash of everything that changes its values, whatever becomes of the others of the view."""
+        return {name: self._fingerprint(expr) for name, expr in self.features.items()}
+
+    def _fingerprint(self, expr: Expr) -> str:
+        keys = None if self.entity is None else self.entity.keys
+        others = {
+            node.text: node.args[2].fingerprints[node.args[1]] for node in expr.walk() if node.fn == "feature"
+        }
+        return fingerprint(self.name, self.source.fingerprint, keys, expr.text, self.ttl, others)
+
     def _types(self) -> dict[str, str]:
         return {name: item.type for name, item in self.source.fields.items()}
 

@@ -37,7 +37,7 @@ def drift(lake: Lake, version: Loaded, start: int, end: int) -> Drift:
     rows = 0
     for mode in (ONLINE, BATCH):
         for part in parts(lake, manifest.model, mode, start, end):
-            X = part.features[part.version == version.number]
+            X = part.features[part.version == version.number, : len(manifest.columns)]
             if len(X):
                 live, rows = merge([live, counts(fixed, X)]), rows + len(X)
     features = drift_report(fixed, live, importance=manifest.importance, limits=manifest.limits)

@@ -1,11 +1,14 @@
 """Training-serving skew on values: every served feature vector, recomputed from the lake and compared bit by bit."""
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
+from tenfold.core.errors import SchemaError
 from tenfold.processing.conform import convert
 from tenfold.processing.frame import Frame, column
 from tenfold.serving.answer.predictions import Predictions
@@ -18,12 +21,16 @@ from tenfold.training.vector import encode
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """How many feature values were compared, how many differ, and where: mismatches per feature."""
+    """How many feature values were compared, how many differ, and where: mismatches per feature.
+
+    `left` rows were answered by versions that do not fit what is declared now, so they are not computed again.
+    """
 
     rows: int
     cells: int
     mismatches: int
     features: dict[str, int]
+    left: int = 0
 
 
 def skew(model: Model, history: History, served: Predictions, manifest: Callable[[int], Manifest]) -> Skew:
@@ -32,21 +39,33 @@ def skew(model: Model, history: History, served: Predictions, manifest: Callable
     Parameters
     ----------
     manifest
-        Gives the manifest of a version, which holds the codes of its text features.
+        Gives the manifest of a version, which names its features and the codes of texts; raises SchemaError for one that
+        does not fit.
     """
-    if not len(served):
-        return Skew(0, 0, 0, {})
-    spine = _rows(model, served)
-    columns = features_of(model, history, spine, served.at)
-    differs = np.zeros(served.features.shape, dtype=np.bool_)
+    known = _known(served, manifest)
+    left = len(served)
+    served = served.take(np.flatnonzero(np.isin(served.version, list(known))))
+    left -= len(served)
+    cells, found = 0, Counter[str]()
+    if known:
+        columns = features_of(model, history, _rows(model, served), served.at)
+    for number, one in known.items():
+        rows = np.flatnonzero(served.version == number)
+        again = encode({name: columns[name].take(rows) for name in one.columns}, one.categories)
+        differs = _differ(again, served.features[rows, : len(one.columns)])
+        cells += differs.size
+        found.update(dict(zip(one.columns, differs.sum(axis=0).tolist(), strict=True)))
+    features = {name: found[name] for name in model.columns if found[name]}
+    return Skew(len(served), cells, found.total(), features, left)
+
+
+def _known(served: Predictions, manifest: Callable[[int], Manifest]) -> dict[int, Manifest]:
+    """Return the manifests of those versions that fit what is declared now."""
+    found = {}
     for number in np.unique(served.version).tolist():
-        rows = served.version == number
-        again = encode({name: item.take(rows) for name, item in columns.items()}, manifest(number).categories)
-        differs[rows] = _differ(again, served.features[rows])
-    found = {
-        name: int(count) for name, count in zip(model.columns, differs.sum(axis=0), strict=True) if count
-    }
-    return Skew(len(served), differs.size, int(differs.sum()), found)
+        with suppress(SchemaError):
+            found[number] = manifest(number)
+    return found
 
 
 def _rows(model: Model, served: Predictions) -> Frame:

@@ -8,7 +8,6 @@ import numpy as np
 from tenfold.training.estimators import classes_of, spread, targets, together
 from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
-from tenfold.training.vector import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ def compared(rows: TrainingSet, packages: Sequence[Package]) -> Compared:
     )
     predictions = [
         spread(
-            package.predictor.predict(encode(rows.columns, package.manifest.categories)),
+            package.predictor.predict(package.matrix(rows.columns)),
             package.manifest.classes,
             classes,
         )

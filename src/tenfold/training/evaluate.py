@@ -17,7 +17,6 @@ from tenfold.training.metrics import calibration_curve, evaluate
 from tenfold.training.model import Model
 from tenfold.training.package import Package
 from tenfold.training.slices import slices_of
-from tenfold.training.vector import encode
 
 Document = dict[str, Any]
 
@@ -131,12 +130,12 @@ def has_seen(champion: Champion, material: Material) -> bool:
 
 def _scores(package: Package, material: Material) -> np.ndarray:
     """Return the scores of another version for the test rows, whose texts it has codes of its own for."""
-    categories = package.manifest.categories
-    if categories == material.categories:
+    manifest = package.manifest
+    if manifest.categories == material.categories and list(manifest.columns) == list(material.model.columns):
         return _wide(package, package.predictor.predict(material.X[material.test()]), material)
     rows = np.arange(len(material.rows))[material.test()]
     columns = {name: item.take(rows) for name, item in material.rows.columns.items()}
-    return _wide(package, package.predictor.predict(encode(columns, categories)), material)
+    return _wide(package, package.predictor.predict(package.matrix(columns)), material)
 
 
 def _wide(package: Package, found: np.ndarray, material: Material) -> np.ndarray:

@@ -12,7 +12,6 @@ from tenfold.training.model import Model
 from tenfold.training.package import Package
 from tenfold.training.pipeline import Training, execute, pipeline_steps
 from tenfold.training.rows import TrainingSet
-from tenfold.training.vector import encode
 
 
 def fit(
@@ -43,4 +42,4 @@ def fit(
 def scores(package: Package, rows: TrainingSet | Mapping[str, Any]) -> np.ndarray:
     """Return the scores of a version for a training set or for columns."""
     columns = rows.columns if isinstance(rows, TrainingSet) else rows
-    return package.predictor.predict(encode(columns, package.manifest.categories))
+    return package.predictor.predict(package.matrix(columns))

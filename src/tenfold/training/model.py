@@ -160,6 +160,14 @@ class Model:
         return found
 
     @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """By column a hash of everything that changes its values."""
+        every = {
+            f"{view.name}.{name}": mark for view in self.views for name, mark in view.fingerprints.items()
+        }
+        return {name: every[name] for name in self.columns}
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything declared that changes a trained version."""
         views = {view.name: view.fingerprint for view in self.views}

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from tenfold.core.errors import DefinitionError, SchemaError
+from tenfold.processing.frame import Column
 from tenfold.training.calibrate import calibrated
 from tenfold.training.estimators import Fitted
 from tenfold.training.formats import engine_from
@@ -17,6 +18,7 @@ from tenfold.training.formats.base import Context
 from tenfold.training.kinds import Kind
 from tenfold.training.model import Model
 from tenfold.training.predictor import Predictor
+from tenfold.training.vector import encode
 
 GOLDEN_ROWS = 32
 MANIFEST, _ABOUT = "manifest.json", "fitted.json"
@@ -25,7 +27,7 @@ MANIFEST, _ABOUT = "manifest.json", "fitted.json"
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a version was made from and what it needs to answer.
 
-    `columns` are the model's features in order with their types; `definitions` and `label` say what they are and what is
+    `columns` are the model's features in order with their types, `fingerprints` the hashes of what they are; `definitions` and `label` say what they are and what is
     predicted, to be read; `categories` the known values of the text ones;
     `classes` what the probabilities stand for when there are several; `files` the sha256 of every other file;
     `reference` and `limits` are what drift is measured against; `evaluation` is how well it did, in full;
@@ -38,6 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     declaration: str
     columns: dict[str, str]
+    fingerprints: dict[str, str] = {}
     definitions: dict[str, str] = {}
     label: str = ""
     categories: dict[str, list[str]]
@@ -67,6 +70,11 @@ class Package:
 
     predictor: Predictor
     manifest: Manifest
+
+    def matrix(self, columns: Mapping[str, Column]) -> np.ndarray:
+        """Return what the predictor takes of columns, of which there may be more, in any order: (n_rows, n_features) float64."""
+        mine = {name: columns[name] for name in self.manifest.columns}
+        return encode(mine, self.manifest.categories)
 
     def files(self) -> dict[str, bytes]:
         """Return the files to store."""
@@ -125,7 +133,8 @@ def restored(files: Mapping[str, bytes], model: Model) -> Fitted:
 
 
 def _fitted(files: Mapping[str, bytes], about: _About | Manifest, model: Model) -> Fitted:
-    context = Context(model.kind, model.columns, about.categories, model.estimator, model.trusted)
+    columns = about.columns if isinstance(about, Manifest) else model.columns
+    context = Context(model.kind, columns, about.categories, model.estimator, model.trusted)
     engine = engine_from(about.format, files, context, about.inputs or {})
     return Fitted(engine, model.kind, about.categories, about.classes)
 

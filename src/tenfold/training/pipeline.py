@@ -194,6 +194,7 @@ class Training:
             format=self.predictor.engine.format,
             declaration=model.fingerprint,
             columns=dict(model.columns),
+            fingerprints=model.fingerprints,
             definitions=definitions(model),
             label=label_text(model),
             categories=material.categories,

@@ -15,6 +15,7 @@ from tenfold.training.dataset import Dataset
 from tenfold.training.definitions import label_text
 from tenfold.training.evaluate import Champion
 from tenfold.training.fit import fit
+from tenfold.training.fits import places
 from tenfold.training.folds import Split
 from tenfold.training.model import Model
 from tenfold.training.package import Package, load
@@ -91,11 +92,10 @@ class Trainer:
             return None
         try:
             package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+            places(model, package.manifest, number)
         except SchemaError:
             return None  # damaged, or no longer trusted: it must not keep out its successor
-        manifest = package.manifest
-        same = manifest.columns == dict(model.columns) and manifest.kind == model.kind
-        return Champion(number, package) if same else None
+        return Champion(number, package)
 
 
 @dataclass

@@ -38,7 +38,7 @@ Matrix = Callable[[Categories], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows that one version answered: their places among those asked about, the matrix it was given, what it said.
+    """Rows that one version answered: their places among those asked about, the matrix of its features, what it said.
 
     `instead` says that it answered because a candidate that was asked first had no answer.
     """
@@ -126,7 +126,7 @@ class Asking:
             )
         except SchemaError as error:
             raise Unavailable(str(error)) from error
-        X = matrix(version.package.manifest.categories)
+        X = version.own(matrix(version.package.manifest.categories))
         return self._asked(
             version, X if rows is None else X[rows], np.arange(count) if rows is None else rows
         )
@@ -156,7 +156,7 @@ class Asking:
         """Return what a version says, and for how many rows it raised."""
         failed: list[int] = []
         version = self._versions.get(self.model, number)
-        X = matrix(version.package.manifest.categories)
+        X = version.own(matrix(version.package.manifest.categories))
         parts = self._halved(version, X if len(rows) == len(X) else X[rows], rows, failed)
         return _numbers_only(parts) if parts else None, sum(failed)
 
@@ -254,7 +254,15 @@ def joined(parts: Sequence[Part]) -> Part:
         np.concatenate(several)[order] if names else parts[0].said.probabilities,
         tuple(map(str, names)),
     )
-    return Part(parts[0].version, rows[order], np.concatenate([part.X for part in parts])[order], found)
+    return Part(parts[0].version, rows[order], _together([part.X for part in parts])[order], found)
+
+
+def _together(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the features of several versions below each other, NaN behind those of a version that has fewer."""
+    width = max(X.shape[1] for X in matrices)
+    return np.concatenate(
+        [np.pad(X, ((0, 0), (0, width - X.shape[1])), constant_values=np.nan) for X in matrices]
+    )
 
 
 def some(parts: Sequence[Part], rows: Sequence[int]) -> list[Part]:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tenfold.core.errors import NotFound, SchemaError
 from tenfold.registry.versions import Registry
-from tenfold.serving.answer.fits import check_features
 from tenfold.sources.base import Blobs
 from tenfold.sources.blobs import digest
+from tenfold.training.fits import Places, places
 from tenfold.training.model import Model
 from tenfold.training.package import Package, load
 
@@ -16,10 +18,15 @@ MOST = 16
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version in memory."""
+    """A version in memory, and where its features are among those declared now."""
 
     number: int
     package: Package
+    places: Places = None
+
+    def own(self, X: np.ndarray) -> np.ndarray:
+        """Return of a matrix of all features declared now those that the version takes, in its order."""
+        return X if self.places is None else np.take(X, self.places, axis=1)
 
 
 class Versions:
@@ -38,7 +45,7 @@ class Versions:
         NotFound
             When there is none yet.
         SchemaError
-            When it was trained on another declaration of the features than the one running.
+            When a feature that it was trained on is not declared any more, or on another definition.
         """
         number = self.number(model)
         if number is None:
@@ -51,12 +58,12 @@ class Versions:
         return None if version is None else version.number
 
     def get(self, model: Model, number: int) -> Loaded:
-        """Return a version by number; SchemaError when it was trained on other features than are declared now."""
+        """Return a version by number; SchemaError when it was trained on features that are not declared now."""
         known = self._fitting.get((model.name, number))
         if known is None or known[0] is not model:
             package = self.package(model, number)
-            check_features(model, package, number)
-            known = self._fitting[model.name, number] = model, Loaded(number, package)
+            where = places(model, package.manifest, number)
+            known = self._fitting[model.name, number] = model, Loaded(number, package, where)
             self._let_go(model)
         return known[1]
 

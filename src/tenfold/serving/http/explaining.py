@@ -99,7 +99,7 @@ def why(part: Part, known: Known, ages: Mapping[str, float | None]) -> dict[str,
     found = contributed(part.version.package, part.X, place)
     order = np.argsort(-np.abs(found.each), kind="stable").tolist()
     values = known.values
-    names = list(values)
+    names = list(part.version.package.manifest.columns)
     each = [
         {
             "feature": names[at],
