@@ -176,6 +176,27 @@ def test_of_some_versions_the_lake_gives_back_what_they_said_first(kept, log):
     assert same(read(lake_of(log), "m", SHADOW, 0, 2_000_000, (4, 5)), later)
 
 
+def test_what_is_not_wanted_is_not_read_and_what_clients_got_never_is(log, kept):
+    class Noted(MemoryLake):
+        def read(self, table, *, columns=None, **which):
+            found = super().read(table, columns=columns, **which)
+            if found.num_rows:
+                read_from.update(found.column_names)
+            return found
+
+    read_from, lake = set(), Noted()
+    kept.answer(predictions("a", "b"), [b"told", b"told"], keys=["k", "l"])
+    LakeSink(log, lake, [TOPIC]).flush()
+    assert same(read(lake, "m", ONLINE, 0, 2_000_000), predictions("a", "b"))
+    assert {"features", "ages", "request", "outputs", "outputs_by"} < read_from
+    assert "answer" not in read_from
+    read_from.clear()
+    less = read(lake, "m", ONLINE, 0, 2_000_000, without=("features", "ages", "request", "outputs"))
+    none = np.zeros((2, 0))
+    assert same(less, replace(predictions("a", "b"), features=none, ages=none, request=["", ""]))
+    assert read_from.isdisjoint({"features", "ages", "request", "outputs", "answer"})
+
+
 def test_before_the_first_prediction_there_are_none():
     assert same(read(MemoryLake(), "m", ONLINE, 0, 1), nothing("m", ONLINE))
 

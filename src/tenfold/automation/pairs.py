@@ -17,6 +17,9 @@ from tenfold.training.estimators import together
 from tenfold.training.losses import LARGEST, losses
 from tenfold.training.model import Model
 
+UNUSED = "features", "ages", "outputs", "outputs_by"
+"""What a loss does not depend on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -37,9 +40,12 @@ class Pairs:
 def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, now: int) -> Pairs:
     """Return the pairs of a rollout whose outcome is known and final, from the prediction log in the lake."""
     both = rollout.champion, rollout.candidate
-    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4, both)
+    unused = UNUSED if model.groups is not None else (*UNUSED, "request")
+    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4, both, without=unused)
     first = int(shadow.at.min(initial=FOREVER // 4))
-    told = [read(lake, model.name, mode, first, FOREVER // 4, both) for mode in (ONLINE, BATCH)]
+    told = [
+        read(lake, model.name, mode, first, FOREVER // 4, both, without=unused) for mode in (ONLINE, BATCH)
+    ]
     return pairs(model, dataset.history, told, shadow, both, now)
 
 

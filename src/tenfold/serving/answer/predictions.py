@@ -1,6 +1,6 @@
 """The prediction log: every answer with its features, ages, version and as-of time, durable before it is returned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,12 +173,19 @@ def _answered(batch: Batch) -> dict[str, Answered]:
 
 
 def read(
-    lake: Lake, model: str, mode: str, start: int, end: int, versions: Sequence[int] = ()
+    lake: Lake,
+    model: str,
+    mode: str,
+    start: int,
+    end: int,
+    versions: Sequence[int] = (),
+    *,
+    without: Collection[str] = (),
 ) -> Predictions:
     """Return the predictions of a model in one mode with `start <= at < end`, each id once: of the log in its order.
 
     Those of batch scoring, which are not in the log, are in the order of their times. Where versions are given, what others
-    said is left out.
+    said is left out. Of `without` (features, ages, request, outputs, outputs_by) nothing is read: it is empty.
     """
     where = f"model = '{model}' AND mode = '{mode}' AND {within(start, end)}"
     where += f" AND version IN ({', '.join(map(str, versions))})" if versions else ""
@@ -188,13 +195,21 @@ def read(
         return nothing(model, mode)
     # a copy for those downstream has no features, and may have been replaced since
     only = {TOPIC: f"{where} AND len(features) > 0" if mode == BATCH else where}
-    found = _from_table(
-        _joined([lake.read(table, where=only.get(table, where)) for table in tables]), model, mode
-    )
+    parts = [
+        lake.read(table, columns=_wanted(lake, table, without), where=only.get(table, where))
+        for table in tables
+    ]
+    found = _from_table(_joined(parts), model, mode)
     if tables == [SCORES] or not len(found):
         return found
     _, first = np.unique(np.array(found.id, dtype=object), return_index=True)
     return found if len(first) == len(found) else found.take(np.sort(first))
+
+
+def _wanted(lake: Lake, table: str, without: Collection[str]) -> list[str]:
+    """Return the columns of a table that predictions are made of: what clients got takes more room than the rest of a row."""
+    held = lake.read(table, where="false").column_names
+    return [name for name in held if name not in {"model", "mode", "answer", *without}]
 
 
 def within(start: int, end: int) -> str:
@@ -300,6 +315,8 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         return np.asarray(table.column(name).combine_chunks().to_numpy(zero_copy_only=False))
 
     def matrix(name: str) -> np.ndarray:
+        if name not in table.column_names:
+            return np.zeros((table.num_rows, 0))
         lists = table.column(name).combine_chunks()
         lengths = lists.value_lengths().to_numpy()
         out = np.full((len(lengths), lengths.max(initial=0)), np.nan)  # versions may differ in width
@@ -307,9 +324,7 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         return out
 
     at = table.column("at").combine_chunks().cast(pa.int64()).to_numpy()
-    texts = {
-        name: table.column(name).to_pylist() for name in ("prediction_id", "row_id", "label_key", "request")
-    }
+    texts = {name: table.column(name).to_pylist() for name in ("prediction_id", "row_id", "label_key")}
     return Predictions(
         model,
         mode,
@@ -322,14 +337,14 @@ def _from_table(table: "pa.Table", model: str, mode: str) -> Predictions:
         numbers("decision"),
         matrix("features"),
         matrix("ages"),
-        texts["request"],
+        _later(table, "request"),
         *_several(table),
         *(_later(table, name) for name in ("outputs", "outputs_by")),
     )
 
 
 def _later(table: "pa.Table", name: str) -> list[str]:
-    """Return a column of texts that older rows do not have."""
+    """Return a column of texts that older rows do not have, or that was not read."""
     if name not in table.column_names:
         return [""] * table.num_rows
     return [text or "" for text in table.column(name).to_pylist()]
