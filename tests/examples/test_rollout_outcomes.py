@@ -101,7 +101,7 @@ def test_in_batch_a_candidate_that_raises_costs_no_row(home):
         assert set(told.version) == {1}
 
 
-def test_a_candidate_that_never_returns_holds_up_neither_shadow_nor_batch(home, monkeypatch):
+def test_a_candidate_that_never_returns_holds_up_neither_shadow_nor_batch(home, monkeypatch, caplog):
     monkeypatch.setattr(asking, "LIMIT", 0.5)
     with opened(home, rolling.SHADOW) as app:
         number = begun(app, HANGS)
@@ -112,6 +112,7 @@ def test_a_candidate_that_never_returns_holds_up_neither_shadow_nor_batch(home, 
         asked(app, 5, first=30)
         app.traffic.settle()
         assert app.traffic.counters.total(LATE.name, number).raised == 35
+        assert caplog.text.count("is not asked again") == 1
         app.rollout().undo(by="ann", why="the next one")
     with opened(home) as app:
         begun(app, HANGS)
