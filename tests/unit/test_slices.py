@@ -1,10 +1,18 @@
 """Slices of a gate: one that is broken is named, equal versions pass, and those that are too small are said so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from lightgbm import LGBMRegressor
 
+from tenfold import col
+from tenfold.automation.gates import Case, _not_worse
 from tenfold.automation.slices import worse_slices
+from tenfold.core.clock import VirtualClock
+from tenfold.monitoring import checks
 from tenfold.processing.frame import column
+from tenfold.training.compared import Compared
 from tenfold.training.model import Model
 from tests.examples import tiny
 
@@ -67,3 +75,23 @@ def test_what_would_have_been_seen_is_told():
     assert caught >= 70, "the power that is told"
     assert found.told[0].startswith("none of 19 slices is worse")
     assert least == pytest.approx(0.01 + (2.81 + 0.84) * 0.1 / np.sqrt(ROWS / SHOPS), rel=0.1)
+
+
+@pytest.mark.parametrize("unit", [1_000.0, 0.001])
+@pytest.mark.parametrize(("more", "fine"), [(0.02, True), (0.2, False)])
+def test_of_numbers_the_margin_is_a_share_of_the_champions_error_in_whatever_unit(unit, more, fine):
+    rng = np.random.default_rng(4)
+    rows, errors = Rows(rng), unit * (1 + rng.normal(0, 0.1, ROWS))
+    said = errors, errors + unit * (more + rng.normal(0, 0.01, ROWS))
+    numbers = replace(
+        SLICED,
+        label=replace(SLICED.label, value=col("late")),
+        estimator=LGBMRegressor(),
+        metrics=(),
+        threshold=None,
+        slices=(),
+    )
+    assert numbers.kind == "regression"
+    case = Case(numbers, rows, object(), object(), VirtualClock(0), lambda: None)
+    verdict = _not_worse(checks.not_worse(by=0.05), case, Compared(np.zeros(ROWS), None, said))
+    assert verdict.passed is fine
