@@ -37,6 +37,7 @@ def test_skew_is_found(place, tmp_path):
         "values": 12,
         "mismatches": 1,
         "features": {"this_order.amount": 1},
+        "left": 0,
     }
 
 
