@@ -163,7 +163,8 @@ class Scoring:
         self, ranges: Ranges, part: Partition, run: int, given: Mapping[str, Any], shown: Shown
     ) -> list[Step]:
         def before(results: Mapping[str, Any]) -> Any:  # noqa: ARG001
-            return {"rows": tally(self._lake, part).rows, "table": self._lake.version(SCORES)}
+            rows = tally(self._lake, part).rows if given["again"] else None
+            return {"rows": rows, "table": self._lake.version(SCORES)}
 
         def answer(results: Mapping[str, Any]) -> Any:
             told = score(
@@ -175,15 +176,15 @@ class Scoring:
                 again=given["again"],
                 advance=shown.advance,
             ).plain()
+            found = results[f"before {part.name}"]
             if self._log is not None:
-                send(self._lake, part, self._log)
-            if not given["again"]:
-                return told
-            return self._replaced(part, run, given["by"], told | {"before": results[f"before {part.name}"]})
+                send(self._lake, part, self._log, before=-1 if given["again"] else found["table"])
+            return (
+                self._replaced(part, run, given["by"], told | {"before": found}) if given["again"] else told
+            )
 
         # a step of its own: after a crash behind the commit, nobody could say what was there
-        looked: list[Step] = [(f"before {part.name}", before)] if given["again"] else []
-        return [*looked, (part.name, answer)]
+        return [(f"before {part.name}", before), (part.name, answer)]
 
     def _replaced(self, part: Partition, run: int, by: str, told: Mapping[str, Any]) -> Effect:
         """Return what was done, with its audit row, which is recorded with it."""

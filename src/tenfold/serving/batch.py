@@ -92,17 +92,27 @@ def score(
     return made if done else tally(lake, part)
 
 
-def send(lake: Lake, part: Partition, log: PredictionLog) -> None:
+def send(lake: Lake, part: Partition, log: PredictionLog, *, before: int = -1) -> None:
     """Put what is stored for a partition into the log, without features, for those who are sent what is there.
 
     Once for the run that stored it: who asks for it again and finds it answered sends nothing.
+
+    Parameters
+    ----------
+    before
+        The version of the table before this run: what it holds was sent when it was stored, by whichever partition.
     """
+    import pyarrow as pa
+
     version = lake.version(SCORES)
     if version < 0:
         return
     run, sent = lake.position(SCORES, part.writer), 0
     for start, end in _spans(from_arrow(stored(lake, part.model, part.start, part.end, ["at"], version), AT)):
         rows = stored(lake, part.model, start, end, version=version).sort_by(ORDER)
+        if before >= 0:
+            held = stored(lake, part.model, start, end, ["prediction_id"], before)["prediction_id"]
+            rows = rows.filter(pa.array(~_among(rows["prediction_id"], held)))
         for name in ("features", "ages"):
             blank = lists(np.zeros((rows.num_rows, 0)))
             rows = rows.set_column(rows.column_names.index(name), name, blank)
