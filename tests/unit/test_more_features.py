@@ -1,13 +1,12 @@
 """A declaration that has more features than a version was trained on: it is asked as before, beside one trained on all."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tenfold import Entity, FeatureView, Platform, Project, Release, VirtualClock, checks, col, count
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import GateFailed, Unavailable
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer.predictions import ONLINE, SHADOW, read
 from tests.examples import bare
@@ -85,9 +84,8 @@ def orders(first, rows=40):
 
 
 def scores(app, rows):
-    return [
-        (app.predict("late_order", row)["version"], app.predict("late_order", row)["score"]) for row in rows
-    ]
+    answers = [app.predict("late_order", row) for row in rows]
+    return [(answer["version"], answer["score"]) for answer in answers]
 
 
 def test_a_version_is_asked_for_its_own_features_in_its_own_order(opened):
@@ -136,9 +134,9 @@ def test_the_way_back_to_fewer_features_is_open(opened):
 
 
 def test_a_champion_of_fewer_features_is_compared_on_the_same_rows(opened):
-    app = opened(replace(MORE, estimator=Line()), gates=[checks.beats_champion("roc_auc", by=0.9)])
+    app = opened(MORE, gates=[checks.beats_champion("roc_auc", by=0.9)])
     version = app.train(MORE)
-    with pytest.raises(Exception, match=r"roc_auc .* champion"):
+    with pytest.raises(GateFailed, match=r"roc_auc .* champion"):
         app.promote(MORE, version.number)
     assert app.registry.get("late_order", version.number).stage == Stage.ARCHIVED
     (told,) = app.audit.list(f"late_order/{version.number}", "gate")[-1].evidence["results"]
@@ -151,7 +149,6 @@ def test_a_feature_under_its_old_name_is_not_taken_for_it(opened):
         Unavailable, match=r"declared now: changed shop_visits\.visits_1d; new shop_visits\.longest_7d\."
     ):
         app.predict(OTHER, bare.order())
-    assert app.skew(OTHER).left == 0
 
 
 def test_a_feature_that_reads_another_one_changes_with_it(opened):
@@ -178,4 +175,5 @@ def test_what_was_answered_by_versions_that_do_not_fit_is_left_out_of_skew(opene
     found = app.skew(OTHER)
     assert (found.rows, found.cells, found.left) == (0, 0, 3)
     told = app.promote(OTHER, app.train(OTHER).number)
-    assert app.registry.production("late_order").number == 2, told
+    assert "; 3 rows of versions that do not fit what is declared now were not compared" in told
+    assert app.registry.production("late_order").number == 2

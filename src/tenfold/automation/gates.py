@@ -148,17 +148,14 @@ def _beats_baselines(check: Check, case: Case, _: Compared) -> Verdict:
 
 def _no_skew(check: Check, case: Case, _: Compared) -> Verdict:
     found = case.skew()
+    told = f"; {found.left:,} rows of versions that do not fit what is declared now were not compared"
+    left = told if found.left else ""
     if not found.rows:
-        left = (
-            f"; {found.left:,} rows were, by versions that do not fit what is declared now"
-            if found.left
-            else ""
-        )
         return Verdict(check.text, True, 0.0, f"nothing was served online yet that could differ{left}")
     why = f"{found.mismatches:,} of {found.cells:,} served values differ from the lake"
     look = f"tenfold skew PROJECT.py {case.model.name}"
     names = f": {', '.join(found.features)}; see {look}" if found.features else ""
-    return Verdict(check.text, not found.mismatches, float(found.mismatches), why + names)
+    return Verdict(check.text, not found.mismatches, float(found.mismatches), why + names + left)
 
 
 _JUDGES: dict[str, Callable[[Check, Case, Compared], Verdict]] = {

@@ -27,8 +27,9 @@ MANIFEST, _ABOUT = "manifest.json", "fitted.json"
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a version was made from and what it needs to answer.
 
-    `columns` are the model's features in order with their types, `fingerprints` the hashes of what they are; `definitions` and `label` say what they are and what is
-    predicted, to be read; `categories` the known values of the text ones;
+    `columns` are the model's features in order with their types, `fingerprints` the hashes of what they are;
+    `definitions` and `label` say what they are and what is predicted, to be read; `categories` the known values of
+    the text ones;
     `classes` what the probabilities stand for when there are several; `files` the sha256 of every other file;
     `reference` and `limits` are what drift is measured against; `evaluation` is how well it did, in full;
     `golden_rows` and `golden_scores` are replayed whenever the version is loaded; `inputs` says how a file from elsewhere
