@@ -272,9 +272,8 @@ def test_delta_keeps_its_whole_log_and_leaves_nothing_aside(tmp_path):
 
     lake = DeltaLake(tmp_path)
     lake.append("payments", pa.table({"_offset": [0]}), writer="w", upto=1)
-    assert DeltaTable(tmp_path / "payments").metadata().configuration == {
-        "delta.enableExpiredLogCleanup": "false"
-    }
+    configuration = DeltaTable(tmp_path / "payments").metadata().configuration
+    assert configuration["delta.enableExpiredLogCleanup"] == "false"
     assert [entry.name for entry in tmp_path.iterdir()] == ["payments"]
 
 
@@ -288,11 +287,12 @@ def test_delta_reads_across_checkpoints(tmp_path):
     import pyarrow as pa
 
     lake = DeltaLake(tmp_path)
-    for number in range(105):
+    for number in range(25):
         lake.append("payments", pa.table({"_offset": [number]}), writer="w", upto=number + 1)
-    assert lake.position("payments", "w") == 105
+    assert len(list((tmp_path / "payments" / "_delta_log").glob("*.checkpoint.parquet"))) == 2
+    assert lake.position("payments", "w") == 25
     assert lake.read("payments", version=3)["_offset"].to_pylist() == [0, 1, 2, 3]
-    assert lake.read("payments")["_offset"].to_pylist() == list(range(105))
+    assert lake.read("payments")["_offset"].to_pylist() == list(range(25))
 
 
 def test_delta_merges_small_files_in_their_order(tmp_path):

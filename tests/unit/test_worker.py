@@ -204,11 +204,14 @@ def test_many_records_are_few_pieces():
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("rest", [None, lambda: None])
-def test_a_commit_takes_no_more_batches_than_it_may(monkeypatch, rest):
-    monkeypatch.setattr(materialize, "LAKE", (5, 500))
-    lake = moved(filled(12, calls=12), rest)
-    assert lake.version("sales") == 2
-    assert lake.read("sales").num_rows == 12
+@pytest.mark.parametrize(
+    ("most", "commits"), [((5, 500, 10**9), 20), ((500, 40, 10**9), 3), ((500, 500, 1), 5)]
+)
+def test_a_commit_takes_no_more_than_it_may(monkeypatch, rest, most, commits):
+    monkeypatch.setattr(materialize, "LAKE", most)
+    lake = moved(filled(5 * PIECE, calls=5 * PIECE), rest)
+    assert lake.version("sales") == commits - 1
+    assert lake.read("sales").num_rows == 5 * PIECE
 
 
 class Sleeping(VirtualClock):

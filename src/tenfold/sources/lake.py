@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
 from tenfold.sources.blobs import flush
-from tenfold.sources.lake_parts import LARGE, MOST_SMALL, SMALL, Written, first_and_all, runs, smaller
+from tenfold.sources.lake_parts import LARGE, MERGED, MOST_SMALL, SMALL, Written, first_and_all, runs, smaller
 from tenfold.sources.lake_select import holding, select
 from tenfold.sources.lake_tables import (
     Snapshot,
@@ -39,8 +39,9 @@ UNUSABLE = re.compile(r"[\[\]%]")
 ATTEMPTS = 12
 FIRST_WAIT = 0.005
 LONGEST_WAIT = 0.5
-# Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read.
-CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
+# Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read. What follows a checkpoint
+# is read again at each commit, by a thread for each entry.
+CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.checkpointInterval": "10"}
 
 
 class DeltaLake:
@@ -282,7 +283,7 @@ class DeltaLake:
             return
         schema = schema_of(delta)
         with Written(path) as merged, self._engine.cursor() as connection:
-            sources = ([glob.escape(file) for file in run] for run in runs(files, SMALL))
+            sources = ([glob.escape(file) for file in run] for run in runs(files, MERGED))
             merged.write(select(connection, source, schema, table=path.name) for source in sources)
             before = delta.version()
             merged.replace(delta, [Path(file) for file in files])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ROWS_PER_FILE = 2_000_000
 SMALL, LARGE = 8 << 20, 100 << 20
 """Bytes: a file below the first is merged with others by itself, one from the second on never."""
+MERGED = 2 << 20
+"""Bytes of files whose rows are in memory at a time while they are merged; more where one file has more."""
 MOST_SMALL = 32
 """Small files that a table may have. What is added after them is merged with them, so a row is written again a few times."""
 SAMPLE = 10_000

@@ -31,10 +31,10 @@ Changes = dict[bytes, bytes | None]
 """What keys of the store hold from now on, None where nothing."""
 BATCHES, ROWS = 20_000, 200_000
 """How many batches and records are folded at a time, at most; a batch is not cut."""
-LAKE = 100_000, 500_000
-"""The same of a commit to the lake."""
+LAKE = 100_000, 500_000, 64 << 20
+"""The same of a commit to the lake, and about how many bytes, which are in memory until then."""
 PIECE, MOST_PIECES = 2_000, 25
-"""Records that are brought into the lake's form, or written, between two breaks; more where that would be too many pieces."""
+"""Records that are brought into the lake's form, or written, at a time; more where that would be too many pieces."""
 LARGE = 500_000
 """Bytes of a state that is folded alone."""
 KEYS = 2_000
@@ -256,14 +256,15 @@ class LakeSink:
         self, topic: str, first: int, end: int, rest: Callable[[], None] | None
     ) -> "tuple[pa.Table | Iterable[pa.Table], int]":
         """Return what comes next of a topic as tables of the same columns, or as one when they differ, and where it ends."""
-        size = max(PIECE, min(end - first, LAKE[1]) // MOST_PIECES) if rest else LAKE[1]
+        left, most, room = LAKE
+        size = max(PIECE, min(end - first, most) // MOST_PIECES)
         tables: list[pa.Table] = []
-        upto, left = first, LAKE[0]
-        while left and upto < min(end, first + LAKE[1]):
+        upto = first
+        while left and room > 0 and upto < min(end, first + most):
             # What came meanwhile stays: a prediction in the lake never lacks a record there that it was made from.
             batches = self._log.read(topic, upto, limit=left, rows=min(size, end - upto))
             tables.append(to_tables(batches))
-            upto, left = batches[-1].end, left - len(batches)
+            upto, left, room = batches[-1].end, left - len(batches), room - tables[-1].nbytes
             if rest:
                 rest()
         alike = all(table.schema.equals(tables[0].schema) for table in tables)
