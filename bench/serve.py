@@ -11,6 +11,7 @@ rather than the requests a second.
 import contextlib
 import http.client
 import math
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -220,17 +222,30 @@ def beside(rows: int, folder: str, seconds: float) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def sent(port: int, rate: int, seconds: float, first: int) -> Iterator[dict[str, Any]]:
-    """Send events at a rate in another thread; yields what became of them, once the block is left."""
-    import asyncio
+    """Send events at a rate from another process, as two threads of one would wait for each other; yields what became of them.
+
+    They come by the time the block begins; what became of them is there once it is left.
+    """
+    result: dict[str, Any] = {}
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_send, args=(there, port, rate, seconds, first))
+    process.start()
+    there.close()
+    here.recv()
+    yield result
+    result.update(here.recv())
+    process.join()
+
+
+def _send(told: Connection, port: int, rate: int, seconds: float, first: int) -> None:
+    import uvloop
 
     from bench.load import Load, posts
 
-    result: dict[str, Any] = {}
     stream = Load(port, posts(port, "/events/payments", events(first)))
-    thread = threading.Thread(target=lambda: result.update(asyncio.run(stream.run(16, seconds, rate))))
-    thread.start()
-    yield result
-    thread.join()
+    told.send("now")
+    told.send(uvloop.run(stream.run(16, seconds, rate)))
 
 
 def events(first: int) -> Iterator[bytes]:
