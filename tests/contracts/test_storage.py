@@ -116,8 +116,9 @@ class ForgetsKeys(MemoryLog):
 
 
 class StoresWhatFitsFirst(MemoryLog):
-    def append_all(self, appends):
-        return [batch for one in appends for batch in super(StoresWhatFitsFirst, self).append_all([one])]
+    def append_all(self, appends, *, still=None):
+        each = (super(StoresWhatFitsFirst, self).append_all([one], still=still) for one in appends)
+        return [batch for some in each for batch in some]
 
 
 class EndsAtOnce(MemoryLog):
@@ -125,6 +126,11 @@ class EndsAtOnce(MemoryLog):
         return Ends(
             self._moment(), {topic: held[-1].end for topic, held in list(self._batches.items()) if held}
         )
+
+
+class ExpectsAnything(MemoryLog):
+    def append_all(self, appends, *, still=None):
+        return super().append_all(appends, still=still and Ends(0, {}))
 
 
 class FollowsTheClock(MemoryLog):
@@ -189,6 +195,7 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
         "log_keeps_any_text_and_bytes",
         "log_threads_append_one_key_once",
         "log_stamps_arrivals",
+        "log_stores_nothing_when_it_ends_elsewhere_than_is_expected",
         "log_is_the_same_for_those_in_a_hurry",
         "log_reopens",
     }
@@ -197,6 +204,12 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
 def test_a_log_that_stores_some_of_several_fails_the_check_of_all_or_none():
     assert failures(sources.log_checks(), lambda: cache(StoresWhatFitsFirst)) == {
         "log_appends_several_or_none"
+    }
+
+
+def test_a_log_that_stores_whatever_came_before_fails_the_check_of_what_is_expected():
+    assert failures(sources.log_checks(), lambda: cache(ExpectsAnything)) == {
+        "log_stores_nothing_when_it_ends_elsewhere_than_is_expected"
     }
 
 

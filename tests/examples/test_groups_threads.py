@@ -10,10 +10,13 @@ from dataclasses import replace
 import pytest
 
 from tenfold.core.clock import SystemClock
+from tenfold.core.times import iso
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.asking import Asking
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.questions import Question
+from tenfold.serving.answer.quiet import QUIET
+from tenfold.serving.answer.service import Service
 from tenfold.sources.log import LAYOUT
 from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.store import materialize
@@ -66,15 +69,15 @@ def quick(app, clock=None):
     return answering
 
 
-def threads_of(app, monkeypatch):
-    """Return a list that gets the name of the thread that takes each mark."""
-    names, ends = [], type(app.log).ends
+def threads_of(app, monkeypatch, what="ends"):
+    """Return a list that gets the name of the thread that takes each mark, or does something else with the log."""
+    names, done = [], getattr(type(app.log), what)
 
-    def named(log):
+    def named(log, *args, **kwargs):
         names.append(threading.current_thread().name)
-        return ends(log)
+        return done(log, *args, **kwargs)
 
-    monkeypatch.setattr(type(app.log), "ends", named)
+    monkeypatch.setattr(type(app.log), what, named)
     return names
 
 
@@ -101,7 +104,7 @@ def test_slow_groups_do_not_stop_the_event_loop(app, monkeypatch):
 
 def test_the_event_loop_is_tried_again_after_pauses_that_grow_while_it_is_slow(app, monkeypatch):
     clock = Slow()
-    answering, names = quick(app, clock), threads_of(app, monkeypatch)
+    answering, names = quick(app, clock), threads_of(app, monkeypatch, "append")
     tries = []
     for place in range(60):
         asyncio.run(answering.one(tiny.order(f"slow {place}")))
@@ -243,3 +246,95 @@ def test_a_version_on_its_way_is_not_asked_on_the_event_loop(app, monkeypatch):
     monkeypatch.setattr(Asking, "many", asked)
     asyncio.run(answering.one(ROWS[0]))
     assert names == ["groups"]
+
+
+class Ticking(SystemClock):
+    """A clock by which time passes as it is told."""
+
+    passed = 0
+
+    def elapsed(self):
+        return self.passed
+
+
+@pytest.fixture
+def quiet(app, monkeypatch):
+    """What answers, after a while in which nothing came, its clock, and the threads that took marks for answers since."""
+    clock, names, mark = Ticking(), [], Service.mark
+
+    def named(service):
+        names.append(threading.current_thread().name)
+        return mark(service)
+
+    monkeypatch.setattr(Service, "mark", named)
+    app.clock.set(app.clock.now() + 1)
+    answering = quick(app, clock)
+    for _ in range(2):
+        asyncio.run(answering.one(ROWS[0]))
+        clock.passed += QUIET
+    asyncio.run(answering.one(ROWS[0]))
+    names.clear()
+    return answering, clock, names
+
+
+def test_while_nothing_comes_the_log_is_looked_at_now_and_then_only(app, quiet):
+    answering, clock, names = quiet
+    for place in range(1, 5):
+        app.clock.set(app.clock.now() + 1_000_000)
+        found = asyncio.run(answering.one(ROWS[place]))
+        assert found["as_of"] == iso(app.clock.now())
+    assert names == []
+    clock.passed += QUIET
+    asyncio.run(answering.one(ROWS[5]))
+    assert names == ["MainThread"]
+
+
+def counted(app):
+    """Return what was logged of how many visits there were, by row."""
+    return {row["row_id"]: row["features"][COUNTED] for batch in logged(app) for row in batch}
+
+
+def comes(app, place):
+    """Have an event in the log and in the states, and a moment after it."""
+    late(app, place)
+    app.process()
+    app.clock.set(app.clock.now() + 1)
+
+
+def test_what_came_in_between_is_counted(app, quiet):
+    answering, _, names = quiet
+    asyncio.run(answering.one(ROWS[3]))
+    assert names == []
+    comes(app, "late")
+    asyncio.run(answering.one(ROWS[6]))
+    assert names == ["MainThread"]
+    assert counted(app)["new-6"] == counted(app)["new-3"] + 1
+    assert [len(batch) for batch in logged(app)] == [1] * 3
+
+
+def test_what_comes_while_an_answer_is_made_is_counted_and_nothing_is_stored_without_it(
+    app, quiet, monkeypatch
+):
+    answering, _, names = quiet
+    asyncio.run(answering.one(ROWS[3]))
+    many, came = Asking.many, []
+
+    def slow(*args):
+        if not came:
+            came.append(comes(app, "late"))
+        return many(*args)
+
+    monkeypatch.setattr(Asking, "many", slow)
+    asyncio.run(answering.one(ROWS[6]))
+    assert names == ["MainThread"]
+    assert counted(app)["new-6"] == counted(app)["new-3"] + 1
+    assert [len(batch) for batch in logged(app)] == [1] * 3
+
+
+def test_while_events_come_the_log_is_looked_at_first(app, quiet):
+    answering, clock, names = quiet
+    for place in range(1, 9):
+        comes(app, f"more {place}")
+        asyncio.run(answering.one(ROWS[place]))
+        clock.passed += QUIET // 2
+    assert names == ["MainThread"] * 8

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from tenfold.core.clock import Clock, SystemClock, VirtualClock
 from tenfold.core.errors import SchemaError
 from tenfold.sources.base import Append, Batch, Ends, Log
+from tenfold.sources.turn import Overtaken
 
 MakeLog = Callable[[Clock], Log]
 Result = TypeVar("Result")
@@ -45,6 +46,7 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_arrivals_never_decrease,
         log_ends_wait_for_a_slow_append,
         log_ends_hold_while_threads_append,
+        log_stores_nothing_when_it_ends_elsewhere_than_is_expected,
         log_is_the_same_for_those_in_a_hurry,
         log_closes_twice,
         log_reopens,
@@ -261,6 +263,24 @@ def log_ends_hold_while_threads_append(make: MakeLog) -> None:
     batches = [batch for _, some in done for batch in some]
     _check_ends([ends for some, _ in done for ends in some], batches)
     _check_ends([log.ends()], batches)
+
+
+def log_stores_nothing_when_it_ends_elsewhere_than_is_expected(make: MakeLog) -> None:
+    log = make(clock := VirtualClock(NOW))
+    _append(log, "payments", 2)
+    before = log.ends()
+    expected = Ends(before.at, {"payments": 2, "labels": 0})
+    clock.set(NOW + 1)
+    stored = log.append("predictions", b"one", 1, key="k", still=expected)
+    assert log.append("predictions", b"two", 1, key="k", still=expected) == stored
+    ahead = Ends(NOW + 2, {"payments": 2})
+    for wrong in (Ends(NOW, {"payments": 1}), Ends(NOW, {"payments": 2, "labels": 1}), ahead):
+        refused(Overtaken, log.append, "predictions", b"three", 1, key="l", still=wrong)
+    _append(log, "labels", 1)
+    refused(Overtaken, log.append_all, [Append("predictions", b"four", 1)], still=expected)
+    assert log.read("predictions", 0) == [stored]
+    assert log.find("predictions", "l") is None
+    assert log.append("predictions", b"five", 1, key="l", still=log.ends()).base == 1
 
 
 def log_is_the_same_for_those_in_a_hurry(make: MakeLog) -> None:

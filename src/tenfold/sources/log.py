@@ -1,7 +1,7 @@
 """The embedded log: batches of records per topic in one SQLite file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from itertools import starmap
 from operator import attrgetter
@@ -13,7 +13,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
 from tenfold.sources.base import Append, Batch, Ends
 from tenfold.sources.sqlite import SQLiteDatabase
-from tenfold.sources.turn import PROMPT, Turn
+from tenfold.sources.turn import PROMPT, Overtaken, Turn
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -76,16 +76,26 @@ class SQLiteLog:
         self._turn = Turn()
         self._prompt: SQLiteLog | None = None
 
-    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
-        (batch,) = self.append_all([Append(topic, data, count, key)])
+    def append(
+        self,
+        topic: str,
+        data: bytes,
+        count: int,
+        *,
+        key: str | Sequence[str] | None = None,
+        still: Ends | None = None,
+    ) -> Batch:
+        (batch,) = self.append_all([Append(topic, data, count, key)], still=still)
         return batch
 
-    def append_all(self, appends: Sequence[Append]) -> list[Batch]:
+    def append_all(self, appends: Sequence[Append], *, still: Ends | None = None) -> list[Batch]:
         check_counts(appends)
         found: list[Batch] = []
         new: list[Batch] = []
         with self._turn, self._database.transaction() as connection:
             at, ends = self._ends(connection)
+            if still is not None:
+                check_still(still, at, ends)
             for one in appends:
                 keys, base = keys_of(one.key), ends.get(one.topic, 0)
                 if _keep(connection, one.topic, keys, base):
@@ -191,6 +201,20 @@ def check_counts(appends: Sequence[Append]) -> None:
             raise SchemaError(
                 f'a batch of {one.count} records was appended to topic "{one.topic}". Append at least one record.'
             )
+
+
+def check_still(still: Ends, at: int, ends: Mapping[str, int]) -> None:
+    """Raise Overtaken unless what was known of a log's end is still true.
+
+    Examples
+    --------
+    >>> check_still(Ends(5, {"payments": 2, "labels": 0}), 7, {"payments": 2, "predictions": 9})
+    >>> check_still(Ends(5, {"payments": 2}), 7, {"payments": 3})
+    Traceback (most recent call last):
+    tenfold.sources.turn.Overtaken: others appended meanwhile. Nothing was changed; it is safe to retry.
+    """
+    if still.at > at or any(ends.get(topic, 0) != end for topic, end in still.offsets.items()):
+        raise Overtaken("others appended meanwhile. Nothing was changed; it is safe to retry.")
 
 
 def _batch(row: sqlite3.Row) -> Batch:

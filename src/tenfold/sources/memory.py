@@ -14,7 +14,7 @@ from tenfold.sources.blobs import digest, encode, taken
 from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
 from tenfold.sources.lake_types import check_types, storable
-from tenfold.sources.log import check_counts, keys_of
+from tenfold.sources.log import check_counts, check_still, keys_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,13 +41,23 @@ class MemoryLog:
         self._batches: defaultdict[str, list[Batch]] = defaultdict(list)
         self._keys: dict[tuple[str, str], Batch] = {}
 
-    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
-        (batch,) = self.append_all([Append(topic, data, count, key)])
+    def append(
+        self,
+        topic: str,
+        data: bytes,
+        count: int,
+        *,
+        key: str | Sequence[str] | None = None,
+        still: Ends | None = None,
+    ) -> Batch:
+        (batch,) = self.append_all([Append(topic, data, count, key)], still=still)
         return batch
 
-    def append_all(self, appends: Sequence[Append]) -> list[Batch]:
+    def append_all(self, appends: Sequence[Append], *, still: Ends | None = None) -> list[Batch]:
         check_counts(appends)
         with self._lock:
+            if still is not None:
+                check_still(still, self._moment(), self._ends())
             return [self._append(one) for one in appends]
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
@@ -62,7 +72,7 @@ class MemoryLog:
 
     def ends(self) -> Ends:
         with self._lock:
-            return Ends(self._moment(), {topic: held[-1].end for topic, held in self._batches.items()})
+            return Ends(self._moment(), self._ends())
 
     def prompt(self) -> "MemoryLog":
         return self  # nothing takes long in memory
@@ -82,6 +92,9 @@ class MemoryLog:
         self._newest = batch.arrival
         self._keys |= {(topic, one): batch for one in keys}
         return batch
+
+    def _ends(self) -> dict[str, int]:
+        return {topic: held[-1].end for topic, held in self._batches.items()}
 
     def _moment(self) -> int:
         return max(self._clock.now(), self._newest)

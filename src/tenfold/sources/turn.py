@@ -13,6 +13,10 @@ class Locked(Unavailable):
     """Another writer was there, and did not end in the time that there was to wait."""
 
 
+class Overtaken(Locked):
+    """Another writer was first, and what was to be written was made before."""
+
+
 class Turn:
     """A lock in whose queue threads stand until it is their turn, or, if they are in a hurry, a moment only.
 

@@ -10,10 +10,11 @@ from contextlib import suppress
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import NotFound, TenfoldError, Unavailable
 from tenfold.serving.answer.questions import Question
+from tenfold.serving.answer.quiet import Quiet
 from tenfold.serving.answer.service import Service
 from tenfold.serving.answer.waiting import Group, Told, Waiting, tell
 from tenfold.sources.base import Ends
-from tenfold.sources.turn import Locked
+from tenfold.sources.turn import Locked, Overtaken
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Groups:
         self, service: Service, *, wait: float, clock: Clock | None = None, most: int = MOST
     ) -> None:
         self.service, self._wait, self._most = service, wait, most
-        self._prompt = service.prompt()
+        self._prompt, self._quiet = service.prompt(), Quiet()
         self._again = self._pause = 0
         self._clock = clock or SystemClock()
         self._small: deque[Waiting] = deque()
@@ -173,7 +174,14 @@ class Groups:
     def _promptly(self, group: Group) -> Sequence[Told | None]:
         """Return the answers of a group, none where one would have to wait for them."""
         with suppress(Locked):
+            try:
+                if mark := self._quiet.mark(group.begun):
+                    still = self._prompt.expected(mark)
+                    return self._answers(self._prompt, group, still.at, None, still)
+            except Overtaken:
+                self._quiet.disturbed()
             if self._prompt.reached(mark := self._prompt.mark()):
+                self._quiet.seen(self._prompt.expected(mark), group.begun)
                 return self._answers(self._prompt, group, mark.at, None)
         return [None] * len(group)
 
@@ -321,18 +329,25 @@ class Groups:
         return mark
 
     def _answers(
-        self, service: Service, group: Sequence[Waiting], at: int, late: Ends | None
+        self,
+        service: Service,
+        group: Sequence[Waiting],
+        at: int,
+        late: Ends | None,
+        still: Ends | None = None,
     ) -> Sequence[Told | None]:
         questions = [waiting.question for waiting in group]
         try:
-            return service.answer(questions, at, wanted=lambda place: self._keep(group[place]), late=late)
+            return service.answer(
+                questions, at, wanted=lambda place: self._keep(group[place]), late=late, still=still
+            )
         except Locked:
             raise
         except Exception as error:  # noqa: BLE001 - the clients are told, whatever it is
             if len(group) == 1 or isinstance(error, (NotFound, Unavailable)):
                 return [error] * len(group)
             # one of them is to blame, and only that one may fail of it
-            return [self._answers(service, [waiting], at, late)[0] for waiting in group]
+            return [self._answers(service, [waiting], at, late, still)[0] for waiting in group]
 
     def _hand_over(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tenfold.processing.batches import to_bytes, to_table
 from tenfold.processing.packed import MARK, columns_of, kinds_of, pack
-from tenfold.sources.base import Batch, Lake, Log
+from tenfold.sources.base import Batch, Ends, Lake, Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,14 +124,19 @@ class PredictionLog:
         return answers if batch.data == data else _from_table(to_table(batch), answers.model, answers.mode)
 
     def answer(
-        self, predictions: Predictions, told: Sequence[bytes], *, keys: Sequence[str]
+        self,
+        predictions: Predictions,
+        told: Sequence[bytes],
+        *,
+        keys: Sequence[str],
+        still: Ends | None = None,
     ) -> dict[str, Answered]:
         """Store predictions under a key each and what the clients get, durably and all at once, and return them by id.
 
-        Nothing is stored or returned when an answer is stored under one of the keys.
+        Nothing is stored or returned when an answer is stored under one of the keys; `still` is as of `Log.append`.
         """
         data = _bytes(predictions, told)
-        if self._log.append(TOPIC, data, len(told), key=keys).data != data:
+        if self._log.append(TOPIC, data, len(told), key=keys, still=still).data != data:
             return {}
         return dict(zip(predictions.id, map(Answered, predictions.request, told), strict=True))
 

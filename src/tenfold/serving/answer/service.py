@@ -12,7 +12,7 @@ import numpy as np
 from tenfold.core.errors import Conflict, SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
 from tenfold.serving.answer.answers import Said, as_json
-from tenfold.serving.answer.asking import Part, joined, numbers, some, sticky_fields
+from tenfold.serving.answer.asking import joined, numbers, some, sticky_fields
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
 from tenfold.serving.answer.questions import Asks, Question, Questions, put_off_of, unanswered
@@ -20,7 +20,7 @@ from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
 from tenfold.serving.rows.asked import BLANKS
-from tenfold.serving.rows.degraded import Away, Patience, behind
+from tenfold.serving.rows.degraded import Away, Patience, behind, why_late
 from tenfold.serving.rows.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.rows.plan import Known, ServingPlan
 from tenfold.serving.seen.tracing import Stages
@@ -100,6 +100,11 @@ class Service:
         """
         return self._log.ends()
 
+    def expected(self, mark: Ends) -> Ends:
+        """Return the mark of now, if nothing came to the views since one that was reached; whether it did, `answer` finds out."""
+        topics = self._topics.values()
+        return Ends(max(self.traffic.now(), mark.at), {topic: mark.offsets.get(topic, 0) for topic in topics})
+
     def reached(self, mark: Ends) -> bool:
         """Return whether the states hold everything that arrived before a mark's moment, or are not needed for an answer."""
         try:
@@ -114,17 +119,7 @@ class Service:
 
     def why_late(self, mark: Ends, seconds: float) -> str:
         """Return what to say when the states have not reached a mark: which views lag, and how far."""
-        offsets = self._store.offsets()
-        lags = [
-            f'view "{group.partition("@")[0]}" has {offsets.get(group, 0):,} of {mark.offsets[topic]:,} records'
-            for group, topic in self._topics.items()
-            if offsets.get(group, 0) < mark.offsets.get(topic, 0)
-        ]
-        said = (
-            f"the worker did not reach the newest acknowledged event within {seconds:g} s, so no exact answer can be given. "
-            "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
-        )
-        return f"{said} So far {', '.join(lags)}; a new definition catches up on its own." if lags else said
+        return why_late(self._topics, self._store.offsets(), mark, seconds)
 
     def lag(self) -> dict[str, dict[str, float]]:
         """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds."""
@@ -203,6 +198,7 @@ class Service:
         *,
         wanted: Callable[[int], bool] = lambda _: True,
         late: Ends | None = None,
+        still: Ends | None = None,
     ) -> list[bytes | TenfoldError | None]:
         """Return the answer of each question as JSON, or what it is refused with; all are logged together, durably.
 
@@ -215,6 +211,8 @@ class Service:
             wanted any more is not stored, and its answer is None.
         late
             The mark that the states have not reached; then the answers are those of the degraded mode.
+        still
+            What is expected of the log; when it is not so as answers are to be stored, `Overtaken` is raised and none is.
 
         Returns
         -------
@@ -234,7 +232,7 @@ class Service:
             if name not in told and of not in put_off and of not in lost:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(asks.take(list(first.values())), wanted, late, stages)
+            told |= self._answer(asks.take(list(first.values())), wanted, late, still, stages)
         found: list[bytes | TenfoldError | None] = []
         row = 0
         for place, question in enumerate(questions):
@@ -289,7 +287,12 @@ class Service:
         return _How(FALLBACK, other, said), other._known_of(asks)
 
     def _answer(
-        self, asks: Asks, wanted: Callable[[int], bool], late: Ends | None, stages: Stages
+        self,
+        asks: Asks,
+        wanted: Callable[[int], bool],
+        late: Ends | None,
+        still: Ends | None,
+        stages: Stages,
     ) -> dict[str, Answered]:
         """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
         route = self.traffic.routes.look(self.model.name)
@@ -321,7 +324,8 @@ class Service:
             [by._deciding.by] * len(asks.of),
         )
         told: dict[str, Answered] = {}
-        texts = by._texts(answers, parts, how.told)
+        manifests = {part.version.number: part.version.package.manifest for part in parts}
+        texts = as_json(answers, manifests, by._views, how.told)
         while True:
             left = [
                 place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
@@ -333,6 +337,7 @@ class Service:
                 answers if whole else answers.take(np.array(left)),
                 texts if whole else [texts[place] for place in left],
                 keys=[self._place(asks.id[place]) for place in left],
+                still=still,
             )
             if mine:
                 stages.ended("log")
@@ -355,11 +360,6 @@ class Service:
                 zip(asks.values, known.rows, versions.tolist(), strict=True)
             )
         ]
-
-    def _texts(self, answers: Predictions, parts: Sequence[Part], told: Mapping[str, Any]) -> list[bytes]:
-        """Return what the clients get, as JSON."""
-        manifests = {part.version.number: part.version.package.manifest for part in parts}
-        return as_json(answers, manifests, self._views, told)
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""

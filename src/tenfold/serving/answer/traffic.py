@@ -41,6 +41,10 @@ class Traffic:
         self._asking: dict[str, Asking] = {}
         self._budgets = budgets
 
+    def now(self) -> int:
+        """Return the present moment, in microseconds UTC."""
+        return self._clock.now()
+
     def asking(self, model: Model) -> Asking:
         """Return what asks the versions of a model."""
         if model.name not in self._asking or self._asking[model.name].model is not model:

@@ -158,3 +158,17 @@ def behind(
             seconds = (mark.at - first[0].arrival) / 1e6 if first else 0.0
             found[group.partition("@")[0]] = {"records": end - at, "seconds": max(seconds, 0.0)}
     return found
+
+
+def why_late(topics: Mapping[str, str], offsets: Mapping[str, int], mark: Ends, seconds: float) -> str:
+    """Return what to say when the states have not reached a mark: which views lag, and how far."""
+    lags = [
+        f'view "{group.partition("@")[0]}" has {offsets.get(group, 0):,} of {mark.offsets[topic]:,} records'
+        for group, topic in topics.items()
+        if offsets.get(group, 0) < mark.offsets.get(topic, 0)
+    ]
+    said = (
+        f"the worker did not reach the newest acknowledged event within {seconds:g} s, so no exact answer can be given. "
+        "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
+    )
+    return f"{said} So far {', '.join(lags)}; a new definition catches up on its own." if lags else said
