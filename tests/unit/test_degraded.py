@@ -1,5 +1,6 @@
 """What a request gets when there is no exact answer is declared: nothing, what the states say as they are, or another model."""
 
+import asyncio
 import json
 import shutil
 from datetime import timedelta
@@ -8,9 +9,13 @@ import pytest
 
 from tenfold import Label, Model, Platform, Project, Release, VirtualClock, col
 from tenfold.automation.deliver import Delivery
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.processing.batches import to_table
+from tenfold.serving.answer.answering import Answering
+from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, TOPIC, read
+from tenfold.serving.answer.quiet import QUIET
 from tenfold.serving.rows.degraded import Away, Careful
 from tenfold.store.memory import MemoryOnlineStore
 from tests.examples import tiny
@@ -210,6 +215,40 @@ def test_another_model_answers_when_the_worker_is_away(home):
         assert (told["degraded"], told["answered_by"]) == ("fallback", "simple")
         app.process()
         assert "degraded" not in ask(app, tiny.order(2))[1]
+
+
+def reachable(store):
+    try:
+        return bool(store.offsets())
+    except Away:
+        return False
+
+
+class Ticking(SystemClock):
+    """A clock by which a look at it takes a millisecond, and other time passes as it is told."""
+
+    passed = 0
+
+    def elapsed(self):
+        self.passed += 1_000
+        return self.passed
+
+
+def test_a_store_that_comes_back_behind_is_not_taken_for_one_that_was_never_away(home):
+    with opened(home, simple) as app:
+        send(app, 1)
+        away(home)
+        answering, clock = Answering(app.service(ruled), wait=5), Ticking()
+        answering.groups = Groups(answering.service, wait=5, clock=clock)
+        while clock.passed < 1.5 * QUIET:
+            assert asyncio.run(answering.one(tiny.order(1)))["degraded"] == "fallback"
+            clock.passed += QUIET // 10
+        back(home)
+        while not reachable(app.states):
+            app.clock.sleep(0.05)
+        assert asyncio.run(answering.one(tiny.order(2)))["degraded"] == "fallback"
+        app.process()
+        assert "degraded" not in asyncio.run(answering.one(tiny.order(3)))
 
 
 @pytest.mark.parametrize("degraded", ["refuse", "stale"])

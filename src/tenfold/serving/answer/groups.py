@@ -181,7 +181,8 @@ class Groups:
             except Overtaken:
                 self._quiet.disturbed()
             if self._prompt.reached(mark := self._prompt.mark()):
-                self._quiet.seen(self._prompt.expected(mark), group.begun)
+                if not self._prompt.degrades:  # else they may be away instead
+                    self._quiet.seen(self._prompt.expected(mark), group.begun)
                 return self._answers(self._prompt, group, mark.at, None)
         return [None] * len(group)
 
