@@ -104,7 +104,7 @@ def test_slow_groups_do_not_stop_the_event_loop(app, monkeypatch):
 
 def test_the_event_loop_is_tried_again_after_pauses_that_grow_while_it_is_slow(app, monkeypatch):
     clock = Slow()
-    answering, names = quick(app, clock), threads_of(app, monkeypatch, "append")
+    answering, names = quick(app, clock), threads_of(app, monkeypatch, "append_all")
     tries = []
     for place in range(60):
         asyncio.run(answering.one(tiny.order(f"slow {place}")))

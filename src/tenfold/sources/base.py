@@ -65,24 +65,16 @@ class Log(Protocol):
     way, so it is not for loops that poll.
     """
 
-    def append(
-        self,
-        topic: str,
-        data: bytes,
-        count: int,
-        *,
-        key: str | Sequence[str] | None = None,
-        still: Ends | None = None,
-    ) -> Batch:
-        """Store one batch, under a key or several, and return it with its offsets and its arrival.
+    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
+        """Store one batch, under a key or several, and return it with its offsets and its arrival."""
+        ...
+
+    def append_all(self, appends: Sequence[Append], *, still: Ends | None = None) -> list[Batch]:
+        """Append several batches in their order, all or none, and return what `append` would for each.
 
         With `still`, `Overtaken` is raised, and nothing is stored, unless that is true to this moment: the topics it names
         end there (at 0, without records), and it is not of a later moment than this.
         """
-        ...
-
-    def append_all(self, appends: Sequence[Append], *, still: Ends | None = None) -> list[Batch]:
-        """Append several batches in their order, all or none, and return what `append` would for each."""
         ...
 
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:

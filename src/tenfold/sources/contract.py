@@ -268,19 +268,19 @@ def log_ends_hold_while_threads_append(make: MakeLog) -> None:
 def log_stores_nothing_when_it_ends_elsewhere_than_is_expected(make: MakeLog) -> None:
     log = make(clock := VirtualClock(NOW))
     _append(log, "payments", 2)
-    before = log.ends()
-    expected = Ends(before.at, {"payments": 2, "labels": 0})
+    expected = Ends(NOW, {"payments": 2, "labels": 0})
     clock.set(NOW + 1)
-    stored = log.append("predictions", b"one", 1, key="k", still=expected)
-    assert log.append("predictions", b"two", 1, key="k", still=expected) == stored
+    (stored,) = log.append_all([Append("predictions", b"one", 1, "k")], still=expected)
+    assert log.append_all([Append("predictions", b"two", 1, "k")], still=expected) == [stored]
     ahead = Ends(NOW + 2, {"payments": 2})
+    other = [Append("predictions", b"three", 1, "l")]
     for wrong in (Ends(NOW, {"payments": 1}), Ends(NOW, {"payments": 2, "labels": 1}), ahead):
-        refused(Overtaken, log.append, "predictions", b"three", 1, key="l", still=wrong)
+        refused(Overtaken, log.append_all, other, still=wrong)
     _append(log, "labels", 1)
-    refused(Overtaken, log.append_all, [Append("predictions", b"four", 1)], still=expected)
+    refused(Overtaken, log.append_all, other, still=expected)
     assert log.read("predictions", 0) == [stored]
     assert log.find("predictions", "l") is None
-    assert log.append("predictions", b"five", 1, key="l", still=log.ends()).base == 1
+    assert log.append_all(other, still=log.ends())[0].base == 1
 
 
 def log_is_the_same_for_those_in_a_hurry(make: MakeLog) -> None:

@@ -76,16 +76,8 @@ class SQLiteLog:
         self._turn = Turn()
         self._prompt: SQLiteLog | None = None
 
-    def append(
-        self,
-        topic: str,
-        data: bytes,
-        count: int,
-        *,
-        key: str | Sequence[str] | None = None,
-        still: Ends | None = None,
-    ) -> Batch:
-        (batch,) = self.append_all([Append(topic, data, count, key)], still=still)
+    def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
+        (batch,) = self.append_all([Append(topic, data, count, key)])
         return batch
 
     def append_all(self, appends: Sequence[Append], *, still: Ends | None = None) -> list[Batch]:

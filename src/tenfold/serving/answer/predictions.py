@@ -9,7 +9,7 @@ import numpy as np
 
 from tenfold.processing.batches import to_bytes, to_table
 from tenfold.processing.packed import MARK, columns_of, kinds_of, pack
-from tenfold.sources.base import Batch, Ends, Lake, Log
+from tenfold.sources.base import Append, Batch, Ends, Lake, Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,10 +133,11 @@ class PredictionLog:
     ) -> dict[str, Answered]:
         """Store predictions under a key each and what the clients get, durably and all at once, and return them by id.
 
-        Nothing is stored or returned when an answer is stored under one of the keys; `still` is as of `Log.append`.
+        Nothing is stored or returned when an answer is stored under one of the keys; `still` is as of `Log.append_all`.
         """
         data = _bytes(predictions, told)
-        if self._log.append(TOPIC, data, len(told), key=keys, still=still).data != data:
+        (batch,) = self._log.append_all([Append(TOPIC, data, len(told), keys)], still=still)
+        if batch.data != data:
             return {}
         return dict(zip(predictions.id, map(Answered, predictions.request, told), strict=True))
 
