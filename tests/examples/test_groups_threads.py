@@ -23,6 +23,7 @@ from tenfold.store import materialize
 from tenfold.store.materialize import StateSink
 from tests.examples import grouped, tiny
 from tests.examples.grouped import ROWS, late, logged, opened
+from tests.unit.ticking import Ticking
 
 COUNTED = 0
 """The place of `visits_1d` among the features."""
@@ -248,15 +249,6 @@ def test_a_version_on_its_way_is_not_asked_on_the_event_loop(app, monkeypatch):
     assert names == ["groups"]
 
 
-class Ticking(SystemClock):
-    """A clock by which time passes as it is told."""
-
-    passed = 0
-
-    def elapsed(self):
-        return self.passed
-
-
 @pytest.fixture
 def quiet(app, monkeypatch):
     """What answers, after a while in which nothing came, its clock, and the threads that took marks for answers since."""
@@ -271,7 +263,7 @@ def quiet(app, monkeypatch):
     answering = quick(app, clock)
     for _ in range(2):
         asyncio.run(answering.one(ROWS[0]))
-        clock.passed += QUIET
+        clock.at += QUIET
     asyncio.run(answering.one(ROWS[0]))
     names.clear()
     return answering, clock, names
@@ -284,7 +276,7 @@ def test_while_nothing_comes_the_log_is_looked_at_now_and_then_only(app, quiet):
         found = asyncio.run(answering.one(ROWS[place]))
         assert found["as_of"] == iso(app.clock.now())
     assert names == []
-    clock.passed += QUIET
+    clock.at += QUIET
     asyncio.run(answering.one(ROWS[5]))
     assert names == ["MainThread"]
 
@@ -336,5 +328,5 @@ def test_while_events_come_the_log_is_looked_at_first(app, quiet):
     for place in range(1, 9):
         comes(app, f"more {place}")
         asyncio.run(answering.one(ROWS[place]))
-        clock.passed += QUIET // 2
+        clock.at += QUIET // 2
     assert names == ["MainThread"] * 8

@@ -9,7 +9,6 @@ import pytest
 
 from tenfold import Label, Model, Platform, Project, Release, VirtualClock, col
 from tenfold.automation.deliver import Delivery
-from tenfold.core.clock import SystemClock
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.processing.batches import to_table
 from tenfold.serving.answer.answering import Answering
@@ -19,6 +18,7 @@ from tenfold.serving.answer.quiet import QUIET
 from tenfold.serving.rows.degraded import Away, Careful
 from tenfold.store.memory import MemoryOnlineStore
 from tests.examples import tiny
+from tests.unit.ticking import Ticking
 
 
 def simple_model(**how):
@@ -224,25 +224,23 @@ def reachable(store):
         return False
 
 
-class Ticking(SystemClock):
+class Looked(Ticking):
     """A clock by which a look at it takes a millisecond, and other time passes as it is told."""
 
-    passed = 0
-
     def elapsed(self):
-        self.passed += 1_000
-        return self.passed
+        self.at += 1_000
+        return self.at
 
 
 def test_a_store_that_comes_back_behind_is_not_taken_for_one_that_was_never_away(home):
     with opened(home, simple) as app:
         send(app, 1)
         away(home)
-        answering, clock = Answering(app.service(ruled), wait=5), Ticking()
+        answering, clock = Answering(app.service(ruled), wait=5), Looked()
         answering.groups = Groups(answering.service, wait=5, clock=clock)
-        while clock.passed < 1.5 * QUIET:
+        while clock.at < 1.5 * QUIET:
             assert asyncio.run(answering.one(tiny.order(1)))["degraded"] == "fallback"
-            clock.passed += QUIET // 10
+            clock.at += QUIET // 10
         back(home)
         while not reachable(app.states):
             app.clock.sleep(0.05)
