@@ -145,12 +145,11 @@ class Load:
                 self.calm.append((begun, now))
             begun, before = now, after
 
-    def calmly(self) -> list[float]:
-        """Return how many seconds each answer took that was asked for in a calm second."""
+    def calmly(self) -> list[tuple[float, float, list[float]]]:
+        """Return when each calm second began and was over, and the milliseconds that each answer took that was asked for in it."""
         return [
-            end - asked
-            for asked, end, _ in self.answers
-            if any(begun <= asked < over for begun, over in self.calm)
+            (begun, over, [(end - asked) * 1e3 for asked, end, _ in self.answers if begun <= asked < over])
+            for begun, over in self.calm
         ]
 
     def _done(self, one: Connection, answer: bytes, asked: float) -> None:
@@ -203,8 +202,8 @@ def measure(
 ) -> dict[str, Any]:
     """Ask a server and return what it did.
 
-    That is what `run` returns, microseconds of its processors a request, what share of the processors others stole, and in how
-    many seconds they stole nothing, with the milliseconds that each answer of those took.
+    That is what `run` returns, microseconds of its processors a request, what share of the processors others stole, and the
+    seconds in which they stole nothing, as `calmly` returns them.
     """
     next(bodies)  # what is prepared for the first one is not part of what is measured
     load = Load(port, posts(port, path, bodies))
@@ -217,5 +216,4 @@ def measure(
         gc.enable()
     lost, every = (after - first for first, after in zip(others, stolen(), strict=True))
     cpu = (used(pid) - before) / max(found["answers"], 1) * 1e6
-    calm = {"calm": len(load.calm), "calmly": [took * 1e3 for took in load.calmly()]}
-    return found | calm | {"cpu": cpu, "stolen": lost / max(every, 1)}
+    return found | {"calm": load.calmly(), "cpu": cpu, "stolen": lost / max(every, 1)}

@@ -10,7 +10,6 @@ rather than the requests a second.
 
 import contextlib
 import http.client
-import math
 import multiprocessing
 import signal
 import subprocess
@@ -18,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from typing import Any
 from bench import floor, serve_peers
 from bench.fresh import free_port, wait_for
 from bench.harness import MEANT, ROOT, Bench, Entry
+from bench.turns import Speed, by_turns
 
 FULL, TREES = 1_000_000, 200
-CONNECTIONS, WANTED, TURNS = 64, 6_000, 5
+CONNECTIONS, WANTED = 64, 6_000
 EVENTS = 200
 """Events a second, beside which it is asked."""
 ENOUGH = 200
@@ -60,7 +61,8 @@ def main(bench: Bench) -> list[Entry]:
         entries.append(Entry("serve/cpu", ours["cpu"], "us", rows, name, found.get("cpu"), "120 us", why))
     kept = f"{CONNECTIONS} connections; {ours['failed']} failed"
     half = (
-        f"{ours['half']:,} requests/s offered, of all seconds those in which nothing was stolen: {ours['told']}; "
+        f"{ours['half']:,} requests/s offered, of all seconds those in which nothing was stolen and each processor was at full "
+        f"speed: {ours['told']}; "
         f"of the peer, which only writes, syncs and answers: {ours['floor_told']}"
     )
     return [
@@ -148,45 +150,31 @@ def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
     """Ask on 1, 16 and 64 connections, and then at half of what is to be reached, or was where that is less."""
     from bench.load import measure
 
-    with served(folder) as (port, pid), floor.served(Path(folder)) as least:
+    with Speed(Path(folder)) as speed, served(folder) as (port, pid), floor.served(Path(folder)) as least:
         runs = {}
         for place, count in enumerate((4, 1, 16, CONNECTIONS)):
             runs[count] = measure(port, "/predict", pid, asked_of(place, rows), count, seconds)
         most = runs[CONNECTIONS]
         half = max(int(min(most["rate"], WANTED) / 2), 1)
-        turns: dict[str, list[dict[str, Any]]] = {"": [], "floor_": []}
-        for place in range(9, 9 + TURNS):
-            for name, (at, process) in zip(turns, ((port, pid), least), strict=True):
-                asked = asked_of(place, rows)
-                turns[name].append(measure(at, "/predict", process, asked, CONNECTIONS, seconds / 2, half))
-    for found in (most, *turns[""], *turns["floor_"]):
-        if found["failed"]:
-            raise RuntimeError(f"requests failed: {found['why']}")
+        offered = partial(measure, path="/predict", connections=CONNECTIONS, seconds=seconds / 2, rate=half)
+        turns = by_turns(
+            {
+                "": lambda place: offered(port, pid=pid, bodies=asked_of(place, rows)),
+                "floor_": lambda place: offered(least[0], pid=least[1], bodies=asked_of(place, rows)),
+            },
+            speed,
+            first=len(runs),
+        )
+    if most["failed"]:
+        raise RuntimeError(f"requests failed: {most['why']}")
     return {
         **{name: most[name] for name in ("rate", "cpu", "p99", "failed")},
         "cpu_16": runs[16]["cpu"],
         "cpu_1": runs[1]["cpu"],
         "half": half,
-        **{f"{name}{key}": value for name, each in turns.items() for key, value in _half(each).items()},
+        **{f"{name}{key}": value for name, found in turns.items() for key, value in found.items()},
         "seconds": seconds,
     }
-
-
-def _half(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the times of turns at a rate: of the seconds in which nothing was stolen, or of all where there is none."""
-    calm = sorted(took for turn in turns for took in turn["calmly"])
-    every = [turn["p99"] or math.inf for turn in turns]
-    seconds = sum(turn["calm"] for turn in turns)
-    told = f"p99 of all turns {min(every):.1f} to {max(every):.1f} ms, {turns[0]['cpu']:.0f} us of a processor each"
-    if not calm:
-        best = turns[every.index(min(every))]
-        return {
-            "half_p50": best["p50"],
-            "half_p99": best["p99"],
-            "told": f"none, so of the best turn; {told}",
-        }
-    p50, p99 = calm[len(calm) // 2], calm[len(calm) * 99 // 100]
-    return {"half_p50": p50, "half_p99": p99, "told": f"{seconds} s; {told}"}
 
 
 def two(rows: int, folder: str, seconds: float) -> dict[str, Any]:
