@@ -163,7 +163,8 @@ def _check(call: Call, log: Log, clock: Clock, *, history: bool = False) -> _Che
 
 def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
     """Return the moment at which lateness is judged: of a call that is repeated, that of the first one."""
-    held = None if key is None or source.lateness is None else log.find(source.name, f"{key}/0")
+    first = [] if key is None or source.lateness is None else [f"{key}/0"]
+    held = next(iter(log.find(source.name, first).values()), None)
     return clock.now() if held is None else marks(held).judged
 
 

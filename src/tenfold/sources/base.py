@@ -81,8 +81,8 @@ class Log(Protocol):
         """Return up to `limit` batches, in order, whose base offset is at least `after` and less than `rows` behind it."""
         ...
 
-    def find(self, topic: str, key: str) -> Batch | None:
-        """Return the batch appended under a key."""
+    def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:
+        """Return the batch appended under each of some keys, by key, where there is one."""
         ...
 
     def ends(self) -> Ends:

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS ends (
 """
 COLUMNS = "topic, base, count, arrival, stamp, data"
 FIND = f"SELECT {COLUMNS} FROM keys JOIN batches USING (topic, base) WHERE topic = ? AND key = ?"
+# without the batch itself, which several keys may have in common
+FIND_ALL = "SELECT key, base FROM keys WHERE topic = ? AND key IN (SELECT value FROM json_each(?))"
 READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < ? ORDER BY base LIMIT ?"
 ENDS = 'SELECT topic, "end", arrival FROM ends'
 SET_END = "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)"
@@ -104,9 +106,10 @@ class SQLiteLog:
     def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
         return list(starmap(Batch, self._database.query(READ, topic, after, after + rows, limit)))
 
-    def find(self, topic: str, key: str) -> Batch | None:
-        rows = self._database.query(FIND, topic, key)
-        return _batch(rows[0]) if rows else None
+    def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:
+        bases = dict(self._database.query(FIND_ALL, topic, _encode(keys).decode())) if keys else {}
+        batches = {base: self.read(topic, base, limit=1)[0] for base in set(bases.values())}
+        return {key: batches[base] for key, base in bases.items()}
 
     def ends(self) -> Ends:
         # With the lock, although nothing is written: no append may have its arrival and not be visible yet.

@@ -59,8 +59,8 @@ class MemoryLog:
             behind = bisect_left(batches, after + rows, key=lambda batch: batch.base)
             return batches[first : min(first + limit, behind)]
 
-    def find(self, topic: str, key: str) -> Batch | None:
-        return self._keys.get((topic, key))
+    def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:
+        return {key: self._keys[topic, key] for key in keys if (topic, key) in self._keys}
 
     def ends(self) -> Ends:
         with self._lock:

@@ -153,15 +153,12 @@ class PredictionLog:
 
     def stored(self, keys: Mapping[str, str]) -> dict[str, Answered]:
         """Return the answers that are stored under keys, by the ids of their predictions, of which `keys` gives the keys."""
-        found: dict[str, Answered] = {}
         read: dict[int, dict[str, Answered]] = {}  # those that were stored together are read once
-        for name, key in keys.items():
-            batch = self._log.find(TOPIC, key)
-            if batch is not None:
-                if batch.base not in read:
-                    read[batch.base] = _answered(batch)
-                found[name] = read[batch.base][name]
-        return found
+        batches = self._log.find(TOPIC, list(keys.values())) if keys else {}
+        for batch in batches.values():
+            if batch.base not in read:
+                read[batch.base] = _answered(batch)
+        return {name: read[batches[key].base][name] for name, key in keys.items() if key in batches}
 
 
 def _answered(batch: Batch) -> dict[str, Answered]:
