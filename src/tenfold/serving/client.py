@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from secrets import token_hex
 from types import TracebackType
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Call:
         """Return what httpx is given."""
         if self.content is None:
             return {"method": self.method, "url": self.path}
-        headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or uuid4().hex}
+        headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or _new()}
         return {"method": self.method, "url": self.path, "content": _body(self.content), "headers": headers}
 
 
@@ -293,6 +293,18 @@ def _check_patience(timeout: object, retries: object) -> None:
         raise errors.DefinitionError(
             f"retries={retries!r} is no whole number from 0 on. Write for example retries=4."
         )
+
+
+def _new() -> str:
+    """Return an id that nobody has. It begins with its time: a log keeps ids that come in their order with less work.
+
+    Examples
+    --------
+    >>> first = _new()
+    >>> len(first), first[:16] <= _new()[:16]
+    (32, True)
+    """
+    return f"{SystemClock().now():016x}{token_hex(8)}"
 
 
 def _key(given: object) -> str:
