@@ -241,6 +241,27 @@ def with_gate(app, gate):
     return application({}, app.project.sources, ingest, wait=1, gate=gate)
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_what_is_served_and_why_not_is_told_to_who_has_a_token(app, clock, scope):
+    api = app.asgi()
+    api.state.ready.ending = True
+    models = {"late_order": None}
+    assert asked(api, "/health", "GET").json() == {"status": "ok", "models": models}
+    assert why(api) == "the server is shutting down."
+    secret = app.tokens.create("shop", [scope], expires=NOW + 3_600_000_000)
+    assert asked(api, "/health", "GET").json() == {"status": "ok"}
+    assert asked(api, "/health", "GET", token=secret + "x").json() == {"status": "ok"}
+    assert asked(api, "/health", "GET", token=secret).json() == {"status": "ok", "models": models}
+    assert why(api) == "the server should be sent no requests now. Ask with a token to be told why."
+    assert why(api, token=secret) == "the server is shutting down."
+    clock.set(NOW + 7_200_000_000)
+    assert asked(api, "/health", "GET", token=secret).json() == {"status": "ok"}
+
+
+def why(api, **given):
+    return asked(api, "/ready", "GET", **given).json()["error"]["message"]
+
+
 def test_without_tokens_each_address_has_the_rate_of_the_server(app):
     api = app.asgi(rate="2/d")
     told = [asked(api, "/events/visits", content=b"[]", client="192.0.2.1").status_code for _ in range(3)]

@@ -88,7 +88,7 @@ class _Calls(ABC):
         return self._ask(Call("POST", f"/events/{source}", events, id))
 
     def health(self) -> Any:
-        """Return what the service says of itself, as a dict."""
+        """Return that the service lives and, where no token is needed or one is sent, which versions answer, as a dict."""
         return self._ask(Call("GET", "/health"))
 
     def _pauses(self) -> Iterator[float | None]:

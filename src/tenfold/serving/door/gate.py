@@ -89,6 +89,14 @@ class Gate:
         self._saw(token)
         return self._too_often(f"token {token.id}", self._rate if token.rate is None else Rate.of(token.rate))
 
+    def knows(self, scope: Scope) -> bool:
+        """Return whether who asks where everybody may has a token of any scope; True where nobody needs one."""
+        known = self.look()
+        if not known and not self._always:
+            return True
+        token = found(known, _bearer(scope))
+        return token is not None and token.state(self._clock.now()) == "valid"
+
     def look(self) -> dict[str, Token]:
         """Return the tokens there are, by id."""
         with self._lock:

@@ -4,8 +4,8 @@
                                   list, the answers are a list too
     POST /explain                 the same of one row, not logged, and what each feature adds to its score
     POST /events/{source}         one event or a list of them
-    GET  /health                  whether the process lives
-    GET  /ready                   whether it should be sent requests
+    GET  /health                  whether the process lives; to who has a token where one is needed, which versions answer too
+    GET  /ready                   whether it should be sent requests; to who has a token, why not
     GET  /metrics                 what Prometheus collects
     GET  /openapi.json            all of it, made from the declaration
 
@@ -28,15 +28,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tenfold.core.clock import SystemClock
-from tenfold.core.errors import DefinitionError, NotFound, SchemaError, Unavailable
+from tenfold.core.errors import DefinitionError, NotFound, SchemaError
 from tenfold.processing.ingest import Call
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.service import Service
 from tenfold.serving.door.gate import Gate, Gated
 from tenfold.serving.door.hosts import KnownHosts
 from tenfold.serving.door.ready import Ready
-from tenfold.serving.door.web import INGEST, OPEN, Scoped, TooLarge, as_json, content, failed, guarded, key_of
-from tenfold.serving.http import explaining, inference, invocations, metrics, openapi, predicting
+from tenfold.serving.door.web import INGEST, Scoped, TooLarge, as_json, content, failed, guarded, key_of
+from tenfold.serving.http import explaining, inference, invocations, metrics, openapi, predicting, probes
 from tenfold.serving.http.intake import Ingest, Intake
 from tenfold.serving.http.plain import Door
 from tenfold.serving.seen.requests import Counted
@@ -112,18 +112,7 @@ def application(
             return as_json(422, {**answer, "error": {"kind": "SchemaError", "message": done.message}})
         return as_json(200, answer)
 
-    async def health(_: Request) -> Response:
-        return as_json(
-            200, {"status": "ok", "models": {name: service.version() for name, service in services.items()}}
-        )
-
     ready = Ready(services, SystemClock(), wait=wait)
-
-    async def is_ready(_: Request) -> Response:
-        if reason := await ready.reason():
-            raise Unavailable(reason)
-        return as_json(200, {"status": "ready"})
-
     app = Starlette(
         routes=[
             *predicting.routes(models),
@@ -133,8 +122,7 @@ def application(
             *metrics.routes(models, traffic),
             *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
-            Scoped("/health", guarded(health), methods=["GET"], needs=OPEN),
-            Scoped("/ready", guarded(is_ready), methods=["GET"], needs=OPEN),
+            *probes.routes(services, ready, gate),
         ],
         middleware=[
             *([] if tracing is None else [Middleware(Traced, tracing=tracing)]),
