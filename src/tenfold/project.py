@@ -296,9 +296,9 @@ class App(Opened):
     def batch(self, model: Model | str, start: Any, end: Any, **how: Any) -> Scored:
         """Score all rows predicted in [start, end), however many, and return what was done: counts, not the answers.
 
-        Partitions of a day, or of `every`, are scored and stored one after the other, each once; with `every=None` the
-        period is one. `again` replaces what was answered before, and `by` says who wants that. `watch` is told of rows as they are answered, as a `Progress` is.
-        After a crash, the same call goes on at the first unfinished partition.
+        Partitions of a day, or of `every` (None: one of all), are scored and stored one after the other, each once. `again`
+        replaces what was answered before, `by` says who wants that, `watch` is told of rows as they are answered. After a crash
+        the same call goes on where it was. Raises Conflict, and does nothing, while another process scores rows of that period.
         """
         return self.scoring(model).run(to_us(start), to_us(end), **how)
 

@@ -15,11 +15,12 @@ import pytest
 from tenfold import Platform, Project, Release
 from tenfold.automation.supervise import control
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import DefinitionError
+from tenfold.core.errors import Conflict, DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.registry.rollouts import SHADOW as IN_SHADOW
 from tenfold.serving import batch
 from tenfold.serving.answer.predictions import BATCH, SCORES, SHADOW, read
+from tenfold.training.watch import Unwatched
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
 
@@ -160,6 +161,29 @@ def test_partitions_that_overlap_hold_each_row_once_and_are_replaced_together(ho
             (item[3], FIRST + 3 * hour <= int(item[0].split("/")[2]) < FIRST + 9 * hour) for item in told(app)
         }
         assert versions == {(1, True), (1, False), (2, False)}
+        assert len(told(app)) == 12
+
+
+def test_a_period_that_overlaps_one_that_is_scored_now_is_refused(home):
+    hour, tried = UNITS["h"], []
+    with opened(home) as app:
+
+        class Meanwhile(Unwatched):
+            def advance(self, n=1, at=""):
+                for again in (False, True):
+                    with pytest.raises(Conflict, match="is being executed") as error:
+                        app.score(NAME, FIRST + 6 * hour, FIRST + 18 * hour, every="4h", again=again)
+                    tried.append(str(error.value))
+                with pytest.raises(Conflict):
+                    app.score(NAME, FIRST, FIRST + 12 * hour)
+                assert app.batch(NAME, FIRST + 12 * hour, FIRST + DAY).rows == 6
+
+        app.score(NAME, FIRST, FIRST + 12 * hour, watch=Meanwhile())
+        assert "score late_order/2024-05-11T00:00:00+00:00/2024-05-11T12:00:00+00:00/" in tried[0]
+        assert app.journal.unfinished() == [], "what was refused is not done later"
+        stored = app.lake.read(SCORES, columns=["prediction_id"])["prediction_id"].to_pylist()
+        assert len(stored) == len(set(stored)) == 12
+        app.score(NAME, FIRST + 6 * hour, FIRST + 18 * hour, every="4h")
         assert len(told(app)) == 12
 
 

@@ -208,6 +208,36 @@ def test_a_live_owner_is_left_alone_until_its_lease_ends(journal, wall):
     assert results == {"input": {}, "a": 1, "b": 1}, "each committed step renews the lease"
 
 
+def test_a_run_waits_for_those_it_must_be_apart_from(journal, wall):
+    ids = {
+        name: journal.begin(kind, name, {"part": part})
+        for name, kind, part in (("a", "score", 1), ("b", "score", 1), ("c", "score", 2), ("d", "other", 1))
+    }
+
+    def go(name, step, part=1):
+        return journal.run(ids[name], [(name, step)], owner=name, apart=lambda other: other["part"] == part)
+
+    def step(results):
+        with pytest.raises(Conflict, match=f'run {ids["a"]} is being executed by "a"'):
+            go("b", constant(1))
+        assert go("c", constant(2), part=2)["c"] == 2
+        assert go("d", constant(3))["d"] == 3
+        assert journal.get(ids["b"]).status == "waiting"
+        return 1
+
+    assert go("a", step)["a"] == 1
+    assert go("b", constant(1))["b"] == 1
+    journal.withdraw(ids["b"], "too late")
+    assert journal.get(ids["b"]).status == "done"
+
+
+def test_a_run_that_is_withdrawn_is_not_taken_up(journal):
+    run_id = journal.begin("score", "a", {})
+    journal.withdraw(run_id, "another one is at it")
+    assert (journal.get(run_id).status, journal.get(run_id).error) == ("failed", "another one is at it")
+    assert journal.stuck() == []
+
+
 def test_an_overtaken_owner_commits_nothing(journal, database, wall):
     run_id = journal.begin("release", "drift", {})
     executed = []

@@ -1,6 +1,6 @@
 """Durable runs: steps that survive kill -9, each committed once, with the effects it has on the state database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -67,6 +67,9 @@ UPDATE journal_run SET status = 'running', fence = fence + 1, error = NULL, ende
     owner = ?, host = ?, pid = ?, birth = ?, lease_end = ?, codes = ?, note = coalesce(?, note)
 WHERE id = ?
 """
+WITHDRAW = (
+    "UPDATE journal_run SET status = 'failed', ended = ?, error = ? WHERE id = ? AND status = 'waiting'"
+)
 SUPERSEDE = "UPDATE journal_run SET status = 'superseded', ended = ?, error = ?, successor = ?, fence = fence + 1 WHERE id = ?"
 KEEP_STEP = """
 INSERT INTO journal_step (run_id, name, place, result, at, fence, code)
@@ -168,6 +171,7 @@ class Journal:
         owner: str,
         declaration: str = "",
         edited: Literal["restart", "continue", "fail"] = "restart",
+        apart: Callable[[Mapping[str, Any]], bool] = lambda other: False,  # noqa: ARG005
     ) -> dict[str, Any]:
         """Execute the steps that are not committed yet, in order, and return all results and the "input" by name.
 
@@ -182,16 +186,19 @@ class Journal:
         edited
             What to do when a committed step is not the one that was committed: execute it and all after it again in a
             run that supersedes this one, go on with what was committed, or refuse.
+        apart
+            Whether this run must wait for another one of its kind that is being executed, by that one's input.
 
         Raises
         ------
         NotFound
             When there is no such run.
         Conflict
-            When another owner executes it, or has taken it over meanwhile, or an edited step is refused.
+            When another owner executes it or one that it must wait for, or has taken it over meanwhile, or an edited step
+            is refused.
         """
         present = codes(steps, declaration)
-        run_id, fence = self._claim(run_id, owner, present, edited)
+        run_id, fence = self._claim(run_id, owner, present, edited, apart)
         run = self.get(run_id)
         results = {"input": run.input, **run.results}
         if fence is None:
@@ -212,6 +219,10 @@ class Journal:
             raise
         return results
 
+    def withdraw(self, run_id: str, why: str) -> None:
+        """End a run that nobody executed yet, so that nobody does."""
+        self._database.execute(WITHDRAW, self._clock.now(), why, run_id)
+
     def get(self, run_id: str) -> JournalRun:
         """Return a run with its committed results; NotFound names the nearest id of the newest 200."""
         rows = self._database.query(GET, run_id)
@@ -230,7 +241,12 @@ class Journal:
         return [self._load(row) for row in rows if row["status"] == "waiting" or self._is_free(row, "", me)]
 
     def _claim(
-        self, run_id: str, owner: str, present: Mapping[str, str], edited: str
+        self,
+        run_id: str,
+        owner: str,
+        present: Mapping[str, str],
+        edited: str,
+        apart: Callable[[Mapping[str, Any]], bool],
     ) -> tuple[str, int | None]:
         """Return the run to execute, which may be one that supersedes the other, and its new fence, None when it is done."""
         me = Process.current()
@@ -238,11 +254,13 @@ class Journal:
             row = self._newest(tx, run_id)
             if row["status"] == "done":
                 return row["id"], None
-            if row["status"] == "running" and not self._is_free(row, owner, me):
-                raise Conflict(
-                    f'run {row["id"]} is being executed by "{row["owner"]}" (process {row["pid"]} on {row["host"]}) '
-                    f"until {iso(row['lease_end'])}. Wait for it, or stop that process and run it again."
-                )
+            for other in tx.execute(OPEN).fetchall():
+                same = other["id"] == row["id"] or (other["kind"] == row["kind"] and apart(_input(other)))
+                if same and other["status"] == "running" and not self._is_free(other, owner, me):
+                    raise Conflict(
+                        f'run {other["id"]} is being executed by "{other["owner"]}" (process {other["pid"]} on '
+                        f"{other['host']}) until {iso(other['lease_end'])}. Wait for it, or stop that process and run it again."
+                    )
             row, note = self._with_code(tx, row, present, edited)
             pinned = row["codes"] if note and edited == "continue" else _json(present)
             holder = (owner, me.host, me.pid, me.birth, self._wall.now() + self._lease)
@@ -333,7 +351,7 @@ class Journal:
             id=row["id"],
             kind=row["kind"],
             cause=row["cause"],
-            input=msgspec.json.decode(row["input"]),
+            input=_input(row),
             status=row["status"],
             begun=row["begun"],
             ended=row["ended"],
@@ -344,6 +362,11 @@ class Journal:
             successor=row["successor"],
             results={step["name"]: msgspec.json.decode(step["result"]) for step in steps},
         )
+
+
+def _input(row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(row["input"])
+    return found
 
 
 def _json(value: Any) -> str:

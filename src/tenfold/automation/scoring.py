@@ -52,7 +52,7 @@ class Scored:
 
 
 class Scoring:
-    """Scores the rows of one model in batch; usable in any process, and two at once.
+    """Scores the rows of one model in batch; usable in any process, and several at once for periods that do not overlap.
 
     Parameters
     ----------
@@ -106,19 +106,22 @@ class Scoring:
         Raises
         ------
         Conflict
-            When another process is at the run of that cause.
+            When another process, or thread, scores rows of that period now. Nothing was done.
         """
         _span(every)
         wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
         for run in self._journal.unfinished():
             if run.kind == KIND and {name: run.input.get(name) for name in wanted} == wanted:
-                try:
-                    return self._finished(run.id, run.input, watch)
-                except Conflict:
-                    continue  # a process that lives is at it
+                return self._finished(run.id, run.input, watch)
         given = wanted | {"by": by}
         name = f"{self.model.name}/{iso(start)}/{iso(end)}/{cause or uuid.uuid4().hex}"
-        return self._finished(self._journal.begin(KIND, name, given), given, watch)
+        run_id = self._journal.begin(KIND, name, given)
+        try:
+            return self._finished(run_id, given, watch)
+        except Conflict as error:
+            if not cause:  # who asked is told so, and asks again
+                self._journal.withdraw(run_id, str(error))
+            raise
 
     def resume(self) -> int:
         """Finish the runs that nobody works on, each from its first unfinished partition; return how many."""
@@ -140,10 +143,19 @@ class Scoring:
         parts = self._partitions(ranges.times(start, end), start, end, every, again=given["again"])
         shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
         steps = [step for part in parts for step in self._steps(ranges, part, int(run_id[1:]), given, shown)]
-        declaration = self.model.fingerprint
         # each call is an owner of its own: another thread of this process may be at the same run
+        owner = f"score {self.model.name}/{iso(start)}/{iso(end)}/{uuid.uuid4().hex}"
+
+        def overlaps(other: Mapping[str, Any]) -> bool:
+            return other["model"] == self.model.name and other["start"] < end and start < other["end"]
+
         done = self._journal.run(
-            run_id, steps, owner=f"score {uuid.uuid4().hex}", declaration=declaration, edited="continue"
+            run_id,
+            steps,
+            owner=owner,
+            declaration=self.model.fingerprint,
+            edited="continue",
+            apart=overlaps,  # each would store, and send, rows that the other does not see yet
         )
         return self._scored({part.name: done[part.name] for part in parts})
 
