@@ -23,7 +23,8 @@ from tenfold.training.vector import encode
 class Skew:
     """How many feature values were compared, how many differ, and where: mismatches per feature.
 
-    `left` rows were answered by versions that do not fit what is declared now, so they are not computed again.
+    `left` rows were answered by versions that do not fit what is declared now, or whose files are damaged, so they are not
+    computed again.
     """
 
     rows: int
@@ -40,7 +41,7 @@ def skew(model: Model, history: History, served: Predictions, manifest: Callable
     ----------
     manifest
         Gives the manifest of a version, which names its features and the codes of texts; raises SchemaError for one that
-        does not fit.
+        does not fit or is damaged.
     """
     known = _known(served, manifest)
     left = len(served)
@@ -60,7 +61,7 @@ def skew(model: Model, history: History, served: Predictions, manifest: Callable
 
 
 def _known(served: Predictions, manifest: Callable[[int], Manifest]) -> dict[int, Manifest]:
-    """Return the manifests of those versions that fit what is declared now."""
+    """Return the manifests of those versions that fit what is declared now and are whole."""
     found = {}
     for number in np.unique(served.version).tolist():
         with suppress(SchemaError):
