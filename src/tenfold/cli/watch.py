@@ -122,7 +122,7 @@ def skew(
 
         served = plural(found.rows, "prediction")
         title = f"{chosen.name}: {found.mismatches:,} of {found.cells:,} values in {served} differ"
-        if not found.rows:
+        if not found.rows + found.left:
             click.echo(f"{chosen.name}: nothing was served in this period")
         elif found.features:
             table(console, title, ["feature", "mismatches"], list(map(list, found.features.items())))
@@ -130,7 +130,8 @@ def skew(
             click.echo(title)
         if found.left:
             click.echo(
-                f"{plural(found.left, 'more prediction')} by versions that do not fit what is declared now, not compared"
+                f"{plural(found.left, 'more prediction')} by versions that do not fit what is declared now or are damaged, "
+                "not compared"
             )
 
     answer(document, draw, as_json=as_json)
