@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from tenfold import AsyncClient, Client, Platform
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError, NotFound
+from tenfold.core.errors import Conflict, DefinitionError, NotFound, Unavailable
 from tenfold.processing.ingest import ingest_all
 from tenfold.serving.door.gate import Gate, needed
 from tenfold.serving.door.limits import Limits
@@ -256,6 +256,47 @@ def test_what_is_served_and_why_not_is_told_to_who_has_a_token(app, clock, scope
     assert why(api, token=secret) == "the server is shutting down."
     clock.set(NOW + 7_200_000_000)
     assert asked(api, "/health", "GET", token=secret).json() == {"status": "ok"}
+
+
+def plainly(api, row=b"{}"):
+    """Return status and answer of a request by the shortest way."""
+
+    class Client:
+        client = "127.0.0.1", 1
+
+        def tell(self, status, headers, body):
+            told.set_result((status, body))
+
+    async def send():
+        nonlocal told
+        told = asyncio.get_running_loop().create_future()
+        head = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        data = head % len(row) + row
+        door.ask(Client(), door.head_of(data), row)
+        return await asyncio.wait_for(told, 5)
+
+    told, door = None, api.state.door
+    return asyncio.run(send())
+
+
+def test_while_tokens_cannot_be_read_all_are_told_so_and_nobody_passes(app, monkeypatch):
+    app.tokens.create("shop", ["predict"])
+    api = app.asgi()
+
+    def away():
+        raise Unavailable("the database is away. It is safe to retry.")
+
+    monkeypatch.setattr(app.tokens, "list", away)
+    for _ in range(2):
+        assert plainly(api)[0] == 503
+        answer = asked(api, "/predict")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["error"]["kind"] == "Unavailable"
+        assert asked(api, "/health", "GET").json() == {"status": "ok"}
+    monkeypatch.setattr(app.tokens, "list", lambda: 1 // 0)
+    assert plainly(api)[0] == asked(api, "/predict").status_code == 500
+    monkeypatch.undo()
+    assert plainly(api)[0] == asked(api, "/predict").status_code == 401
 
 
 def why(api, **given):

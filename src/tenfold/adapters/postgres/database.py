@@ -23,6 +23,7 @@ DEFAULTS = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
 }
 """What an address that says otherwise may change."""
 # A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction

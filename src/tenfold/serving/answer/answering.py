@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
@@ -66,14 +67,21 @@ class Answering:
 
     async def reached(self) -> Ends:
         """Return the mark of now once the states have reached it."""
-        mark = self.service.mark()
+        mark: Ends | None = None
         try:
             async with asyncio.timeout(self._wait):
+                # in a thread, for a log that is locked keeps it waiting, and one that is given up may go on there
+                mark = await to_thread.run_sync(self.service.mark, abandon_on_cancel=True)
                 while not self.service.reached(mark):
                     await asyncio.sleep(POLL)
         except TimeoutError as error:
-            raise Unavailable(self.service.why_late(mark, self._wait)) from error
+            raise Unavailable(self._why(mark)) from error
         return mark
+
+    def _why(self, mark: Ends | None) -> str:
+        if mark is None:
+            return f"the log did not answer within {self._wait:g} s. Nothing was stored; it is safe to retry in a moment."
+        return self.service.why_late(mark, self._wait)
 
 
 def _settle(future: asyncio.Future[bytes], told: Told) -> None:

@@ -192,12 +192,15 @@ class Groups:
             waiting.done(Unavailable(self._why(waiting)))
 
     def _why(self, waiting: Waiting) -> str:
-        if waiting.mark is None or self.service.reached(waiting.mark):
-            return (
-                f"too many requests came before this one: it was not answered within {self._wait:g} s. Nothing was stored; "
-                "it is safe to retry in a moment."
-            )
-        return self.service.why_late(waiting.mark, self._wait)
+        try:
+            if waiting.mark is not None and not self.service.reached(waiting.mark):
+                return self.service.why_late(waiting.mark, self._wait)
+        except TenfoldError as error:  # the states are away, too
+            return str(error)
+        return (
+            f"too many requests came before this one: it was not answered within {self._wait:g} s. Nothing was stored; "
+            "it is safe to retry in a moment."
+        )
 
     def _refuse(self, waiting: Waiting) -> bool:
         with self._lock:

@@ -16,7 +16,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS, iso
 from tenfold.serving.door.limits import Limits, Rate, network
 from tenfold.serving.door.tokens import Token, Tokens, found
-from tenfold.serving.door.web import ADMIN, OPEN, failed, refuse
+from tenfold.serving.door.web import ADMIN, OPEN, answer_of, failed, refuse
 from tenfold.sources.database import Database
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Gate:
         self._tokens, self._changes, self._limits, self._clock = tokens, database.changes(), limits, clock
         self._rate, self._always = rate, always
         self._known: dict[str, Token] = {}
+        self._unread = True
         self._seen: dict[str, int] = {}
         self._unstored: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -98,10 +99,12 @@ class Gate:
         return token is not None and token.state(self._clock.now()) == "valid"
 
     def look(self) -> dict[str, Token]:
-        """Return the tokens there are, by id."""
+        """Return the tokens there are, by id; where they cannot be read, nobody may pass."""
         with self._lock:
-            if self._changes.since_last():
+            self._unread = self._changes.since_last() or self._unread
+            if self._unread:
                 self._known = {token.id: token for token in self._tokens.list()}
+                self._unread = False
             return self._known
 
     def _too_often(self, caller: str, rate: Rate | None) -> Response | None:
@@ -138,12 +141,18 @@ class Gated:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            needs = needed(scope["app"].routes, scope)
-            refused = None if needs == OPEN else self._gate.refusal(scope, needs)
+            refused = self._refusal(scope)
             if refused is not None:
                 await refuse(refused, scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        needs = needed(scope["app"].routes, scope)
+        try:
+            return None if needs == OPEN else self._gate.refusal(scope, needs)
+        except Exception as error:  # noqa: BLE001 - said, or logged
+            return answer_of(error, scope["path"])
 
 
 def needed(routes: Sequence[BaseRoute], scope: Scope) -> str:

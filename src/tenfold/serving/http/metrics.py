@@ -37,9 +37,10 @@ class Metrics:
         self._upto, self._lock = 0, threading.Lock()
 
     def collect(self) -> Iterator["Metric"]:
-        """Yield every metric; what was counted in this process until now is in it."""
-        self._traffic.requests.flush()
-        self._traffic.counters.flush()
+        """Yield every metric; what was counted in this process until now is in it, unless it cannot be stored now."""
+        for counted in (self._traffic.requests, self._traffic.counters):
+            with suppress(Unavailable):  # which is when one looks here
+                counted.flush()
         yield from self._requests()
         yield from self._versions()
         yield from self._now()

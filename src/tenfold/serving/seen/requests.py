@@ -56,9 +56,7 @@ class Requests:
             counts[place] += 1
             counts[-1] += took
             if self._due is None:
-                self._due = threading.Timer(EVERY / 1e6, self._store)
-                self._due.daemon = True
-                self._due.start()
+                self._store_later()
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
@@ -96,13 +94,27 @@ class Requests:
             due.cancel()
             self._store()
 
-    def _store(self) -> None:
+    def _store_later(self) -> None:
+        self._due = threading.Timer(EVERY / 1e6, self._store_due)
+        self._due.daemon = True
+        self._due.start()
+
+    def _store_due(self) -> None:
+        stored = self._store()
         with self._lock:
-            self._due = None
+            more = stored and any(any(counts) for counts in self._counts.values())
+            if self._due is not None:  # it is not closed
+                self._due = None
+                if more:  # which came while a database that was locked kept this thread
+                    self._store_later()
+
+    def _store(self) -> bool:
         try:
             self.flush()
         except Exception:  # a full disk, or a database that is closed, must not fail who asks
             logger.exception("counts of requests were not stored")
+            return False
+        return True
 
 
 class Counted:
