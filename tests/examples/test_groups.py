@@ -3,7 +3,9 @@
 import asyncio
 import json
 import shutil
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -13,6 +15,7 @@ from tenfold.core.errors import Conflict, SchemaError, Unavailable
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.questions import Question
+from tenfold.serving.rows.degraded import Away
 from tests.examples import grouped, rolling, tiny
 from tests.examples.grouped import ROWS, late, logged, opened
 
@@ -245,3 +248,43 @@ def test_closing_answers_what_waits(home):
             return found
 
         assert len(asyncio.run(ask())) == 3
+
+
+def test_who_waits_is_told_though_the_store_is_away_when_the_time_is_over(app, monkeypatch):
+    late(app)
+    service, over = app.service(tiny.late_order), threading.Event()
+    answering = Answering(service, wait=0.2)
+    here = threading.current_thread()
+
+    def away(mark):
+        if threading.current_thread() is not here:  # the thread of the groups, which is kept longer than that
+            over.wait(10)
+        raise Away("the states are away.")
+
+    monkeypatch.setattr(service, "reached", away)
+    found = together(lambda: answering.one(ROWS[0]), lambda: answering.many(ROWS[:3]))
+    over.set()
+    assert [(type(one), str(one)) for one in found] == [(Unavailable, "the states are away.")] * 2
+    assert logged(app) == []
+
+
+def test_a_mark_that_takes_long_keeps_nobody_else_waiting(home):
+    ticks, marks = [], []
+
+    async def tick():
+        while not marks:
+            ticks.append(None)
+            await asyncio.sleep(0.01)
+
+    async def reached():
+        marks.append(await asyncio.gather(Answering(service, wait=0.3).reached(), return_exceptions=True))
+
+    with opened(home) as app, closing(sqlite3.connect(home / "log.db", isolation_level=None)) as other:
+        service = app.service(tiny.late_order)
+        other.execute("BEGIN IMMEDIATE")
+        together(reached, tick)
+        other.execute("ROLLBACK")
+        ((error,),) = marks
+    assert isinstance(error, Unavailable)
+    assert str(error).startswith("the log did not answer within 0.3 s.")
+    assert len(ticks) > 5

@@ -1,12 +1,16 @@
 """GET /metrics: what happened in every process of a home, as Prometheus reads it."""
 
 import re
+import sqlite3
+import threading
 from contextlib import closing
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenfold.core.errors import Unavailable
+from tenfold.serving.seen import requests
 from tests.examples import tiny
 from tests.examples.asked import Asked, opened
 from tests.examples.served import serving
@@ -82,6 +86,41 @@ def test_processes_of_a_home_are_counted_together_and_go_on_when_started_again(h
         with opened(home) as app, closing(Asked(app.asgi())) as again:
             assert asked(again, 1) == before + 3
         assert asked(there, 1) == before + 4
+
+
+def test_what_cannot_be_stored_now_is_told_later(home, monkeypatch):
+    with opened(home) as app, closing(Asked(app.asgi())) as client:
+        assert samples(client.get("/metrics").text)["tenfold_production", "late_order"] == 1
+
+        def full(*_):
+            raise Unavailable("the disk is full.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(app.database, "transaction", full)
+            client.get("/version")
+            told = samples(client.get("/metrics").text)
+            assert told["tenfold_production", "late_order"] == 1
+            before = told.get(("tenfold_requests_total", "/version", "200"), 0)
+        assert samples(client.get("/metrics").text)["tenfold_requests_total", "/version", "200"] == before + 1
+
+
+def test_a_database_that_is_locked_keeps_one_thread_waiting(home, monkeypatch):
+    monkeypatch.setattr(requests, "EVERY", 10_000)
+
+    def waiting():
+        return sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+    with opened(home) as app, closing(sqlite3.connect(home / "state.db", isolation_level=None)) as other:
+        counted = requests.Requests(app.database, app.clock)
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(20):
+            counted.add("/here", 200, 5)
+            app.clock.sleep(0.02)
+            assert waiting() <= 1
+        other.execute("ROLLBACK")
+        while waiting():
+            app.clock.sleep(0.01)
+        assert sum(app.database.query("SELECT n FROM request WHERE route = '/here' AND what = '10'")[0]) == 20
 
 
 def test_without_the_library_it_says_what_to_install(home, monkeypatch):
