@@ -239,7 +239,7 @@ def test_a_crash_at_any_point_changes_nothing_and_the_same_call_goes_on(home, mo
         with opened(home) as app:
             app.database.execute("UPDATE journal_run SET lease_end = 0")  # as if its process were gone
             before = app.lake.version(SCORES)
-            done = app.batch(NAME, FIRST, END, again=True)
+            done = app.batch(NAME, FIRST, END, again=True, by="killed")
             assert done.rows == 60
             assert app.lake.version(SCORES) - before == 5 - step - behind
             assert [part["before"]["rows"] for part in done.partitions.values()] == [12] * 5
@@ -247,6 +247,33 @@ def test_a_crash_at_any_point_changes_nothing_and_the_same_call_goes_on(home, mo
             assert [item.by for item in written] == ["killed"] * 5
             assert [item[:3] for item in told(app)] == [item[:3] for item in old]
             assert {item[3] for item in told(app)} == {1}
+
+
+def test_what_somebody_else_left_half_scored_again_is_all_scored_again(home, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def dying(ranges, part, *given, **how):
+        if part.start >= FIRST + 2 * DAY:
+            raise Killed
+        return batch.score(ranges, part, *given, **how)
+
+    with opened(home) as app:
+        app.score(NAME, FIRST, END)
+        monkeypatch.setattr("tenfold.automation.scoring.score", dying)
+        with pytest.raises(Killed):
+            app.batch(NAME, FIRST, END, again=True, by="ann")
+        monkeypatch.undo()
+    with opened(home) as app:
+        app.database.execute("UPDATE journal_run SET lease_end = 0")  # as if its process were gone
+        add(app, "late", FIRST + 1)
+        app.rollback(NAME, why="a test")
+        audits = len(app.audit.list(NAME, "score"))
+        done = app.batch(NAME, FIRST, END, again=True, by="bob")
+        assert (done.rows, done.versions) == (61, {"1": 61})
+        assert [item.by for item in app.audit.list(NAME, "score")[audits:]] == ["bob"] * 5
+        assert app.scoring(NAME).resume() == 0
+        assert app.journal.unfinished() == []
 
 
 KILLED = """

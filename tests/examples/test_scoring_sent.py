@@ -6,6 +6,7 @@ import pytest
 
 from tenfold import Project, Release
 from tenfold.automation import scoring
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS, to_us
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
@@ -63,3 +64,19 @@ def test_a_row_is_sent_when_the_process_died_between_storing_and_sending(home, m
         app.database.execute("UPDATE journal_run SET lease_end = 0")  # as if its process were gone
         app.score(NAME, FIRST, FIRST + DAY)
         assert sent(app) == (6, 12, 12)
+
+
+@pytest.mark.parametrize("every", ["1d", "6h", "5d"])
+def test_a_row_is_sent_when_sending_failed_and_it_is_asked_for_again(home, monkeypatch, every):
+    def failing(*given, **how):
+        raise Unavailable("the log is locked. It is safe to retry.")
+
+    with opened(home, PROJECT) as app:
+        with monkeypatch.context() as patched:
+            patched.setattr(scoring, "send", failing)
+            with pytest.raises(Unavailable):
+                app.score(NAME, FIRST, FIRST + DAY)
+        app.score(NAME, FIRST, FIRST + DAY, every=every)
+        assert sent(app) == (12, 12, 12)
+        app.score(NAME, FIRST, FIRST + DAY, every=every)
+        assert sent(app) == (0, 12, 12)

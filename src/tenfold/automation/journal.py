@@ -67,9 +67,11 @@ UPDATE journal_run SET status = 'running', fence = fence + 1, error = NULL, ende
     owner = ?, host = ?, pid = ?, birth = ?, lease_end = ?, codes = ?, note = coalesce(?, note)
 WHERE id = ?
 """
-WITHDRAW = (
-    "UPDATE journal_run SET status = 'failed', ended = ?, error = ? WHERE id = ? AND status = 'waiting'"
-)
+WITHDRAW = """
+UPDATE journal_run SET status = 'failed', ended = ?, error = ?, fence = fence + 1
+WHERE id = ? AND fence = ? AND status IN ('waiting', 'running')
+"""
+FAILED = "SELECT * FROM journal_run WHERE kind = ? AND status = 'failed' ORDER BY seq"
 SUPERSEDE = "UPDATE journal_run SET status = 'superseded', ended = ?, error = ?, successor = ?, fence = fence + 1 WHERE id = ?"
 KEEP_STEP = """
 INSERT INTO journal_step (run_id, name, place, result, at, fence, code)
@@ -219,9 +221,9 @@ class Journal:
             raise
         return results
 
-    def withdraw(self, run_id: str, why: str) -> None:
-        """End a run that nobody executed yet, so that nobody does."""
-        self._database.execute(WITHDRAW, self._clock.now(), why, run_id)
+    def withdraw(self, run_id: str, why: str, *, fence: int = 0) -> None:
+        """End a run, so that nobody executes it, unless somebody claimed it since it had that fence."""
+        self._database.execute(WITHDRAW, self._clock.now(), why, run_id, fence)
 
     def get(self, run_id: str) -> JournalRun:
         """Return a run with its committed results; NotFound names the nearest id of the newest 200."""
@@ -233,6 +235,10 @@ class Journal:
     def unfinished(self) -> list[JournalRun]:
         """Return the runs that wait or are under way, oldest first; a controller runs them again when it starts."""
         return [self._load(row) for row in self._database.query(OPEN)]
+
+    def failed(self, kind: str) -> list[JournalRun]:
+        """Return the runs of a kind of which a step raised, oldest first: `run` goes on with it."""
+        return [self._load(row) for row in self._database.query(FAILED, kind)]
 
     def stuck(self) -> list[JournalRun]:
         """Return the unfinished runs that no owner is working on: whoever can must call `run` for them."""

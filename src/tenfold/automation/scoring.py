@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.automation.audit import Audit
-from tenfold.automation.journal import Journal
+from tenfold.automation.journal import Journal, JournalRun
 from tenfold.automation.steps import Effect, Step
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.core.times import duration, iso
@@ -110,9 +110,14 @@ class Scoring:
         """
         _span(every)
         wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
-        for run in self._journal.unfinished():
-            if run.kind == KIND and {name: run.input.get(name) for name in wanted} == wanted:
+        if again:
+            wanted["by"] = by
+        left = self._left(start, end, again=again)
+        for run in left:
+            if {name: run.input.get(name) for name in wanted} == wanted:
                 return self._finished(run.id, run.input, watch)
+        for run in left:
+            self._settle(run, start, end, by)
         given = wanted | {"by": by}
         name = f"{self.model.name}/{iso(start)}/{iso(end)}/{cause or uuid.uuid4().hex}"
         run_id = self._journal.begin(KIND, name, given)
@@ -122,6 +127,31 @@ class Scoring:
             if not cause:  # who asked is told so, and asks again
                 self._journal.withdraw(run_id, str(error))
             raise
+
+    def _left(self, start: int, end: int, *, again: bool) -> list[JournalRun]:
+        """Return the runs over rows of a period that have not come to their end, those of the same kind of asking.
+
+        One that failed may have stored answers that it did not send, and nobody else would. What is scored again is sent
+        in any case.
+        """
+        failed = [] if again else [run for run in self._journal.failed(KIND) if run.results]
+        return [
+            run
+            for run in (*failed, *self._journal.unfinished())
+            if run.kind == KIND
+            and (run.input["model"], run.input["again"]) == (self.model.name, again)
+            and run.input["start"] < end
+            and start < run.input["end"]
+        ]
+
+    def _settle(self, run: JournalRun, start: int, end: int, by: str) -> None:
+        """Finish another run that nobody is at, or end it, where all of its period is scored again by somebody else."""
+        if run.status != "failed" and run.id not in {stuck.id for stuck in self._journal.stuck()}:
+            return  # a process that lives is at it
+        if not run.input["again"]:
+            self._finished(run.id, run.input, None)
+        elif start <= run.input["start"] and run.input["end"] <= end:
+            self._journal.withdraw(run.id, f"{by} has its period scored again", fence=run.fence)
 
     def resume(self) -> int:
         """Finish the runs that nobody works on, each from its first unfinished partition; return how many."""
