@@ -103,6 +103,23 @@ def test_keys_within_a_group(app):
     assert [len(batch) for batch in logged(app)] == [3]
 
 
+def test_a_key_is_for_as_many_rows_as_it_was_first_used_for(app):
+    service = app.service(tiny.late_order)
+
+    def told(*rows, key="k"):
+        (found,) = service.answer([Question(rows, key)], tiny.ASK_AT)
+        return found if isinstance(found, Conflict) else json.loads(found)
+
+    assert told() == []
+    both = told(*ROWS[:2])
+    assert told(*ROWS[:2]) == both
+    for rows in (ROWS[:1], ROWS[:3], []):
+        assert str(told(*rows)).startswith('key "k" was already used for another number of rows of model "late_')
+    assert "for another row" in str(told(ROWS[0], ROWS[2]))
+    assert len(told(*ROWS[:3], key="other")) == 3
+    assert [len(batch) for batch in logged(app)] == [2, 3]
+
+
 def test_the_same_row_in_another_form_is_asked_after_the_first(app):
     service = app.service(tiny.late_order)
     other = ROWS[0] | {"amount": 99.0}

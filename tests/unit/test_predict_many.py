@@ -165,8 +165,12 @@ def test_a_key_answers_the_same_rows_once(app, asked):
     assert asked.predict_many(ROWS[:3], at=tiny.ASK_AT + 5, key=key) == first
     assert len(logged(app)) == before
     with pytest.raises(Conflict) as error:
-        asked.predict_many([ROWS[0], ROWS[5]], at=tiny.ASK_AT, key=key)
+        asked.predict_many([ROWS[0], ROWS[5], ROWS[2]], at=tiny.ASK_AT, key=key)
     assert str(error.value).startswith(f'key "{key}/1" was already used for another row')
+    for rows in (ROWS[:2], ROWS[:4]):
+        with pytest.raises(Conflict, match="for another number of rows"):
+            asked.predict_many(rows, at=tiny.ASK_AT, key=key)
+    assert len(logged(app)) == before
 
 
 def test_a_row_that_is_asked_twice_is_stored_once(app, asked):

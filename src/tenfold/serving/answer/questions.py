@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import Conflict, SchemaError
 from tenfold.core.times import FOREVER, iso
 from tenfold.features.records import identity
 from tenfold.processing.bring import shown as shown_of
@@ -269,3 +269,27 @@ def unanswered(early: Mapping[int, TooEarly], asks: Asks, told: Container[str]) 
     """Return of the questions with a row of too long ago those that were not answered then."""
     new = {of for of, name in zip(asks.of, asks.id, strict=True) if name not in told} if early else ()
     return {place: error for place, error in early.items() if place in new}
+
+
+def keyed(questions: Sequence[Question], asks: Asks) -> set[str]:
+    """Return the ids under which answers may be stored: of each row with a key, and behind the last of several."""
+    several = {_behind(question) for question in questions if question.key and not question.alone}
+    return several | {name for of, name in zip(asks.of, asks.id, strict=True) if questions[of].key}
+
+
+def reused(model: str, questions: Sequence[Question], told: Container[str]) -> dict[int, Conflict]:
+    """Return of the questions about several rows those whose key was used for fewer rows, or for more."""
+    found = {}
+    for place, question in enumerate(questions):
+        if question.key and not question.alone:
+            stored = sum(name in told for name in _keys(question) if name)
+            if 0 < stored < len(question.rows) or _behind(question) in told:
+                found[place] = Conflict(
+                    f'key "{question.key}" was already used for another number of rows of model "{model}". The first answer '
+                    "counts; give other rows a new key."
+                )
+    return found
+
+
+def _behind(question: Question) -> str:
+    return f"{question.key}/{len(question.rows)}"
