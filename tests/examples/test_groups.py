@@ -114,7 +114,9 @@ def test_a_key_is_for_as_many_rows_as_it_was_first_used_for(app):
     both = told(*ROWS[:2])
     assert told(*ROWS[:2]) == both
     for rows in (ROWS[:1], ROWS[:3], []):
-        assert str(told(*rows)).startswith('key "k" was already used for another number of rows of model "late_')
+        assert str(told(*rows)).startswith(
+            'key "k" was already used for another number of rows of model "late_'
+        )
     assert "for another row" in str(told(ROWS[0], ROWS[2]))
     assert len(told(*ROWS[:3], key="other")) == 3
     assert [len(batch) for batch in logged(app)] == [2, 3]

@@ -9,13 +9,22 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from tenfold.core.errors import Conflict, SchemaError, TenfoldError
+from tenfold.core.errors import SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
 from tenfold.serving.answer.answers import Said, as_json
 from tenfold.serving.answer.asking import joined, numbers, some, sticky_fields
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
-from tenfold.serving.answer.questions import Asks, Question, Questions, keyed, put_off_of, reused, unanswered
+from tenfold.serving.answer.questions import (
+    Asks,
+    Question,
+    Questions,
+    keyed,
+    put_off_of,
+    reused,
+    taken,
+    unanswered,
+)
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
@@ -254,10 +263,7 @@ class Service:
             if stored is None:
                 return None
             if stored.request != asks.request[row]:
-                return Conflict(
-                    f'key "{name}" was already used for another row of model "{self.model.name}". The first answer '
-                    "counts; give another row a new key."
-                )
+                return taken(self.model.name, name, question)
             found.append(stored.told)
         return found[0] if question.alone else b"[" + b",".join(found) + b"]"
 
