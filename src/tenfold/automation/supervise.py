@@ -235,7 +235,7 @@ def control(
     try:
         due = clock.now()
         while not stopped():
-            if not due - UNITS["m"] < clock.now() < due:  # a clock that was set back does not hold it up
+            if not due - UNITS["m"] <= clock.now() < due:  # a clock that was set back does not hold it up
                 due = clock.now() + UNITS["m"]
                 _tick(loops, schedules, tell)
             clock.sleep(POLL)
