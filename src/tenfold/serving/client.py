@@ -1,6 +1,5 @@
 """A client of the HTTP service, for programs that wait and for those that await."""
 
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import msgspec
 from tenfold.core import errors
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
+from tenfold.serving.sending import body
 
 AGAIN = (429, 502, 503, 504)
 """Statuses that say: not now."""
@@ -40,7 +40,7 @@ class Call:
         if self.content is None:
             return {"method": self.method, "url": self.path}
         headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or _new()}
-        return {"method": self.method, "url": self.path, "content": _body(self.content), "headers": headers}
+        return {"method": self.method, "url": self.path, "content": body(self.content), "headers": headers}
 
 
 class _Calls(ABC):
@@ -314,36 +314,6 @@ def _key(given: object) -> str:
             f"id={given!r} is not a text of printable ASCII characters. Give such a one."
         )
     return given
-
-
-def _body(content: Any) -> bytes:
-    """Return what is sent; also of numbers and times of numpy and pandas."""
-    try:
-        body = msgspec.json.encode(content, enc_hook=_plain)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise errors.SchemaError(
-            f"this cannot be sent as JSON: {error}. Send dicts of texts, numbers and times, several in a list."
-        ) from error
-    if b"null" in body and _has_infinity(content):  # as which it would go unnoticed
-        raise errors.SchemaError("a number is infinite. Send a finite one, or None where it is not known.")
-    return body
-
-
-def _plain(value: Any) -> Any:
-    for name in ("tolist", "isoformat"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    raise TypeError(f"a value is of type {type(value).__module__}.{type(value).__qualname__}")
-
-
-def _has_infinity(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_infinity, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_has_infinity, value))
-    if hasattr(value, "tolist"):
-        return _has_infinity(value.tolist())
-    return isinstance(value, float) and math.isinf(value)
 
 
 def _authorization(token: str | None) -> dict[str, str]:
