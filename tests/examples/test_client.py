@@ -132,6 +132,15 @@ def test_values_of_numpy_and_pandas_are_sent_as_what_they_are(client):
     assert client.predict("late_order", same, id="numpy") == client.predict("late_order", row, id="numpy")
 
 
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+@pytest.mark.parametrize("missing", [pd.NaT, pd.NA, np.datetime64("NaT")])
+def test_times_of_numpy_count_as_utc_and_what_is_missing_as_null(client, unit, missing):
+    row = bare.order(21)
+    due = np.datetime64(datetime.fromisoformat(row["due"]).replace(tzinfo=None), unit)
+    same = row | {"due": due, "gift": missing}
+    assert client.predict("late_order", same, id="times") == client.predict("late_order", row, id="times")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -23,10 +23,26 @@ def body(content: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    called = kind.__name__  # not by its type: a program without numpy or pandas does not load them
+    if called in ("NaTType", "NAType") and kind.__module__.startswith("pandas."):
+        return None
+    if called in ("datetime64", "ndarray") and kind.__module__ == "numpy" and value.dtype.kind == "M":
+        return _utc(value)
     for name in ("tolist", "isoformat"):
         if hasattr(value, name):
             return getattr(value, name)()
-    raise TypeError(f"a value is of type {type(value).__module__}.{type(value).__qualname__}")
+    raise TypeError(f"a value is of type {kind.__module__}.{kind.__qualname__}")
+
+
+def _utc(value: Any) -> Any:
+    """Return a time of numpy, which has no time zone and is UTC, as text that says so; of an array its items."""
+    if value.ndim:
+        return list(value)
+    moment = value.astype("datetime64[us]").item()
+    if isinstance(moment, int):  # what a datetime cannot hold
+        raise TypeError(f"the time {value} is not in the years 1 to 9999")
+    return None if moment is None else f"{moment.isoformat(timespec='microseconds')}+00:00"
 
 
 def _has_infinity(value: Any) -> bool:
