@@ -161,6 +161,15 @@ def test_an_id_that_no_header_carries_is_refused_at_once(client, given):
         client.predict("late_order", bare.order(1), id=given)
 
 
+@pytest.mark.parametrize("given", ["a ", " a", " "])
+def test_an_id_with_a_blank_at_an_end_is_refused_at_once(given):
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(SchemaError, match="has a blank at an end"),
+    ):
+        client.predict("late_order", bare.order(1), id=given)
+
+
 @pytest.mark.parametrize(
     "url",
     ["localhost:8000", "127.0.0.1", "", "ftp://x", None, "http://", "http://127.0.0.1:port", "http://[::1"],

@@ -313,6 +313,8 @@ def _key(given: object) -> str:
         raise errors.SchemaError(
             f"id={given!r} is not a text of printable ASCII characters. Give such a one."
         )
+    if given != given.strip():  # which a header does not keep
+        raise errors.SchemaError(f"id={given!r} has a blank at an end. Give one without.")
     return given
 
 
