@@ -17,8 +17,14 @@ from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
 from tenfold.serving.sending import body
 
-AGAIN = (429, 502, 503, 504)
+AWAY = (502, 503, 504)
+"""Statuses that say: not there now."""
+AGAIN = (429, *AWAY)
 """Statuses that say: not now."""
+NO_JSON = object()
+"""What stands for an answer that cannot be read."""
+LONGEST_SHOWN = 200
+"""Characters that are shown of an answer in no form of the service."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 LONGEST_TOLD = 10.0
 """Seconds that a client waits at most because the service says so."""
@@ -254,16 +260,54 @@ def _told(response: Any, pause: float) -> float:
 
 
 def answer(call: Call, response: Any) -> Any:
-    """Return what the caller gets of a response; raise what the service says went wrong."""
+    """Return what the caller gets of a response; raise what the service says went wrong, or who else answered."""
+    content = _read(response.content)
+    if response.status_code >= 400:
+        raise _refused(call, response, content)
+    if response.status_code >= 300:
+        raise _moved(call, response)
+    if content is NO_JSON:
+        raise TenfoldError(
+            f"{_address(response)} answered with something that is not JSON (status {response.status_code}, "
+            f"content-type: {response.headers.get('content-type', 'none')}). Is this the address of the service?"
+        )
+    return content
+
+
+def _read(content: bytes) -> Any:
     try:
-        content = msgspec.json.decode(response.content)
-    except msgspec.DecodeError:
-        content = {}
-    if response.status_code < 400:
-        return content
-    told = content.get("error", {}) if isinstance(content, dict) else {}
-    raised: Callable[[str], Exception] = _KINDS.get(told.get("kind", ""), TenfoldError)
-    raise raised(told.get("message") or f"{call.path} was answered with status {response.status_code}.")
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NO_JSON
+
+
+def _refused(call: Call, response: Any, content: Any) -> TenfoldError:
+    """Return the error that an answer tells; in another form than the service's it is of something before it."""
+    status = response.status_code
+    told = content.get("error") if isinstance(content, dict) else None
+    kind, message = (told.get("kind"), told.get("message")) if isinstance(told, dict) else (None, None)
+    other = Unavailable if status in AWAY else TenfoldError
+    raised: Callable[[str], TenfoldError] = _KINDS.get(kind, other) if isinstance(kind, str) else other
+    if isinstance(message, str) and message:
+        return raised(message)
+    if content is NO_JSON:  # a page, which says no more than its status
+        return raised(f"{call.path} was answered with status {status}.")
+    said = " ".join(response.text.split())[:LONGEST_SHOWN]
+    return raised(f"{call.path} was answered with status {status}: {said}")
+
+
+def _moved(call: Call, response: Any) -> TenfoldError:
+    """Return the error of a redirection; followed, it could lose what is sent or show the token to another."""
+    where, to = _address(response), response.headers.get("location")
+    told = f"{where} answered with status {response.status_code} and location {to or 'none'}."
+    if not to:
+        return TenfoldError(f"{told} Is this the address of the service?")
+    without = f", without {call.path}" if to.endswith(call.path) else ""
+    return TenfoldError(f"{told} Give that address as url{without}.")
+
+
+def _address(response: Any) -> str:
+    return str(response.url.copy_with(userinfo=b""))  # without a password
 
 
 def _of_tls(said: str, url: str) -> str:
