@@ -19,7 +19,7 @@ import pytest
 
 from tenfold import AsyncClient, Client
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, SchemaError, TenfoldError, Unavailable
-from tenfold.serving.client import Call
+from tenfold.serving.sending import Call
 from tests.examples import bare
 from tests.examples.served import serving
 from tests.unit.downstream import certified

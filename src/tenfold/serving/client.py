@@ -3,19 +3,18 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from secrets import token_hex
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from tenfold.core import errors
-from tenfold.core.clock import SystemClock
+from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
-from tenfold.serving.sending import body
+from tenfold.serving.sending import Call
 
 AWAY = (502, 503, 504)
 """Statuses that say: not there now."""
@@ -28,25 +27,10 @@ LONGEST_SHOWN = 200
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 LONGEST_TOLD = 10.0
 """Seconds that a client waits at most because the service says so."""
+LONGEST_IDLE = 60_000_000
+"""Microseconds after which a connection that a burst of calls made is closed."""
 TOGETHER = 32
 """Calls that one client has under way. httpx looks through all of its own for each, so many cost each of them more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, each time with the same id, so that a repetition is answered and not done again."""
-
-    method: str
-    path: str
-    content: Any = None
-    id: str = ""
-
-    def given(self) -> dict[str, Any]:
-        """Return what httpx is given."""
-        if self.content is None:
-            return {"method": self.method, "url": self.path}
-        headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or _new()}
-        return {"method": self.method, "url": self.path, "content": body(self.content), "headers": headers}
 
 
 class _Calls(ABC):
@@ -147,8 +131,8 @@ class Client(_Calls):
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__("Client", url, **settings)
-        self._each = _Each(self._make)
         self._wall = SystemClock()
+        self._each = _Each(self._make, self._wall)
 
     def __enter__(self) -> "Client":
         return self
@@ -182,30 +166,47 @@ class _Each:
     """Gives each call under way an httpx client of its own, which the next ones take over with its connection.
 
     One httpx client that threads share looks through all of its connections twice a call, while the others wait.
+    The idle ones are in a list, whose `append`, `pop` and copy need no lock, each with the moment it became so.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._idle, self._closed = make, [make()], False
+    def __init__(self, make: Callable[[], Any], clock: Clock) -> None:
+        self._make, self._clock, self._closed = make, clock, False
+        self._idle = [(make(), clock.elapsed())]
 
     def request(self, given: Mapping[str, Any]) -> Any:
         http = self._taken()
         try:
             return http.request(**given)
         finally:
-            self._idle.append(http)
-            if self._closed:  # while this call was under way
-                self.close()
+            self._give_back(http)
 
     def close(self) -> None:
         self._closed = True
-        for http in tuple(self._idle):
+        for http, _ in tuple(self._idle):
             http.close()
 
     def _taken(self) -> Any:
         try:
-            return self._idle.pop()  # the one used last, so that its connection is still open
+            return self._idle.pop()[0]  # the one used last, so that its connection is still open
         except IndexError:
             return self._make()
+
+    def _give_back(self, http: Any) -> None:
+        now = self._clock.elapsed()
+        self._idle.append((http, now))
+        self._close_before(now - LONGEST_IDLE)
+        if self._closed:  # while this call was under way
+            self.close()
+
+    def _close_before(self, moment: int) -> None:
+        """Close those that a burst left and nobody took since; they are at the beginning."""
+        with suppress(IndexError):  # another thread took the last one
+            while self._idle[0][1] < moment:
+                oldest = self._idle.pop(0)
+                if oldest[1] >= moment:  # another thread closed the one looked at
+                    self._idle.insert(0, oldest)
+                    break
+                oldest[0].close()
 
 
 class AsyncClient(_Calls):
@@ -337,29 +338,6 @@ def _check_patience(timeout: object, retries: object) -> None:
         raise errors.DefinitionError(
             f"retries={retries!r} is no whole number from 0 on. Write for example retries=4."
         )
-
-
-def _new() -> str:
-    """Return an id that nobody has. It begins with its time: a log keeps ids that come in their order with less work.
-
-    Examples
-    --------
-    >>> first = _new()
-    >>> len(first), first[:16] <= _new()[:16]
-    (32, True)
-    """
-    return f"{SystemClock().now():016x}{token_hex(8)}"
-
-
-def _key(given: object) -> str:
-    """Return an id as a header can carry it."""
-    if not isinstance(given, str) or not given.isascii() or not (given.isprintable() or not given):
-        raise errors.SchemaError(
-            f"id={given!r} is not a text of printable ASCII characters. Give such a one."
-        )
-    if given != given.strip():  # which a header does not keep
-        raise errors.SchemaError(f"id={given!r} has a blank at an end. Give one without.")
-    return given
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -1,12 +1,55 @@
-"""What a client sends: rows as JSON, also those with numbers and times of numpy and pandas."""
+"""What a client sends: requests with an id, and rows as JSON, also with numbers and times of numpy and pandas."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 import msgspec
 
 from tenfold.core import errors
+from tenfold.core.clock import SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, each time with the same id, so that a repetition is answered and not done again."""
+
+    method: str
+    path: str
+    content: Any = None
+    id: str = ""
+
+    def given(self) -> dict[str, Any]:
+        """Return what httpx is given."""
+        if self.content is None:
+            return {"method": self.method, "url": self.path}
+        headers = {"content-type": "application/json", "idempotency-key": _key(self.id) or _new()}
+        return {"method": self.method, "url": self.path, "content": body(self.content), "headers": headers}
+
+
+def _new() -> str:
+    """Return an id that nobody has. It begins with its time: a log keeps ids that come in their order with less work.
+
+    Examples
+    --------
+    >>> first = _new()
+    >>> len(first), first[:16] <= _new()[:16]
+    (32, True)
+    """
+    return f"{SystemClock().now():016x}{token_hex(8)}"
+
+
+def _key(given: object) -> str:
+    """Return an id as a header can carry it."""
+    if not isinstance(given, str) or not given.isascii() or not (given.isprintable() or not given):
+        raise errors.SchemaError(
+            f"id={given!r} is not a text of printable ASCII characters. Give such a one."
+        )
+    if given != given.strip():  # which a header does not keep
+        raise errors.SchemaError(f"id={given!r} has a blank at an end. Give one without.")
+    return given
 
 
 def body(content: Any) -> bytes:
