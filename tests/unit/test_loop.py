@@ -1,6 +1,7 @@
 """The loop and the gate where it is easy to be wrong: promoted twice, changed declarations, one outcome, hand-made starts."""
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,11 +22,15 @@ from tenfold import (
     count,
     exists,
 )
+from tenfold.automation.journal import Journal
+from tenfold.automation.loop import Loop
+from tenfold.automation.rollout import Rolling
 from tenfold.core.errors import Conflict, DefinitionError, GateFailed, SchemaError, Unavailable
 from tenfold.core.times import DAY, to_us
 from tenfold.registry.versions import Stage
 from tenfold.training.folds import Split
 from tests.examples import tiny
+from tests.unit.crashing import Crash
 
 NOW = tiny.ASK_AT
 STRICT = [checks.at_least("roc_auc", 1.0), checks.beats_champion("roc_auc", by=0.5)]
@@ -294,6 +299,70 @@ def test_what_the_loop_trains_is_rolled_out_and_nothing_else_is_trained_meanwhil
     assert held == ["began in shadow", "held in shadow", "undone"]
     assert app.rollouts.open("late_order").candidate == 3
     assert app.registry.get("late_order", 2).stage == Stage.ARCHIVED
+
+
+def test_a_candidate_that_is_on_its_way_is_not_promoted_again(opened):
+    app = opened(shadow="2d")
+    number = app.train("late_order").number
+    app.promote("late_order", number)
+    for gates in ([], STRICT):  # also when they would refuse it now
+        app = opened(shadow="2d", gates=gates)
+        rollout, told = app.rollouts.newest("late_order"), app.audit.list()
+        with pytest.raises(Conflict) as refused:
+            app.promote("late_order", number)
+        assert str(refused.value) == (
+            f'version {number} of model "late_order" is on its way already, in shadow; nothing was changed. '
+            "See: tenfold rollout show PROJECT.py late_order."
+        )
+        assert (app.rollouts.open("late_order"), app.audit.list()) == (rollout, told)
+        assert app.registry.get("late_order", number).stage == Stage.STAGING
+
+
+@pytest.mark.parametrize("gates", [[], STRICT])
+def test_a_candidate_that_another_process_promoted_while_it_was_judged_stays_on_its_way(
+    opened, gates, monkeypatch
+):
+    app = opened(shadow="2d")
+    number = app.train("late_order").number
+    judge = Loop._judge
+
+    def meanwhile(self, *args):
+        monkeypatch.setattr(Loop, "_judge", judge)
+        lenient = replace(app.loop(), release=Release(tiny.late_order, shadow="2d"))
+        lenient.promote(number, by="bob")
+        return judge(self, *args)
+
+    monkeypatch.setattr(Loop, "_judge", meanwhile)
+    strict = replace(app.loop(), release=Release(tiny.late_order, shadow="2d", gates=gates))
+    with pytest.raises(Conflict, match="is on its way already, in shadow"):
+        strict.promote(number, by="ann")
+    assert app.rollouts.open("late_order").candidate == number
+    assert app.registry.get("late_order", number).stage == Stage.STAGING
+    assert [item.by for item in app.audit.list(f"late_order/{number}")] == ["bob", "bob"]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_training_that_died_as_its_rollout_began_goes_on_with_it(opened, committed, monkeypatch):
+    app = opened(shadow="2d")
+    with monkeypatch.context() as dying:
+        dies = (Journal, "_commit") if committed else (Rolling, "begin")
+        act = getattr(*dies)
+
+        def died(self, *args, **options):
+            done = act(self, *args, **options)
+            if app.rollouts.open("late_order"):
+                raise Crash
+            return done
+
+        dying.setattr(*dies, died)
+        with pytest.raises(Crash):
+            app.loop().retrain("a cause", "asked for")
+    assert (app.rollouts.open("late_order") is not None) == committed
+    assert app.loop().resume() == (not committed)
+    assert app.loop().retrain("a cause", "asked for")["decide"] == "admitted"
+    rollout = app.rollouts.open("late_order")
+    assert (rollout.id, rollout.candidate, rollout.phase, rollout.seq) == (1, 2, "shadow", 1)
+    assert [item.decision for item in app.audit.list("late_order/2")] == ["admitted", "began in shadow"]
 
 
 def test_a_first_version_is_promoted_by_the_gates_alone(opened, tmp_path):

@@ -5,6 +5,7 @@ from contextlib import closing
 import pytest
 
 from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Conflict
 from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
@@ -61,3 +62,20 @@ def test_a_candidate_that_a_person_moved_goes_no_further(rolled):
     rolled.registry.move(MODEL, 2, Stage.ARCHIVED, by="ann", why="no", evidence={})
     assert rolled.advance(BETTER) == "undone: the candidate was moved to archived"
     assert rolled.check() == ("undone", 1)
+
+
+def test_a_rollout_is_not_undone_in_favour_of_its_own_candidate(rolled):
+    rolled.advance(BETTER)
+    before = rolled.newest()
+    told = r'^version 2 of model "late_order" is on its way already, in canary at 10%; nothing was changed\. '
+    with pytest.raises(Conflict, match=told), rolled.database.transaction() as tx:
+        rolled.rolling.begin(tx, 2, 1, by="ann", why="passed", evidence={})
+    assert rolled.newest() == before
+    assert rolled.check() == ("canary", 1)
+    assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+
+
+def test_another_candidate_takes_the_place_of_one_that_is_on_its_way(rolled):
+    rolled.begin(rolled.register())
+    assert (rolled.newest().candidate, rolled.check()) == (3, ("shadow", 1))
+    assert rolled.registry.get(MODEL, 2).stage is Stage.ARCHIVED

@@ -99,7 +99,10 @@ class Loop:
         ------
         GateFailed
             When a gate refuses it; the version is archived and the refusal is in the audit log.
+        Conflict
+            When it is on its way already, or was judged before. Nothing was changed.
         """
+        self._check_new(number)
         moment = self.clock.now() if as_of is None else as_of
         split = newest_split(self.release.model, moment, first_row(self.dataset()))
         verdict = self._judge(number, split)
@@ -117,6 +120,16 @@ class Loop:
             f"{name} version {number} was refused: {verdict['why']}.{stays} A version is judged once: change the data, the model or "
             f"Release(gates=[...]), and train another: tenfold train PROJECT.py {name}."
         )
+
+    def _check_new(self, number: int) -> Stage:
+        """Return the stage of a version that may be judged; Conflict when it was, or is on its way to Production."""
+        name = self.release.model.name
+        stage = self.registry.get(name, number).stage
+        if stage not in (Stage.NONE, Stage.STAGING):
+            hint = self._instead(number) if stage == Stage.ARCHIVED else ""
+            raise Conflict(f"{name} version {number} is already {stage.value}; nothing was changed.{hint}")
+        self.rolling.check_apart(number)
+        return stage
 
     def _instead(self, number: int) -> str:
         """Return what to do instead of promoting a version that is archived."""
@@ -233,13 +246,8 @@ class Loop:
                     f"{name} version {number} was judged against version {verdict['champion']}, which is no longer in "
                     f"production. Nothing was changed. Promote it again: tenfold promote PROJECT.py {name} {number}."
                 )
-            stage = self.registry.get(name, number).stage
-            if stage not in (Stage.NONE, Stage.STAGING):
-                hint = self._instead(number) if stage == Stage.ARCHIVED else ""
-                raise Conflict(
-                    f"{name} version {number} is already {stage.value}; nothing was changed.{hint}"
-                )
-            if stage == Stage.NONE:
+            # again, as another process may have begun its rollout while it was judged
+            if self._check_new(number) is Stage.NONE:
                 move(tx, Stage.STAGING)
             decision = self._decision(verdict)
             why = f"{trigger}: {verdict['why']}" if trigger else verdict["why"]

@@ -93,7 +93,14 @@ class Rolling:
         why: str,
         evidence: Mapping[str, Any],
     ) -> Rollout:
-        """Begin the rollout of a version in staging, in an open transaction; one that is under way is undone."""
+        """Begin the rollout of a version in staging, in an open transaction; one of another version is undone.
+
+        Raises
+        ------
+        Conflict
+            When the version is on its way already.
+        """
+        self.check_apart(number)
         under_way = self.rollouts.open(self._model)
         if under_way is not None:
             told = f"version {number} took its place"
@@ -111,6 +118,15 @@ class Rolling:
         )
         self._record(tx, begun, 0, f"began in {begun.where}", why, by=by, evidence=evidence)
         return begun
+
+    def check_apart(self, number: int) -> None:
+        """Refuse a version that is on its way already: to begin again would end its rollout, and archive it."""
+        seen = self.rollouts.open(self._model)
+        if seen is not None and seen.candidate == number:
+            raise Conflict(
+                f'version {number} of model "{self._model}" is on its way already, in {seen.where}; nothing was changed. '
+                f"See: tenfold rollout show PROJECT.py {self._model}."
+            )
 
     def approve(self, *, by: str, why: str = "asked for") -> Rollout:
         """Agree to the promotion: needed where the release says so; else it stands in for outcomes that do not come.
