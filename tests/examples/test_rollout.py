@@ -16,7 +16,7 @@ from tenfold import Platform, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed, NotFound, SchemaError
 from tenfold.core.times import UNITS
-from tenfold.registry.rollouts import CANARY, UNDONE
+from tenfold.registry.rollouts import CANARY, DONE, UNDONE
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer import asking
 from tenfold.serving.answer.predictions import ONLINE, read
@@ -234,11 +234,24 @@ def test_a_promotion_is_not_undone_when_the_champion_before_cannot_be_served(hom
             app.rollout().advance()
         assert app.registry.production(LATE.name).number == number
         app.blobs.delete(app.registry.get(LATE.name, 1).artefact)
-        before = len(app.audit.list())
-        with pytest.raises(NotFound, match="blob"):
+        moves = app.registry.history(LATE.name)
+        with pytest.raises(GateFailed) as refused:
             app.rollout().undo(by="ann")
-        assert app.registry.production(LATE.name).number == number
-        assert len(app.audit.list()) == before
+        told = str(refused.value)
+        with pytest.raises(GateFailed) as rolled_back:
+            app.rollback(LATE, by="ann")
+        assert told == str(rolled_back.value)
+        assert told.startswith(
+            f"late_order version 1 cannot be served, so nothing was changed: version {number} is still in production. "
+            'Why: no blob "late_order/r0001"'
+        )
+        assert "tenfold models rebuild PROJECT.py late_order 1 --restore" in told
+        refusals = app.audit.list("late_order/1")[-2:]
+        assert [(item.kind, item.decision, item.by, item.why) for item in refusals] == 2 * [
+            ("rollback", "refused", "ann", told)
+        ]
+        assert app.registry.history(LATE.name) == moves
+        assert app.rollouts.newest(LATE.name).phase == DONE
 
 
 # Gates --------------------------------------------------------------------------------------------

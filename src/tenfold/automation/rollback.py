@@ -1,5 +1,8 @@
 """The way back, verified: the version to return to is loaded and replays its golden rows before anything moves."""
 
+from collections.abc import Callable
+from functools import partial
+
 from tenfold.automation.audit import Audit
 from tenfold.core.errors import GateFailed, TenfoldError
 from tenfold.registry.versions import Registry, StageEvent, Version
@@ -36,18 +39,29 @@ def roll_back(
         When `to` never was champion, or is, or the model moved meanwhile. Nothing changed.
     """
     version, seen = registry.fallback(model.name, to)
-    subject = f"{model.name}/{version.number}"
-    try:
-        Versions(registry, blobs).get(model, version.number)
-    except TenfoldError as error:
-        told = _refusal(version, registry.production(model.name), error)
-        evidence = {"error": type(error).__name__}
-        audit.record("rollback", subject, "refused", told, by=by, evidence=evidence)
-        raise GateFailed(told) from error
+    check_servable(version, partial(Versions(registry, blobs).get, model), registry, audit, by=by)
+    subject = _subject(version)
     with database.transaction() as tx:
         event = registry.rollback(model.name, to=to, by=by, why=why, expect=seen, tx=tx)
         audit.record("rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx)
     return event
+
+
+def check_servable(
+    version: Version, load: Callable[[int], object], registry: Registry, audit: Audit, *, by: str
+) -> None:
+    """Load a version to return to as a server would; GateFailed when that fails, and the refusal is in the audit log."""
+    try:
+        load(version.number)
+    except TenfoldError as error:
+        told = _refusal(version, registry.production(version.model), error)
+        evidence = {"error": type(error).__name__}
+        audit.record("rollback", _subject(version), "refused", told, by=by, evidence=evidence)
+        raise GateFailed(told) from error
+
+
+def _subject(version: Version) -> str:
+    return f"{version.model}/{version.number}"
 
 
 def _refusal(version: Version, champion: Version | None, error: TenfoldError) -> str:

@@ -12,6 +12,7 @@ from tenfold.automation.audit import Audit
 from tenfold.automation.deciding import Decision, Facts, decide
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.release import Release
+from tenfold.automation.rollback import check_servable
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound, TenfoldError, Unavailable
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
@@ -166,14 +167,16 @@ class Rolling:
             When there is nothing to undo.
         Conflict
             When another version was promoted since.
-        SchemaError
-            When the champion before cannot be served. Nothing is changed.
+        GateFailed
+            When the champion before cannot be served. Nothing is changed, and the refusal is in the audit log.
         """
         seen = self.rollouts.newest(self._model)
         if seen is None or seen.phase == UNDONE:
             raise NotFound("rollout to undo of model", self._model, (), hint=self._undone(seen))
         if seen.phase == DONE:
-            self.verify(seen.champion)
+            self._check_in_production(seen)
+            champion = self.registry.get(seen.model, seen.champion)
+            check_servable(champion, self.verify, self.registry, self.audit, by=by)
         with self.database.transaction() as tx:
             return self._undo(tx, seen, by=by, why=why, evidence={})
 
@@ -270,15 +273,19 @@ class Rolling:
         self._record(tx, after, seen.seq, "undone", why, by=by, evidence=evidence)
         return after
 
-    def _restore(
-        self, tx: Transaction, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
-    ) -> None:
+    def _check_in_production(self, seen: Rollout) -> None:
+        """Refuse to take back a promotion that another one, or a person, ended."""
         champion = self.registry.production(seen.model)
         if champion is None or champion.number != seen.candidate:
             raise Conflict(
                 f"{seen.model} version {seen.candidate} is not in production any more, so its promotion cannot be undone. "
                 f"Nothing was changed. See: tenfold models PROJECT.py {seen.model} --history."
             )
+
+    def _restore(
+        self, tx: Transaction, seen: Rollout, *, by: str, why: str, evidence: Mapping[str, Any]
+    ) -> None:
+        self._check_in_production(seen)
         event = self.registry.rollback(seen.model, by=by, why=why, evidence=evidence, tx=tx)
         if event.version != seen.champion:
             raise Conflict(
