@@ -1,20 +1,23 @@
 """The commands that read: what they print where, as text and as JSON."""
 
 import json
+import re
 import shutil
+from importlib import import_module
 
 import lightgbm
 import pandas as pd
 import pytest
 
 from tenfold import Platform
+from tenfold.automation.audit import KINDS
 from tenfold.cli.output import numbers
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import to_us
 from tenfold.monitoring.report import drift
 from tenfold.serving.answer.predictions import ONLINE, read
 from tests.examples import shop
-from tests.unit.cli_project import NOW, ROW, ask, folder_with_history, run
+from tests.unit.cli_project import NOW, ROOT, ROW, ask, folder_with_history, run
 
 place = pytest.fixture(scope="module")(folder_with_history)
 
@@ -58,7 +61,38 @@ def test_audit_filters(place):
     assert len(ask(place, "audit")["decisions"]) == 2
     one = ask(place, "audit", "--subject", "late_delivery/1")["decisions"]
     assert [item["subject"] for item in one] == ["late_delivery/1"]
-    assert ask(place, "audit", "--kind", "rollback")["decisions"] == []
+    for kind in KINDS:
+        found = ask(place, "audit", "--kind", kind)["decisions"]
+        assert [item["kind"] for item in found] == [kind] * (2 if kind == "gate" else 0)
+        assert f'"{kind}"' in run(place, "audit", "--help").stdout
+    assert len(ask(place, "audit", "--limit", "1")["decisions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        (
+            "--kind",
+            "rolout",
+            'no kind of decision "rolout". Did you mean "rollout"? '
+            "Known: gate, monitor, rollback, rollout, score, token, training.",
+        ),
+        ("--limit", "-1", "Invalid value for '--limit': -1 is not in the range x>=1."),
+        ("--limit", "0", "Invalid value for '--limit': 0 is not in the range x>=1."),
+    ],
+)
+def test_audit_refuses_what_it_cannot_list(place, option, value, told):
+    refused = run(place, "audit", option, value)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: {told}\n")
+
+
+def test_all_that_is_recorded_is_of_a_kind_that_audit_knows():
+    written, found = re.compile(r"audit\.record\(\s*(KIND|\"(\w+)\")"), set()
+    for file in (ROOT / "src/tenfold/automation").glob("*.py"):
+        for name, kind in written.findall(file.read_text()):
+            found.add(kind or getattr(import_module(f"tenfold.automation.{file.stem}"), name))
+    assert found == set(KINDS)
 
 
 def test_predict_is_idempotent_and_reads_stdin(place):

@@ -10,6 +10,9 @@ import msgspec
 from tenfold.core.clock import Clock
 from tenfold.sources.database import Database, Row, Transaction
 
+KINDS = ("gate", "monitor", "rollback", "rollout", "score", "token", "training")
+"""What tenfold itself decides about."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS decision (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -15,6 +15,7 @@ from tenfold.cli.options import (
     wrong_usage,
 )
 from tenfold.cli.output import answer, line, minute, plural
+from tenfold.core.errors import suggest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,10 +84,16 @@ def rollback(where: Where, model: str, *, to: int | None, why: str, by: str, as_
     "--kind",
     help='Only decisions of this kind: "gate", "monitor", "rollback", "rollout", "score", "token" or "training".',
 )
-@click.option("--limit", default=20, show_default=True, help="Most decisions to show.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Most decisions to show."
+)
 @as_json
 def audit(where: Where, *, subject: str | None, kind: str | None, limit: int, as_json: bool) -> None:
     """List the newest decisions, oldest of them first: what was decided, by whom or what, and why."""
+    from tenfold.automation.audit import KINDS
+
+    if kind not in (None, *KINDS):
+        raise wrong_usage(f'no kind of decision "{kind}".{suggest(kind, KINDS)}')
     with where.read() as app:
         found = app.audit.list(subject, kind, limit)
 
