@@ -139,3 +139,24 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         "version 2 is in production. To go back to the one before: tenfold rollback PROJECT.py late_delivery.\n"
     )
     assert ask(place, "status")["production"] == {"late_delivery": 2}
+
+
+def test_of_a_candidate_that_is_about_to_be_undone_no_promise_is_made(place, project):
+    number = ask(place, "train")["version"]
+    assert project("promote", "late_delivery", str(number)).exit_code == 0
+    approved = project("rollout", "approve").stdout
+    assert approved.endswith("; it is promoted when its steps are over and nothing speaks against it\n")
+    assert told(project("rollback", "late_delivery", "--json"))["version"] == 1
+    why = "it was compared with version 2, and version 1 is in production now"
+    for act, done in (("pause", "paused"), ("resume", "resumed")):
+        assert project("rollout", act).stdout == (
+            f"late_delivery version {number}: {done}, shadow; it is undone all the same, as soon as a controller looks: {why}\n"
+        )
+    to_do = "nothing, it is undone as soon as a controller looks; at once: tenfold rollout undo "
+    document = told(project("rollout", "show", "--json"))["rollout"]
+    assert (document["now"]["action"], document["now"]["why"]) == ("undo", why)
+    assert document["to_do"].startswith(to_do)
+    assert f"\n  to do: {to_do}" in project("status").stdout
+    undone = told(project("rollout", "undo", "--json"))
+    assert (undone["rollout"]["phase"], undone["follows"]) == ("undone", "version 2 answers everything")
+    assert told(project("rollout", "show", "--json"))["rollout"]["to_do"].startswith("mend what is said")

@@ -56,12 +56,15 @@ class Rolling:
     outcomes: Callable[[Rollout], Pairs]
     verify: Callable[[int], object]
 
-    def show(self) -> Standing | None:
-        """Return where the newest rollout stands, with the evidence; None when there was none yet. Nothing is changed."""
+    def show(self, *, outcomes: bool = True) -> Standing | None:
+        """Return where the newest rollout stands, with the evidence; None when there was none yet. Nothing is changed.
+
+        `outcomes` is as in `advance`.
+        """
         found = self.rollouts.newest(self._model)
         if found is None:
             return None
-        return Standing(found, self._decision(found, outcomes=True) if found.is_open else None)
+        return Standing(found, self._decision(found, outcomes=outcomes) if found.is_open else None)
 
     def busy(self) -> bool:
         """Return whether a rollout is under way that needs nothing but time: until then no other candidate is trained."""

@@ -40,7 +40,7 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
         told = [] if seen is None else _told(seen, last, number)
         if seen is not None and seen.rollout.is_open:
             told += [["nobody moves it on", text] for text in missing(where, app, "controller")]
-        rolled = None if seen is None else standing(seen.rollout, last) | {"now": _now(seen)}
+        rolled = None if seen is None else standing(seen, last) | {"now": _now(seen)}
         document = {"model": chosen.name, "production": number, "rollout": rolled}
 
     def draw(console: "Console") -> None:
@@ -62,10 +62,14 @@ def _add(name: str, text: str, done: str, follows: str) -> None:
             rolling = app.rollout(model_of(app, model))
             act: Callable[..., Rollout] = getattr(rolling, name)
             after = act(by=by, why=why)
+            ends = ending(rolling.show(outcomes=False))
         stands = "" if after.where == done else f", {after.where}"
         comes = follows.format(target=where.target, model=after.model, champion=after.champion)
+        if ends is not None:
+            comes = f"it is undone all the same, as soon as a controller looks: {ends}"
         text = f"{after.model} version {after.candidate}: {done}{stands}; {comes}"
-        answer({"model": after.model, "rollout": _rollout(after)}, line(text), as_json=as_json)
+        document = {"model": after.model, "rollout": _rollout(after), "follows": comes}
+        answer(document, line(text), as_json=as_json)
 
     command.__doc__ = text
     why = click.option("--why", default="asked for", show_default=True, help="The reason; for the audit log.")
@@ -135,15 +139,24 @@ def stands(found: "Rollout") -> str:
     return ", ".join(["promoted" if found.phase == DONE else found.where, *notes])
 
 
-def to_do(found: "Rollout") -> str:
+def ending(seen: "Standing | None") -> str | None:
+    """Return why the next look at a rollout that is under way undoes it, None where it does not."""
+    now = None if seen is None else seen.decision
+    return now.why if now is not None and now.action == "undo" else None
+
+
+def to_do(seen: "Standing") -> str:
     """Return what a person can do about a rollout."""
     from tenfold.registry.rollouts import DONE, UNDONE
 
+    found = seen.rollout
     name = found.model
     if found.phase == UNDONE:
         return f"mend what is said of it, then train another: tenfold train PROJECT.py {name}"
     if found.phase == DONE:
         return f"to take it back while it is in production: tenfold rollout undo PROJECT.py {name}"
+    if ending(seen) is not None:
+        return f"nothing, it is undone as soon as a controller looks; at once: tenfold rollout undo PROJECT.py {name}"
     acts = ["resume" if found.paused else "pause", *([] if found.approved else ["approve"]), "undo"]
     need = (
         "it goes on when what is missing comes, or as a person decides"
@@ -169,7 +182,7 @@ def _told(seen: "Standing", last: "Decision | None", production: int | None) -> 
         rows += [_evidence(*item, bounded=bounded) for item in now.evidence.items() if item[0] != "bounded"]
     if last is not None:
         rows += [["last decided", f"{minute(last.at)} {last.decision} by {last.by}: {last.why}"]]
-    return [*rows, ["to do", to_do(found)]]
+    return [*rows, ["to do", to_do(seen)]]
 
 
 def _evidence(name: str, value: Any, *, bounded: bool) -> list[str]:
@@ -221,12 +234,12 @@ def _rollout(found: "Rollout") -> dict[str, Any]:
     }
 
 
-def standing(found: "Rollout", last: "Decision | None") -> dict[str, Any]:
+def standing(seen: "Standing", last: "Decision | None") -> dict[str, Any]:
     """Return a rollout as JSON values, with what was decided last of it and what a person can do."""
     return {
-        **_rollout(found),
+        **_rollout(seen.rollout),
         "last_decision": None if last is None else decision(last),
-        "to_do": to_do(found),
+        "to_do": to_do(seen),
     }
 
 

@@ -154,9 +154,9 @@ def status(where: Where, *, as_json: bool) -> None:
         }
         newest = app.audit.list(limit=1)
         rolling = [
-            (found, last_decided(app, found))
+            (seen, last_decided(app, seen.rollout))
             for name in production
-            if (found := app.rollouts.newest(name)) is not None
+            if (seen := app.rollout(name).show(outcomes=False)) is not None
         ]
         places = [waiting(delivery) for delivery in app.deliveries]
         states = {release.model.name: app.schedule(release).state() for release in app.project.releases}
@@ -169,7 +169,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "now": iso(app.clock.now()),
             "topics": topics,
             "production": {name: None if item is None else item.number for name, item in production.items()},
-            "rollouts": {found.model: standing(found, last) for found, last in rolling},
+            "rollouts": {seen.rollout.model: standing(seen, last) for seen, last in rolling},
             "last_decision": decision(newest[0]) if newest else None,
             "scored": scored,
             "stuck": stuck,
@@ -186,12 +186,13 @@ def status(where: Where, *, as_json: bool) -> None:
         for name, item in production.items():
             told = "none" if item is None else f"version {item.number}, from run {item.run_id}"
             click.echo(f"\nProduction of {name}: {told}")
-        for found, last in rolling:
+        for seen, last in rolling:
+            found = seen.rollout
             beside = f"version {found.candidate} beside version {found.champion}"
             click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
             if last is not None:
                 click.echo(reasons(f"  last decided: {last.decision} by {last.by}", last.why))
-            click.echo(f"  to do: {to_do(found)}")
+            click.echo(f"  to do: {to_do(seen)}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"
             click.echo(f"Scored of {name}, every {state['every']}: {until}")
