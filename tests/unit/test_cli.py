@@ -22,7 +22,7 @@ from tenfold.core.errors import (
     Unavailable,
 )
 from tenfold.core.times import to_us
-from tests.unit.cli_project import NOW, ROOT, folder_with_history, run, start, wait_for
+from tests.unit.cli_project import NOW, ROOT, SHOP, folder_with_history, run, start, wait_for
 
 place = pytest.fixture(scope="module")(folder_with_history)
 
@@ -209,7 +209,7 @@ def test_a_place_without_a_project_is_not_made_by_looking(tmp_path):
     result = run(tmp_path, "status")
     assert result.exit_code == 2
     assert result.stderr == (
-        f'error: there is nothing at "{tmp_path}/home" yet. Run tenfold ingest PROJECT.py SOURCE FILE first, '
+        f'error: there is nothing at "{tmp_path}/home" yet. Run tenfold ingest {SHOP} SOURCE FILE first, '
         "or say where the project lives: --home PATH.\n"
     )
     assert not (tmp_path / "home").exists()

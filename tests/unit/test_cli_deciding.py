@@ -61,7 +61,7 @@ def test_a_gate_says_no_and_rollback_goes_back(place):
     assert nothing.exit_code == 3
     assert nothing.stderr == (
         'error: no earlier production version of model "late_delivery". '
-        "One that was there later comes back: tenfold rollback PROJECT.py late_delivery --to 2.\n"
+        f"One that was there later comes back: tenfold rollback {SHOP} late_delivery --to 2.\n"
     )
     back = run(place, "rollback", "late_delivery", "--to", "2", "--why", "mistaken").stdout
     assert back.startswith(

@@ -62,16 +62,16 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     assert (idle.exit_code, idle.stderr) == (
         5,
         f"error: the rollout of late_delivery version {number}, shadow, is not paused and goes on by itself; nothing was "
-        "changed. To stop it there: tenfold rollout pause PROJECT.py late_delivery.\n",
+        f"changed. To stop it there: tenfold rollout pause {place}/rolled.py late_delivery.\n",
     )
     assert (
         "is it shown that more than 0.1% of rows fail? not shown (a bet of 1 on it is worth 1; from 2,000 on it is)"
         in words
     )
-    assert (
-        "nothing, unless a person decides: tenfold rollout pause|approve|undo PROJECT.py late_delivery"
-        in words
-    )
+    to_do = "nothing, unless a person decides: tenfold rollout pause|approve|undo "
+    assert document["to_do"] == f"{to_do}{place}/rolled.py late_delivery"
+    assert to_do in words
+    assert "PROJECT.py" not in words
     assert "nobody moves it on No controller is at work on this home" in words
     status = project("status").stdout
     assert f"\nRollout of late_delivery: version {number} beside version 2, shadow since " in status
@@ -107,10 +107,7 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
         "where undone, approved by ann",
     ]
     ended = " ".join(" ".join(ended).split())
-    assert (
-        "undone by ann: because to do mend what is said of it, then train another: tenfold train PROJECT.py"
-        in ended
-    )
+    assert "undone by ann: because to do mend what is said of it, then train another: tenfold train " in ended
     (rolled,) = told(project("status", "--json"))["rollouts"].values()
     assert (rolled["candidate"], rolled["phase"], rolled["last_decision"]["why"]) == (
         number,
@@ -132,11 +129,11 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     refused = project("promote", "late_delivery", str(number))
     assert refused.stderr == (
         f"error: late_delivery version {number} is already archived; nothing was changed. A version is judged once. Train "
-        "another: tenfold train PROJECT.py late_delivery.\n"
+        f"another: tenfold train {place}/rolled.py late_delivery.\n"
     )
     assert again.stderr == (
         f'error: no rollout to undo of model "late_delivery". The last one, of version {number}, was undone already, and '
-        "version 2 is in production. To go back to the one before: tenfold rollback PROJECT.py late_delivery.\n"
+        f"version 2 is in production. To go back to the one before: tenfold rollback {place}/rolled.py late_delivery.\n"
     )
     assert ask(place, "status")["production"] == {"late_delivery": 2}
 
@@ -149,14 +146,17 @@ def test_of_a_candidate_that_is_about_to_be_undone_no_promise_is_made(place, pro
     assert told(project("rollback", "late_delivery", "--json"))["version"] == 1
     why = "it was compared with version 2, and version 1 is in production now"
     for act, done in (("pause", "paused"), ("resume", "resumed")):
-        assert project("rollout", act).stdout == (
+        assert project("rollout", act, "--why", "see: tenfold skew PROJECT.py").stdout == (
             f"late_delivery version {number}: {done}, shadow; it is undone all the same, as soon as a controller looks: {why}\n"
         )
-    to_do = "nothing, it is undone as soon as a controller looks; at once: tenfold rollout undo "
+    to_do = f"nothing, it is undone as soon as a controller looks; at once: tenfold rollout undo {place}/rolled.py "
     document = told(project("rollout", "show", "--json"))["rollout"]
     assert (document["now"]["action"], document["now"]["why"]) == ("undo", why)
     assert document["to_do"].startswith(to_do)
     assert f"\n  to do: {to_do}" in project("status").stdout
+    for text in (project(*verb).stdout for verb in (["rollout", "show"], ["audit"], ["status"])):
+        assert "see: tenfold" in " ".join(text.split())
+        assert "PROJECT.py" not in text
     undone = told(project("rollout", "undo", "--json"))
     assert (undone["rollout"]["phase"], undone["follows"]) == ("undone", "version 2 answers everything")
     assert told(project("rollout", "show", "--json"))["rollout"]["to_do"].startswith("mend what is said")

@@ -71,7 +71,7 @@ class Commands(click.Group):
         try:
             code = super().main(args, prog_name, standalone_mode=False, obj=settings, **extra)
         except Exception as error:  # noqa: BLE001 - the outermost place: every error becomes a message and a code
-            code = report(error, verbose=settings.verbose)
+            code = report(error, verbose=settings.verbose, project=settings.project)
         sys.exit(code)
 
 

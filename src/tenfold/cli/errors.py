@@ -4,6 +4,7 @@
 101 a defect; 130 interrupted.
 """
 
+import shlex
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,23 @@ class Settings:
     """What holds for the whole invocation."""
 
     verbose: bool = False
+    project: str | None = None
 
 
-def report(error: Exception, *, verbose: bool = False) -> int:
+def named(text: str, project: str | None) -> str:
+    """Return a text whose commands name the project that was asked about, so that they can be typed as they are.
+
+    Examples
+    --------
+    >>> named("See: tenfold rollout show PROJECT.py late.", "shop/project.py")
+    'See: tenfold rollout show shop/project.py late.'
+    >>> named("tenfold status PROJECT.py", "my shop.py")
+    "tenfold status 'my shop.py'"
+    """
+    return text if project is None else text.replace("PROJECT.py", shlex.quote(project))
+
+
+def report(error: Exception, *, verbose: bool = False, project: str | None = None) -> int:
     """Print an error on stderr and return the exit code.
 
     Examples
@@ -41,7 +56,8 @@ def report(error: Exception, *, verbose: bool = False) -> int:
     if verbose and not isinstance(error, click.ClickException):
         click.echo("".join(traceback.format_exception(error)), err=True)
     code, message = _told(error)
-    click.echo(clean("\n".join([f"error: {message}", *_notes(error)])), err=True)
+    text = "\n".join([f"error: {message}", *_notes(error)])
+    click.echo(clean(named(text, project)), err=True)
     return code
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenfold.cli.errors import verbose
+from tenfold.cli.errors import Settings, named, verbose
 from tenfold.cli.loading import load, load_platform
 from tenfold.core.errors import DefinitionError
 
@@ -36,6 +36,10 @@ class Where:
         """The same place, for a process that is started from here."""
         clock = [] if self.clock is None else ["--clock", str(self.clock)]
         return [self.target, "--home", str(self.home), *clock]
+
+    def named(self, text: str) -> str:
+        """Return a text whose commands name this project."""
+        return named(text, self.target)
 
     def open(self, *, clock: "Clock | None" = None) -> "App":
         """Return the project running; its home is made when missing."""
@@ -77,6 +81,7 @@ def on_project(function: Function) -> Function:
     @click.argument("project")
     @functools.wraps(function)
     def wrapped(project: str, home: Path, clock: Path | None, **given: Any) -> None:
+        click.get_current_context().ensure_object(Settings).project = project
         function(Where(project, home, clock), **given)
 
     return wrapped

@@ -101,7 +101,8 @@ def audit(where: Where, *, subject: str | None, kind: str | None, limit: int, as
         from tenfold.ui.terminal import table
 
         cells = [
-            [minute(item.at), item.kind, item.subject, item.decision, item.by, item.why] for item in found
+            [minute(item.at), item.kind, item.subject, item.decision, item.by, where.named(item.why)]
+            for item in found
         ]
         table(console, "Decisions", ["at", "kind", "subject", "decision", "by", "why"], cells)
 

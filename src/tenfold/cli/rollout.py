@@ -40,7 +40,7 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
         told = [] if seen is None else _told(seen, last, number)
         if seen is not None and seen.rollout.is_open:
             told += [["nobody moves it on", text] for text in missing(where, app, "controller")]
-        rolled = None if seen is None else standing(seen, last) | {"now": _now(seen)}
+        rolled = None if seen is None else standing(where, seen, last) | {"now": _now(seen)}
         document = {"model": chosen.name, "production": number, "rollout": rolled}
 
     def draw(console: "Console") -> None:
@@ -49,7 +49,8 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
         if not told:
             click.echo(f"{chosen.name} has had no rollout yet")
             return
-        table(console, f"Rollout of {chosen.name}", ["what", "value"], told)
+        cells = [[name, where.named(text)] for name, text in told]
+        table(console, f"Rollout of {chosen.name}", ["what", "value"], cells)
 
     answer(document, draw, as_json=as_json)
 
@@ -66,7 +67,7 @@ def _add(name: str, text: str, done: str, follows: str) -> None:
         stands = "" if after.where == done else f", {after.where}"
         comes = follows.format(target=where.target, model=after.model, champion=after.champion)
         if ends is not None:
-            comes = f"it is undone all the same, as soon as a controller looks: {ends}"
+            comes = f"it is undone all the same, as soon as a controller looks: {where.named(ends)}"
         text = f"{after.model} version {after.candidate}: {done}{stands}; {comes}"
         document = {"model": after.model, "rollout": _rollout(after), "follows": comes}
         answer(document, line(text), as_json=as_json)
@@ -234,12 +235,12 @@ def _rollout(found: "Rollout") -> dict[str, Any]:
     }
 
 
-def standing(seen: "Standing", last: "Decision | None") -> dict[str, Any]:
+def standing(where: Where, seen: "Standing", last: "Decision | None") -> dict[str, Any]:
     """Return a rollout as JSON values, with what was decided last of it and what a person can do."""
     return {
         **_rollout(seen.rollout),
         "last_decision": None if last is None else decision(last),
-        "to_do": to_do(seen),
+        "to_do": where.named(to_do(seen)),
     }
 
 

@@ -169,7 +169,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "now": iso(app.clock.now()),
             "topics": topics,
             "production": {name: None if item is None else item.number for name, item in production.items()},
-            "rollouts": {seen.rollout.model: standing(seen, last) for seen, last in rolling},
+            "rollouts": {seen.rollout.model: standing(where, seen, last) for seen, last in rolling},
             "last_decision": decision(newest[0]) if newest else None,
             "scored": scored,
             "stuck": stuck,
@@ -191,15 +191,15 @@ def status(where: Where, *, as_json: bool) -> None:
             beside = f"version {found.candidate} beside version {found.champion}"
             click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
             if last is not None:
-                click.echo(reasons(f"  last decided: {last.decision} by {last.by}", last.why))
-            click.echo(f"  to do: {to_do(seen)}")
+                click.echo(reasons(f"  last decided: {last.decision} by {last.by}", where.named(last.why)))
+            click.echo(f"  to do: {where.named(to_do(seen))}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"
             click.echo(f"Scored of {name}, every {state['every']}: {until}")
         for last in newest:
             if all(last != told for _, told in rolling):
                 head = f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}"
-                click.echo(reasons(head, last.why))
+                click.echo(reasons(head, where.named(last.why)))
         idle = [f"Nobody works on durable run {run}; tenfold run goes on with it." for run in stuck]
         for text in (*lines(places), *away, *idle):
             click.echo(text)
