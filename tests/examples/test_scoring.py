@@ -152,7 +152,10 @@ def test_partitions_that_overlap_hold_each_row_once_and_are_replaced_together(ho
         some = told(app)
         assert len(some) == 6
         app.rollback(NAME, why="a test")
-        app.score(NAME, FIRST, FIRST + DAY)
+        for _ in ("added to what was there", "found"):
+            done = app.batch(NAME, FIRST, FIRST + DAY)
+            assert (done.rows, done.versions) == (12, {"1": 6, "2": 6})
+            assert done.mean == pytest.approx(np.mean([item[4] for item in told(app)]))
         stored = app.lake.read(SCORES, columns=["prediction_id"])["prediction_id"].to_pylist()
         assert len(stored) == len(set(stored)) == 12
         assert set(some) <= set(told(app))

@@ -72,10 +72,12 @@ def score(
     """
     if not again and lake.position(SCORES, part.writer):
         return tally(lake, part)
-    made = Tally()
+    made, some = Tally(), False
 
     def pieces() -> "Iterator[pa.Table]":
+        nonlocal some
         held = None if again else stored(lake, part.model, part.start, part.end, ["prediction_id"])
+        some = held is not None and held.num_rows > 0
         route = traffic.routes.look(part.model)
         for dataset, start, end in ranges.read(part.start, part.end):
             rows = _Rows(dataset, traffic, route, Deciding(dataset.model))
@@ -89,7 +91,7 @@ def score(
     done = lake.append(
         SCORES, pieces(), writer=part.writer, upto=run, after=None if again else 0, instead=replaced
     )
-    return made if done else tally(lake, part)
+    return made if done and not some else tally(lake, part)
 
 
 def send(lake: Lake, part: Partition, log: PredictionLog, *, before: int = -1) -> None:
