@@ -11,7 +11,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.times import iso
 from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.monitoring.skew import Skew
-from tenfold.training.compared import Compared, compared
+from tenfold.training.compared import Compared, compared, numbered
 from tenfold.training.folds import Split
 from tenfold.training.losses import losses
 from tenfold.training.metrics import METRICS, evaluate, metric_of, paired_difference
@@ -40,22 +40,42 @@ class Case:
 
 
 def judge_candidate(gates: Sequence[Check], case: Case) -> list[Verdict]:
-    """Return one verdict per gate, on the same rows for both versions."""
-    both = compared(case.rows, [one for one in (case.champion, case.candidate) if one is not None])
-    names = sorted({check.metric for check in gates if check.metric})
-    own = evaluate(names, both.y, both.predictions[-1], both.groups)
-    has_champion = case.champion is not None
-    other = evaluate(names, both.y, both.predictions[0], both.groups) if has_champion else {}
-    verdicts = []
-    for check in gates:
-        if not check.metric:
-            verdicts.append(_JUDGES[check.kind](check, case, both))
-            continue
-        verdict = judge(check, own[check.metric], other.get(check.metric))
-        if check.kind == "beats_champion" and has_champion and verdict.passed is not None:
-            verdict = replace(verdict, why=f"{verdict.why}, {_interval(check, both)}")
-        verdicts.append(verdict)
-    return verdicts
+    """Return one verdict per gate, on the same rows for both versions, and one where a version gives no number for some."""
+    every = compared(case.rows, [one for one in (case.champion, case.candidate) if one is not None])
+    if left := len(every.y) - len(numbered(every.predictions[-1])):
+        why = f"it gives no number for {left:,} of {len(every.y):,} test rows"
+        return [Verdict("a number for every test row", passed=False, value=float(left), why=why)]
+    case, both, told = _comparable(case, every)
+    return [*(_verdict(check, case, every, both) for check in gates), *told]
+
+
+def _comparable(case: Case, every: Compared) -> tuple[Case, Compared, list[Verdict]]:
+    """Return what is left to compare on: a champion must not keep out its successor by having no number for some rows."""
+    fine = numbered(every.predictions[0])
+    left = len(every.y) - len(fine)
+    if not left:
+        return case, every, []
+    why = f"the champion gives no number for {left:,} of {len(every.y):,} test rows, and is not compared on them"
+    told = [Verdict("a champion that gives numbers", passed=True, value=float(left), why=why)]
+    if not len(fine):
+        return replace(case, champion=None), replace(every, predictions=every.predictions[1:]), told
+    return replace(case, rows=case.rows.take(fine)), every.take(fine), told
+
+
+def _verdict(check: Check, case: Case, every: Compared, both: Compared) -> Verdict:
+    """Return the verdict of a gate: a candidate is judged on every row, and beside the champion on those of both."""
+    if not check.metric:
+        return _JUDGES[check.kind](check, case, both)
+    if check.kind != "beats_champion" or case.champion is None:
+        return judge(check, _value(check, every, -1))
+    verdict = judge(check, _value(check, both, -1), _value(check, both, 0))
+    if verdict.passed is None:
+        return verdict
+    return replace(verdict, why=f"{verdict.why}, {_interval(check, both)}")
+
+
+def _value(check: Check, rows: Compared, version: int) -> float:
+    return evaluate([check.metric], rows.y, rows.predictions[version], rows.groups)[check.metric]
 
 
 def _interval(check: Check, both: Compared) -> str:

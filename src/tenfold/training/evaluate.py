@@ -10,6 +10,7 @@ import numpy as np
 from tenfold.training.baselines import simple_answers
 from tenfold.training.calibrate import Calibration, corrected
 from tenfold.training.classes import by_class
+from tenfold.training.compared import numbered
 from tenfold.training.estimators import spread
 from tenfold.training.intervals import LEVEL, Blocks, blocks_of, interval
 from tenfold.training.material import Material, count
@@ -117,9 +118,14 @@ def evaluation(
 def _baselines(model: Model, material: Material, tested: Tested, champion: Champion | None) -> Document:
     columns = tested.prediction.shape[1] if tested.prediction.ndim == 2 else 1
     answers = simple_answers(model, material, columns)
+    found = {name: tested.of(answer).metrics(model.metrics) for name, answer in answers.items()}
     if champion is not None and not has_seen(champion, material):
-        answers[f"champion (version {champion.number})"] = _scores(champion.package, material)
-    return {name: tested.of(answer).metrics(model.metrics) for name, answer in answers.items()}
+        said = _scores(champion.package, material)
+        fine = numbered(said)
+        some = f", on the {len(fine):,} of {len(said):,} rows it has a number for"
+        name = f"champion (version {champion.number}){some if len(fine) < len(said) else ''}"
+        found[name] = tested.of(said).take(fine).metrics(model.metrics)
+    return found
 
 
 def has_seen(champion: Champion, material: Material) -> bool:
