@@ -309,11 +309,13 @@ class Loop:
         served = self.matured(now - horizon - longest, now)
         for check in self.release.monitors:
             rows = served.between(now - horizon - (check.window or 0), now)
-            value = rows.metrics([check.metric])[check.metric] if len(rows.y) else None
-            verdict = judge(check, value)
+            told = rows.numbered()
+            no_number = len(rows.y) - len(told.y)
+            verdict = judge(check, told.metrics([check.metric])[check.metric])
             state = {True: "healthy", False: "degraded", None: "undecided"}[verdict.passed]
-            why = f"{verdict.why} over {len(rows.y):,} matured predictions"
-            evidence = verdict.evidence() | {"then": check.then}
+            why = f"{verdict.why} over {len(told.y):,} matured predictions"
+            why += f", without {no_number:,} that have no number" if no_number else ""
+            evidence = verdict.evidence() | {"then": check.then, "no_number": no_number}
             cause = f"{now // WEEK}/{check.text}/{check.window}"
             self.audit.record("monitor", model.name, state, why, by=LOOP, evidence=evidence, cause=cause)
 

@@ -60,7 +60,8 @@ def pairs(
     """Return the pairs whose outcome is known and final.
 
     A row counts once, with its first pair, and only when the time its label takes has passed for it: of younger rows the
-    outcomes that are known first are not like those that come later.
+    outcomes that are known first are not like those that come later. A pair has a number of each version: a row that the
+    champion gave none for says nothing of which is better.
 
     Parameters
     ----------
@@ -117,12 +118,13 @@ def _paired(
 def _same_requests(
     answered: Predictions, shadow: Predictions, versions: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of requests that one of the versions answered and the other was asked about."""
+    """Return the places of requests that one of the versions answered and the other was asked about, both with a number."""
     places = {name: place for place, name in enumerate(answered.id)}
     both = [(places[name], place) for place, name in enumerate(shadow.id) if name in places]
     mine, theirs = np.array(both, dtype=np.int64).reshape(-1, 2).T
     asked = np.sort(np.stack([answered.version[mine], shadow.version[theirs]], axis=1), axis=1)
     fits = (asked == np.sort(versions)).all(axis=1)
+    fits &= np.isfinite(answered.score[mine]) & np.isfinite(shadow.score[theirs])
     return mine[fits], theirs[fits]
 
 

@@ -56,6 +56,7 @@ class Schedule:
             return []
         period = f"{iso(start)}/{iso(end)}"
         why = f"{done.rows:,} rows of {period}"
+        why += f", {done.no_number:,} without a number" if done.no_number else ""
         self._record("scored", why, _evidence(done) | {"start": start, "end": end}, f"{start}/{end}")
         return [period]
 
@@ -104,4 +105,9 @@ def late(model: Model) -> int:
 
 
 def _evidence(done: Scored) -> dict[str, Any]:
-    return {"rows": done.rows, "decided": done.decided, "versions": dict(done.versions)}
+    return {
+        "rows": done.rows,
+        "decided": done.decided,
+        "no_number": done.no_number,
+        "versions": dict(done.versions),
+    }

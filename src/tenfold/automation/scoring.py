@@ -36,7 +36,9 @@ class Scored:
     rows, decided
         How many rows it answered or found answered, and how many of them are decided true; None without a threshold.
     mean
-        The mean score; None without rows.
+        The mean score of the rows that have one; None when there are none.
+    no_number
+        How many of the rows have neither score nor decision, because the version that answered gave no finite number.
     versions
         Rows by the version that answered.
     partitions
@@ -49,6 +51,7 @@ class Scored:
     mean: float | None
     versions: Mapping[str, int]
     partitions: Mapping[str, Mapping[str, Any]]
+    no_number: int = 0
 
 
 class Scoring:
@@ -246,9 +249,13 @@ class Scoring:
         for told in done.values():
             for number, count in told["versions"].items():
                 versions[number] = versions.get(number, 0) + count
-        decided = sum(told["decided"] for told in done.values())
-        mean = sum(told["total"] for told in done.values()) / rows if rows else None
-        return Scored(rows, None if self.model.threshold is None else decided, mean, versions, done)
+        decided = None if self.model.threshold is None else sum(told["decided"] for told in done.values())
+        no_number = sum(told.get("no_number", 0) for told in done.values())
+        # an older release counted none, and its total was null where one was among the rows
+        known = [told for told in done.values() if told["total"] is not None]
+        numbers = sum(told["rows"] - told.get("no_number", 0) for told in known)
+        mean = sum(told["total"] for told in known) / numbers if numbers else None
+        return Scored(rows, decided, mean, versions, done, no_number)
 
 
 def _span(every: str | None) -> int | None:

@@ -89,6 +89,8 @@ def said(found: Mapping[str, Any]) -> str:
     'value 12.5'
     >>> said({"prediction": 12.5, "score": 12.5, "outputs": {"action": "block", "odd": None}})
     'value 12.5, action block, odd null'
+    >>> said({"score": None, "decision": None, "threshold": 0.5})
+    'no number'
     """
     return ", ".join([_answered(found), *_decided(found.get("outputs", {}))])
 
@@ -100,6 +102,8 @@ def _decided(outputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _answered(found: Mapping[str, Any]) -> str:
+    if found["score"] is None:
+        return "no number"
     if "decision" in found:
         decided = "yes" if found["decision"] else "no"
         return f"score {found['score']:.4f}, decision {decided} (from {found['threshold']:g} on)"
@@ -141,11 +145,13 @@ def score(
         "rows": found.rows,
         "decided_true": found.decided,
         "mean_score": found.mean,
+        "no_number": found.no_number,
         "versions": found.versions,
         "partitions": found.partitions,
     }
     told = f"{plural(found.rows, 'row')} scored"
     told += "" if found.decided is None else f", {found.decided:,} decided true"
+    told += f", {found.no_number:,} without a number" if found.no_number else ""
     told += f", in {plural(len(found.partitions), 'partition')}"
     text = line(f"{chosen.name}: {told if found.rows else 'no row is predicted in this period'}")
     answer(document, text, as_json=as_json)

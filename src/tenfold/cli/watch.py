@@ -49,6 +49,7 @@ def monitor(
                 "predicted": week.predicted,
                 "happened": week.happened,
                 "metrics": week.metrics,
+                "no_number": week.no_number,
             }
             for week in weeks
         ],
@@ -64,10 +65,12 @@ def monitor(
     def draw(console: "Console") -> None:
         from tenfold.ui.terminal import table
 
+        gaps = any(week.no_number for week in weeks)
         cells = [
             [
                 minute(week.start)[:10],
                 week.rows,
+                *([week.no_number] if gaps else []),
                 week.predicted,
                 week.happened,
                 *(week.metrics[name] for name in chosen.metrics),
@@ -77,7 +80,7 @@ def monitor(
         table(
             console,
             f"{chosen.name} by week",
-            ["week of", "rows", "predicted", "happened", *chosen.metrics],
+            ["week of", "rows", *(["no number"] if gaps else []), "predicted", "happened", *chosen.metrics],
             cells,
         )
         features = [

@@ -1,5 +1,6 @@
 """How well served predictions did, once their outcomes are known."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,11 @@ class Matured:
         groups = None if self.groups is None else self.groups[rows]
         return Matured(self.predictions.take(rows), self.y[rows], groups)
 
+    def numbered(self) -> "Matured":
+        """Return the rows that were answered with a number; there is nothing to measure of the others."""
+        fine = np.isfinite(self.predictions.score)
+        return self if fine.all() else self.take(np.flatnonzero(fine))
+
     def without_features(self) -> "Matured":
         """Return the same without features and ages, which take most of the memory."""
         none = np.zeros((len(self.y), 0))
@@ -82,10 +88,11 @@ class Matured:
         return Matured(predictions, places(self.y, [str(name) for name in own], classes), self.groups)
 
     def metrics(self, names: Sequence[str]) -> dict[str, float]:
-        """Return metrics of what was served."""
-        said = self.predictions.probabilities if self.predictions.classes else self.predictions.score
-        codes = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
-        return evaluate(names, self.y, said, codes)
+        """Return metrics of what was served, of the rows that were answered with a number; NaN when none were."""
+        told = self.numbered()
+        said = told.predictions.probabilities if told.predictions.classes else told.predictions.score
+        codes = None if told.groups is None else np.unique(told.groups, return_inverse=True)[1]
+        return evaluate(names, told.y, said, codes)
 
     def right(self) -> float:
         """Return the share of true outcomes, the mean one, or for several classes the share that was predicted."""
@@ -99,6 +106,7 @@ class Week:
     """A week of matured predictions: its first instant, rows, mean score, share of true outcomes, metrics.
 
     For numbers `happened` is their mean, for several classes the share of rows whose outcome was the one predicted.
+    `no_number` of the rows were answered without a number; all but `rows` is of the others, and NaN where there are none.
     """
 
     start: int
@@ -106,6 +114,7 @@ class Week:
     predicted: float
     happened: float
     metrics: dict[str, float]
+    no_number: int = 0
 
 
 def mature(model: Model, history: History, predictions: Predictions, now: int) -> Matured:
@@ -168,6 +177,9 @@ def weekly(model: Model, matured: Matured, origin: int) -> list[Week]:
     for number in np.unique(numbers).tolist():
         start = origin + number * WEEK
         part = matured.between(start, start + WEEK)
-        predicted, happened = float(part.predictions.score.mean()), part.right()
-        weeks.append(Week(start, len(part.y), predicted, happened, part.metrics(model.metrics)))
+        told, predicted, happened = part.numbered(), math.nan, math.nan
+        if len(told.y):
+            predicted, happened = float(told.predictions.score.mean()), told.right()
+        metrics, no_number = told.metrics(model.metrics), len(part.y) - len(told.y)
+        weeks.append(Week(start, len(part.y), predicted, happened, metrics, no_number))
     return weeks

@@ -60,10 +60,14 @@ def partitions(model: str, at: np.ndarray, start: int, end: int, every: int | No
 
 @dataclass(slots=True)
 class Tally:
-    """What was answered, added up: rows, those decided true, the sum of the scores, and rows by version."""
+    """What was answered, added up: rows, those decided true, the sum of the scores, and rows by version.
+
+    `no_number` rows have no score, as their version gave no finite number; nothing is added up of them.
+    """
 
     rows: int = 0
     decided: int = 0
+    no_number: int = 0
     total: float = 0.0
     versions: dict[str, int] = field(default_factory=dict)
 
@@ -71,7 +75,9 @@ class Tally:
         """Count answers."""
         self.rows += len(score)
         self.decided += int((decision == True).sum())  # noqa: E712 - None where a version has no threshold
-        self.total += float(score.sum())
+        known = score[np.isfinite(score)]
+        self.no_number += len(score) - len(known)
+        self.total += float(known.sum())
         for number, count in zip(*np.unique(version, return_counts=True), strict=True):
             self.versions[str(number)] = self.versions.get(str(number), 0) + int(count)
 
@@ -80,6 +86,7 @@ class Tally:
         return {
             "rows": self.rows,
             "decided": self.decided,
+            "no_number": self.no_number,
             "total": self.total,
             "versions": dict(self.versions),
         }
