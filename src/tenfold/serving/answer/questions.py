@@ -265,10 +265,17 @@ def put_off_of(questions: Sequence[Question], asks: Asks) -> set[int]:
     return found
 
 
-def unanswered(early: Mapping[int, TooEarly], asks: Asks, told: Container[str]) -> dict[int, TooEarly]:
-    """Return of the questions with a row of too long ago those that were not answered then."""
+def unanswered(
+    model: str,
+    questions: Sequence[Question],
+    asks: Asks,
+    early: Mapping[int, TooEarly],
+    told: Container[str],
+) -> dict[int, SchemaError | Conflict]:
+    """Return of the questions with a row of too long ago those that were not answered then, and those with a used key."""
     new = {of for of, name in zip(asks.of, asks.id, strict=True) if name not in told} if early else ()
-    return {place: error for place, error in early.items() if place in new}
+    late = {place: error for place, error in early.items() if place in new}
+    return {**late, **_reused(model, questions, told)}
 
 
 def keyed(questions: Sequence[Question], asks: Asks) -> set[str]:
@@ -277,7 +284,7 @@ def keyed(questions: Sequence[Question], asks: Asks) -> set[str]:
     return several | {name for of, name in zip(asks.of, asks.id, strict=True) if questions[of].key}
 
 
-def reused(model: str, questions: Sequence[Question], told: Container[str]) -> dict[int, Conflict]:
+def _reused(model: str, questions: Sequence[Question], told: Container[str]) -> dict[int, Conflict]:
     """Return of the questions about several rows those whose key was used for fewer rows, or for more."""
     found = {}
     for place, question in enumerate(questions):

@@ -15,16 +15,7 @@ from tenfold.serving.answer.answers import Said, as_json
 from tenfold.serving.answer.asking import joined, numbers, some, sticky_fields
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
-from tenfold.serving.answer.questions import (
-    Asks,
-    Question,
-    Questions,
-    keyed,
-    put_off_of,
-    reused,
-    taken,
-    unanswered,
-)
+from tenfold.serving.answer.questions import Asks, Question, Questions, keyed, put_off_of, taken, unanswered
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
@@ -233,7 +224,7 @@ class Service:
         asks, failed, early = self._questions(questions, at, as_columns=not few)
         put_off = put_off_of(questions, asks)
         told = self._stored(keyed(questions, asks))
-        lost = unanswered(early, asks, told) | reused(self.model.name, questions, told)
+        lost = unanswered(self.model.name, questions, asks, early, told)
         first: dict[str, int] = {}
         for place, (of, name) in enumerate(zip(asks.of, asks.id, strict=True)):
             if name not in told and of not in put_off and of not in lost:
