@@ -95,21 +95,19 @@ class Door:
 
     def _let_in(self) -> None:
         turn, self._turn = self._turn, []
-        known: Any = None
-        failed: Exception | None = None
         try:
             known = None if self._gate is None else self._gate.look()  # after the last of them came
         except Exception as error:  # noqa: BLE001 - said, or logged, as it is of any other route
-            failed = error
+            for asked in turn:
+                self._done(asked, error)
+            return
         for asked in turn:
             try:
-                self._put(asked, known, failed)
+                self._put(asked, known)
             except Exception as error:  # noqa: BLE001 - as above
                 self._done(asked, error)
 
-    def _put(self, asked: Asked, known: Any, failed: Exception | None) -> None:
-        if failed is not None:
-            raise failed
+    def _put(self, asked: Asked, known: Any) -> None:
         head = asked.head
         if self._gate is not None:
             scope = {"method": "POST", "path": PATH, "client": asked.client.client, "headers": head.headers}
