@@ -4,17 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tenfold import Platform, Project, Release
-from tenfold.automation.supervise import control
-from tenfold.core.clock import VirtualClock
+from tenfold import Project, Release
 from tenfold.core.errors import Conflict, DefinitionError
 from tenfold.core.times import UNITS, to_us
 from tenfold.registry.rollouts import SHADOW as IN_SHADOW
@@ -330,123 +326,3 @@ def test_what_is_asked_for_is_done_beside_an_interrupted_run_of_another_period(h
 def test_what_cannot_be_cut_is_refused(home):
     with opened(home) as app, pytest.raises(DefinitionError, match='every="1x" is not a duration'):
         app.batch(NAME, FIRST, END, every="1x")
-
-
-def scheduled(**how):
-    """Return the tiny project with a schedule for whole days; orders may come an hour late."""
-    late = replace(tiny.orders, lateness="1h")
-    this = replace(tiny.this_order, source=late)
-    model = replace(tiny.late_order, spine=late, features=[tiny.shop_visits, this])
-    return Project("tiny", releases=[Release(model, score_every="1d", **how)])
-
-
-def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path):
-    project, home, minute = scheduled(), tmp_path / "home", timedelta(minutes=1)
-    clock = VirtualClock(tiny.START + timedelta(days=17))
-    with project.open(Platform(home=home, clock=clock)) as app:
-        schedule = app.schedule(project.release())
-        tiny.load(app)
-        assert (schedule.due(), schedule.state()) == (None, {"every": "1d", "until": None, "last": None})
-        app.promote(NAME, app.train(NAME).number)
-        assert schedule.tick() == []
-        clock.set(tiny.START + timedelta(days=18, hours=1) - minute)
-        assert schedule.tick() == []
-        due = (tiny.START + timedelta(days=17, hours=20)).isoformat()
-        app.ingest("orders", tiny.order(order_id="new", due=due), history=True)  # it is in the log only
-        clock.set(tiny.START + timedelta(days=18, hours=1))
-        assert schedule.tick() == ["2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"]
-        assert schedule.tick() == []
-        assert len(told(app, 0, 2**60)) == 13
-        clock.set(tiny.START + timedelta(days=21))
-        assert schedule.tick() == ["2024-05-19T00:00:00+00:00/2024-05-21T00:00:00+00:00"]
-        assert schedule.state()["until"] == "2024-05-21T00:00:00+00:00"
-        audit = app.audit.list(NAME, "score")
-        assert [(item.decision, item.by, item.evidence["rows"]) for item in audit] == [
-            ("scored", "schedule", 13),
-            ("scored", "schedule", 11),
-        ]
-
-
-def test_what_a_person_scores_again_does_not_hide_how_far_the_schedule_is(tmp_path):
-    project, clock = scheduled(), VirtualClock(tiny.START + timedelta(days=17))
-    with project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
-        schedule = app.schedule(project.release())
-        tiny.load(app)
-        app.promote(NAME, app.train(NAME).number)
-        clock.set(tiny.START + timedelta(days=18, hours=2))
-        (scored,) = schedule.tick()
-        until, state = scored.partition("/")[2], schedule.state()
-        for place in range(100):
-            app.audit.record("score", NAME, "scored again", f"day {place}", by="ann", evidence={})
-        clock.set(tiny.START + timedelta(days=19, hours=2))
-        app.promote(NAME, app.train(NAME).number)  # it was made on the next day, which is scored all the same
-        assert schedule.state() == state
-        assert schedule.due() == (to_us(until), to_us(until) + DAY)
-
-
-def test_a_schedule_begins_with_the_first_version_though_another_one_was_promoted_since(tmp_path):
-    project, clock = scheduled(), VirtualClock(tiny.START + timedelta(days=17))
-    with project.open(Platform(home=tmp_path / "home", clock=clock)) as app:
-        tiny.load(app)
-        for day in (17, 19):
-            clock.set(tiny.START + timedelta(days=day, hours=5))
-            app.promote(NAME, app.train(NAME).number)
-        assert app.schedule(project.release()).tick() == [
-            "2024-05-18T00:00:00+00:00/2024-05-20T00:00:00+00:00"
-        ]
-
-
-def test_two_controllers_score_a_day_once(tmp_path):
-    project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
-    at_it, go_on, done = threading.Event(), threading.Event(), []
-    with project.open(Platform(home=home, clock=clock)) as app:
-        tiny.load(app)
-        app.promote(NAME, app.train(NAME).number)
-        clock.set(tiny.START + timedelta(days=18, hours=1))
-
-        class Slow(type(app.lake)):
-            def append(self, *given, **how):
-                at_it.set()
-                go_on.wait()
-                return super().append(*given, **how)
-
-        one, two = app.schedule(project.release()), app.schedule(project.release())
-        one.scoring._lake = Slow(home / "lake", clock)
-        slow = threading.Thread(target=lambda: done.extend(one.tick()))
-        slow.start()
-        at_it.wait()
-        assert two.tick() == []
-        go_on.set()
-        slow.join()
-        assert len(done) == 1
-        assert two.tick() == []
-        assert app.journal.unfinished() == []
-        assert [item.decision for item in app.audit.list(NAME, "score")] == ["scored"]
-        assert len(told(app, 0, 2**60)) == 12
-
-
-def test_the_controller_scores_what_is_due_and_goes_on_with_what_died(tmp_path):
-    project, home = scheduled(), tmp_path / "home"
-    clock = VirtualClock(tiny.START + timedelta(days=17))
-    said = []
-    with project.open(Platform(home=home, clock=clock)) as app:
-        tiny.load(app)
-        app.promote(NAME, app.train(NAME).number)
-        given = {"model": NAME, "start": FIRST, "end": END, "every": "1d", "again": False, "by": "ann"}
-        died = app.journal.begin("score", "died", given)
-        clock.set(tiny.START + timedelta(days=18, hours=2))
-        looks = iter([False, True])
-        release = project.release()
-        control(
-            [app.loop(release)],
-            clock,
-            lambda: next(looks),
-            tell=said.append,
-            schedules=[app.schedule(release)],
-        )
-        assert app.journal.get(died).status == "done"
-        assert len(told(app)) == 60
-    assert said == [
-        "late_order: finished 1 interrupted scorings",
-        "late_order: scored 2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00",
-    ]
