@@ -7,9 +7,7 @@ import socket
 import threading
 from contextlib import closing
 from functools import partial
-from urllib.parse import unquote
 
-import httpx
 import pytest
 from starlette.routing import Route
 
@@ -25,12 +23,12 @@ from tenfold.serving.http.app import application
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests import states
 from tests.examples import tiny
+from tests.unit.asking import asked
 from tests.unit.cli_project import ask, run
 from tests.unit.ticking import Ticking
 
 DAY = 86_400_000_000
 NOW = 1_700_000_000_000_000
-BODY = {"content-type": "application/json"}
 
 
 @pytest.fixture
@@ -42,20 +40,6 @@ def clock():
 def app(tmp_path, clock):
     with tiny.project.open(Platform(home=tmp_path / "home", clock=clock)) as found:
         yield found
-
-
-def asked(api, path, method="POST", *, token=None, content=b"{}", client="127.0.0.1", **headers):
-    """Return the response of an application to one request."""
-    given = BODY | {name.replace("_", "-"): value for name, value in headers.items()}
-    if token is not None:
-        given["authorization"] = f"Bearer {token}"
-
-    async def send():
-        transport = httpx.ASGITransport(app=api, client=(client, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as there:
-            return await there.request(method, path, content=content, headers=given)
-
-    return asyncio.run(send())
 
 
 def filled(path):
@@ -312,59 +296,6 @@ def test_without_tokens_each_address_has_the_rate_of_the_server(app):
     networks = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
     told = [asked(api, "/events/visits", content=b"[]", client=name).status_code for name in networks]
     assert told == [200, 200, 429, 200]
-
-
-@pytest.mark.parametrize(
-    ("origin", "status"),
-    [
-        ("http://127.0.0.1", 200),
-        ("http://evil.example", 403),
-        ("http://127.0.0.1:8080", 403),
-        ("null", 403),
-        ("http://[", 403),
-        ("https://api.bank.example", 200),
-    ],
-)
-def test_a_page_of_another_origin_may_not_send(app, origin, status):
-    api = app.asgi(hosts=("127.0.0.1", "api.bank.example"))
-    assert asked(api, "/events/visits", content=b"[]", origin=origin).status_code == status
-    assert asked(api, "/health", "GET", origin=origin).status_code == 200
-
-
-def test_a_request_names_one_host(app):
-    api = app.asgi(hosts=("127.0.0.1",))
-
-    async def twice(scope, receive, send):
-        await api(scope | {"headers": [*scope["headers"], (b"host", b"evil.example")]}, receive, send)
-
-    answer = asked(twice, "/health", "GET")
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "WrongHost")
-    assert asked(api, "/health", "GET").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "//health",
-        "/./health",
-        "/x/../health",
-        "/%68ealth",
-        "/health%00",
-        "/%2e%2e/health",
-        "/health%2f",
-        "/health/",
-    ],
-)
-def test_a_path_is_answered_only_as_it_is_written(app, path):
-    api = app.asgi()
-    raw = path.encode()
-
-    async def as_is(scope, receive, send):  # httpx tidies a path up
-        await api(scope | {"path": unquote(path), "raw_path": raw}, receive, send)
-
-    answer = asked(as_is, "/", "GET")
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "NotFound")
-    assert asked(api, "/health", "GET").status_code == 200
 
 
 def test_a_client_sends_its_token_and_never_tells_it(monkeypatch):

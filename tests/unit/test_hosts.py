@@ -1,0 +1,69 @@
+"""Who is answered whatever token there is: by origin, host and path."""
+
+from urllib.parse import unquote
+
+import pytest
+
+from tenfold import Platform
+from tenfold.core.clock import VirtualClock
+from tests.examples import tiny
+from tests.unit.asking import asked
+
+
+@pytest.fixture
+def app(tmp_path):
+    with tiny.project.open(Platform(home=tmp_path / "home", clock=VirtualClock(tiny.ASK_AT))) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1", 200),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:8080", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("https://api.bank.example", 200),
+    ],
+)
+def test_a_page_of_another_origin_may_not_send(app, origin, status):
+    api = app.asgi(hosts=("127.0.0.1", "api.bank.example"))
+    assert asked(api, "/events/visits", content=b"[]", origin=origin).status_code == status
+    assert asked(api, "/health", "GET", origin=origin).status_code == 200
+
+
+def test_a_request_names_one_host(app):
+    api = app.asgi(hosts=("127.0.0.1",))
+
+    async def twice(scope, receive, send):
+        await api(scope | {"headers": [*scope["headers"], (b"host", b"evil.example")]}, receive, send)
+
+    answer = asked(twice, "/health", "GET")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "WrongHost")
+    assert asked(api, "/health", "GET").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//health",
+        "/./health",
+        "/x/../health",
+        "/%68ealth",
+        "/health%00",
+        "/%2e%2e/health",
+        "/health%2f",
+        "/health/",
+    ],
+)
+def test_a_path_is_answered_only_as_it_is_written(app, path):
+    api = app.asgi()
+    raw = path.encode()
+
+    async def as_is(scope, receive, send):  # httpx tidies a path up
+        await api(scope | {"path": unquote(path), "raw_path": raw}, receive, send)
+
+    answer = asked(as_is, "/", "GET")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "NotFound")
+    assert asked(api, "/health", "GET").status_code == 200
