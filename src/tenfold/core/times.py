@@ -75,14 +75,30 @@ def to_us(moment: Any) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+def parsed(text: str) -> datetime:
+    r"""Return a time as ISO 8601 writes it; ValueError when it is none.
+
+    Examples
+    --------
+    >>> parsed("2013-04-01T06:00:00Z").hour
+    6
+    >>> parsed("2013-04-01T06:00:00Z\0")
+    Traceback (most recent call last):
+    ValueError: NUL
+    """
+    if "\0" in text:  # which Python 3.11 takes for an end
+        raise ValueError("NUL")
+    return datetime.fromisoformat(text)
+
+
 def _parse(text: str) -> datetime:
     try:
-        parsed = datetime.fromisoformat(text)
+        moment = parsed(text)
     except ValueError as error:
         raise DefinitionError(
             f'"{text}" is not a date or time. Write for example 2013-04-01T06:00:00+00:00.'
         ) from error
-    return parsed.replace(tzinfo=UTC) if len(text) == len("2013-04-01") else parsed
+    return moment.replace(tzinfo=UTC) if len(text) == len("2013-04-01") else moment
 
 
 def to_datetime(us: int) -> datetime:

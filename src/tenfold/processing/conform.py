@@ -18,7 +18,7 @@ import numpy as np
 from tenfold.core.decimals import LIMIT, PLACES, units_of
 from tenfold.core.errors import DefinitionError, SchemaError, TenfoldError, suggest
 from tenfold.core.expr import LARGEST
-from tenfold.core.times import to_us
+from tenfold.core.times import parsed, to_us
 from tenfold.processing import calendar
 from tenfold.processing.evaluate import evaluate
 from tenfold.processing.frame import Column, Frame, column, concat, types_of
@@ -300,7 +300,7 @@ def _str(name: str, value: Any) -> str:
 def _time(name: str, value: Any) -> int:
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = parsed(value)
         except ValueError as error:
             raise Misfit(f'"{name}" is not a time such as 2013-04-01T06:00:00+00:00') from error
     if not isinstance(value, datetime):

@@ -7,7 +7,7 @@ from typing import Any
 from tenfold.core.decimals import PLACES
 from tenfold.core.errors import SchemaError
 from tenfold.core.expr import LARGEST, Expr
-from tenfold.core.times import EPOCH, MICROSECOND
+from tenfold.core.times import EPOCH, MICROSECOND, parsed
 from tenfold.processing import calendar
 from tenfold.processing.compiled import compile_row
 from tenfold.processing.conform import (
@@ -109,7 +109,7 @@ def instant(value: Any) -> int | None:
     (1000000, None, None)
     """
     try:
-        moment = datetime.fromisoformat(value) if type(value) is str else value
+        moment = parsed(value) if type(value) is str else value
         found = (moment - EPOCH) // MICROSECOND if type(moment) is datetime else None
     except (TypeError, ValueError):  # no time, or one without a zone
         return None
