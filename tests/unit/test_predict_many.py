@@ -173,6 +173,18 @@ def test_a_key_answers_the_same_rows_once(app, asked):
     assert len(logged(app)) == before
 
 
+@pytest.mark.parametrize("others", [ROWS[:2], ROWS[:4]])
+def test_a_key_of_two_calls_at_once_is_that_of_the_first(app, asked, others):
+    key = f"at once {service.FEW} {len(others)}"
+    before = len(logged(app))
+    questions = [Question(ROWS[:3], key), Question(others, key), Question(ROWS[:3], key)]
+    first, put_off, again = asked.answer(questions, tiny.ASK_AT, wanted=lambda _: True)
+    assert (put_off, again) == (None, first)
+    (refused,) = asked.answer([questions[1]], tiny.ASK_AT, wanted=lambda _: True)
+    assert isinstance(refused, Conflict)
+    assert len(logged(app)) == before + 3
+
+
 def test_a_row_that_is_asked_twice_is_stored_once(app, asked):
     at = tiny.ASK_AT + 77 + service.FEW
     before = len(logged(app))

@@ -253,11 +253,20 @@ def _keys(question: Question) -> Sequence[str | None]:
 
 
 def put_off_of(questions: Sequence[Question], asks: Asks) -> set[int]:
-    """Return the questions without a key of which an earlier one asks about a row with the same id and moment, but other fields."""
+    """Return the questions that an earlier one has to be stored before.
+
+    Those without a key of which an earlier one asks about a row with the same id and moment, but other fields; and those
+    with the key of an earlier one and another number of rows.
+    """
     if len(set(asks.id)) == len(asks.id):
         return set()
     first: dict[str, tuple[str, int]] = {}
-    found: set[int] = set()
+    rows: dict[str, int] = {}
+    found = {
+        of
+        for of, (asked, key, alone, _) in enumerate(questions)
+        if key and not alone and rows.setdefault(key, len(asked)) != len(asked)
+    }
     for of, name, request in zip(asks.of, asks.id, asks.request, strict=True):
         before, by = first.setdefault(name, (request, of))
         if before != request and by != of and questions[of].key is None:
