@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -69,6 +70,21 @@ class Server:
     def kill(self):
         """End it without a word, as a crash would, and wait until it is gone."""
         self.stop("immediate")
+
+    def freeze(self):
+        """Stop all of its processes where they are: it hangs until `thaw`."""
+        for process in self._processes():
+            os.kill(process, signal.SIGSTOP)
+
+    def thaw(self):
+        """Let all of its processes go on."""
+        for process in self._processes():
+            os.kill(process, signal.SIGCONT)
+
+    def _processes(self):
+        first = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text()
+        return [first, *map(int, children.split())]
 
     def remove(self):
         if self.is_running:

@@ -3,14 +3,17 @@
 import hashlib
 import re
 import socket
+import sys
 import threading
 from contextlib import suppress
 
 import pytest
 
+from tenfold.adapters.postgres.database import GLANCE
 from tenfold.automation import audit
-from tenfold.core.clock import VirtualClock
+from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
+from tenfold.core.times import UNITS
 from tenfold.platform import LAYOUT, SCHEMA
 from tenfold.sources import database_contract as contract
 from tests import states
@@ -57,6 +60,43 @@ def test_work_goes_on_after_a_restart_and_is_refused_while_the_server_is_away(ow
     database.execute(contract.ADD, "b", 0, None)
     assert changes.since_last()
     database.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which processes the server has is read from /proc")
+def test_a_server_that_hangs_is_waited_for_once_and_found_again(own):
+    database = states.opened(states.fresh(own.url), TABLES)
+    database._patience = 0.5
+    changes = database.changes()
+    assert changes.since_last()
+    own.freeze()
+    try:
+        for ask in (lambda: names(database), lambda: database.execute(contract.ADD, "a", 0, None)):
+            with pytest.raises(
+                Unavailable, match=r"does not answer: .* Nothing was changed; it is safe to retry"
+            ):
+                ask()
+        began = SystemClock().elapsed()
+        for _ in range(100):
+            with pytest.raises(Unavailable, match="does not answer: it said nothing for 2 s"):
+                changes.since_last()
+        assert SystemClock().elapsed() - began < 2 * GLANCE * UNITS["s"], "each of them waited"
+    finally:
+        own.thaw()
+    assert eventually(changes.since_last) is False, "nothing was written"
+    database.execute(contract.ADD, "b", 0, None)
+    assert (changes.since_last(), names(database)) == (True, ["b"])
+    database.close()
+
+
+def eventually(ask):
+    """Return what `ask` says as soon as it can."""
+    until = SystemClock().elapsed() + 30 * UNITS["s"]
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            assert SystemClock().elapsed() < until
+            SystemClock().sleep(0.02)
 
 
 def test_a_transaction_that_a_crash_of_the_server_interrupts_changes_nothing(own):

@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tenfold import Platform
+from tenfold.adapters.postgres.database import GLANCE
 from tenfold.core.clock import VirtualClock
+from tenfold.core.times import UNITS
 from tests import states
 from tests.examples import bare
+from tests.examples.asked import Asked
 
 ROOT = Path(__file__).parents[2]
 PROJECT = """
@@ -62,6 +66,36 @@ def test_a_project_lives_on_postgres(address, tmp_path):
     assert not list(tmp_path.glob("state.db*")), "nothing of it is in the home"
     with bare.project.open(platform) as again:
         assert again.registry.production("late_order").number == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which processes the server has is read from /proc")
+def test_while_postgres_hangs_requests_are_refused_at_once(postgres, address, tmp_path):
+    platform = Platform(home=tmp_path, clock=VirtualClock(bare.ASK_AT), state=states.state(address))
+    with bare.project.open(platform) as app, closing(Asked(app.asgi())) as client:
+        bare.load(app)
+        app.process()
+        app.promote("late_order", app.train("late_order").number)
+        token = {"authorization": f"Bearer {app.tokens.create('shop', ['predict', 'admin'])}"}
+
+        def ask(place):
+            """Return the status of two routes, and in how many seconds they were answered."""
+            begun = app.clock.elapsed()
+            told = client.post("/predict", json=bare.order(place), headers=token), client.get("/health")
+            return [answer.status_code for answer in told], (app.clock.elapsed() - begun) / UNITS["s"]
+
+        assert ask(0)[0] == [200, 200]
+        postgres.freeze()
+        try:
+            assert ask(1)[0] == [503, 200]
+            for place in range(2, 5):
+                told, seconds = ask(place)
+                assert told == [503, 200]
+                assert seconds < GLANCE / 2, "it waited again"
+        finally:
+            postgres.thaw()
+        begun = app.clock.elapsed()
+        while ask(5)[0] != [200, 200]:
+            assert app.clock.elapsed() - begun < 30 * UNITS["s"]
 
 
 def test_the_command_line_works_on_postgres(address, tmp_path):

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
 from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
@@ -36,6 +38,12 @@ SET lock_timeout TO {busy_ms};
 SET idle_in_transaction_session_timeout TO {idle_ms}
 """
 IDLE_IN_TRANSACTION_MS = 60_000
+PATIENCE = 30.0
+"""Seconds without a word after which a server is taken to hang, beside those in which it waits for another writer."""
+GLANCE = 2
+"""The same where others wait for who looks, a server's event loop above all."""
+POLL = 0.1
+"""Seconds between two tries to reach a server that hung."""
 
 # One row: to change it is a writer's turn, and how often it was changed tells readers that there is something new.
 STATE = """
@@ -65,7 +73,8 @@ class PostgresDatabase(Pooled[Session]):
     Nothing is connected before a project is opened on it: `Platform(state=PostgresDatabase(address))`. Readers never
     wait. Writers take turns, as they do on SQLite: each transaction first changes one row that all of them share, so
     what it reads holds until it commits, and nothing has to be repeated as under SERIALIZABLE. Who waits longer than
-    `busy_ms` milliseconds, or finds the server away, gets `Unavailable`; after a restart of the server work goes on.
+    `busy_ms` milliseconds, or finds the server away, or hears nothing of it for half a minute more than that, gets
+    `Unavailable`; after a restart of the server work goes on.
 
     Parameters
     ----------
@@ -94,6 +103,8 @@ class PostgresDatabase(Pooled[Session]):
         database = parts.get("dbname") or parts.get("user", "")
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
         super().__init__(f"schema {schema} of {database} at {place}", busy_ms)
+        self._patience = busy_ms / 1_000 + PATIENCE
+        self._watches: list[PostgresChanges] = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name})"
@@ -111,8 +122,24 @@ class PostgresDatabase(Pooled[Session]):
         self._give_back(session)
 
     def changes(self) -> "PostgresChanges":
-        """Return what tells in one round trip whether anybody wrote."""
-        return PostgresChanges(self)
+        """Return what tells in one round trip whether anybody wrote; closed with the database."""
+        quick = self.hurried(self._busy_ms)
+        quick._address, quick._patience = _joined(_parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
+        found = PostgresChanges(quick)
+        self._watches.append(found)
+        return found
+
+    def hurried(self, busy_ms: int) -> Self:
+        """Return the same for writers who get `Locked` after that many milliseconds; it is to be closed too."""
+        found = super().hurried(busy_ms)
+        found._patience, found._watches = busy_ms / 1_000 + PATIENCE, []
+        return found
+
+    def close(self) -> None:
+        """Release what is held; may be called twice. A thread inside a transaction finishes it first."""
+        while self._watches:
+            self._watches.pop().close()
+        super().close()
 
     def _make(self, session: Session, schema: str, layout: int) -> None:
         session.several(ALONE.format(schema=self._schema))
@@ -138,7 +165,7 @@ class PostgresDatabase(Pooled[Session]):
             schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms)
         )
         try:
-            return Session(self._address, settings)
+            return Session(self._address, settings, self._patience)
         except Exception as error:
             self._tell(error)
             raise
@@ -225,17 +252,53 @@ class PostgresDatabase(Pooled[Session]):
 
 
 class PostgresChanges:
-    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time."""
+    """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time.
+
+    Where the server hangs, who asks first waits for some seconds, and who asks later gets `Unavailable` at once, until a
+    thread that goes on trying is answered.
+    """
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
         self._seen: int | None = None
+        self._trying: threading.Thread | None = None
+        self._closed, self._why = threading.Event(), ""
 
     def since_last(self) -> bool:
         """Return whether there was a commit since the last call; True the first time."""
-        commits = self._database.query(COMMITS)[0]["commits"]
+        if self._trying is not None and self._trying.is_alive():
+            raise Unavailable(self._why)
+        try:
+            commits = self._database.query(COMMITS)[0]["commits"]
+        except Unavailable as error:
+            if _is_silence(error.__cause__):
+                self._why = str(error)
+                self._trying = threading.Thread(target=self._try, name="postgres", daemon=True)
+                self._trying.start()
+            raise
         before, self._seen = self._seen, commits
         return bool(before != commits)
+
+    def close(self) -> None:
+        """Release the connection; may be called twice."""
+        self._closed.set()
+        self._database.close()
+
+    def _try(self) -> None:
+        """Ask until there is an answer."""
+        while not self._closed.wait(POLL):
+            with suppress(Unavailable):
+                self._database.query(COMMITS)
+                return
+
+
+def _is_silence(error: BaseException | None) -> bool:
+    """Return whether somebody waited before this error came; a server that is away says so at once."""
+    from psycopg.errors import ConnectionTimeout
+
+    from tenfold.adapters.postgres.bounded import Silent
+
+    return isinstance(error, Silent | ConnectionTimeout)
 
 
 def _why(error: "psycopg.Error", busy_ms: int) -> str | None:

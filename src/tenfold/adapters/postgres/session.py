@@ -47,18 +47,27 @@ class Row(Sequence[Any]):
 
 
 class Session:
-    """A connection, and the number of the transaction that is open in it."""
+    """A connection, and the number of the transaction that is open in it.
 
-    def __init__(self, address: str, settings: str) -> None:
+    Parameters
+    ----------
+    patience
+        Seconds in which the server must say something whenever it is waited for.
+    """
+
+    def __init__(self, address: str, settings: str, patience: float) -> None:
         import psycopg
 
-        self.connection = psycopg.connect(
+        from tenfold.adapters.postgres.bounded import Bounded
+
+        self.connection = Bounded.connect(
             address,
             autocommit=True,
             cursor_factory=psycopg.RawCursor,
             row_factory=_rows,
             prepare_threshold=SOON,
         )
+        self.connection.patience = patience
         self.connection.prepared_max = STATEMENTS
         self.xid: str | None = None
         _adapt(self.connection)
