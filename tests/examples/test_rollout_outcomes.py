@@ -63,6 +63,9 @@ def test_a_better_candidate_is_promoted_by_itself_and_can_be_undone(home):
         assert told[-1].evidence["pairs"] > 100
         assert told[-1].evidence["candidate_loss"] < told[-1].evidence["champion_loss"]
         app.rollout().undo(by="ann", why="customers complained")
+        undone = app.audit.list(f"late_order/{number}", "rollout")[-1]
+        assert undone.by == "ann"
+        assert undone.evidence["asked"] == app.traffic.counters.total(LATE.name, number).asked > 0
         assert app.registry.production(LATE.name).number == worse_champion
 
 

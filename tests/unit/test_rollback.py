@@ -78,7 +78,13 @@ def test_a_version_that_can_be_served_is_returned_to_with_its_audit_row(home):
         event = app.rollback("late_order", by="ann", why="errors rose")
         assert (event.version, event.to_stage, event.by) == (1, Stage.PRODUCTION, "ann")
         decision = app.audit.list("late_order/1", "rollback")[-1]
-        assert (decision.decision, decision.evidence) == ("rolled back", {"seq": event.seq})
+        first, second = (
+            {"version": number, "metrics": app.registry.get("late_order", number).info["metrics"]}
+            for number in (1, 2)
+        )
+        assert second["metrics"]
+        assert decision.decision == "rolled back"
+        assert decision.evidence == {"seq": event.seq, "from": second, "to": first}
         with pytest.raises(NotFound, match=r"no earlier .* rollback PROJECT\.py late_order --to 2\."):
             app.rollback("late_order")
 

@@ -48,6 +48,24 @@ def test_the_time_of_a_step_begins_again_when_it_goes_on(rolled):
     assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
 
 
+def test_what_a_person_saw_is_in_the_audit_log(rolled):
+    rolled.advance(BETTER)
+    rolled.rolling.pause(by="ann")
+    rolled.rolling.approve(by="ann")
+    rolled.rolling.undo(by="bob")
+    told = rolled.rolling.audit.list(f"{MODEL}/2", "rollout")[-3:]
+    assert [(item.decision, item.by) for item in told] == [
+        ("paused", "ann"),
+        ("approved", "ann"),
+        ("undone", "bob"),
+    ]
+    paused, approved, undone = [item.evidence for item in told]
+    assert (paused["asked"], paused["failed"], paused["phase"]) == (100, 0, "canary at 10%")
+    assert approved["pairs"] == len(BETTER)
+    assert approved["candidate_loss"] < approved["champion_loss"]
+    assert (undone["asked"], undone["pairs"]) == (100, 0)
+
+
 def test_a_candidate_takes_no_requests_from_a_champion_it_was_not_compared_with(rolled):
     rolled.advance(BETTER)
     routes = Routes(rolled.database)

@@ -147,10 +147,11 @@ def _operation(facts: Facts) -> dict[str, Any]:
 def _quality(pairs: Pairs | None, margin: float) -> dict[str, Any]:
     """Return the evidence of the outcomes: that the candidate is worse, and that it is not worse by the margin."""
     if pairs is None or len(pairs) < 2:
-        return {"pairs": 0 if pairs is None else len(pairs)}
+        return {"pairs": 0} if pairs is None else {"pairs": len(pairs), "no_number": pairs.left_out}
     worse = pairs.candidate - pairs.champion
     found = {
         "pairs": len(pairs),
+        "no_number": pairs.left_out,
         "champion_loss": float(pairs.champion.mean()),
         "candidate_loss": float(pairs.candidate.mean()),
         "margin": margin,

@@ -26,12 +26,14 @@ class Pairs:
     """Losses of a champion and of a candidate on the same rows, in the order the rows were answered.
 
     Squared error of the probability, its sum over several classes, absolute error of a number; for ranked rows one minus
-    the NDCG of each group. `largest` is the largest a loss can be, None where there is no bound.
+    the NDCG of each group. `largest` is the largest a loss can be, None where there is no bound. `left_out` counts requests
+    that both were asked about and at least one gave no number for.
     """
 
     champion: np.ndarray
     candidate: np.ndarray
     largest: float | None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.champion)
@@ -72,12 +74,16 @@ def pairs(
     versions
         The numbers of the champion and of the candidate.
     """
-    found = [_paired(model, history, one, shadow, versions, now) for one in answered]
-    units = [unit for part in found for unit in part]
+    left_out, units = 0, []
+    for one in answered:
+        mine, theirs, blank = _same_requests(one, shadow, versions)
+        left_out += blank
+        if len(mine):
+            units += _paired(model, history, one.take(mine), shadow.take(theirs), versions, now)
     first = {unit.name: unit for unit in sorted(units, key=lambda unit: -unit.at)}
     kept = sorted(first.values(), key=lambda unit: unit.at)
     both = np.array([(unit.champion, unit.candidate) for unit in kept]).reshape(-1, 2)
-    return Pairs(both[:, 0], both[:, 1], LARGEST.get(model.kind))
+    return Pairs(both[:, 0], both[:, 1], LARGEST.get(model.kind), left_out)
 
 
 class _Unit(NamedTuple):
@@ -92,16 +98,12 @@ class _Unit(NamedTuple):
 def _paired(
     model: Model,
     history: History,
-    answered: Predictions,
+    told: Predictions,
     shadow: Predictions,
     versions: tuple[int, int],
     now: int,
 ) -> list[_Unit]:
-    mine, theirs = _same_requests(answered, shadow, versions)
-    if not len(mine):
-        return []
-    told = answered.take(mine)
-    aside = replace(shadow.take(theirs), mode=told.mode, request=told.request)
+    aside = replace(shadow, mode=told.mode, request=told.request)
     one, two = (mature(model, history, part, now) for part in (told, aside))
     classes = together(one.predictions.classes, two.predictions.classes)
     one, two = one.among(classes), two.among(classes)
@@ -117,15 +119,15 @@ def _paired(
 
 def _same_requests(
     answered: Predictions, shadow: Predictions, versions: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of requests that one of the versions answered and the other was asked about, both with a number."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the places of requests that one version answered and the other was asked about, both with a number, and how many lack one."""
     places = {name: place for place, name in enumerate(answered.id)}
     both = [(places[name], place) for place, name in enumerate(shadow.id) if name in places]
     mine, theirs = np.array(both, dtype=np.int64).reshape(-1, 2).T
     asked = np.sort(np.stack([answered.version[mine], shadow.version[theirs]], axis=1), axis=1)
     fits = (asked == np.sort(versions)).all(axis=1)
-    fits &= np.isfinite(answered.score[mine]) & np.isfinite(shadow.score[theirs])
-    return mine[fits], theirs[fits]
+    known = fits & np.isfinite(answered.score[mine]) & np.isfinite(shadow.score[theirs])
+    return mine[known], theirs[known], int(fits.sum() - known.sum())
 
 
 def _names(rows: Matured) -> tuple[list[int], list[str]]:

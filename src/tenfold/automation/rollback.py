@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from tenfold.automation.audit import Audit
 from tenfold.core.errors import GateFailed, TenfoldError
@@ -41,10 +42,17 @@ def roll_back(
     version, seen = registry.fallback(model.name, to)
     check_servable(version, partial(Versions(registry, blobs).get, model), registry, audit, by=by)
     subject = _subject(version)
+    left = registry.production(model.name)
     with database.transaction() as tx:
         event = registry.rollback(model.name, to=to, by=by, why=why, expect=seen, tx=tx)
-        audit.record("rollback", subject, "rolled back", why, by=by, evidence={"seq": event.seq}, tx=tx)
+        evidence = {"seq": event.seq, "from": _shown(left), "to": _shown(version)}
+        audit.record("rollback", subject, "rolled back", why, by=by, evidence=evidence, tx=tx)
     return event
+
+
+def _shown(version: Version | None) -> dict[str, Any] | None:
+    """Return what is known of a version: its number and what its training measured."""
+    return None if version is None else {"version": version.number, "metrics": version.info.get("metrics")}
 
 
 def check_servable(

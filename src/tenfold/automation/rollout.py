@@ -145,7 +145,7 @@ class Rolling:
         seen = self.rollouts.the(self._model)
         if seen.approved:
             raise self._nothing(seen, f"is approved already, by {seen.approved}", "end it", "undo")
-        return self._told(seen, "approved", by=by, why=why, approved=by)
+        return self._told(seen, "approved", by=by, why=why, outcomes=True, approved=by)
 
     def pause(self, *, by: str, why: str = "asked for") -> Rollout:
         """Let it go no further; a candidate that something speaks against is still undone."""
@@ -180,8 +180,9 @@ class Rolling:
             self._check_in_production(seen)
             champion = self.registry.get(seen.model, seen.champion)
             check_servable(champion, self.verify, self.registry, self.audit, by=by)
+        evidence = self._shown(seen)  # without the outcomes, for which the requests would wait
         with self.database.transaction() as tx:
-            return self._undo(tx, seen, by=by, why=why, evidence={})
+            return self._undo(tx, seen, by=by, why=why, evidence=evidence)
 
     # what is decided -------------------------------------------------------------------------------
 
@@ -314,12 +315,24 @@ class Rolling:
             f"To go back to the one before: tenfold rollback PROJECT.py {self._model}."
         )
 
-    def _told(self, seen: Rollout, decision: str, *, by: str, why: str, **changes: Any) -> Rollout:
+    def _told(
+        self, seen: Rollout, decision: str, *, by: str, why: str, outcomes: bool = False, **changes: Any
+    ) -> Rollout:
         """Do what a person asks for."""
+        evidence = self._shown(seen, outcomes=outcomes)
         with self.database.transaction() as tx:
             after = self.rollouts.change(tx, seen, **changes)
-            self._record(tx, after, seen.seq, decision, why, by=by, evidence={"phase": after.where})
+            self._record(
+                tx, after, seen.seq, decision, why, by=by, evidence=evidence | {"phase": after.where}
+            )
             return after
+
+    def _shown(self, seen: Rollout, *, outcomes: bool = False) -> dict[str, Any]:
+        """Return what there was to be seen of a candidate when a person decided."""
+        if seen.is_open:
+            return dict(self._decision(seen, outcomes=outcomes).evidence)
+        served = self.counters.total(seen.model, seen.candidate)
+        return {"asked": served.asked, "failed": served.failed}
 
     def _record(
         self,
