@@ -17,7 +17,7 @@ from tenfold.monitoring.performance import weekly
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer.predictions import BATCH, read
 from tests.examples import rolling, tiny
-from tests.examples.rolling import CANARY, FAR, LATE, NO_NUMBER, ODD, begun, opened
+from tests.examples.rolling import CANARY, FAR, LATE, NO_NUMBER, ODD, RAISES, begun, opened
 from tests.unit.tiny_home import own_copy
 
 NAME = LATE.name
@@ -39,9 +39,9 @@ def home(rolling_built, tmp_path):
     return own_copy(rolling_built, tmp_path)
 
 
-def odd_champion(app):
+def odd_champion(app, fault=NO_NUMBER):
     """Have a version in Production that gives no number for an amount; return its number."""
-    number = app.train(rolling.model(NO_NUMBER)).number
+    number = app.train(rolling.model(fault)).number
     for stage in (Stage.STAGING, Stage.PRODUCTION):
         app.registry.move(NAME, number, stage, by="ann", why="a test", evidence={})
     return number
@@ -117,18 +117,33 @@ def test_schedule_monitors_and_retraining_go_on_and_a_successor_is_compared_on_t
 
         number = app.registry.production(NAME).number
         assert number != odd
-        (title,) = (
-            name
-            for name in app.versions.get(LATE, number).package.manifest.evaluation["baselines"]
-            if name.startswith("champion")
-        )
-        gate = app.audit.list(f"{NAME}/{number}", "gate")[-1]
-        left, rows = gate.evidence["results"][-1]["value"], int(title.split()[7])
-        assert (
-            title == f"champion (version {odd}), on the {rows - left:.0f} of {rows} rows it has a number for"
-        )
-        assert f"the champion gives no number for {left:.0f} of {rows} test rows" in gate.why
-        assert left >= 30
+        check_compared(app, number, odd)
+
+
+def check_compared(app, number, odd):
+    """Check that a version was compared with an odd champion on the rows that this has a number for."""
+    (title,) = (
+        name
+        for name in app.versions.get(LATE, number).package.manifest.evaluation["baselines"]
+        if name.startswith("champion")
+    )
+    gate = app.audit.list(f"{NAME}/{number}", "gate")[-1]
+    left, rows = gate.evidence["results"][-1]["value"], int(title.split()[7])
+    assert title == f"champion (version {odd}), on the {rows - left:.0f} of {rows} rows it has a number for"
+    assert f"the champion gives no number for {left:.0f} of {rows} test rows" in gate.why
+    assert left >= 30
+
+
+def test_a_champion_that_raises_does_not_keep_out_its_successor(home, caplog):
+    with opened(home, RETRAIN) as app:
+        odd = odd_champion(app, RAISES)
+        for day in range(4):
+            live_day(app, day)
+        number = app.train(LATE).number
+        app.promote(LATE, number)
+        assert app.registry.production(NAME).number == number
+        check_compared(app, number, odd)
+    assert "an order that was not thought of" in caplog.text
 
 
 def test_a_monitor_without_any_number_cannot_be_judged(home):
@@ -156,8 +171,10 @@ def test_outcomes_of_a_rollout_are_those_of_rows_with_a_number_of_both(home):
         app.flush()
         app.rollout().advance()
         found = pairs_of(LATE, app.lake, app.dataset(LATE), app.rollouts.newest(NAME), app.clock.now())
-        assert len(found) == 30
+        assert (len(found), found.left_out) == (30, 10)
         assert np.isfinite([found.champion, found.candidate]).all()
+        shown = app.rollout().show().decision.evidence
+        assert (shown["pairs"], shown["no_number"]) == (30, 10)
 
 
 def test_commands_say_how_many_there_are(home, tmp_path):

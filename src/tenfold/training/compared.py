@@ -1,5 +1,6 @@
 """Versions on the same rows: labels and predictions in one form, though each version knows classes of its own."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,11 @@ import numpy as np
 from tenfold.training.estimators import classes_of, spread, targets, together
 from tenfold.training.package import Package
 from tenfold.training.rows import TrainingSet
+
+logger = logging.getLogger(__name__)
+
+MOST = 200
+"""Rows that a version may raise for alone; then it has no number for those that it was not asked about yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,26 @@ def numbered(said: np.ndarray) -> np.ndarray:
     return np.flatnonzero(fine if fine.ndim == 1 else fine.all(axis=1))
 
 
+def answers(package: Package, X: np.ndarray) -> np.ndarray:
+    """Return what a version predicts, NaN for rows that it raises for: where it does for several, they are asked about in halves."""
+    try:
+        return package.predictor.predict(X)
+    except Exception:
+        logger.exception("a version raised model=%s", package.manifest.model)
+    classes = len(package.manifest.classes)
+    found = np.full((len(X), classes) if classes else len(X), np.nan)
+    waiting, left = [(0, len(X))], MOST
+    while waiting and left:
+        first, last = waiting.pop()
+        try:
+            found[first:last] = package.predictor.predict(X[first:last])
+        except Exception:  # noqa: BLE001 - it was logged; a version in production may raise whatever it likes
+            middle = (first + last) // 2
+            left -= last - first == 1
+            waiting += [(middle, last), (first, middle)] if last - first > 1 else []
+    return found
+
+
 def compared(rows: TrainingSet, packages: Sequence[Package]) -> Compared:
     """Return what versions predict for rows: for several classes, all that one of them knows or that occur."""
     manifests = [package.manifest for package in packages]
@@ -45,7 +71,7 @@ def compared(rows: TrainingSet, packages: Sequence[Package]) -> Compared:
     )
     predictions = [
         spread(
-            package.predictor.predict(package.matrix(rows.columns)),
+            answers(package, package.matrix(rows.columns)),
             package.manifest.classes,
             classes,
         )

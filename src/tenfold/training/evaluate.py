@@ -10,7 +10,7 @@ import numpy as np
 from tenfold.training.baselines import simple_answers
 from tenfold.training.calibrate import Calibration, corrected
 from tenfold.training.classes import by_class
-from tenfold.training.compared import numbered
+from tenfold.training.compared import answers, numbered
 from tenfold.training.estimators import spread
 from tenfold.training.intervals import LEVEL, Blocks, blocks_of, interval
 from tenfold.training.material import Material, count
@@ -138,10 +138,10 @@ def _scores(package: Package, material: Material) -> np.ndarray:
     """Return the scores of another version for the test rows, whose texts it has codes of its own for."""
     manifest = package.manifest
     if manifest.categories == material.categories and list(manifest.columns) == list(material.model.columns):
-        return _wide(package, package.predictor.predict(material.X[material.test()]), material)
+        return _wide(package, answers(package, material.X[material.test()]), material)
     rows = np.arange(len(material.rows))[material.test()]
     columns = {name: item.take(rows) for name, item in material.rows.columns.items()}
-    return _wide(package, package.predictor.predict(package.matrix(columns)), material)
+    return _wide(package, answers(package, package.matrix(columns)), material)
 
 
 def _wide(package: Package, found: np.ndarray, material: Material) -> np.ndarray:
