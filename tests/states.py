@@ -2,6 +2,7 @@
 
 import sqlite3
 import uuid
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tenfold.sources.sqlite import SQLiteDatabase
@@ -60,3 +61,12 @@ def refused():
     except ImportError:
         return (sqlite3.IntegrityError,)
     return (sqlite3.IntegrityError, psycopg.IntegrityError)
+
+
+@contextmanager
+def locked(path):
+    """Hold the lock for writers to a file of SQLite, as another process would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")

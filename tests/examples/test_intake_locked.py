@@ -1,8 +1,6 @@
 """While another process writes, calls with events are refused in time, and stored once when they are repeated."""
 
 import asyncio
-import sqlite3
-from contextlib import closing, contextmanager
 
 import httpx
 import pytest
@@ -12,6 +10,7 @@ from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.processing.batches import to_table
 from tenfold.serving.http.intake import SMALL
 from tests.examples import tiny
+from tests.states import locked
 
 PATIENCE = 10_000_000
 """Microseconds."""
@@ -34,15 +33,6 @@ def stored(app, source):
     return [row[f"{source[:-1]}_id"] for batch in batches for row in to_table(batch).to_pylist()]
 
 
-@contextmanager
-def locked(home, file):
-    """Hold the lock for writers to a database, as another process would."""
-    with closing(sqlite3.connect(home / file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 async def post(api, rows, key="mine"):
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -54,7 +44,7 @@ def test_events_are_refused_in_time_while_the_log_is_locked_and_stored_once_afte
     api = app.asgi(wait=0.1)
 
     async def ask():
-        with locked(tmp_path, "log.db"):
+        with locked(tmp_path / "log.db"):
             refused = [await post(api, tiny.visit(1)) for _ in range(2)]
         while (status := (await post(api, tiny.visit(1)))[0]) == 503:
             await asyncio.sleep(0.01)
@@ -74,7 +64,7 @@ def test_a_large_call_is_refused_in_time_and_told_what_was_kept(app, tmp_path, f
 
     api, rows = app.asgi(wait=0.1), [tiny.visit(place) for place in range(SMALL + 1)]
     call = rows + [tiny.visit(place, minutes="x") for place in range(misfits)]
-    with locked(tmp_path, file):
+    with locked(tmp_path / file):
         begun = SystemClock().elapsed()
         refused = asyncio.run(post(api, call))
         assert SystemClock().elapsed() - begun < PATIENCE
@@ -93,7 +83,7 @@ def test_small_calls_with_rows_that_do_not_fit_hold_up_no_others_while_the_state
     mixed = [tiny.visit(1), tiny.visit(2, minutes="x")]
 
     async def ask():
-        with locked(tmp_path, "state.db"):
+        with locked(tmp_path / "state.db"):
             waits = [asyncio.create_task(post(api, mixed, f"mixed{place}")) for place in range(4)]
             fit = [await post(api, tiny.visit(place), f"fit{place}") for place in range(3, 6)]
             assert not any(task.done() for task in waits)

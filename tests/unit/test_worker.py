@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from tenfold import Entity, Events, FeatureView, col
-from tenfold.core.clock import VirtualClock
+from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.processing.ingest import ingest
+from tenfold.sources.log import SQLiteLog
 from tenfold.sources.memory import MemoryLake, MemoryLog
 from tenfold.store import materialize
 from tenfold.store.base import SINK
@@ -18,6 +19,7 @@ from tenfold.store.lmdb import LMDBOnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.worker import NICE, Worker
+from tests.states import locked
 from tests.unit.sales import AT, Sale, sale, sales
 
 SECONDS = 20
@@ -265,6 +267,25 @@ def test_what_comes_while_the_lake_is_written_waits_in_every_topic(breaks):
         before.values()
     )
     assert {topic: lake.position(topic, SINK) for topic in before} == before
+
+
+def test_a_log_that_was_locked_for_too_long_is_asked_again(tmp_path, caplog):
+    log, lake, stop = SQLiteLog(tmp_path / "log.db", CLOCK), MemoryLake(), threading.Event()
+    hurried = log.prompt()
+    states = StateSink(hurried, MemoryOnlineStore(), [VIEW])
+    worker = Worker(states, LakeSink(hurried, lake, ["sales"]), CLOCK, seconds=0.01)
+    thread = threading.Thread(target=worker.run, args=[stop.is_set])
+    with locked(tmp_path / "log.db"):
+        thread.start()
+        while "the worker goes on" not in caplog.text and thread.is_alive():
+            SystemClock().sleep(0.01)
+    ingest(sales, [sale(1, 1)], log=log, quarantine=None, clock=CLOCK)
+    while not lake.position("sales", SINK) and thread.is_alive():
+        SystemClock().sleep(0.01)
+    stop.set()
+    thread.join(SECONDS)
+    assert lake.position("sales", SINK) == 1
+    log.close()
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from tenfold.sources.turn import PROMPT
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -89,8 +91,8 @@ class Log(Protocol):
         """Return the present moment and where the log ends at it; exact unless the clock is set back afterwards."""
         ...
 
-    def prompt(self) -> "Log":
-        """Return the same log for who keeps others waiting: it raises `Locked` rather than to wait long for a writer; closed with it."""
+    def prompt(self, seconds: float = PROMPT) -> "Log":
+        """Return the same log for who keeps others waiting: it raises `Locked` rather than to wait longer for a writer; closed with it."""
         ...
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class SQLiteLog:
         self._clock = clock
         # Threads queue here: SQLite would let them poll, with pauses that grow.
         self._turn = Turn()
-        self._prompt: SQLiteLog | None = None
+        self._prompts: dict[float, SQLiteLog] = {}
 
     def append(self, topic: str, data: bytes, count: int, *, key: str | Sequence[str] | None = None) -> Batch:
         (batch,) = self.append_all([Append(topic, data, count, key)])
@@ -116,16 +116,17 @@ class SQLiteLog:
         with self._turn, self._database.transaction() as connection:
             return Ends(*self._ends(connection))
 
-    def prompt(self) -> "SQLiteLog":
-        if self._prompt is None:
-            self._prompt = copy(self)
-            self._prompt._database = self._database.hurried(int(PROMPT * 1_000))
-            self._prompt._turn = self._turn.prompt()
-        return self._prompt
+    def prompt(self, seconds: float = PROMPT) -> "SQLiteLog":
+        if seconds not in self._prompts:
+            found = self._prompts[seconds] = copy(self)
+            found._prompts = {}
+            found._database = self._database.hurried(int(seconds * 1_000))
+            found._turn = self._turn.prompt(seconds)
+        return self._prompts[seconds]
 
     def close(self) -> None:
-        if self._prompt is not None:
-            self._prompt.close()
+        for prompt in list(self._prompts.values()):
+            prompt.close()
         self._database.close()
 
     def _ends(self, connection: sqlite3.Connection) -> tuple[int, dict[str, int]]:

@@ -15,6 +15,7 @@ from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
 from tenfold.sources.lake_types import check_types, storable
 from tenfold.sources.log import check_counts, check_still, keys_of
+from tenfold.sources.turn import PROMPT
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,8 +67,8 @@ class MemoryLog:
         with self._lock:
             return Ends(self._moment(), self._ends())
 
-    def prompt(self) -> "MemoryLog":
-        return self  # nothing takes long in memory
+    def prompt(self, seconds: float = PROMPT) -> "MemoryLog":  # noqa: ARG002 - nothing takes long in memory
+        return self
 
     def close(self) -> None:
         """Release nothing: the batches live as long as the object."""

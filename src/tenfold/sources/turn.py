@@ -7,6 +7,10 @@ from tenfold.core.errors import Unavailable
 
 PROMPT = 0.005
 """Seconds that somebody waits at most who keeps others waiting meanwhile."""
+WATCH = 1.0
+"""The same of somebody who only watches."""
+LONG = 30.0
+"""Seconds that everybody else waits at most: as long as for a writer of another process."""
 
 
 class Locked(Unavailable):
@@ -18,7 +22,7 @@ class Overtaken(Locked):
 
 
 class Turn:
-    """A lock in whose queue threads stand until it is their turn, or, if they are in a hurry, a moment only.
+    """A lock in whose queue threads stand for some seconds, half a minute unless given, or a moment if they are in a hurry.
 
     Examples
     --------
@@ -31,12 +35,12 @@ class Turn:
 
     __slots__ = ("_lock", "_seconds")
 
-    def __init__(self, lock: "threading.Lock | None" = None, seconds: float = -1) -> None:
+    def __init__(self, lock: "threading.Lock | None" = None, seconds: float = LONG) -> None:
         self._lock, self._seconds = lock or threading.Lock(), seconds
 
-    def prompt(self) -> "Turn":
+    def prompt(self, seconds: float = PROMPT) -> "Turn":
         """Return the same one for those in a hurry."""
-        return Turn(self._lock, PROMPT)
+        return Turn(self._lock, seconds)
 
     def __enter__(self) -> None:
         if not self._lock.acquire(timeout=self._seconds):

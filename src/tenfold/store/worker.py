@@ -1,5 +1,6 @@
 """The stream worker: folds the log into online states at once, and beside that into lake tables in larger commits."""
 
+import logging
 import os
 import sys
 import threading
@@ -10,18 +11,25 @@ from contextlib import suppress
 from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
 from tenfold.sources.base import Batch
+from tenfold.sources.turn import Locked
 from tenfold.store.materialize import LakeSink, StateSink
 
 IDLE, LONG_IDLE = 0.001, 0.005
 """Seconds to wait when there is nothing new, and when there was nothing for a second."""
+PAUSE = 0.1
+"""Seconds before another try where somebody else kept a database for too long."""
 REST, LONGEST = 3, 1.0
 """How many times as long as a piece of the lake took nothing is done for it, and seconds at most: requests go first."""
 NICE = 10
 """The priority of who writes the lake: 0 is everybody's, 19 the last."""
 
+logger = logging.getLogger(__name__)
+
 
 class Worker:
     """Runs until told to stop; may be killed at any moment and started again, or run twice: every record counts once.
+
+    It goes on when another writer has kept a database for longer than one waits.
 
     Parameters
     ----------
@@ -46,9 +54,14 @@ class Worker:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Process until `stopped`, then move what is left into the lake."""
-        # requests wait for the states, nobody for the lake
-        with ThreadPoolExecutor(1, "lake", _go_last) as aside:
-            self._run(stopped, aside)
+        while not stopped():
+            try:
+                # requests wait for the states, nobody for the lake
+                with ThreadPoolExecutor(1, "lake", _go_last) as aside:
+                    self._run(stopped, aside)
+            except Locked as error:
+                logger.warning("the worker goes on: %s", error)
+                self._clock.sleep(PAUSE)
         self.drain()
 
     def _run(self, stopped: Callable[[], bool], aside: ThreadPoolExecutor) -> None:

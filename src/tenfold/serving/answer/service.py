@@ -25,7 +25,7 @@ from tenfold.serving.rows.many import FEW, KnownMany, KnownRows, ManyPlan, of_ro
 from tenfold.serving.rows.plan import Known, ServingPlan
 from tenfold.serving.seen.tracing import Stages
 from tenfold.sources.base import Ends, Log
-from tenfold.sources.turn import Locked
+from tenfold.sources.turn import WATCH, Locked
 from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
@@ -122,8 +122,12 @@ class Service:
         return why_late(self._topics, self._store.offsets(), mark, seconds)
 
     def lag(self) -> dict[str, dict[str, float]]:
-        """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds."""
-        return behind(self._topics, self._store.offsets(), self.mark(), self._log)
+        """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds.
+
+        Locked when somebody else keeps the log: who watches is not to wait for that.
+        """
+        log = self._log.prompt(WATCH)
+        return behind(self._topics, self._store.offsets(), log.ends(), log)
 
     def version(self) -> int | None:
         """Return the number of the version in Production, None when there is none."""
