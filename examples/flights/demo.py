@@ -27,7 +27,7 @@ from tenfold.core.clock import SharedClock, SystemClock
 from tenfold.core.errors import GateFailed
 from tenfold.core.times import DAY, to_us
 from tenfold.monitoring.skew import Skew
-from tenfold.monitoring.telemetry import quantiles_ms
+from tenfold.monitoring.telemetry import HOUR, quantiles_ms
 from tenfold.processing.frame import Column
 from tenfold.store.offline import History
 from tenfold.store.pieces import Past
@@ -154,7 +154,7 @@ def _check_served(app: App, story: Story, progress: Progress) -> None:
     progress.step("recompute every served feature from the lake")
     app.flush()
     story.skew = app.skew(MODEL)
-    story.freshness = app.telemetry.freshness_ms(START + 1, END)
+    story.freshness = app.telemetry.freshness_ms(START + HOUR, END)  # the history came in the hour before
 
 
 def _refuse_seconds(app: App, progress: Progress) -> None:

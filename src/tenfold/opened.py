@@ -75,6 +75,7 @@ class Opened:
             delivery.sink.close()
         if "online" in self.__dict__:
             self.online.close()
+        self.telemetry.close()
         self.log.close()
         self.database.close()
 

@@ -1,7 +1,6 @@
 """GET /metrics: what happened in every process of a home, as Prometheus reads it."""
 
 import re
-import sqlite3
 import threading
 from contextlib import closing
 
@@ -10,10 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tenfold.core.errors import Unavailable
+from tenfold.core.times import UNITS
 from tenfold.serving.seen import requests
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
 from tests.examples.asked import Asked, opened
 from tests.examples.served import serving
+from tests.states import locked
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_what_cannot_be_stored_now_is_told_later(home, monkeypatch):
             raise Unavailable("the disk is full.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(app.database, "transaction", full)
+            patched.setattr(SQLiteDatabase, "transaction", full)
             client.get("/version")
             told = samples(client.get("/metrics").text)
             assert told["tenfold_production", "late_order"] == 1
@@ -110,17 +112,30 @@ def test_a_database_that_is_locked_keeps_one_thread_waiting(home, monkeypatch):
     def waiting():
         return sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
-    with opened(home) as app, closing(sqlite3.connect(home / "state.db", isolation_level=None)) as other:
+    with opened(home) as app:
         counted = requests.Requests(app.database, app.clock)
-        other.execute("BEGIN IMMEDIATE")
-        for _ in range(20):
-            counted.add("/here", 200, 5)
-            app.clock.sleep(0.02)
-            assert waiting() <= 1
-        other.execute("ROLLBACK")
+        with locked(home / "state.db"):
+            for _ in range(20):
+                counted.add("/here", 200, 5)
+                app.clock.sleep(0.02)
+                assert waiting() <= 1
         while waiting():
             app.clock.sleep(0.01)
         assert sum(app.database.query("SELECT n FROM request WHERE route = '/here' AND what = '10'")[0]) == 20
+
+
+def test_a_database_that_stays_locked_holds_up_neither_the_answer_nor_the_end(home):
+    name = "tenfold_requests_total", "/predict", "200"
+    with opened(home) as app, closing(Asked(app.asgi())) as client:
+        before = samples(client.get("/metrics").text).get(name, 0)
+        with locked(home / "state.db"):
+            begun = app.clock.elapsed()
+            assert client.post("/predict", json=tiny.order(1)).status_code == 200
+            answer = client.get("/metrics")
+            app.close()
+            assert app.clock.elapsed() - begun < 20 * UNITS["s"]
+    assert answer.status_code == 200
+    assert samples(answer.text).get(name, 0) == before
 
 
 def test_without_the_library_it_says_what_to_install(home, monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable
 from tenfold.serving.answer.asking import Asking, Matrix, Part
 from tenfold.serving.answer.predictions import SHADOW, PredictionLog, Predictions
 from tenfold.serving.seen.counters import Counters
@@ -20,8 +21,8 @@ MOST = 10_000
 """Rows that may wait; what comes beyond that is counted and left out."""
 GATHER = 0.05
 """Seconds in which rows are gathered: they are asked about and stored together, so that answers seldom wait for that."""
-EVERY = 1.0
-"""Seconds after which counters are stored at the latest."""
+EVERY, SELDOM = 1.0, 10.0
+"""Seconds after which counters are stored while a candidate is asked, and otherwise: each time the answers' own syncs are delayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Aside:
         self._wake.set()
 
     def start(self) -> None:
-        """Have what was counted stored about once a second."""
+        """Have what was counted stored every few seconds."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None and not self._closed:
@@ -84,8 +85,11 @@ class Aside:
         return done
 
     def close(self) -> None:
-        """Ask what waits, store the counters and end; may be called twice."""
-        self.settle()
+        """Ask what waits, store the counters, unless that cannot be done now, and end; may be called twice."""
+        try:
+            self.settle()
+        except Unavailable as error:
+            logger.warning("counters were not stored: %s", error)
         with self._lock:
             self._closed, thread, self._thread = True, self._thread, None
         self._hurry.set()
@@ -94,7 +98,7 @@ class Aside:
             thread.join()
 
     def _work(self) -> None:
-        due = self._clock.elapsed()
+        stored, every = self._clock.elapsed(), 0.0
         while not self._closed:
             self._wake.wait(EVERY)
             self._hurry.wait(GATHER)
@@ -102,12 +106,19 @@ class Aside:
             while tasks := self._taken():
                 self._shadow(tasks)
                 self._done(tasks)
-            if self._clock.elapsed() >= due:
-                due = self._clock.elapsed() + int(EVERY * 1e6)
-                try:
-                    self._counters.flush()
-                except Exception:  # a full disk, or a database that is closed: what was counted is kept
-                    logger.exception("counters were not stored")
+                every = EVERY
+            if self._clock.elapsed() - stored >= every * 1e6:
+                stored, every = self._clock.elapsed(), SELDOM
+                self._store()
+
+    def _store(self) -> None:
+        """Store the counters; what cannot be stored now is kept."""
+        try:
+            self._counters.flush()
+        except Unavailable as error:
+            logger.warning("counters are not stored yet: %s", error)
+        except Exception:  # whatever it is, the thread goes on
+            logger.exception("counters were not stored")
 
     def _taken(self) -> Sequence[Shadowed]:
         with self._lock:

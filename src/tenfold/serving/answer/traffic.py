@@ -14,6 +14,7 @@ from tenfold.serving.answer.versions import Versions
 from tenfold.serving.seen.counters import Counters
 from tenfold.serving.seen.requests import Requests
 from tenfold.sources.database import Database
+from tenfold.sources.later import WAIT_MS
 from tenfold.training.model import Model
 
 
@@ -34,8 +35,9 @@ class Traffic:
         clock: Clock,
         budgets: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
-        self.routes, self.counters = Routes(database), Counters(database, clock)
-        self.requests = Requests(database, clock)
+        self._hurried = database.hurried(WAIT_MS)
+        self.routes, self.counters = Routes(database), Counters(self._hurried, clock)
+        self.requests = Requests(self._hurried, clock)
         self.aside = Aside(predictions, self.counters, clock)
         self._versions, self._predictions, self._clock = versions, predictions, clock
         self._asking: dict[str, Asking] = {}
@@ -94,6 +96,7 @@ class Traffic:
         for asking in self._asking.values():
             asking.close()
         self.requests.close()
+        self._hurried.close()
 
 
 def _some(matrix: Matrix, rows: np.ndarray) -> Matrix:

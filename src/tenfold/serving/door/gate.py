@@ -1,7 +1,5 @@
 """Who may pass: a token with the scope that the route needs, and not more often than its rate allows."""
 
-import asyncio
-import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -18,8 +16,7 @@ from tenfold.serving.door.limits import Limits, Rate, network
 from tenfold.serving.door.tokens import Token, Tokens, found
 from tenfold.serving.door.web import ADMIN, OPEN, answer_of, failed, refuse
 from tenfold.sources.database import Database
-
-logger = logging.getLogger(__name__)
+from tenfold.sources.later import Later
 
 REALM = 'Bearer realm="tenfold"'
 HOW = 'Send the header "authorization: Bearer TOKEN". To make a token: tenfold tokens create PROJECT.py NAME --scope SCOPE'
@@ -54,7 +51,7 @@ class Gate:
         self._unread = True
         self._seen: dict[str, int] = {}
         self._unstored: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock, self._later = threading.Lock(), Later("the use of tokens", self._store, 0)
 
     @classmethod
     def of(
@@ -122,15 +119,18 @@ class Gate:
             return
         with self._lock:
             self._seen[token.id] = self._unstored[token.id] = now
-        asyncio.get_running_loop().run_in_executor(None, self._store)
+        self._later.soon()
 
-    def _store(self) -> None:
+    def _store(self) -> bool:
         with self._lock:
             seen, self._unstored = self._unstored, {}
         try:
             self._tokens.use(seen)
-        except Exception:  # a full disk must not fail who asks
-            logger.exception("the use of tokens was not stored")
+        except BaseException:
+            with self._lock:
+                self._unstored = seen | self._unstored
+            raise
+        return bool(self._unstored)
 
 
 class Gated:

@@ -1,6 +1,5 @@
 """Requests over HTTP, counted by route and status with how long they took, for all processes of a home together."""
 
-import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
 from tenfold.serving.seen.counters import EDGES
 from tenfold.sources.database import Database
-
-logger = logging.getLogger(__name__)
+from tenfold.sources.later import Later
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS request (
@@ -31,20 +29,20 @@ READ = "SELECT route, status, what, n FROM request"
 SUM, BEYOND = "sum", "beyond"
 """Microseconds in all, and requests that took longer than the last of EDGES; else `what` is an upper bound of EDGES."""
 WHAT = (*map(str, EDGES), BEYOND, SUM)
-EVERY = UNITS["s"]
+EVERY = 10 * UNITS["s"]
 """Microseconds after which counts are stored, when there are any; a process that is killed takes the last ones with it."""
 UNROUTED = "none"
 """The route of what none takes, and of what is refused before."""
 
 
 class Requests:
-    """Counts in memory, added to the state database about once a second by a thread that ends when there is nothing to add."""
+    """Counts in memory, added to the state database every ten seconds by a thread that ends when there is nothing to add."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self.clock = database, clock
         self._counts: dict[tuple[str, int], list[int]] = {}
         self._lock, self._flushing = threading.Lock(), threading.Lock()
-        self._due: threading.Timer | None = None
+        self._later = Later("counts of requests", self._store, EVERY / 1e6)
 
     def add(self, route: str, status: int, took: int) -> None:
         """Count a request and how many microseconds it took."""
@@ -55,8 +53,7 @@ class Requests:
                 counts = self._counts[route, status] = [0] * len(WHAT)
             counts[place] += 1
             counts[-1] += took
-            if self._due is None:
-                self._store_later()
+        self._later.soon()
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
@@ -88,33 +85,12 @@ class Requests:
 
     def close(self) -> None:
         """Store what was counted; may be called twice."""
-        with self._lock:
-            due, self._due = self._due, None
-        if due is not None:
-            due.cancel()
-            self._store()
-
-    def _store_later(self) -> None:
-        self._due = threading.Timer(EVERY / 1e6, self._store_due)
-        self._due.daemon = True
-        self._due.start()
-
-    def _store_due(self) -> None:
-        stored = self._store()
-        with self._lock:
-            more = stored and any(any(counts) for counts in self._counts.values())
-            if self._due is not None:  # it is not closed
-                self._due = None
-                if more:  # which came while a database that was locked kept this thread
-                    self._store_later()
+        self._later.close()
 
     def _store(self) -> bool:
-        try:
-            self.flush()
-        except Exception:  # a full disk, or a database that is closed, must not fail who asks
-            logger.exception("counts of requests were not stored")
-            return False
-        return True
+        self.flush()
+        with self._lock:
+            return any(any(counts) for counts in self._counts.values())
 
 
 class Counted:
