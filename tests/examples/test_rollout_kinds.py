@@ -12,18 +12,21 @@ from tests.examples import parcels
 
 QUIET = {"n_jobs": 1, "verbosity": -1, "random_state": 1, "min_child_samples": 5}
 START, END = to_us(parcels.NOW) - 8 * DAY, to_us(parcels.NOW) - DAY
+SQUARED = "root_mean_squared_error"
 CASES = {
     "late": (LGBMClassifier, {}, "brier"),
     "state": (LGBMClassifier, {}, "accuracy"),
     "minutes": (LGBMRegressor, {}, "mean_absolute_error"),
+    "late minutes": (LGBMRegressor, {"metrics": ["pinball@0.9"]}, "pinball@0.9"),
+    "squared minutes": (LGBMRegressor, {"metrics": [SQUARED]}, SQUARED),
     "stars": (LGBMRanker, {"groups": "route", "metrics": ["ndcg@10"]}, "ndcg@10"),
 }
 
 
-@pytest.mark.parametrize("label", CASES)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("way", ["shadow", "canary"])
-def test_pairs_are_what_the_metrics_of_what_was_served_say(label, way, tmp_path):
-    estimator, more, metric = CASES[label]
+def test_pairs_are_what_the_metrics_of_what_was_served_say(case, way, tmp_path):
+    label, (estimator, more, metric) = case.split()[-1], CASES[case]
     declared = [parcels.model(estimator(n_estimators=trees, **QUIET), label, **more) for trees in (3, 30)]
     release = {"shadow": "7d"} if way == "shadow" else {"canary": (0.5,)}
     with parcels.opened(tmp_path, declared[0], **release) as app:
@@ -44,13 +47,31 @@ def test_pairs_are_what_the_metrics_of_what_was_served_say(label, way, tmp_path)
         if way == "shadow" and label != "state":
             value = served.metrics([metric])[metric]
             mine = found.champion.mean()
-            assert value == pytest.approx(1 - mine if label == "stars" else mine)
+            if label == "stars":
+                mine = 1 - mine
+            assert value == pytest.approx(mine**0.5 if metric == SQUARED else mine)
         assert found.largest == {"minutes": None, "state": 2.0}.get(label, 1.0)
 
 
 def test_a_loss_of_several_classes_is_the_sum_of_squares():
     said = np.array([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
-    assert losses("multiclass", np.array([0.0, 0.0]), said, None) == pytest.approx([0.38, 2.0])
+    assert losses("multiclass", "log_loss", np.array([0.0, 0.0]), said, None) == pytest.approx([0.38, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss"),
+    {
+        "pinball@0.9": [1.8, 0.1],
+        "root_mean_squared_error": [4, 1],
+        "mean_absolute_error": [2, 1],
+        "median_absolute_error": [2, 1],
+    }.items(),
+)
+def test_a_loss_of_a_number_is_what_the_first_metric_means(metric, loss):
+    found = losses("regression", metric, np.array([3.0, 1.0]), np.array([1.0, 2.0]), None)
+    assert found == pytest.approx(loss)
+    by_chance = losses("binary", metric, np.array([1.0]), np.array([0.5]), None)
+    assert by_chance.tolist() == [0.25]
 
 
 def test_what_batch_scoring_told_is_not_mixed_with_what_was_kept(tmp_path):

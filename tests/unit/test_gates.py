@@ -31,11 +31,11 @@ def some(said, missing):
     return np.where(np.arange(ROWS) < missing, np.nan, said)
 
 
-def judged(candidate, champion):
+def judged(candidate, champion, model=tiny.late_order, gates=GATES):
     at = np.arange(ROWS)
     rows = TrainingSet({}, Y, at, at.astype("S3"), {}, {})
-    case = Case(tiny.late_order, rows, version(candidate), version(champion), VirtualClock(0), lambda: None)
-    return judge_candidate(GATES, case)
+    case = Case(model, rows, version(candidate), version(champion), VirtualClock(0), lambda: None)
+    return judge_candidate(gates, case)
 
 
 @pytest.mark.parametrize("other", [BAD, GOOD])
@@ -63,3 +63,11 @@ def test_a_candidate_without_a_number_for_some_rows_is_refused():
     (found,) = judged(some(GOOD, 3), BAD)
     assert (found.passed, found.value) == (False, 3.0)
     assert found.why == "it gives no number for 3 of 200 test rows"
+
+
+@pytest.mark.parametrize(("metric", "passed"), [("pinball@0.9", True), ("mean_absolute_error", False)])
+def test_numbers_are_compared_by_the_first_metric(metric, passed):
+    model = SimpleNamespace(kind="regression", metrics=(metric,), slices=())
+    above, below = Y + 2, Y - 1  # by the pinball loss of 0.9 it is the smaller mistake to be above
+    (found,) = judged(above, below, model, [checks.not_worse(by=0.02)])
+    assert found.passed is passed

@@ -92,7 +92,8 @@ def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
     """Judge whether a candidate is shown not to be worse by the margin, and whether it is shown to be in a slice."""
     if case.champion is None:
         return Verdict(check.text, True, None, "there is no champion to compare with")
-    champion, candidate = (losses(case.model.kind, both.y, said, both.groups) for said in both.predictions)
+    kind, metric = case.model.kind, case.model.metrics[0]
+    champion, candidate = (losses(kind, metric, both.y, said, both.groups) for said in both.predictions)
     share = float(champion.mean()) if case.model.kind == "regression" else 1.0
     margin, worse = check.bound * share, candidate - champion
     if len(worse) < FEWEST:

@@ -25,9 +25,8 @@ UNUSED = "features", "ages", "outputs", "outputs_by"
 class Pairs:
     """Losses of a champion and of a candidate on the same rows, in the order the rows were answered.
 
-    Squared error of the probability, its sum over several classes, absolute error of a number; for ranked rows one minus
-    the NDCG of each group. `largest` is the largest a loss can be, None where there is no bound. `left_out` counts requests
-    that both were asked about and at least one gave no number for.
+    As `losses` says: of rows, or of the groups that are ranked. `largest` is the largest a loss can be, None where there is
+    no bound. `left_out` counts requests that both were asked about and at least one gave no number for.
     """
 
     champion: np.ndarray
@@ -110,8 +109,9 @@ def _paired(
     is_candidate = one.predictions.version == versions[1]
     said = [part.predictions.probabilities if classes else part.predictions.score for part in (one, two)]
     by_candidate = is_candidate[:, None] if classes else is_candidate
+    kind, metric = model.kind, model.metrics[0]
     found = [
-        losses(model.kind, one.y, np.where(by_candidate, said[1 - place], said[place]), one.groups)
+        losses(kind, metric, one.y, np.where(by_candidate, said[1 - place], said[place]), one.groups)
         for place in (0, 1)
     ]
     return [_Unit(*values) for values in zip(*_names(one), *(loss.tolist() for loss in found), strict=True)]

@@ -36,7 +36,7 @@ class Release:
         Shares of the entities, such as (0.05, 0.25, 0.5), that it then answers, each for at least `bake`.
     margin
         How much worse, in mean loss, still counts as not worse: of squared errors of probabilities; for a model of numbers
-        a share of the champion's mean absolute error.
+        a share of the champion's mean loss, by its first metric.
     approval
         Whether a person must approve before it is promoted.
     to

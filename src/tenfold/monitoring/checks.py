@@ -89,9 +89,9 @@ def not_worse(*, by: float = 0.005) -> Check:
     """Return the check that a candidate is shown not to be worse than the champion, and in no slice shown to be.
 
     On the same test rows, paired: the 95 % bound of how much larger the candidate's mean loss is (squared error of
-    probabilities; of numbers a share of the champion's absolute error) must be below `by`. A slice of `Model(slices=...)`
-    fails when it is shown to be worse by more than that, with Holm's correction for their number; those that are too small
-    to judge are named.
+    probabilities; of numbers a share of the champion's mean loss, by the first metric) must be below `by`. A slice of
+    `Model(slices=...)` fails when it is shown to be worse by more than that, with Holm's correction for their number; those
+    that are too small to judge are named.
     """
     if not by > 0:
         raise DefinitionError(
