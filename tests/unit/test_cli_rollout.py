@@ -90,6 +90,9 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
             assert twice.exit_code == 5
             assert f"is {act.removesuffix('e')}ed already" in twice.stderr
             assert "nothing was changed. To" in twice.stderr
+    nobody = project("rollout", "undo", "--by", " ")
+    assert nobody.exit_code == 2
+    assert '): " " names nobody. Say who decides, such as --by ann.\n' in nobody.stderr
     decisions = told(project("audit", "--kind", "rollout", "--json"))["decisions"]
     assert [item["decision"] for item in decisions] == [
         "began in shadow",

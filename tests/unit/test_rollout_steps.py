@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict
+from tenfold.core.errors import Conflict, DefinitionError
 from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
@@ -64,6 +64,17 @@ def test_what_a_person_saw_is_in_the_audit_log(rolled):
     assert approved["pairs"] == len(BETTER)
     assert approved["candidate_loss"] < approved["champion_loss"]
     assert (undone["asked"], undone["pairs"]) == (100, 0)
+
+
+@pytest.mark.parametrize("by", ["", " "])
+@pytest.mark.parametrize("act", ["approve", "pause", "resume", "undo"])
+def test_nobody_decides_nothing(rolled, act, by):
+    if act == "resume":
+        rolled.rolling.pause(by="ann")
+    before, told = rolled.newest(), rolled.rolling.audit.list()
+    with pytest.raises(DefinitionError, match="names nobody"):
+        getattr(rolled.rolling, act)(by=by)
+    assert (rolled.newest(), rolled.rolling.audit.list()) == (before, told)
 
 
 def test_a_candidate_takes_no_requests_from_a_champion_it_was_not_compared_with(rolled):

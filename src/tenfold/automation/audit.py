@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import DefinitionError
 from tenfold.sources.database import Database, Row, Transaction
 
 KINDS = ("gate", "monitor", "rollback", "rollout", "score", "token", "training")
@@ -139,6 +140,20 @@ class Audit:
 
     def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:
         return self._database.transaction() if tx is None else nullcontext(tx)
+
+
+def check_by(by: str) -> None:
+    """Refuse a decision of nobody, before anything is done.
+
+    Raises
+    ------
+    DefinitionError
+        When the name is empty or blank.
+    """
+    if not by.strip():
+        raise DefinitionError(
+            f'by="{by}" names nobody. Nothing was changed. Say who decides, such as by="ann".'
+        )
 
 
 def _decision(row: Row) -> Decision:

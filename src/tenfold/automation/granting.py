@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, check_by
 from tenfold.core.times import iso
 from tenfold.serving.door.tokens import Tokens
 from tenfold.sources.database import Database
@@ -18,6 +18,7 @@ class Granting:
         self, name: str, scopes: Sequence[str], *, expires: int | None, rate: str | None, by: str
     ) -> str:
         """Store a token and return its secret, which is shown this once."""
+        check_by(by)
         until = "never" if expires is None else iso(expires)
         with self._database.transaction() as tx:
             secret = self._tokens.create(name, scopes, expires=expires, rate=rate)
@@ -29,6 +30,7 @@ class Granting:
 
     def revoke(self, name: str, *, by: str, why: str, forget: bool = False) -> None:
         """Make a token invalid; with `forget`, remove it from the list too."""
+        check_by(by)
         with self._database.transaction() as tx:
             act = self._tokens.forget if forget else self._tokens.revoke
             act(name)

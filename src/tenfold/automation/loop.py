@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
 
-from tenfold.automation.audit import Audit, Decision
+from tenfold.automation.audit import Audit, Decision, check_by
 from tenfold.automation.gates import Case, judge_candidate, passed, reason, unseen
 from tenfold.automation.journal import Journal
 from tenfold.automation.release import Release
@@ -102,6 +102,7 @@ class Loop:
         Conflict
             When it is on its way already, or was judged before. Nothing was changed.
         """
+        check_by(by)
         self._check_new(number)
         moment = self.clock.now() if as_of is None else as_of
         split = newest_split(self.release.model, moment, first_row(self.dataset()))

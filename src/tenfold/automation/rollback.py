@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, check_by
 from tenfold.core.errors import GateFailed, TenfoldError
 from tenfold.registry.versions import Registry, StageEvent, Version
 from tenfold.serving.answer.service import Versions
@@ -39,6 +39,7 @@ def roll_back(
     Conflict
         When `to` never was champion, or is, or the model moved meanwhile. Nothing changed.
     """
+    check_by(by)
     version, seen = registry.fallback(model.name, to)
     check_servable(version, partial(Versions(registry, blobs).get, model), registry, audit, by=by)
     subject = _subject(version)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.deciding import Decision, Facts, decide
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.release import Release
@@ -141,6 +141,8 @@ class Rolling:
             When no rollout is under way.
         Conflict
             When somebody approved already. Nothing is changed; so it is with `pause` and `resume` where they would do nothing.
+        DefinitionError
+            When `by` names nobody; so it is with all that a person decides.
         """
         seen = self.rollouts.the(self._model)
         if seen.approved:
@@ -173,6 +175,7 @@ class Rolling:
         GateFailed
             When the champion before cannot be served. Nothing is changed, and the refusal is in the audit log.
         """
+        check_by(by)
         seen = self.rollouts.newest(self._model)
         if seen is None or seen.phase == UNDONE:
             raise NotFound("rollout to undo of model", self._model, (), hint=self._undone(seen))
@@ -319,6 +322,7 @@ class Rolling:
         self, seen: Rollout, decision: str, *, by: str, why: str, outcomes: bool = False, **changes: Any
     ) -> Rollout:
         """Do what a person asks for."""
+        check_by(by)
         evidence = self._shown(seen, outcomes=outcomes)
         with self.database.transaction() as tx:
             after = self.rollouts.change(tx, seen, **changes)

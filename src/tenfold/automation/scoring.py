@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.automation.audit import Audit
+from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.journal import Journal, JournalRun
 from tenfold.automation.steps import Effect, Step
 from tenfold.core.errors import Conflict, NotFound
@@ -111,6 +111,7 @@ class Scoring:
         Conflict
             When another process, or thread, scores rows of that period now. Nothing was done.
         """
+        check_by(by)
         _span(every)
         wanted = {"model": self.model.name, "start": start, "end": end, "every": every, "again": again}
         if again:

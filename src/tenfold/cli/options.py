@@ -88,8 +88,21 @@ def on_project(function: Function) -> Function:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+
+
+def _somebody(_: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter(f'"{value}" names nobody. Say who decides, such as --by ann.', param=option)
+    return value
+
+
 by = click.option(
-    "--by", envvar="USER", default="user", show_envvar=True, help="Who decides; for the audit log."
+    "--by",
+    envvar="USER",
+    default="user",
+    show_envvar=True,
+    callback=_somebody,
+    help="Who decides; for the audit log.",
 )
 
 
