@@ -13,7 +13,7 @@ from tests.examples import tiny
 
 ROWS = 200
 Y = (np.arange(ROWS) % 3 == 0).astype(float)
-GOOD, BAD = np.where(Y == 1, 0.8, 0.2), np.where(Y == 1, 0.4, 0.6)
+GOOD, BAD = np.where(Y == 1, 0.8, 0.2), np.where(Y == 1, 0.4, 0.6) + np.arange(ROWS) % 5 / 50
 GATES = [checks.at_least("roc_auc", 0.9), checks.beats_champion("roc_auc"), checks.not_worse(by=0.05)]
 
 
@@ -68,6 +68,17 @@ def test_a_candidate_without_a_number_for_some_rows_is_refused():
 @pytest.mark.parametrize(("metric", "passed"), [("pinball@0.9", True), ("mean_absolute_error", False)])
 def test_numbers_are_compared_by_the_first_metric(metric, passed):
     model = SimpleNamespace(kind="regression", metrics=(metric,), slices=())
-    above, below = Y + 2, Y - 1  # by the pinball loss of 0.9 it is the smaller mistake to be above
+    above, below = (
+        Y + 2 + np.arange(ROWS) % 5 / 10,
+        Y - 1,
+    )  # by the pinball loss of 0.9 it is the smaller mistake to be above
     (found,) = judged(above, below, model, [checks.not_worse(by=0.02)])
+    assert found.passed is passed
+
+
+@pytest.mark.parametrize(("better", "passed"), [(0.0, True), (0.01, None)])
+def test_versions_that_differ_by_the_same_on_every_row_are_not_told_apart(better, passed):
+    """What costs most may be rare, and among none of the rows."""
+    champion = np.full(ROWS, 0.5)
+    found = judged(np.where(Y == 1, 0.5 + better, 0.5 - better), champion)[2]
     assert found.passed is passed

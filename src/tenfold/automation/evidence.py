@@ -18,6 +18,11 @@ BETS = np.geomspace(0.1, 0.6, 4)
 """Shares of the largest bet that cannot lose more than there is: small ones find small differences, large ones soon."""
 EXPECTED = 1_000
 """The number of values at which the interval is tightest."""
+FIRST, RESTS = 200, 30
+"""How many values there are, and how many their variance rests on, before a bound that holds for many says anything."""
+
+ROUNDING = 1e-9
+"""The share of their size by which values differ that are the same but for how they were computed."""
 
 
 def betting(values: ArrayLike, low: float, high: float, mean: float) -> Floats:
@@ -81,7 +86,8 @@ def counted(events: int, trials: int, most: float) -> float:
 def interval(values: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
     """Return after each value the bounds of the mean; both hold at all times together with a chance of about 1 - alpha.
 
-    NaN until there are two values.
+    NaN until there are FIRST values whose variance rests on RESTS of them: values that are mostly the same, and seldom
+    something else, have a small variance until the first of those is among them.
 
     Examples
     --------
@@ -94,8 +100,49 @@ def interval(values: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
     mean = np.cumsum(x) / n
     square = np.maximum(np.cumsum(x**2) / n - mean**2, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = np.where(n > 1, np.sqrt(square * n / (n - 1)), np.nan)
+        deviation = np.where((n >= FIRST) & (rests_on(x) >= RESTS), np.sqrt(square * n / (n - 1)), np.nan)
     tuned = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha)) + 1) / EXPECTED
     scaled = n * tuned + 1
     width = deviation * np.sqrt(2 * scaled / (n**2 * tuned) * np.log(np.sqrt(scaled) / alpha))
     return mean - width, mean + width
+
+
+def rests_on(values: ArrayLike) -> Floats:
+    """Return after each value on how many of them their variance rests.
+
+    That is n / kurtosis: for n values of a normal distribution n / 3, where one in a hundred is far from all others n / 100,
+    and 0 while all are the same.
+
+    Examples
+    --------
+    >>> rests_on([0.0, 0.0, 2.0, 0.0, 2.0, 2.0])[[1, 2, 5]].round(2).tolist()
+    [0.0, 2.0, 6.0]
+    """
+    given = np.asarray(values, dtype=np.float64)
+    n = np.arange(1.0, len(given) + 1)
+    x = given - given[:1]
+    one, two, three, four = (np.cumsum(x**power) / n for power in (1, 2, 3, 4))
+    variance = two - one**2
+    fourth = four - 4 * one * three + 6 * one**2 * two - 3 * one**4
+    differ = variance > ROUNDING**2 * np.cumsum(given**2) / n
+    return n * np.divide(variance**2, fourth, out=np.zeros(len(x)), where=differ & (fourth > 0))
+
+
+def error_of(values: ArrayLike) -> float:
+    """Return the standard error of the mean of two values or more; larger where their variance rests on few of them.
+
+    It is 0 where all are 0, as of versions that are the same, and infinite where all are another number: what comes seldom
+    has not come yet.
+
+    Examples
+    --------
+    >>> round(error_of([-1.0, 1.0] * 50), 6), round(error_of([0.0] * 99 + [1.0]), 6)
+    (0.100504, 0.054225)
+    >>> error_of([0.0, 0.0]), error_of([2.0, 2.0])
+    (0.0, inf)
+    """
+    given = np.asarray(values, dtype=np.float64)
+    rests = rests_on(given)[-1]
+    if not rests:
+        return math.inf if given.any() else 0.0
+    return float(given.std(ddof=1)) / math.sqrt(len(given)) * math.sqrt(max(1.0, RESTS / rests))

@@ -1,11 +1,11 @@
 """The gate: a candidate and the champion on the same rows, judged by the release's checks."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tenfold.automation.evidence import error_of
 from tenfold.automation.slices import worse_slices
 from tenfold.core.clock import Clock
 from tenfold.core.times import iso
@@ -103,13 +103,13 @@ def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
             None,
             f"{len(worse)} test rows are too few to compare versions: {FEWEST} are needed, of a longer Model(test_window=...)",
         )
-    mean, error = float(worse.mean()), float(worse.std(ddof=1)) / math.sqrt(len(worse))
+    mean, error = float(worse.mean()), error_of(worse)
     bound = mean + SURE * error
     why = (
         f"mean loss {candidate.mean():.4g} against the champion's {champion.mean():.4g}: larger by {mean:+.4g}, with 95 % certainty "
         f"by at most {bound:+.4g}, {margin:.4g} allowed"
     )
-    passed = True if bound < margin else False if mean - SURE * error > margin else None
+    passed = True if bound < margin or not worse.any() else False if mean - SURE * error > margin else None
     if passed is None:
         why += (
             f"; {len(worse):,} rows are too few to tell: more would, of a longer Model(test_window=...), or a larger "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.automation.evidence import error_of
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
 from tenfold.training.slices import FEW, SMALL, Slice, slices_of
@@ -36,8 +37,12 @@ def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: flo
         return Sliced(False, ["slices are not judged where rows are ranked"] if model.slices else [])
     found = [piece for name in model.slices for piece in slices_of(name, rows.columns[name])]
     binary = model.kind == "binary"
-    judged = [piece for piece in found if not piece.is_small(rows.y, outcomes=binary)]
-    small = [_name(piece) for piece in found if piece.is_small(rows.y, outcomes=binary)]
+    judged = [
+        piece
+        for piece in found
+        if not piece.is_small(rows.y, outcomes=binary) and math.isfinite(error_of(worse[piece.rows]))
+    ]
+    small = [_name(piece) for piece in found if piece not in judged]
     chances = {_name(piece): _chance(worse[piece.rows], margin) for piece in judged}
     told = [
         f"{name}: worse by more than {margin:.4g} (chance of that if it were not {chances[name]:.2g})"
@@ -73,7 +78,7 @@ def holm(chances: dict[str, float]) -> list[str]:
 
 def _chance(worse: np.ndarray, margin: float) -> float:
     """Return the one-sided p-value that the mean is not greater than the margin."""
-    error = worse.std(ddof=1) / math.sqrt(len(worse))
+    error = error_of(worse)
     if not error:
         return 0.0 if worse.mean() > margin else 1.0
     return 0.5 * math.erfc((worse.mean() - margin) / error / math.sqrt(2))
@@ -83,7 +88,7 @@ def _seen(worse: np.ndarray, margin: float, slices: int) -> float:
     """Return the mean difference that would be found in four of five cases at the strictest of Holm's bounds."""
     from statistics import NormalDist
 
-    error = worse.std(ddof=1) / math.sqrt(len(worse))
+    error = error_of(worse)
     return float(margin + (NormalDist().inv_cdf(1 - ALPHA / slices) + NormalDist().inv_cdf(0.8)) * error)
 
 
