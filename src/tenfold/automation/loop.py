@@ -61,14 +61,15 @@ class Loop:
     def tick(self, tell: Callable[[str], object] = lambda _: None) -> list[str]:
         """Do what is due now: move the rollout on, judge the monitors once a week, then train if the schedule or one asks for it.
 
-        While a rollout is under way that needs nothing but time, no other candidate is trained. Returns the causes of the
-        trainings that were run; `tell` is called with what was done of a candidate.
+        While a rollout is under way that needs nothing but time, the monitors are judged and no other candidate is trained.
+        Returns the causes of the trainings that were run; `tell` is called with what was done of a candidate.
         """
         if done := self.rolling.advance():
             tell(done)
+        now = self.clock.now()
+        self._watch(now)
         if self.rolling.busy():
             return []
-        now = self.clock.now()
         due = [*self._scheduled(now), *self._degraded(now)][:1]
         return [cause for cause, why in due if self._attempt(cause, why)]
 
@@ -284,10 +285,8 @@ class Loop:
     def _degraded(self, now: int) -> list[tuple[str, str]]:
         """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
         name, newest = self.release.model.name, self._newest("gate")
-        if not self.release.monitors or self.registry.production(name) is None:
+        if self.registry.production(name) is None:
             return []
-        if not self._this_week(now):
-            self._watch(now)
         asked = [
             item
             for item in self._this_week(now)
@@ -303,8 +302,10 @@ class Loop:
         return [item for item in found if item.at // WEEK == now // WEEK]
 
     def _watch(self, now: int) -> None:
-        """Judge every monitor on matured predictions and record what it says."""
+        """Judge every monitor on matured predictions and record what it says, once a week."""
         model = self.release.model
+        if not self.release.monitors or self.registry.production(model.name) is None or self._this_week(now):
+            return
         horizon = model.label.horizon_us
         longest = max((check.window or 0 for check in self.release.monitors), default=0)
         served = self.matured(now - horizon - longest, now)
