@@ -17,7 +17,7 @@ from tenfold.core.times import to_us
 from tenfold.monitoring.report import drift
 from tenfold.serving.answer.predictions import ONLINE, read
 from tests.examples import shop
-from tests.unit.cli_project import NOW, ROOT, ROW, ask, folder_with_history, run
+from tests.unit.cli_project import NOW, ROOT, ROW, SHOP, ask, folder_with_history, run
 
 place = pytest.fixture(scope="module")(folder_with_history)
 
@@ -309,7 +309,7 @@ def test_a_version_is_shown_as_a_card(place, tmp_path):
         "production",
         "r0002",
     )
-    assert found["rebuild"] == "tenfold models rebuild PROJECT.py late_delivery 2"
+    assert found["rebuild"] == f"tenfold models rebuild {SHOP} late_delivery 2"
     assert [move["to"] for move in found["history"]] == ["staging", "production"]
     assert found["gates"][-1]["evidence"]["results"][0]["check"] == "roc_auc at least 0.6"
     assert found["run_of"]["run"] == "r0002"

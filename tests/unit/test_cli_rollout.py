@@ -121,6 +121,10 @@ def test_a_person_follows_a_candidate_and_decides(place, project):
     assert "\nroc_auc at least 0.1  passed " in card.partition("\nGates\n")[2], (
         "what let it in, also when its rollout is over"
     )
+    rebuild = f"tenfold models rebuild {place}/rolled.py late_delivery {number}"
+    assert told(project("models", "show", "late_delivery", str(number), "--json"))["rebuild"] == rebuild
+    assert "make it again tenfold models rebuild " in " ".join(card.split())
+    assert "PROJECT.py" not in card
     assert card.partition("\nRollout\n")[2].count("because") >= 4, "what became of it"
     page = place / "card.html"
     assert project("models", "show", "late_delivery", str(number), "--html", str(page)).exit_code == 0

@@ -86,12 +86,13 @@ def show(where: Where, model: str, number: int, *, html: Path | None, as_json: b
     from tenfold.ui.shown import show_version
 
     with where.read() as app:
-        shown = show_version(app.kept, known_model(app, model), number)
+        shown = show_version(app.kept, known_model(app, model), number, where.named("PROJECT.py"))
     write_page(shown, html)
-    answer(plain(shown.document), lambda console: _draw_card(console, shown.document), as_json=as_json)
+    document = shown.document
+    answer(plain(document), lambda console: _draw_card(console, where, document), as_json=as_json)
 
 
-def _draw_card(console: "Console", document: dict[str, Any]) -> None:
+def _draw_card(console: "Console", where: Where, document: dict[str, Any]) -> None:
     from tenfold.ui.card import judged_by_gates, named, stage
     from tenfold.ui.evaluated import CLASSES, class_rows
     from tenfold.ui.markup import number
@@ -138,17 +139,22 @@ def _draw_card(console: "Console", document: dict[str, Any]) -> None:
     ]
     judged = judged_by_gates(document)
     gates = [
-        [one["check"], {True: "passed", False: "failed", None: "undecided"}[one["passed"]], one["why"]]
+        [
+            one["check"],
+            {True: "passed", False: "failed", None: "undecided"}[one["passed"]],
+            where.named(one["why"]),
+        ]
         for decided in judged[-1:]
         for one in decided["evidence"]["results"]
     ]
     later = [
-        [minute_of(item["at"]), item["decision"], item["by"], item["why"]]
+        [minute_of(item["at"]), item["decision"], item["by"], where.named(item["why"])]
         for item in document["gates"]
         if item["kind"] == "rollout"
     ]
     moves = [
-        [minute_of(e["at"]), f"{e['from']} to {e['to']}", e["by"], e["why"]] for e in document["history"]
+        [minute_of(e["at"]), f"{e['from']} to {e['to']}", e["by"], where.named(e["why"])]
+        for e in document["history"]
     ]
     parts = [
         ("Metrics on the test rows", ["metric", "value", "95 % interval", *baselines], measured),

@@ -94,14 +94,14 @@ def run_line(run: Run) -> Document:
     }
 
 
-def version_document(kept: Kept, model: str, number: int) -> Document:
-    """Return everything that is known of a version: what a model card tells."""
+def version_document(kept: Kept, model: str, number: int, project: str = "PROJECT.py") -> Document:
+    """Return everything that is known of a version: what a model card tells; its commands name the project."""
     version = kept.registry.get(model, number)
     manifest, problem = _manifest(kept, version.artefact)
     run = kept.runs.get(version.run_id)
     every = kept.registry.history(model)
     info = {name: value for name, value in version.info.items() if name != "evaluation"}
-    rebuild = f"tenfold models rebuild PROJECT.py {model} {number}" if run.kind == "train" else ""
+    rebuild = f"tenfold models rebuild {project} {model} {number}" if run.kind == "train" else ""
     return {
         **version_line(version),
         **info,

@@ -70,9 +70,9 @@ def show_run(kept: Kept, run_id: str) -> Shown:
     )
 
 
-def show_version(kept: Kept, model: str, number: int) -> Shown:
-    """Return a version to look at: its model card."""
-    document = version_document(kept, model, number)
+def show_version(kept: Kept, model: str, number: int, project: str = "PROJECT.py") -> Shown:
+    """Return a version to look at: its model card; the commands to type name the project as it is given."""
+    document = version_document(kept, model, number, project)
     title = f"{model} version {number}"
     name = main_metric(document["evaluation"])
     value = document["evaluation"]["metrics"][name]["value"] if name else None
