@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import select
 import socket
 import ssl
 import threading
@@ -60,6 +61,8 @@ class Webhook:
         """Return the status and the beginning of the answer; on a connection that was left open, tried twice."""
         headers = {"content-type": "application/json", "idempotency-key": name, "user-agent": "tenfold"}
         headers |= _authorization(self._host)
+        if self._connection is not None and not _silent(self._connection):
+            self.close()
         again = self._connection is not None
         try:
             return self._in_time(body, headers)
@@ -98,20 +101,58 @@ class Webhook:
         connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         text = response.read(READ)
-        if response.read(1):  # more than anybody wants to know
+        if response.read(1) or not _is_bounded(response):
             self.close()
         return response.status, text[:200].decode(errors="replace").strip()
 
     def _open(self) -> http.client.HTTPConnection:
         if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        else:
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout, context=self._tls
+            )
+        connection.response_class = _Final
+        return connection
 
     def close(self) -> None:
         """Close the connection; may be called twice."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Final(http.client.HTTPResponse):
+    """The final answer to a request: those before it, such as 103, are read and left out."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment] # so that it reads another one
+            super().begin()
+
+
+def _is_bounded(response: http.client.HTTPResponse) -> bool:
+    """Return whether an answer that was read said in one way where it ends, and ended there: another one may follow it."""
+    lengths = response.headers.get_all("content-length", [])
+    codings = response.headers.get_all("transfer-encoding", [])
+    if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS or response.will_close or response.length:
+        return False
+    if codings:
+        return not lengths and [coding.lower() for coding in codings] == ["chunked"]
+    if response.status == http.HTTPStatus.NO_CONTENT:
+        return lengths in ([], ["0"])
+    return len(lengths) == 1 and lengths[0].isdecimal()
+
+
+def _silent(connection: http.client.HTTPConnection) -> bool:
+    """Return whether nothing came on a connection that nobody asked for: its end, or what would be taken for an answer."""
+    sock = connection.sock
+    if sock is None or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+        return False
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return not waiting.poll(0)
 
 
 def _authorization(host: str) -> dict[str, str]:

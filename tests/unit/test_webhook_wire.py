@@ -1,0 +1,122 @@
+"""What a place writes on its connection, to the byte: an answer is taken for that of its own post, and of no other."""
+
+import json
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from tenfold.core.errors import Unavailable
+
+
+class Wire:
+    """Answers each post with the next of `answers` as it is written there, then "200"; `taken` says what it answered 200 to, and on which connection."""
+
+    def __init__(self):
+        self.answers: list[bytes] = []
+        self.taken: list[tuple[str, int]] = []
+        self.connections: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/hook"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            number = len(self.connections)
+            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+
+    def _serve(self, connection, number):
+        with suppress(ConnectionError), connection, connection.makefile("rwb") as file:
+            while file.readline():
+                size = 0
+                while (header := file.readline()) != b"\r\n":
+                    name, _, value = header.partition(b":")
+                    size = int(value) if name.lower() == b"content-length" else size
+                rows = json.loads(file.read(size))
+                answer = self.answers.pop(0) if self.answers else final(200)
+                if b" 200 " in answer:
+                    self.taken += [(row["prediction_id"], number) for row in rows]
+                file.write(answer)
+                file.flush()
+
+    def stop(self):
+        self._server.close()
+
+
+def final(status, text=b"ok"):
+    return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(text), text)
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+
+
+@pytest.fixture
+def wire():
+    wire = Wire()
+    yield wire
+    wire.stop()
+
+
+def test_an_interim_answer_is_not_the_answer_and_none_is_taken_for_that_of_the_next_post(place, wire):
+    wire.answers = [EARLY + b"HTTP/1.1 102 X\r\n\r\n" + final(200), EARLY + final(200), EARLY + final(500)]
+    delivery = place.delivery(wire.url)
+    for name in ("a", "b"):
+        place.answer(name)
+        assert delivery.send() == 1
+    place.answer("c")
+    with pytest.raises(Unavailable, match="answered 500: ok"):
+        delivery.send()
+    assert (delivery.waiting().answers, delivery.waiting().refused) == (1, {})
+    assert delivery.send() == 1
+    assert wire.taken == [("a", 1), ("b", 1), ("c", 1)]
+
+
+UNSURE = {
+    "another protocol": b"HTTP/1.1 101 X\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 X\r\ncontent-length: 2\r\ncontent-length: 40\r\n\r\nok",
+    "a length that is none": b"HTTP/1.1 200 X\r\ncontent-length: +2\r\n\r\nok",
+    "a length and chunks": b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n0\r\n\r\n",
+    "no content with some": b"HTTP/1.1 204 X\r\ncontent-length: 2\r\n\r\nok",
+}
+
+
+@pytest.mark.parametrize("answer", UNSURE.values(), ids=UNSURE)
+def test_after_an_answer_of_which_the_end_is_not_sure_another_connection_is_used(place, wire, answer):
+    delivery = place.delivery(wire.url)
+    place.answer("a")
+    wire.answers = [answer, final(503)]
+    delivery.send()
+    place.answer("b")
+    with pytest.raises(Unavailable, match="answered 503"):
+        delivery.send()
+    assert delivery.send() == 1
+    assert wire.taken[-1] == ("b", 2)
+
+
+def test_what_comes_before_a_post_is_no_answer_to_it(place, wire):
+    delivery = place.delivery(wire.url)
+    place.answer("a")
+    assert delivery.send() == 1
+    wire.connections[0].sendall(final(200))
+    place.answer("b")
+    wire.answers = [final(503)]
+    with pytest.raises(Unavailable, match="answered 503"):
+        delivery.send()
+    assert delivery.send() == 1
+    assert wire.taken == [("a", 1), ("b", 2)]
+
+
+@pytest.mark.parametrize("answer", [final(200), b"HTTP/1.1 204 X\r\n\r\n"], ids=["200", "204"])
+def test_a_connection_is_used_again_after_a_whole_answer(place, wire, answer):
+    delivery = place.delivery(wire.url)
+    wire.answers = [answer, b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"]
+    for name in ("a", "b", "c"):
+        place.answer(name)
+        assert delivery.send() == 1
+    assert len(wire.connections) == 1
