@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.automation.loop import Loop
-from tenfold.automation.pairs import Pairs, pairs_of
+from tenfold.automation.pairs import Pairs, pairs_of, unseen
 from tenfold.automation.release import Release
 from tenfold.automation.replay import Day, replay
 from tenfold.automation.rollback import roll_back
@@ -200,7 +200,8 @@ class App(Opened):
         def outcomes(rollout: Rollout) -> Pairs:
             self.traffic.settle()
             self.flush()
-            return pairs_of(chosen.model, self.lake, self.dataset(chosen.model), rollout, self.clock.now())
+            data, since = self.dataset(chosen.model), unseen(chosen.model, self.registry, self.runs, rollout)
+            return pairs_of(chosen.model, self.lake, data, rollout, since, self.clock.now())
 
         parts = self.database, self.registry, self.rollouts, self.audit, self.traffic.counters, self.clock
         fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)

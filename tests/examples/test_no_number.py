@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from tenfold import checks
-from tenfold.automation.pairs import pairs_of
 from tenfold.cli import cli
 from tenfold.core.clock import SharedClock
 from tenfold.core.times import to_us
@@ -170,7 +169,7 @@ def test_outcomes_of_a_rollout_are_those_of_rows_with_a_number_of_both(home):
         app.clock.set(start + 2 * DAY)
         app.flush()
         app.rollout().advance()
-        found = pairs_of(LATE, app.lake, app.dataset(LATE), app.rollouts.newest(NAME), app.clock.now())
+        found = app.rollout().outcomes(app.rollouts.newest(NAME))
         assert (len(found), found.left_out) == (30, 10)
         assert np.isfinite([found.champion, found.candidate]).all()
         shown = app.rollout().show().decision.evidence

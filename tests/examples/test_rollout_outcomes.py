@@ -5,7 +5,6 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from tenfold.automation.pairs import pairs_of
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer import asking
 from tenfold.serving.answer.predictions import BATCH, read
@@ -91,8 +90,21 @@ def test_a_row_that_is_asked_about_again_counts_once_as_it_was_first(home):
         app.ingest("outcomes", [{"order_id": "new-0", "late": 5.0, "at": tiny.order()["due"]}], history=True)
         app.clock.set(tiny.NOW + timedelta(days=3))
         app.flush()
-        found = pairs_of(LATE, app.lake, app.dataset(LATE), app.rollouts.newest(LATE.name), app.clock.now())
+        found = app.rollout().outcomes(app.rollouts.newest(LATE.name))
         assert (found.champion, found.candidate) == (pytest.approx([0.01]), pytest.approx([0.04]))
+
+
+def test_rows_that_a_version_learned_from_are_no_evidence(home):
+    with opened(home, rolling.SHADOW) as app:
+        number = begun(app, rolling.FINE)
+        learned = app.versions.get(LATE, number).package.manifest.period[1]
+        since = learned + LATE.label.takes_us
+        assert app.batch(LATE, tiny.START, since).rows > 100
+        app.flush()
+        told = app.rollout().show().decision
+        assert (told.action, told.evidence["pairs"]) == ("wait", 0)
+        later = app.batch(LATE, since, tiny.NOW - timedelta(days=2))
+        assert len(app.rollout().outcomes(app.rollouts.newest(LATE.name))) == later.rows > 20
 
 
 def test_in_batch_a_candidate_that_raises_costs_no_row(home):
@@ -157,7 +169,7 @@ def test_early_outcomes_do_not_count_before_all_of_a_cohort_are_known(home):
             app.flush()
 
         def found():
-            return pairs_of(LATE, app.lake, app.dataset(LATE), rollout, app.clock.now())
+            return app.rollout().outcomes(rollout)
 
         app.clock.set(start + timedelta(hours=8))
         report(late=True)

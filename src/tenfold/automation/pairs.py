@@ -9,9 +9,11 @@ import numpy as np
 from tenfold.core.times import FOREVER
 from tenfold.monitoring.performance import Matured, mature
 from tenfold.registry.rollouts import Rollout
+from tenfold.registry.versions import Registry
 from tenfold.serving.answer.predictions import BATCH, ONLINE, SHADOW, Predictions, read
 from tenfold.sources.base import Lake
 from tenfold.store.offline import History
+from tenfold.tracking.runs import Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.estimators import together
 from tenfold.training.losses import LARGEST, losses
@@ -38,11 +40,19 @@ class Pairs:
         return len(self.champion)
 
 
-def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, now: int) -> Pairs:
-    """Return the pairs of a rollout whose outcome is known and final, from the prediction log in the lake."""
+def unseen(model: Model, registry: Registry, runs: Runs, rollout: Rollout) -> int:
+    """Return from when on rows are predicted that no version of a rollout learned from, nor from labels of their time."""
+    versions = [registry.get(model.name, number) for number in (rollout.champion, rollout.candidate)]
+    ends = [int(runs.get(version.run_id).params["train"][1]) for version in versions]
+    return max(ends) + model.label.takes_us
+
+
+def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, since: int, now: int) -> Pairs:
+    """Return the pairs of a rollout whose outcome is known and final, of rows predicted at `since` or later, from the lake."""
     both = rollout.champion, rollout.candidate
     unused = UNUSED if model.groups is not None else (*UNUSED, "request")
-    shadow = read(lake, model.name, SHADOW, 0, FOREVER // 4, both, without=unused)
+    # not from when it began: a day that is scored later is evidence, unless a version has learned its outcomes by heart
+    shadow = read(lake, model.name, SHADOW, since, FOREVER // 4, both, without=unused)
     first = int(shadow.at.min(initial=FOREVER // 4))
     told = [
         read(lake, model.name, mode, first, FOREVER // 4, both, without=unused) for mode in (ONLINE, BATCH)
