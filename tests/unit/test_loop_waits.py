@@ -1,13 +1,16 @@
 """What the loop does while a candidate is on its way: it watches, and lets a candidate keep its place or not."""
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
 from tenfold.core.times import UNITS
+from tenfold.platform import SCHEMA
+from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
+from tests.unit.rolled import BETTER, EQUAL, NO_PAIRS, Rolled
 from tests.unit.tiny_home import own_copy
 
 NOW, DAY, WEEK = tiny.ASK_AT, UNITS["d"], UNITS["w"]
@@ -52,3 +55,43 @@ def test_monitors_are_judged_every_week_while_a_rollout_is_paused_and_nothing_is
         assert watched(app) == [(week, "degraded") for week in range(4)]
         app.rollout().undo(by="ann")
         assert app.loop().tick()[0].startswith("schedule/late_order/")
+
+
+def test_a_held_candidate_is_replaced_only_when_its_outcomes_have_had_their_time(home):
+    with opened(home, shadow="12h") as app:
+        app.promote(NAME, app.train(NAME).number)
+        app.clock.set(NOW + DAY // 2)
+        app.score(tiny.late_order, NOW - 20 * DAY, NOW)
+        takes = tiny.late_order.label.takes_us
+        assert takes == DAY
+        for since in (DAY // 2, DAY, 3 * DAY // 2, 2 * DAY - 1):
+            app.clock.set(NOW + since)
+            assert app.loop().tick() == []
+            rollout = app.rollouts.open(NAME)
+            assert (rollout.candidate, rollout.held) == (2, True)
+        app.clock.set(NOW + 2 * DAY)
+        assert len(app.loop().tick()) == 1
+        assert app.rollouts.open(NAME).candidate == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "known", "asked", "keeps"),
+    [
+        ({}, EQUAL, 20, True),
+        ({}, NO_PAIRS, 20, True),
+        ({}, NO_PAIRS, 19, False),  # no outcomes are to come
+        ({"approval": True}, EQUAL, 20, True),
+        ({"approval": True}, BETTER, 20, False),  # it waits for a person
+    ],
+)
+def test_what_is_held_keeps_its_place_while_outcomes_are_to_come(tmp_path, how, known, asked, keeps):
+    Rolled.prepare(tmp_path / "state.db")
+    release = Release(tiny.late_order, shadow="1h", **how)
+    with closing(SQLiteDatabase(tmp_path / "state.db", SCHEMA)) as database:
+        rolled = Rolled(database, VirtualClock(0), release)
+        rolled.begin()
+        assert rolled.rolling.busy()
+        assert rolled.advance(known, hours=1, asked=asked).startswith("held in shadow")
+        assert rolled.rolling.busy() == keeps
+        rolled.clock.set(2 * DAY)
+        assert not rolled.rolling.busy()

@@ -67,7 +67,7 @@ def _further(
     rollout: Rollout, release: Release, facts: Facts, evidence: Mapping[str, Any], now: int
 ) -> tuple[str, str]:
     """Return whether a candidate that nothing speaks against goes on, and why (not)."""
-    shown = evidence.get("not_worse", 0.0) >= 1 / ALPHA
+    shown = is_shown(evidence)
     why = f"not worse than the champion {_told(evidence)}"
     waited = now - rollout.since
     if rollout.phase == SHADOW and release.canary:
@@ -86,6 +86,11 @@ def _further(
         if rollout.step + 1 < len(release.canary):
             return "advance", f"{rollout.where} for {release.bake}, and nothing speaks against it"
     return _to_production(rollout, release, evidence, shown=shown, over=_is_over(rollout, release, waited))
+
+
+def is_shown(evidence: Mapping[str, Any]) -> bool:
+    """Return whether the outcomes show that a candidate is not worse by the margin."""
+    return bool(evidence.get("not_worse", 0.0) >= 1 / ALPHA)
 
 
 def _is_over(rollout: Rollout, release: Release, waited: int) -> bool:

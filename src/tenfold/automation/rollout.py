@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.automation.audit import Audit, check_by
-from tenfold.automation.deciding import Decision, Facts, decide
+from tenfold.automation.deciding import FEW, Decision, Facts, decide, is_shown
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.release import Release
 from tenfold.automation.rollback import check_servable
@@ -67,9 +67,12 @@ class Rolling:
         return Standing(found, self._decision(found, outcomes=outcomes) if found.is_open else None)
 
     def busy(self) -> bool:
-        """Return whether a rollout is under way that needs nothing but time: until then no other candidate is trained."""
+        """Return whether a rollout keeps its place, in which no other candidate is trained: while it needs nothing but time.
+
+        So does one that is held while outcomes of its rows are to come: until twice the time a label takes after it began.
+        """
         found = self.rollouts.open(self._model)
-        return found is not None and not found.held
+        return found is not None and (not found.held or self._outcomes_come(found))
 
     def advance(self, *, outcomes: bool = True) -> str | None:
         """Decide about the rollout that is under way and do it; return what was done, None when nothing.
@@ -192,6 +195,15 @@ class Rolling:
     @property
     def _model(self) -> str:
         return self.release.model.name
+
+    def _outcomes_come(self, seen: Rollout) -> bool:
+        """Return whether a rollout that is held may go on by outcomes that are to come soon."""
+        over = seen.begun + 2 * self.release.model.label.takes_us
+        asked = self.counters.total(seen.model, seen.candidate).asked
+        if self.clock.now() >= over or asked < FEW:
+            return False
+        # what is left to a person takes as long as it takes
+        return not self.release.approval or not is_shown(self._decision(seen, outcomes=True).evidence)
 
     def _decision(self, seen: Rollout, *, outcomes: bool) -> Decision:
         moved = self._moved(seen)
