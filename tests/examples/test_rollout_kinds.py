@@ -1,13 +1,18 @@
 """Both versions of a rollout are compared by the losses of their kind, on rows that both scored."""
 
+import json
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 
+from tenfold import col
 from tenfold.core.times import DAY, to_us
 from tenfold.serving.answer.predictions import BATCH, SHADOW, read
 from tenfold.training.losses import losses
 from tests.examples import parcels
+from tests.examples.bare import in_process
 
 QUIET = {"n_jobs": 1, "verbosity": -1, "random_state": 1, "min_child_samples": 5}
 START, END = to_us(parcels.NOW) - 6 * DAY, to_us(parcels.NOW) - DAY
@@ -84,3 +89,61 @@ def test_what_batch_scoring_told_is_not_mixed_with_what_was_kept(tmp_path):
         assert set(again[1].version.tolist()) == {1}
         assert len(read(app.lake, "parcel", BATCH, 0, 2**60)) == len(again[0])
         assert len(app.matured(declared, START, END).y) == len(again[0])
+
+
+RULES = {
+    "lost": col("probability.lost"),
+    "action": (col("probability.lost") < 0.5).then("send", "ask a person"),
+    "state": col("prediction"),
+}
+TENSORS = {
+    "parcel_id": "BYTES",
+    "shop": "BYTES",
+    "route": "INT64",
+    "weight": "FP64",
+    "items": "INT64",
+    "gift": "BOOL",
+    "at": "BYTES",
+}
+
+
+def test_a_version_that_knows_fewer_classes_says_the_same_alone_and_together(tmp_path):
+    declared = parcels.model(LGBMClassifier(n_estimators=10, **QUIET), "state", outputs=RULES)
+    given, early = parcels.history(), parcels.START + timedelta(days=11)
+    for arrival in given["arrivals"]:
+        if arrival["state"] == "lost" and arrival["at"] < early.isoformat():
+            arrival["state"] = "fine"
+    with parcels.opened(tmp_path, declared, given, canary=(0.5,), bake="1h") as app:
+        app.promote(declared, app.train(declared, as_of=early).number, as_of=early)
+        app.promote(declared, app.train(declared).number)
+        rows = [parcels.row(place, shop=f"s{place}") for place in range(8)]
+        api = app.asgi()
+        alone = [parcels.ask(app, {"row": row}) for row in rows]
+        again = [row | {"parcel_id": f"again-{place}"} for place, row in enumerate(rows)]
+        together = in_process(api, "/predict", {"rows": again})[1]
+        parts = ("version", "prediction", "probabilities", "outputs")
+        assert [[one[name] for name in parts] for one in together] == [
+            [one[name] for name in parts] for one in alone
+        ]
+        assert {one["version"]: list(one["probabilities"]) for one in alone} == {
+            1: ["broken", "fine"],
+            2: ["broken", "fine", "lost"],
+        }
+        assert {one["outputs"]["action"] for one in alone if one["version"] == 1} == {"ask a person"}
+        tensors = [
+            {"name": name, "datatype": kind, "shape": [8], "data": [row[name] for row in rows]}
+            for name, kind in TENSORS.items()
+        ]
+        answer = in_process(api, "/v2/models/parcel/infer", {"inputs": tensors})[1]
+        found = {item["name"]: item for item in answer["outputs"]}
+        assert found["classes"]["data"] == ["broken", "fine", "lost"]
+        assert found["probabilities"]["shape"] == [8, 3]
+        assert found["probabilities"]["data"] == [
+            one["probabilities"].get(name, 0.0) for one in alone for name in found["classes"]["data"]
+        ]
+        told = app.score(declared, START, END)
+        ruled = list(zip(told.version.tolist(), map(json.loads, told.outputs), strict=True))
+        assert {rule["lost"] is None for version, rule in ruled if version == 1} == {True}
+        assert {rule["lost"] is None for version, rule in ruled if version == 2} == {False}
+        lost = told.probabilities[:, told.classes.index("lost")]
+        assert set(lost[told.version == 1].tolist()) == {0.0}

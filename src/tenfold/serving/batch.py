@@ -213,7 +213,7 @@ class _Rows:
             found.X,
             _within_reach(model, dataset.ages(rows)),
             same("", len(at)),
-            found.said.probabilities,
+            found.said.shares,
             found.said.classes,
             self.deciding.many(asked, at, lambda: columns, found.said, versions)
             if model.rules.by

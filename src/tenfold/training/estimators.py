@@ -216,8 +216,10 @@ def places(y: np.ndarray, own: Sequence[str], classes: Sequence[str | int]) -> n
     return np.array([known[label] for label in labels], dtype=np.float64)[back]
 
 
-def spread(prediction: np.ndarray, own: Sequence[str | int], classes: Sequence[str | int]) -> np.ndarray:
-    """Return probabilities for more classes than a version knows, in another order: nothing for one it has not learned.
+def spread(
+    prediction: np.ndarray, own: Sequence[str | int], classes: Sequence[str | int], unknown: float = 0.0
+) -> np.ndarray:
+    """Return probabilities for more classes than a version knows, in another order: `unknown` for one it has not learned.
 
     Examples
     --------
@@ -226,7 +228,7 @@ def spread(prediction: np.ndarray, own: Sequence[str | int], classes: Sequence[s
     """
     if list(own) == list(classes):
         return prediction
-    wide = np.zeros((len(prediction), len(classes)))
+    wide = np.full((len(prediction), len(classes)), unknown)
     wide[:, [list(classes).index(name) for name in own]] = prediction
     return wide
 

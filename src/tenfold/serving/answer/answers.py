@@ -32,12 +32,20 @@ _ORDER = (
 
 
 class Said(NamedTuple):
-    """Scores, decisions and probabilities of n rows, as `Predictions` holds them."""
+    """Scores, decisions and probabilities of n rows; NaN for a class that the version of a row has not learned."""
 
     score: np.ndarray
     decision: np.ndarray
     probabilities: np.ndarray
     classes: tuple[str, ...]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The probabilities as `Predictions` holds them: 0 for a class that the version of a row has not learned."""
+        if not self.classes:
+            return self.probabilities
+        unknown = np.isnan(self.probabilities) & np.isfinite(self.score)[:, None]
+        return np.where(unknown, 0.0, self.probabilities)
 
     def of(self, place: int) -> "Said":
         """Return what was said of one row."""
@@ -167,11 +175,15 @@ def _said(answers: Predictions, manifest: Manifest) -> dict[str, Sequence[str]]:
     """Return what the version said, by the kind of the model."""
     score = json_lines(answers.score.tolist())
     if manifest.kind == "multiclass":
-        each = [dict(zip(answers.classes, row, strict=True)) for row in answers.probabilities.tolist()]
+        names = list(map(str, manifest.classes))
         # there may be classes of other versions
+        own = answers.probabilities[:, [answers.classes.index(name) for name in names]]
+        each = [dict(zip(names, row, strict=True)) for row in own.tolist()]
         chosen = [
-            max(manifest.classes, key=lambda name: named[str(name)]) if fine else None
-            for named, fine in zip(each, np.isfinite(answers.score).tolist(), strict=True)
+            manifest.classes[place] if fine else None
+            for place, fine in zip(
+                own.argmax(axis=1).tolist(), np.isfinite(answers.score).tolist(), strict=True
+            )
         ]
         return {"prediction": json_lines(chosen), "score": score, "probabilities": json_lines(each)}
     if manifest.threshold is None:

@@ -246,13 +246,14 @@ def joined(parts: Sequence[Part]) -> Part:
         return parts[0]
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows, kind="stable")
-    names = together(*(part.said.classes for part in parts))
-    several = [spread(part.said.probabilities, part.said.classes, names) for part in parts if names]
+    known = [part.version.package.manifest.classes for part in parts if part.said.classes]
+    names = tuple(map(str, together(*known)))
+    several = [spread(part.said.probabilities, part.said.classes, names, np.nan) for part in parts if names]
     found = Said(
         np.concatenate([part.said.score for part in parts])[order],
         np.concatenate([part.said.decision for part in parts])[order],
         np.concatenate(several)[order] if names else parts[0].said.probabilities,
-        tuple(map(str, names)),
+        names,
     )
     return Part(parts[0].version, rows[order], _together([part.X for part in parts])[order], found)
 

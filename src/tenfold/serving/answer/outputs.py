@@ -127,7 +127,7 @@ class Deciding:
         names: Sequence[Any] = said.classes
         if self._label != "str":
             names = [int(name) for name in names]
-        chosen = said.probabilities.argmax(axis=1).tolist()
+        chosen = said.shares.argmax(axis=1).tolist()
         fine = np.isfinite(said.score).tolist()
         return column(
             self._label, [names[place] if ok else None for place, ok in zip(chosen, fine, strict=True)]

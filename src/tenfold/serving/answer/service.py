@@ -317,7 +317,7 @@ class Service:
             found.X,
             known.ages,
             asks.request,
-            found.said.probabilities,
+            found.said.shares,
             found.said.classes,
             by._outputs(asks, known, found.said, versions),
             [by._deciding.by] * len(asks.of),

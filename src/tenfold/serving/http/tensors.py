@@ -192,9 +192,16 @@ def _names(asked: Any, known: Mapping[str, Any]) -> Sequence[str]:
 def _column(name: str, answers: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return the values of an output, row after row."""
     if name == "probabilities":
-        return [share for answer in answers for share in answer[name].values()]
+        known = _classes(answers)
+        return [answer[name].get(one, 0.0) for answer in answers for one in known]
     if name == "classes":
-        return list(answers[0]["probabilities"]) if answers else []
+        return _classes(answers)
     if name == "outputs":  # as JSON, since each may be missing, which few clients can tell of a tensor
         return [msgspec.json.encode(answer.get(name, {})).decode() for answer in answers]
     return [answer.get(name) for answer in answers]
+
+
+def _classes(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the classes that versions know which answered, in the order of the one that knows the most."""
+    widest = sorted((answer["probabilities"] for answer in answers), key=len, reverse=True)
+    return list(dict.fromkeys(name for each in widest for name in each))
