@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, col
+from tenfold.serving.answer.predictions import TOPIC
 from tests.examples import tiny
-from tests.examples.asked import asked
+from tests.examples.asked import asked, opened
 
 TYPES = {
     "order_id": "BYTES",
@@ -181,6 +182,24 @@ def test_other_models_versions_and_content_are_refused(client):
         {"error": 'no version "2" in Production of model "late_order". Known: 1.'},
     )
     assert client.post(INFER, content=json.dumps(body)).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "said"),
+    [
+        (INFER, {"outputs": [{"name": "probabilities"}]}, 'outputs: no output "probabilities".'),
+        ("/invocations", {"params": {"returns": "probabilities"}}, 'params: the model "late_order" gives no'),
+    ],
+)
+def test_a_request_that_is_refused_for_what_it_asks_back_is_not_stored(tmp_path, path, more, said):
+    tiny.build(tmp_path)
+    with opened(tmp_path) as app:
+        rows = {"inputs": tensors(tiny.order(1))} if path == INFER else {"instances": [tiny.order(1)]}
+        status, told = tiny.in_process(app.asgi(), path, rows | more)
+        assert (status, said in json.dumps(told).replace('\\"', '"')) == (400, True)
+        assert app.log.read(TOPIC, 0) == []
+        assert tiny.in_process(app.asgi(), path, rows)[0] == 200
+        assert len(app.log.read(TOPIC, 0)) == 1
 
 
 def test_what_rules_make_of_a_row_is_a_tensor_and_an_answer_that_is_not_exact_says_so(tmp_path):

@@ -32,7 +32,7 @@ from tenfold.serving.door.web import (
     wrong_type,
 )
 from tenfold.serving.http.predicting import MAX_BODY, check_count, named
-from tenfold.serving.http.tensors import described, outputs_of, rows_of
+from tenfold.serving.http.tensors import described, outputs_of, rows_of, wanted_of
 
 HEADER = "inference-header-content-length"
 """How many bytes of a body are JSON, when values follow it as bytes; no web page can send it without being asked first."""
@@ -77,12 +77,13 @@ def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]
         key = _id(body) or key_of(request)
         rows = rows_of(body.get("inputs"), answering.service.model.spine.root.fields, raw)
         check_count(len(rows))
+        names = wanted_of(answering.service.model, body.get("outputs"))  # before anything is stored
         answers = await answering.many(rows, key=key) if rows else []
         number = answers[0]["version"] if answers else _number(answering)
         found: dict[str, Any] = {
             "model_name": answering.service.model.name,
             "model_version": str(number),
-            "outputs": outputs_of(answering.service.model, answers, body.get("outputs")),
+            "outputs": outputs_of(answering.service.model, answers, names),
         }
         if degraded := sorted({answer["degraded"] for answer in answers if "degraded" in answer}):
             found["parameters"] = {"degraded": ", ".join(degraded)}

@@ -36,6 +36,7 @@ from tenfold.serving.door.web import (
     wrong_type,
 )
 from tenfold.serving.http.predicting import MAX_BODY, check_count, named
+from tenfold.training.model import Model
 
 CSV = "text/csv"
 PARAMS = ("model", "returns")
@@ -58,11 +59,14 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     async def invocations(request: Request) -> Response:
         read, given, params = await _asked(request)
         name = request.path_params.get("model", params.get("model"))
-        answering, returns = named(models, name), _returns(params)
+        answering = named(models, name)
+        returns = _returns(params, answering.service.model)
         rows = read(given, types_of(answering.service.model.spine.root.fields))
         check_count(len(rows))
         answers = await answering.many(rows, key=key_of(request))
-        return as_json(200, {"predictions": [_returned(answer, returns) for answer in answers]})
+        return as_json(
+            200, {"predictions": [answer if returns == "answer" else answer[returns] for answer in answers]}
+        )
 
     async def ping(_: Request) -> Response:
         return Response("\n", media_type="text/plain")
@@ -137,24 +141,19 @@ def _finite(text: str) -> float:
     return found
 
 
-def _returns(params: Mapping[str, Any]) -> str:
+def _returns(params: Mapping[str, Any], model: Model) -> str:
+    """Return what is asked for of a row, which the model must give: what is refused is not answered before."""
     for name in params:
         if name not in PARAMS:
             raise SchemaError(f'params has an unknown field "{str(name)[:100]}".{suggest(str(name), PARAMS)}')
     returns = params.get("returns", "prediction")
     if returns not in RETURNS:
         raise SchemaError(f'params: no returns "{str(returns)[:100]}".{suggest(str(returns), RETURNS)}')
-    return str(returns)
-
-
-def _returned(answer: Mapping[str, Any], returns: str) -> Any:
-    if returns == "answer":
-        return answer
-    if returns not in answer:
+    if returns == "probabilities" and model.kind != "multiclass":
         raise SchemaError(
-            f'params: the model "{answer["model"]}" gives no {returns}. Ask for prediction, score or answer.'
+            f'params: the model "{model.name}" gives no {returns}. Ask for prediction, score or answer.'
         )
-    return answer[returns]
+    return str(returns)
 
 
 def _split(given: Any, _: Mapping[str, str]) -> Rows:

@@ -159,17 +159,13 @@ def _given(model: Model) -> dict[str, tuple[str, list[int]]]:
     return found | {"version": ("INT64", [-1]), "prediction_id": ("BYTES", [-1])}
 
 
-def outputs_of(model: Model, answers: Sequence[Mapping[str, Any]], asked: Any) -> list[dict[str, Any]]:
-    """Return answers as tensors: all that the model gives, or those that are asked for, in that order.
-
-    Raises
-    ------
-    SchemaError
-        When one is asked for that there is none of.
-    """
+def outputs_of(
+    model: Model, answers: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return answers as tensors, those of some names in their order."""
     known = _given(model)
     found = []
-    for name in _names(asked, known):
+    for name in names:
         kind, shape = known[name]
         data = _column(name, answers)
         size = [len(data)] if len(shape) == 1 else [len(answers), len(data) // max(len(answers), 1)]
@@ -177,7 +173,15 @@ def outputs_of(model: Model, answers: Sequence[Mapping[str, Any]], asked: Any) -
     return found
 
 
-def _names(asked: Any, known: Mapping[str, Any]) -> Sequence[str]:
+def wanted_of(model: Model, asked: Any) -> Sequence[str]:
+    """Return the names of the outputs that are asked for, in that order: all that the model gives, unless some are named.
+
+    Raises
+    ------
+    SchemaError
+        When one is asked for that there is none of.
+    """
+    known = _given(model)
     if not asked:
         return list(known)
     if not isinstance(asked, list) or not all(isinstance(item, dict) for item in asked):
