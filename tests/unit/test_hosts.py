@@ -44,6 +44,17 @@ def test_a_request_names_one_host(app):
     assert asked(api, "/health", "GET").status_code == 200
 
 
+@pytest.mark.parametrize("host", ["API.Bank.example", "api.bank.example.", "api.bank.example:443"])
+def test_a_name_is_known_however_it_is_written(app, host):
+    api = app.asgi(hosts=("API.bank.Example.",))
+    assert asked(api, "/health", "GET", host=host).status_code == 200
+    assert asked(api, "/health", "GET", host="api.bank.example..").status_code == 400
+    own = {"host": host, "origin": "https://api.bank.example"}
+    assert asked(api, "/events/visits", content=b"[]", **own).status_code == 200
+    head = f"POST /predict HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n"
+    assert api.state.door.head_of(head.encode()).host == host
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -23,7 +23,7 @@ class KnownHosts:
     """Refuses requests for another Host than one of `hosts`, or sent by a page of another one; all are known when there are none."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        self._app, self._hosts = app, frozenset(hosts)
+        self._app, self._hosts = app, names_of(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._refusal(scope) if scope["type"] == "http" else None
@@ -60,6 +60,11 @@ class KnownHosts:
         return bool(parts.netloc) and (parts.netloc.lower() == host.lower() or parts.hostname in named)
 
 
+def names_of(hosts: Sequence[str]) -> frozenset[str]:
+    """Return the names of hosts as `is_known` compares them."""
+    return frozenset(map(_bare, map(str.lower, hosts)))
+
+
 def is_known(host: str, hosts: frozenset[str]) -> bool:
     """Return whether a Host header names one of `hosts`; where there are none, each is known."""
     return not hosts or _hostname(host) in hosts
@@ -78,13 +83,19 @@ def _said(scope: Scope) -> tuple[list[str], str | None]:
 
 @lru_cache(256)
 def _hostname(given: str) -> str:
-    """Return a Host header without its port, and what is none as it is.
+    """Return a Host header without its port and the dot that may end a name, and what is none as it is.
 
     Examples
     --------
     >>> _hostname("LOCALHOST:8000"), _hostname("[::1]:8000"), _hostname("localhost:80@evil.example")
     ('localhost', '::1', 'localhost:80@evil.example')
+    >>> _hostname("localhost.:80"), _hostname("localhost..")
+    ('localhost', 'localhost.')
     """
     name = given.lower()
     found = _HOST.fullmatch(name)
-    return found[1] or found[2] if found else name
+    return found[1] or _bare(found[2]) if found else name
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".")

@@ -14,7 +14,7 @@ from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.waiting import Told, Waiting
 from tenfold.serving.door.gate import Gate
-from tenfold.serving.door.hosts import is_known
+from tenfold.serving.door.hosts import is_known, names_of
 from tenfold.serving.door.web import JSON, KEY, MAX_KEY, PREDICT, answer_of, decoded
 from tenfold.serving.http.predicting import PATH, asked_of
 from tenfold.serving.seen.requests import Requests
@@ -70,7 +70,7 @@ class Door:
     def __init__(
         self, models: Mapping[str, Answering], hosts: Sequence[str], gate: Gate | None, requests: Requests
     ) -> None:
-        self._models, self._hosts, self._gate, self._requests = models, frozenset(hosts), gate, requests
+        self._models, self._hosts, self._gate, self._requests = models, names_of(hosts), gate, requests
         self._clock = requests.clock
         self._turn: list[Asked] = []
 
