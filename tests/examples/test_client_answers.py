@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tenfold import AsyncClient, Client
-from tenfold.core.errors import Conflict, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, DefinitionError, TenfoldError, Unavailable
 from tests.examples import bare
 
 
@@ -77,10 +77,14 @@ def test_a_redirection_is_raised_with_where_it_leads(status, location, then):
     assert len(seen) == 2, "it was repeated"
 
 
-def test_a_password_in_the_address_is_not_shown():
-    with answering(200, b"<html>log in</html>") as (url, _):
-        for error in asked(url.replace("//", "//me:secret@")):
-            assert str(error).startswith(f"{url}/events/visits answered")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@127.0.0.1:9", "http://me:secret@[::1", "http://a/?key=secret"]
+)
+def test_an_address_with_a_password_is_refused_and_a_password_not_shown(kind, url):
+    with pytest.raises(DefinitionError, match="url") as told:
+        kind(url)
+    assert "me:secret" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 from tenfold.core.clock import SystemClock
-from tenfold.serving.client import LONGEST_IDLE, _Each
+from tenfold.serving.connections import LONGEST_IDLE, Each
 from tests.unit.ticking import Ticking
 
 GIVEN = {"method": "GET", "url": "/"}
@@ -50,7 +50,7 @@ def each(url, clock):
         made.append(httpx.Client(base_url=url, timeout=20.0, verify=context, trust_env=False))
         return made[-1]
 
-    shared = _Each(make, clock)
+    shared = Each(make, clock, 1e9, httpx.ReadTimeout)
     try:
         yield shared, made
     finally:

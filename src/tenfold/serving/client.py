@@ -3,17 +3,18 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from tenfold.core import errors
-from tenfold.core.clock import Clock, SystemClock
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
+from tenfold.serving.connections import Each, Response, Together
 from tenfold.serving.sending import Call
 
 AWAY = (502, 503, 504)
@@ -27,10 +28,6 @@ LONGEST_SHOWN = 200
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 LONGEST_TOLD = 10.0
 """Seconds that a client waits at most because the service says so."""
-LONGEST_IDLE = 60_000_000
-"""Microseconds after which a connection that a burst of calls made is closed."""
-TOGETHER = 32
-"""Calls that one client has under way. httpx looks through all of its own for each, so many cost each of them more."""
 
 
 class _Calls(ABC):
@@ -47,7 +44,8 @@ class _Calls(ABC):
         _check_url(url, httpx)
         _check_patience(timeout, retries)
         self._url, self._retries, self._timeout = url, retries, timeout
-        self._lost, self._late = httpx.TransportError, httpx.TimeoutException
+        self._lost, self._late = (httpx.TransportError, httpx.DecodingError), httpx.ReadTimeout
+        self._slow = httpx.TimeoutException
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
         self._make: Callable[[], Any] = partial(
             getattr(httpx, kind),
@@ -55,8 +53,14 @@ class _Calls(ABC):
             headers=headers,
             timeout=timeout,
             limits=limits,
-            verify=httpx.create_ssl_context(),  # which takes longer than the rest: once
+            verify=_authorities(httpx),  # which takes longer than the rest: once
         )
+
+    def _made(self) -> Any:
+        try:
+            return self._make()
+        except ImportError as error:  # such as for a proxy of another kind that the environment names
+            raise errors.DefinitionError(str(error)) from error
 
     @abstractmethod
     def _ask(self, call: Call) -> Any: ...
@@ -75,7 +79,7 @@ class _Calls(ABC):
 
     def send(self, source: str, events: Sequence[Mapping[str, Any]], *, id: str = "") -> Any:  # noqa: A002
         """Append events and return how many were stored and how many rejected; durable when it returns."""
-        return self._ask(Call("POST", f"/events/{source}", events, id))
+        return self._ask(Call("POST", f"/events/{quote(source, safe='')}", events, id))
 
     def health(self) -> Any:
         """Return that the service lives and, where no token is needed or one is sent, which versions answer, as a dict."""
@@ -89,7 +93,7 @@ class _Calls(ABC):
 
     def _unreached(self, error: Exception) -> Unavailable:
         said, longer = str(error).rstrip(".") or type(error).__name__, ""
-        if isinstance(error, self._late):
+        if isinstance(error, self._slow):
             said, longer = f"none within timeout={self._timeout:g} s", " Give it longer, or fewer rows."
         elif "[SSL" in said:
             longer = _of_tls(said, self._url)
@@ -132,7 +136,7 @@ class Client(_Calls):
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__("Client", url, **settings)
         self._wall = SystemClock()
-        self._each = _Each(self._make, self._wall)
+        self._each = Each(self._made, self._wall, self._timeout, self._late)
 
     def __enter__(self) -> "Client":
         return self
@@ -162,53 +166,6 @@ class Client(_Calls):
         return None
 
 
-class _Each:
-    """Gives each call under way an httpx client of its own, which the next ones take over with its connection.
-
-    One httpx client that threads share looks through all of its connections twice a call, while the others wait.
-    The idle ones are in a list, whose `append`, `pop` and copy need no lock, each with the moment it became so.
-    """
-
-    def __init__(self, make: Callable[[], Any], clock: Clock) -> None:
-        self._make, self._clock, self._closed = make, clock, False
-        self._idle = [(make(), clock.elapsed())]
-
-    def request(self, given: Mapping[str, Any]) -> Any:
-        http = self._taken()
-        try:
-            return http.request(**given)
-        finally:
-            self._give_back(http)
-
-    def close(self) -> None:
-        self._closed = True
-        for http, _ in tuple(self._idle):
-            http.close()
-
-    def _taken(self) -> Any:
-        try:
-            return self._idle.pop()[0]  # the one used last, so that its connection is still open
-        except IndexError:
-            return self._make()
-
-    def _give_back(self, http: Any) -> None:
-        now = self._clock.elapsed()
-        self._idle.append((http, now))
-        self._close_before(now - LONGEST_IDLE)
-        if self._closed:  # while this call was under way
-            self.close()
-
-    def _close_before(self, moment: int) -> None:
-        """Close those that a burst left and nobody took since; they are at the beginning."""
-        with suppress(IndexError):  # another thread took the last one
-            while self._idle[0][1] < moment:
-                oldest = self._idle.pop(0)
-                if oldest[1] >= moment:  # another thread closed the one looked at
-                    self._idle.insert(0, oldest)
-                    break
-                oldest[0].close()
-
-
 class AsyncClient(_Calls):
     """The same for programs that await, with the same parameters and methods.
 
@@ -218,10 +175,7 @@ class AsyncClient(_Calls):
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__("AsyncClient", url, **settings)
-        import anyio
-
-        self._http = self._make()
-        self._turn = anyio.Semaphore(TOGETHER)
+        self._together = Together(self._made, self._timeout, self._late)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -233,7 +187,7 @@ class AsyncClient(_Calls):
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""
-        await self._http.aclose()
+        await self._together.close()
 
     async def _ask(self, call: Call) -> Any:
         import anyio
@@ -241,8 +195,7 @@ class AsyncClient(_Calls):
         given = call.given()
         for pause in self._pauses():
             try:
-                async with self._turn:
-                    response = await self._http.request(**given)
+                response = await self._together.request(given)
             except self._lost as error:
                 if pause is None:
                     raise self._unreached(error) from error
@@ -254,13 +207,13 @@ class AsyncClient(_Calls):
         return None
 
 
-def _told(response: Any, pause: float) -> float:
+def _told(response: Response, pause: float) -> float:
     """Return how long to wait: at least as long as the service says, but not for ever."""
     told = response.headers.get("retry-after", "")
     return min(max(pause, float(told)), LONGEST_TOLD) if told.isdecimal() and told.isascii() else pause
 
 
-def answer(call: Call, response: Any) -> Any:
+def answer(call: Call, response: Response) -> Any:
     """Return what the caller gets of a response; raise what the service says went wrong, or who else answered."""
     content = _read(response.content)
     if response.status_code >= 400:
@@ -282,7 +235,7 @@ def _read(content: bytes) -> Any:
         return NO_JSON
 
 
-def _refused(call: Call, response: Any, content: Any) -> TenfoldError:
+def _refused(call: Call, response: Response, content: Any) -> TenfoldError:
     """Return the error that an answer tells; in another form than the service's it is of something before it."""
     status = response.status_code
     told = content.get("error") if isinstance(content, dict) else None
@@ -297,7 +250,7 @@ def _refused(call: Call, response: Any, content: Any) -> TenfoldError:
     return raised(f"{call.path} was answered with status {status}: {said}")
 
 
-def _moved(call: Call, response: Any) -> TenfoldError:
+def _moved(call: Call, response: Response) -> TenfoldError:
     """Return the error of a redirection; followed, it could lose what is sent or show the token to another."""
     where, to = _address(response), response.headers.get("location")
     told = f"{where} answered with status {response.status_code} and location {to or 'none'}."
@@ -307,8 +260,8 @@ def _moved(call: Call, response: Any) -> TenfoldError:
     return TenfoldError(f"{told} Give that address as url{without}.")
 
 
-def _address(response: Any) -> str:
-    return str(response.url.copy_with(userinfo=b""))  # without a password
+def _address(response: Response) -> str:
+    return str(response.url)
 
 
 def _of_tls(said: str, url: str) -> str:
@@ -323,10 +276,28 @@ def _check_url(url: object, httpx: Any) -> None:
         known = str(url).startswith(("http://", "https://")) and bool(httpx.URL(str(url)).host)
     except httpx.InvalidURL:
         known = False
+    shown = "url" if "@" in str(url) else f"url={url!r}"  # not a password
     if not known:
         raise errors.DefinitionError(
-            f'url={url!r} is no address of a service. Write for example "http://127.0.0.1:8000".'
+            f'{shown} is no address of a service. Write for example "http://127.0.0.1:8000".'
         )
+    given = httpx.URL(str(url))
+    if given.userinfo:  # which would be sent instead of a token, and shown in errors
+        raise errors.DefinitionError(
+            "url holds a user or a password. A service takes a token: Client(url, token=...), or TENFOLD_TOKEN in the environment."
+        )
+    if given.query or given.fragment:
+        raise errors.DefinitionError(f'{shown} has something behind "?" or "#". Write it without.')
+
+
+def _authorities(httpx: Any) -> Any:
+    """Return whose certificates are trusted."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise errors.DefinitionError(
+            f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error}."
+        ) from error
 
 
 def _check_patience(timeout: object, retries: object) -> None:
