@@ -194,6 +194,20 @@ def test_each_rollback_goes_one_further_back(registry):
     assert registry.history("m") == history
 
 
+def test_where_no_rollback_leads_a_version_on_its_way_is_named(registry):
+    promoted(registry, 1)
+    move(registry, register(registry, "r0002").number, STAGING)
+    with pytest.raises(NotFound) as caught:
+        registry.rollback("m", by="ann", why="errors")
+    assert str(caught.value) == (
+        'no earlier production version of model "m". Version 2 is on its way to production; see: tenfold rollout show '
+        "PROJECT.py m. To agree to it or end it: tenfold rollout approve|undo PROJECT.py m."
+    )
+    move(registry, 2, ARCHIVED)
+    with pytest.raises(NotFound, match="Every other was refused"):
+        registry.rollback("m", by="ann", why="errors")
+
+
 def test_a_rollback_by_mistake_is_taken_back_by_naming_the_version(registry):
     promoted(registry, 3)
     for _ in range(2):

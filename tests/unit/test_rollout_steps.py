@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from tenfold.core.clock import VirtualClock
-from tenfold.core.errors import Conflict, DefinitionError
+from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
@@ -102,6 +102,25 @@ def test_a_rollout_is_not_undone_in_favour_of_its_own_candidate(rolled):
     assert rolled.newest() == before
     assert rolled.check() == ("canary", 1)
     assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+
+
+def test_what_was_undone_leads_to_an_earlier_champion_only_where_there_is_one(rolled):
+    rolled.rolling.undo(by="ann")
+    told = " The last one, of version 2, was undone already, and version {} is in production."
+    with pytest.raises(NotFound) as caught:
+        rolled.rolling.undo(by="ann")
+    assert str(caught.value).endswith(
+        f"{told.format(1)} None was there before. To train another: tenfold train PROJECT.py {MODEL}."
+    )
+    number = rolled.register()
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        rolled.registry.move(MODEL, number, stage, by="ann", why="asked", evidence={})
+    with pytest.raises(NotFound) as caught:
+        rolled.rolling.undo(by="ann")
+    assert str(caught.value).endswith(
+        f"{told.format(3)} To go back to the one before: tenfold rollback PROJECT.py {MODEL}."
+    )
+    assert rolled.registry.rollback(MODEL, by="ann", why="asked").version == 1
 
 
 def test_another_candidate_takes_the_place_of_one_that_is_on_its_way(rolled):

@@ -325,10 +325,16 @@ class Rolling:
             return " There was none yet."
         champion = self.registry.production(self._model)
         now = "none" if champion is None else f"version {champion.number}"
-        return (
-            f" The last one, of version {newest.candidate}, was undone already, and {now} is in production. "
-            f"To go back to the one before: tenfold rollback PROJECT.py {self._model}."
+        stands = (
+            f" The last one, of version {newest.candidate}, was undone already, and {now} is in production."
         )
+        try:
+            self.registry.fallback(self._model)
+        except NotFound:
+            return (
+                f"{stands} None was there before. To train another: tenfold train PROJECT.py {self._model}."
+            )
+        return f"{stands} To go back to the one before: tenfold rollback PROJECT.py {self._model}."
 
     def _told(
         self, seen: Rollout, decision: str, *, by: str, why: str, outcomes: bool = False, **changes: Any

@@ -278,9 +278,13 @@ class Registry:
         new = [version.number for version in versions if version.stage is Stage.NONE]
         archived = {version.number for version in versions if version.stage is Stage.ARCHIVED}
         later = [number for number in former(events) if number in archived]
-        hint = (
-            "" if new or later else f" Every other was refused. Train one: tenfold train PROJECT.py {model}."
-        )
+        coming = [version.number for version in versions if version.stage is Stage.STAGING]
+        hint = "" if new or later or coming else _all_refused(model)
+        if coming:
+            hint += (
+                f" Version {coming[-1]} is on its way to production; see: tenfold rollout show PROJECT.py {model}. "
+                f"To agree to it or end it: tenfold rollout approve|undo PROJECT.py {model}."
+            )
         if later:
             hint += (
                 f" One that was there later comes back: tenfold rollback PROJECT.py {model} --to {later[-1]}."
@@ -302,6 +306,10 @@ class Registry:
         others = f" Models with versions: {', '.join(models)}." if models else ""
         hint = f" None exists yet; train one: tenfold train PROJECT.py {model}.{others}"
         return NotFound("version of model", model, models, hint=hint)
+
+
+def _all_refused(model: str) -> str:
+    return f" Every other was refused. Train one: tenfold train PROJECT.py {model}."
 
 
 def _check_last(tx: Transaction, model: str, expect: int) -> None:
