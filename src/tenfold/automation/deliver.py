@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenfold.automation.answers import Answers, Cursor
 from tenfold.automation.outbox import home_id
@@ -48,11 +48,11 @@ ON CONFLICT (sink) DO UPDATE SET base = excluded.base, first = excluded.first, u
 """
 REFUSE = """
 INSERT INTO sink_refused (sink, first, upto, base, answers, at, why) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (sink, first) DO UPDATE SET at = excluded.at, why = excluded.why
+ON CONFLICT (sink, first) DO UPDATE SET
+    upto = excluded.upto, base = excluded.base, answers = excluded.answers, at = excluded.at, why = excluded.why
 """
 ACCEPT = "DELETE FROM sink_refused WHERE sink = ? AND first = ?"
 REFUSED = "SELECT first, upto, base, answers, at, why FROM sink_refused WHERE sink = ? ORDER BY first"
-STILL = "UPDATE sink_refused SET at = ?, why = ? WHERE sink = ? AND first = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Delivery:
         """Return what is not sent yet; it looks only at this side."""
         end = self.log.ends().offsets.get(TOPIC, 0)
         refused: dict[str, int] = {}
-        for row in self.database.query(REFUSED, self.name):
+        for row in self._refused():
             refused[row["why"]] = refused.get(row["why"], 0) + row["answers"]
         return Waiting(self.name, end - self._cursor().first, refused)
 
@@ -153,38 +153,50 @@ class Delivery:
         try:
             self.sink.put(self._part(rows, cursor.first, upto))
         except SchemaError as error:
-            if isinstance(error, Refused) and error.each and len(rows) > 1:
-                half = rows.column(OFFSET)[len(rows) // 2].as_py()
+            if (half := _half(rows, error)) is not None:
                 self._move(Cursor(cursor.base, cursor.first, half))
             else:
-                refused = (
-                    self.name,
-                    cursor.first,
-                    upto,
-                    cursor.base,
-                    len(rows),
-                    self.clock.now(),
-                    str(error),
-                )
-                self._move(after, (REFUSE, refused))
+                self._move(after, self._refusal(Cursor(cursor.base, cursor.first, upto), len(rows), error))
             return 0
         self._move(after)
         return len(rows)
 
     def _send_again(self) -> int:
-        sent = 0
-        for row in self.database.query(REFUSED, self.name):
-            first, upto = row["first"], row["upto"]
-            found = self._answers.part(Cursor(row["base"], first, upto), self.models, self.sink.most)
+        sent, parts = 0, [Cursor(row["base"], row["first"], row["upto"]) for row in self._refused()]
+        parts.reverse()
+        while parts:
+            part = parts.pop()
+            found = self._answers.part(part, self.models, self.sink.most)
             if found is not None and len(found[0]):
                 try:
-                    self.sink.put(self._part(found[0], first, upto, late=True))
+                    self.sink.put(self._part(found[0], part.first, part.upto, late=True))
                 except SchemaError as error:
-                    self.database.execute(STILL, self.clock.now(), str(error), self.name, first)
+                    parts += self._still_refused(part, found[0], error)
                     continue
                 sent += len(found[0])
-            self.database.execute(ACCEPT, self.name, first)
+            self.database.execute(ACCEPT, self.name, part.first)
         return sent
+
+    def _still_refused(self, part: Cursor, rows: "pa.Table", error: SchemaError) -> list[Cursor]:
+        """Keep what was refused again; return the halves to send, the first one last, when one row may be to blame."""
+        half = _half(rows, error)
+        if half is None:
+            sql, values = self._refusal(part, len(rows), error)
+            self.database.execute(sql, *values)
+            return []
+        behind = Cursor(self._answers.cursor(half).base, half, part.upto)
+        before, count = Cursor(part.base, part.first, half), len(rows) // 2
+        with self.database.transaction() as tx:
+            tx.execute(*self._refusal(before, count, error))  # in place of the whole, which has the same key
+            tx.execute(*self._refusal(behind, len(rows) - count, error))
+        return [behind, before]
+
+    def _refused(self) -> list[Any]:
+        return self.database.query(REFUSED, self.name)
+
+    def _refusal(self, part: Cursor, count: int, error: SchemaError) -> tuple[str, tuple[object, ...]]:
+        now = self.clock.now()
+        return REFUSE, (self.name, part.first, part.upto, part.base, count, now, str(error))
 
     def _part(self, rows: "pa.Table", first: int, upto: int, *, late: bool = False) -> Part:
         return Part(rows, f"{self.home}-{first}-{upto}", upto, late)
@@ -198,6 +210,14 @@ class Delivery:
             tx.execute(MOVE, (self.name, cursor.base, cursor.first, cursor.upto))
             for sql, values in writes:
                 tx.execute(sql, values)
+
+
+def _half(rows: "pa.Table", error: SchemaError) -> int | None:
+    """Return the offset at which to divide rows that were refused; None when all are to blame, or the only one."""
+    if isinstance(error, Refused) and error.each and len(rows) > 1:
+        half: int = rows.column(OFFSET)[len(rows) // 2].as_py()
+        return half
+    return None
 
 
 def deliveries(
