@@ -8,7 +8,9 @@ import pytest
 from tenfold import Platform, Project, Release, VirtualClock, checks
 from tenfold.core.times import UNITS
 from tenfold.platform import SCHEMA
+from tenfold.registry.versions import Stage
 from tenfold.sources.sqlite import SQLiteDatabase
+from tenfold.training.folds import Split
 from tests.examples import tiny
 from tests.unit.rolled import BETTER, EQUAL, NO_PAIRS, Rolled
 from tests.unit.tiny_home import own_copy
@@ -95,3 +97,14 @@ def test_what_is_held_keeps_its_place_while_outcomes_are_to_come(tmp_path, how, 
         assert rolled.rolling.busy() == keeps
         rolled.clock.set(2 * DAY)
         assert not rolled.rolling.busy()
+
+
+def test_a_candidate_whose_champion_has_seen_all_test_rows_is_compared_in_shadow(home):
+    with opened(home, gates=[checks.beats_champion("roc_auc", by=0.5)]) as app:
+        late = app.train(NAME, Split((0, NOW - DAY), (NOW - 6 * DAY, NOW - DAY), NOW)).number
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            app.registry.move(NAME, late, stage, by="ann", why="a test", evidence={})
+        number = app.train(NAME).number
+        why = app.promote(NAME, number)
+        assert "the champion may have learned from 59 of 59 test rows, and is not compared on them" in why
+        assert app.rollouts.open(NAME).candidate == number

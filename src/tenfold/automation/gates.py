@@ -29,7 +29,15 @@ FEWEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a gate judges: the model, the test rows, both versions (no champion where none can be asked), and where to ask."""
+    """What a gate judges: the model, the test rows, both versions (no champion where none can be asked), and where to ask.
+
+    Parameters
+    ----------
+    unseen
+        From when on rows are predicted that the champion cannot have learned from.
+    rolled_out
+        Whether shadow or canary compare the two versions after the gates.
+    """
 
     model: Model
     rows: TrainingSet
@@ -37,6 +45,8 @@ class Case:
     champion: Package | None
     clock: Clock
     skew: Callable[[], Skew]
+    unseen: int = 0
+    rolled_out: bool = False
 
 
 def judge_candidate(gates: Sequence[Check], case: Case) -> list[Verdict]:
@@ -45,21 +55,44 @@ def judge_candidate(gates: Sequence[Check], case: Case) -> list[Verdict]:
     if left := len(every.y) - len(numbered(every.predictions[-1])):
         why = f"it gives no number for {left:,} of {len(every.y):,} test rows"
         return [Verdict("a number for every test row", passed=False, value=float(left), why=why)]
-    case, both, told = _comparable(case, every)
+    case, both, told = _comparable(gates, case, every)
     return [*(_verdict(check, case, every, both) for check in gates), *told]
 
 
-def _comparable(case: Case, every: Compared) -> tuple[Case, Compared, list[Verdict]]:
-    """Return what is left to compare on: a champion must not keep out its successor by having no number for some rows."""
-    fine = numbered(every.predictions[0])
-    left = len(every.y) - len(fine)
-    if not left:
+def _comparable(gates: Sequence[Check], case: Case, every: Compared) -> tuple[Case, Compared, list[Verdict]]:
+    """Return what is left to compare on: a champion must not keep out its successor by having no number for some rows.
+
+    Nor by rows that it learned from, which it knows by heart.
+    """
+    if case.champion is None:
         return case, every, []
-    why = f"the champion gives no number for {left:,} of {len(every.y):,} test rows, and is not compared on them"
-    told = [Verdict("a champion that gives numbers", passed=True, value=float(left), why=why)]
-    if not len(fine):
+    numbers = numbered(every.predictions[0])
+    fine = numbers[case.rows.at[numbers] >= case.unseen]
+    left, seen = len(every.y) - len(numbers), int((case.rows.at < case.unseen).sum())
+    told = [_blank(left, len(every.y))] if left else []
+    few = len(fine) < FEWEST if seen else not len(fine)
+    if seen:
+        told.append(_learned(gates, case, seen, few=few))
+    if few:
         return replace(case, champion=None), replace(every, predictions=every.predictions[1:]), told
-    return replace(case, rows=case.rows.take(fine)), every.take(fine), told
+    return (replace(case, rows=case.rows.take(fine)), every.take(fine), told) if told else (case, every, [])
+
+
+def _blank(left: int, rows: int) -> Verdict:
+    why = f"the champion gives no number for {left:,} of {rows:,} test rows, and is not compared on them"
+    return Verdict("a champion that gives numbers", passed=True, value=float(left), why=why)
+
+
+def _learned(gates: Sequence[Check], case: Case, seen: int, *, few: bool) -> Verdict:
+    """Return what is said of rows that the champion learned from; undecided where nothing else would compare the versions."""
+    why = f"the champion may have learned from {seen:,} of {len(case.rows.y):,} test rows, and is not compared on them"
+    compares = few and any(check.kind in ("beats_champion", "not_worse") for check in gates)
+    if few:
+        why += f"; the others are too few to compare versions: {FEWEST} are needed"
+    if compares and not case.rolled_out:
+        why += ", which come with time, or a release that compares on requests: Release(shadow=...)"
+    passed = None if compares and not case.rolled_out else True
+    return Verdict("a champion that has not seen the rows", passed, float(seen), why)
 
 
 def _verdict(check: Check, case: Case, every: Compared, both: Compared) -> Verdict:

@@ -228,7 +228,8 @@ class Loop:
         def skew() -> Skew:
             return self.skew(split.test[0])
 
-        case = Case(model, rows, candidate, champion, self.clock, skew)
+        known = 0 if champion is None else champion.manifest.period[1] + model.label.takes_us
+        case = Case(model, rows, candidate, champion, self.clock, skew, known, self.release.has_rollout)
         return [*judge_candidate(self.release.gates, case), *unseen(candidate, model, split)]
 
     def _decide(
