@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tenfold import Project, Release
-from tenfold.automation.deliver import Delivery
+from tenfold.automation.deliver import Delivery, Waiting
 from tenfold.automation.sinks import Part, Refused, TableSink, TopicSink
 from tenfold.automation.webhook import documents
 from tenfold.core.errors import DefinitionError, Unavailable
@@ -77,6 +77,36 @@ def test_a_place_that_is_new_may_begin_now(place):
     assert place.topic() == ["b"]
 
 
+class Meanwhile:
+    """Something is done while a part is under way, which the place then answers."""
+
+    most = 2
+
+    def __init__(self, done, answer=None):
+        self.done, self.answer, self.taken = done, answer, []
+
+    def put(self, part):
+        done, self.done = self.done, bool
+        done()
+        if self.answer is not None:
+            raise self.answer
+        self.taken += part.rows.column("prediction_id").to_pylist()
+
+
+@pytest.mark.parametrize("answer", [None, Refused("no."), Refused("no.", each=True)], ids=repr)
+def test_to_begin_now_holds_although_a_process_is_sending(place, answer):
+    place.answer(*names(0, 10))
+    delivery = place.delivery()
+    delivery.sink = Meanwhile(place.delivery().skip, answer)
+    assert delivery.send() == (0 if answer else 2)
+    assert place.delivery().waiting() == Waiting("topic:decisions", 0, {})
+    place.delivery().skip()
+    place.answer("later")
+    delivery.sink.answer = None
+    assert delivery.send() == 1
+    assert delivery.sink.taken == [*(() if answer else names(0, 2)), "later"]
+
+
 def test_two_processes_do_not_send_at_once(place):
     place.answer("a")
     delivery = place.delivery()
@@ -118,8 +148,9 @@ class DyingDelivery(Delivery):
 
     def _move(self, *given):
         self.sink.point()
-        super()._move(*given)
+        moved = super()._move(*given)
         self.sink.point()
+        return moved
 
 
 def dying(place, address, point):

@@ -45,6 +45,7 @@ CURSOR = "SELECT base, first, upto FROM sink_cursor WHERE sink = ?"
 MOVE = """
 INSERT INTO sink_cursor (sink, base, first, upto) VALUES (?, ?, ?, ?)
 ON CONFLICT (sink) DO UPDATE SET base = excluded.base, first = excluded.first, upto = excluded.upto
+WHERE sink_cursor.base = ? AND sink_cursor.first = ? AND sink_cursor.upto = ?
 """
 REFUSE = """
 INSERT INTO sink_refused (sink, first, upto, base, answers, at, why) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -129,9 +130,15 @@ class Delivery:
             return sent
 
     def skip(self) -> None:
-        """Leave out everything that is in the log by now: the sink begins with what is answered next."""
-        end = self.log.ends().offsets.get(TOPIC, 0)
-        self._move(Cursor(end, end, end))
+        """Leave out everything that is in the log by now: the sink begins with what is answered next.
+
+        A process that is sending goes on from there when the place has answered to the part under way.
+        """
+        while True:
+            cursor = self._cursor()
+            end = self.log.ends().offsets.get(TOPIC, 0)
+            if end <= cursor.first or self._move(cursor, Cursor(end, end, end)):
+                return
 
     def has_more(self) -> bool:
         """Return whether there is something to look at; cheap enough to be asked often."""
@@ -147,18 +154,20 @@ class Delivery:
         rows, upto = found
         after = self._answers.cursor(upto)
         if not len(rows):
-            self._move(after)
+            self._move(cursor, after)
             return 0
-        self._move(Cursor(cursor.base, cursor.first, upto))
+        part = Cursor(cursor.base, cursor.first, upto)
+        if not self._move(cursor, part):
+            return 0
         try:
             self.sink.put(self._part(rows, cursor.first, upto))
         except SchemaError as error:
             if (half := _half(rows, error)) is not None:
-                self._move(Cursor(cursor.base, cursor.first, half))
+                self._move(part, Cursor(cursor.base, cursor.first, half))
             else:
-                self._move(after, self._refusal(Cursor(cursor.base, cursor.first, upto), len(rows), error))
+                self._move(part, after, self._refusal(part, len(rows), error))
             return 0
-        self._move(after)
+        self._move(part, after)
         return len(rows)
 
     def _send_again(self) -> int:
@@ -205,11 +214,14 @@ class Delivery:
         found = self.database.query(CURSOR, self.name)
         return Cursor(*found[0]) if found else Cursor()
 
-    def _move(self, cursor: Cursor, *writes: tuple[str, tuple[object, ...]]) -> None:
+    def _move(self, read: Cursor, cursor: Cursor, *writes: tuple[str, tuple[object, ...]]) -> bool:
+        """Move the cursor and write, unless it is no longer the one that was read; return whether it was."""
+        values = (cursor.base, cursor.first, cursor.upto, read.base, read.first, read.upto)
         with self.database.transaction() as tx:
-            tx.execute(MOVE, (self.name, cursor.base, cursor.first, cursor.upto))
-            for sql, values in writes:
-                tx.execute(sql, values)
+            moved = tx.execute(MOVE, (self.name, *values)).rowcount > 0
+            for sql, given in writes if moved else ():
+                tx.execute(sql, given)
+        return moved
 
 
 def _half(rows: "pa.Table", error: SchemaError) -> int | None:
