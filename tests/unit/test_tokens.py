@@ -117,6 +117,28 @@ def test_messages_say_what_to_do(app, clock):
     assert answer.headers["www-authenticate"] == 'Bearer realm="tenfold", error="invalid_token"'
 
 
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/late_order/infer", "/v2/nothing"])
+def test_where_the_protocol_has_a_text_for_an_error_it_is_one_at_the_door_too(app, path):
+    secret, other = (app.tokens.create(scope, [scope]) for scope in ("predict", "ingest"))
+    api = app.asgi(hosts=("127.0.0.1",), rate="1/h")
+    unknown = asked(api, path, "GET")
+    assert unknown.status_code == 401
+    assert unknown.json()["error"].startswith("this server answers only with a token.")
+    assert unknown.headers["www-authenticate"] == 'Bearer realm="tenfold"'
+    assert unknown.headers["content-type"] == "application/json"
+    found = [
+        asked(api, path, "DELETE", token=secret),
+        asked(api, path, token=secret),
+        asked(api, path, host="evil.example"),
+        asked(api, path, origin="http://evil.example"),
+    ]
+    wrong = 404 if path == "/v2/nothing" else 405
+    assert [answer.status_code for answer in found] == [wrong, 429, 400, 403]
+    assert [type(answer.json()["error"]) for answer in found] == [str] * 4
+    assert found[1].headers["retry-after"] == "3600"
+    assert asked(api, "/v2x", token=other).json()["error"]["kind"] == "NotFound"
+
+
 def test_without_tokens_everybody_may_ask_and_the_first_one_changes_that_while_the_server_runs(app):
     api = app.asgi()
     assert asked(api, "/events/visits", content=b"[]").status_code == 200

@@ -158,7 +158,7 @@ def answer_of(error: Exception, path: str, told: Told | None = None) -> Response
 
 async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request whose body nobody reads; a small one is dropped first, because a client listens when it has sent."""
-    headers = Headers(scope=scope)
+    response, headers = in_form(response, scope["path"]), Headers(scope=scope)
     if "expect" in headers:  # the client waits to be told to go on, and is not
         response.headers["connection"] = "close"
     elif _length(headers) <= DRAIN:
@@ -175,11 +175,27 @@ def _length(headers: Headers) -> int:
     return int(given) if given.isascii() and given.isdecimal() else 0
 
 
+class Failed(Response):
+    """The answer that says what went wrong."""
+
+    media_type = JSON
+
+    def __init__(self, status: int, kind: str, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(msgspec.json.encode({"error": {"kind": kind, "message": message}}), status, headers)
+        self.message, self.given = message, headers
+
+
 def failed(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer that says what went wrong."""
-    if status == 503:
-        headers = {"retry-after": "1", **(headers or {})}
-    return as_json(status, {"error": {"kind": kind, "message": message}}, headers)
+    again = {"retry-after": "1"} if status == 503 else {}
+    return Failed(status, kind, message, {**again, **(headers or {})})
+
+
+def in_form(response: Response, path: str) -> Response:
+    """Return what went wrong before a route was asked as the protocol of its path has it: under /v2, an error is a text."""
+    if isinstance(response, Failed) and f"{path}/".startswith("/v2/"):
+        return as_json(response.status_code, {"error": response.message}, response.given)
+    return response
 
 
 def as_json(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Response:

@@ -35,7 +35,17 @@ from tenfold.serving.answer.service import Service
 from tenfold.serving.door.gate import Gate, Gated
 from tenfold.serving.door.hosts import KnownHosts
 from tenfold.serving.door.ready import Ready
-from tenfold.serving.door.web import INGEST, Scoped, TooLarge, as_json, content, failed, guarded, key_of
+from tenfold.serving.door.web import (
+    INGEST,
+    Scoped,
+    TooLarge,
+    as_json,
+    content,
+    failed,
+    guarded,
+    in_form,
+    key_of,
+)
 from tenfold.serving.http import explaining, inference, invocations, metrics, openapi, predicting, probes
 from tenfold.serving.http.intake import Ingest, Intake
 from tenfold.serving.http.plain import Door
@@ -145,7 +155,8 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     allowed = (getattr(error, "headers", None) or {}).get("Allow")
     if allowed is None:
         known = [_PART.sub(lambda part: part[1].upper(), route.path) for route in request.app.routes]
-        return failed(404, "NotFound", str(NotFound("path", path, known)))
-    return failed(
-        405, "WrongMethod", f"{request.method} {path} is not answered. Use {allowed}.", {"Allow": allowed}
-    )
+        found = failed(404, "NotFound", str(NotFound("path", path, known)))
+    else:
+        message = f"{request.method} {path} is not answered. Use {allowed}."
+        found = failed(405, "WrongMethod", message, {"Allow": allowed})
+    return in_form(found, path)
