@@ -28,8 +28,8 @@ ROUNDING = 1e-9
 def betting(values: ArrayLike, low: float, high: float, mean: float) -> Floats:
     """Return after each value how much evidence there is that the values' mean is greater than `mean`.
 
-    When it is not, whatever the distribution and the dependence of a value on those before it, the chance that the
-    evidence ever reaches 1 / alpha is at most alpha (Ville's inequality).
+    When it is not, for each value and whatever those before it were, the chance that the evidence ever reaches 1 / alpha
+    is at most alpha, whatever the distribution (Ville's inequality). Values that share their cause can break the premise.
 
     Parameters
     ----------
