@@ -16,7 +16,7 @@ from tenfold.monitoring.performance import weekly
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer.predictions import BATCH, read
 from tests.examples import rolling, tiny
-from tests.examples.rolling import CANARY, FAR, LATE, NO_NUMBER, ODD, RAISES, begun, opened
+from tests.examples.rolling import CANARY, FAR, LATE, NO_NUMBER, ODD, RAISES, asked, begun, opened
 from tests.unit.tiny_home import own_copy
 
 NAME = LATE.name
@@ -174,6 +174,21 @@ def test_outcomes_of_a_rollout_are_those_of_rows_with_a_number_of_both(home):
         assert np.isfinite([found.champion, found.candidate]).all()
         shown = app.rollout().show().decision.evidence
         assert (shown["pairs"], shown["no_number"]) == (30, 10)
+
+
+@pytest.mark.parametrize("release", [rolling.SHADOW, CANARY], ids=["shadow", "canary"])
+@pytest.mark.parametrize("fault", [NO_NUMBER, RAISES], ids=["no number", "raises"])
+def test_rows_without_a_number_of_the_champion_are_not_held_against_a_candidate(home, release, fault):
+    with opened(home, release) as app:
+        odd_champion(app)
+        number = begun(app, fault)
+        asked(app, 40, odd=4)
+        start = live_day(app)
+        app.score(LATE, start, start + DAY)
+        app.traffic.settle()
+        served = app.traffic.counters.total(NAME, number)
+        assert (served.asked, served.failed) == (60, 0)
+        assert app.rollout().advance(outcomes=False) is None
 
 
 def test_commands_say_how_many_there_are(home, tmp_path):

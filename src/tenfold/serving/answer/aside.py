@@ -157,7 +157,7 @@ def shadow(tasks: Sequence[Shadowed]) -> Predictions | None:
         return np.concatenate([task.matrix(categories) for task in tasks])
 
     tried = asking.tried(number, matrix, sum(counts))
-    asking.blame(tried)
+    asking.blame(tried, np.isfinite(np.concatenate([task.answers.score for task in tasks])))
     return None if tried.part is None else as_shadow([task.answers for task in tasks], tried.part)
 
 

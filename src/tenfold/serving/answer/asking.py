@@ -32,6 +32,8 @@ LOADING = 60.0
 PATIENCE = 200
 """For how many rows asked about together a version may raise before what is left counts as raised too, unasked."""
 
+NO_ROWS = np.zeros(0, dtype=np.int64)
+
 Matrix = Callable[[Categories], np.ndarray]
 """Gives the features of n rows as an estimator takes them, shape (n, n_features), with the codes of a version's texts."""
 
@@ -51,12 +53,18 @@ class Part:
 
 
 class Tried(NamedTuple):
-    """What came of asking a version that may fail: what it said, for how many rows it raised, and how long that took in us."""
+    """What came of asking a version that may fail: what it said, the rows that it raised or has no number for, and how long that took in us."""
 
     number: int
     part: Part | None
-    raised: int
-    took: int
+    raised: np.ndarray = NO_ROWS
+    blank: np.ndarray = NO_ROWS
+    took: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows it was asked about."""
+        return len(self.raised) + len(self.blank) + (0 if self.part is None else len(self.part.rows))
 
 
 class Asking:
@@ -98,14 +106,15 @@ class Asking:
             return [self.champion(matrix, count, route.production)]
         tried = self.tried(route.candidate, matrix, count, np.flatnonzero(chosen))
         parts = [] if tried.part is None else [tried.part]
-        answered = np.zeros(count, dtype=np.bool_)
+        answered, known = np.zeros((2, count), dtype=np.bool_)
         for part in parts:
             answered[part.rows] = True
         for rows, instead in ((~chosen, False), (chosen & ~answered, True)):
             if rows.any():
                 part = self.champion(matrix, count, route.production, np.flatnonzero(rows))
                 parts.append(replace(part, instead=instead))
-        self.blame(tried)
+                known[part.rows] = np.isfinite(part.said.score)
+        self.blame(tried, known)
         return parts
 
     def champion(
@@ -135,30 +144,31 @@ class Asking:
         """Return what a version says of those of some of `count` rows that it has an answer for.
 
         Where it raises for several rows, they are asked about in smaller groups, so that one row costs no other its answer.
-        One that does not return in time raised for all of them, and is not asked again in this process. What it raised is
-        not counted: see `blame`.
+        One that does not return in time raised for all of them, and is not asked again in this process. What it has no
+        answer for is not counted: see `blame`.
         """
         rows, begun = np.arange(count) if rows is None else rows, self._clock.elapsed()
         try:
             if number not in self._stuck and not self._loaded(number):
-                return Tried(number, None, 0, 0)
+                return Tried(number, None)
             if number not in self._stuck:
                 call = self._limited.start(partial(self._tried, number, matrix, rows))
-                parts, failed = call.result(self._limit + A_ROW * len(rows))
-                return Tried(number, parts, failed, self._clock.elapsed() - begun)
+                tried = call.result(self._limit + A_ROW * len(rows))
+                return tried._replace(took=self._clock.elapsed() - begun)
         except Late:
             self._give_up(number)
         except Exception:  # noqa: BLE001 - whatever a candidate does, it is counted and logged, and the champion answers
             self._log(number, len(rows))
-        return Tried(number, None, len(rows), self._clock.elapsed() - begun)
+        return Tried(number, None, rows, took=self._clock.elapsed() - begun)
 
-    def _tried(self, number: int, matrix: Matrix, rows: np.ndarray) -> tuple[Part | None, int]:
-        """Return what a version says, and for how many rows it raised."""
-        failed: list[int] = []
+    def _tried(self, number: int, matrix: Matrix, rows: np.ndarray) -> Tried:
+        """Return what a version says, and the rows that it has no answer for."""
+        failed: list[np.ndarray] = []
         version = self._versions.get(self.model, number)
         X = version.own(matrix(version.package.manifest.categories))
         parts = self._halved(version, X if len(rows) == len(X) else X[rows], rows, failed)
-        return _numbers_only(parts) if parts else None, sum(failed)
+        part, blank = _numbers_only(parts) if parts else (None, NO_ROWS)
+        return Tried(number, part, np.concatenate([NO_ROWS, *failed]), blank)
 
     def _loaded(self, number: int) -> bool:
         """Return whether a version is in memory; when that takes long, it is loaded while the champion answers.
@@ -191,18 +201,25 @@ class Asking:
             "version did not return, and is not asked again model=%s version=%s", self.model.name, number
         )
 
-    def blame(self, tried: Tried) -> None:
-        """Count what a version raised; to be called when the other one had an answer, so that the rows are not to blame."""
-        if tried.raised:
-            self._count(tried.number, tried.raised, tried.took, raised=tried.raised)
+    def blame(self, tried: Tried, known: np.ndarray) -> None:
+        """Count what a version raised or gave no number for, of the rows that the other one has a number for.
 
-    def _halved(self, version: Loaded, X: np.ndarray, rows: np.ndarray, failed: list[int]) -> list[Part]:
+        The others are to blame themselves, and count for nothing. `known` says it of all rows that were asked about.
+        """
+        for what, rows in (("raised", tried.raised), ("no_number", tried.blank)):
+            count = int(known[rows].sum())
+            if count:
+                self._count(tried.number, count, tried.took * count // tried.rows, **{what: count})
+
+    def _halved(
+        self, version: Loaded, X: np.ndarray, rows: np.ndarray, failed: list[np.ndarray]
+    ) -> list[Part]:
         try:
-            return [self._asked(version, X, rows)]
+            return [self._asked(version, X, rows, blanks=False)]
         except Exception:  # noqa: BLE001 - as above
             if len(rows) == 1 or len(failed) >= PATIENCE:
                 self._log(version.number, len(rows))
-                failed.append(len(rows))
+                failed.append(rows)
                 return []
         half = len(rows) // 2
         one, two = ((X[part], rows[part]) for part in (slice(half), slice(half, None)))
@@ -215,13 +232,16 @@ class Asking:
             self._silent[number] = now + UNITS["m"]
             logger.exception("version raised model=%s version=%s rows=%s", self.model.name, number, rows)
 
-    def _asked(self, version: Loaded, X: np.ndarray, rows: np.ndarray) -> Part:
+    def _asked(self, version: Loaded, X: np.ndarray, rows: np.ndarray, *, blanks: bool = True) -> Part:
+        """Return what a version says, and count it: rows that it gives no number for only with `blanks`."""
         begun = self._clock.elapsed()
         found = said(version.package.manifest, version.package.predictor.predict(X))
         took = self._clock.elapsed() - begun
         # a sum is a number only if all are, and costs half as much as to look at each
         missing = 0 if isfinite(found.score.sum()) else len(rows) - int(np.isfinite(found.score).sum())
-        self._count(version.number, len(rows), took, no_number=missing)
+        count = len(rows) if blanks else len(rows) - missing
+        if count:
+            self._count(version.number, count, took * count // len(rows), no_number=missing if blanks else 0)
         return Part(version, rows, X, found)
 
     def _count(self, number: int, rows: int, took: int, **failed: int) -> None:
@@ -280,12 +300,13 @@ def numbers(parts: Sequence[Part]) -> np.ndarray:
     return found
 
 
-def _numbers_only(parts: Sequence[Part]) -> Part | None:
-    """Return parts of one version as one, without the rows that it gave no number for."""
+def _numbers_only(parts: Sequence[Part]) -> tuple[Part | None, np.ndarray]:
+    """Return parts of one version as one, without the rows that it gave no number for, and these."""
     part = joined(parts)
     fine = np.isfinite(part.said.score)
     if fine.all():
-        return part
+        return part, NO_ROWS
     several = part.said.probabilities[fine] if part.said.classes else part.said.probabilities
     found = Said(part.said.score[fine], part.said.decision[fine], several, part.said.classes)
-    return Part(part.version, part.rows[fine], part.X[fine], found) if fine.any() else None
+    some = Part(part.version, part.rows[fine], part.X[fine], found) if fine.any() else None
+    return some, part.rows[~fine]

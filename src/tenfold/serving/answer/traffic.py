@@ -81,7 +81,7 @@ class Traffic:
                 continue
             asking = self.asking(model)
             tried = asking.tried(other, matrix, len(answers), part.rows)
-            asking.blame(tried)
+            asking.blame(tried, np.isfinite(answers.score))
             if tried.part is not None:
                 found.append(as_shadow([answers], tried.part))
         return found
