@@ -3,9 +3,11 @@
 import gzip
 import json
 import socket
+import struct
 
 import pytest
 
+from tenfold.serving.http.connection import PIPELINED
 from tests.examples import tiny
 
 BODY = json.dumps(tiny.order()).encode()
@@ -190,6 +192,23 @@ def test_requests_before_what_is_no_http_are_answered(port, kind, before):
     ):
         assert answers(port, asking * before + garbage) == [good] * before + [broken]
         assert answers(port, asking * before, garbage) == [good] * before + [broken]
+
+
+def test_of_too_many_requests_at_once_those_that_fit_are_answered(port):
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", body=BODY)
+    *good, (status, last) = answers(port, asking * (PIPELINED + 50))
+    assert good == [predicted(port)] * (PIPELINED + 1)
+    assert (status, last["error"]["kind"]) == (400, "NotHTTP")
+
+
+def test_who_goes_while_requests_wait_leaves_no_trace(port):
+    """The end of the server looks at its log."""
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", body=BODY)
+    for count in (2, 20):
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(asking * count)
+    assert predicted(port)[0] == 200
 
 
 def test_rows_that_are_stored_are_told_so_whatever_follows(port):

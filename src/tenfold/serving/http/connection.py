@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol  # noqa: TID253
+from uvicorn._types import ASGI3Application  # noqa: TID253
+from uvicorn.protocols.http.httptools_impl import (  # noqa: TID253
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState  # noqa: TID253
 
 from tenfold.serving.door.target import origin_form
@@ -70,7 +75,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._received = self._taken = self._dropped = 0
-        self._begun = self._reading = self._in_body = self._broken = self._long = False
+        self._begun = self._reading = self._in_body = self._broken = self._long = self._crowded = False
+        self._running: RequestResponseCycle | None = None
         self._held = self._declined = b""
         self._asked: Asked | None = None
         now = self.loop.time()
@@ -148,7 +154,8 @@ class Connection(HttpToolsProtocol):
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError as error:
-            within = self._in_body or isinstance(error, httptools.HttpParserCallbackError)
+            called = isinstance(error, httptools.HttpParserCallbackError) and not self._crowded
+            within = self._in_body or called
             self._broken = True
             if within or self._is_silent():
                 self._refuse_broken()
@@ -195,11 +202,12 @@ class Connection(HttpToolsProtocol):
             self.expect_100_continue = False
         if not self.url.startswith(b"/"):
             self.url, self.headers[:] = origin_form(self.url, self.headers)
+        if len(self.pipeline) >= PIPELINED:  # none that came before is lost
+            self._crowded = True
+            raise httptools.HttpParserError
         super().on_headers_complete()
         self._in_body = True
         self.headers = []  # what comes behind the body does not belong to the head
-        if len(self.pipeline) > PIPELINED:
-            raise httptools.HttpParserError
         # who is answered instead of being told to go on may send the body or not, so nothing can be read behind it
         if self.server_state.ending or self.expect_100_continue:
             self.cycle.keep_alive = False
@@ -304,7 +312,14 @@ class Connection(HttpToolsProtocol):
             self._must_read()
         self.transport.close()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _forget(self) -> None:
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn says so of the last one that came, and too late
+            self._running.message_event.set()
         state = self.server_state
         state.coming.pop(self, None)
         state.idle.pop(self, None)
