@@ -181,7 +181,9 @@ def test_other_models_versions_and_content_are_refused(client):
         404,
         {"error": 'no version "2" in Production of model "late_order". Known: 1.'},
     )
-    assert client.post(INFER, content=json.dumps(body)).status_code == 415
+    for wrong in ({"content-type": "text/plain"}, {"content-type": ""}, {"origin": "http://127.0.0.1"}):
+        assert client.post(INFER, content=json.dumps(body), headers=wrong).status_code == 415
+    assert client.post(INFER, content=json.dumps(body)).status_code == 200, "as Triton's client sends it"
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ def _chosen(models: Mapping[str, Answering], request: Request) -> Answering:
 async def _asked(request: Request) -> tuple[dict[str, Any], bytes]:
     """Return the JSON of a request, and the bytes that follow it."""
     kind, length = content_type(request), request.headers.get(HEADER)
-    if kind != JSON and length is None:
+    # Triton's client names no type with JSON alone; a page could send none either, but not without its origin
+    silent = not {"content-type", "origin"} & set(request.headers)
+    if kind != JSON and length is None and not silent:
         raise wrong_type(kind, JSON)
     body = await body_of(request, MAX_BODY)
     if length is not None and not (length.isascii() and length.isdigit() and int(length) <= len(body)):
