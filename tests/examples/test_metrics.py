@@ -8,6 +8,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenfold import Platform
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 from tenfold.serving.seen import requests
@@ -144,3 +146,28 @@ def test_without_the_library_it_says_what_to_install(home, monkeypatch):
         answer = client.get("/metrics")
     assert answer.status_code == 501
     assert re.search(r'pip install "tenfold\[metrics\]"', answer.json()["error"]["message"])
+
+
+class Wall(SystemClock):
+    """A clock that can be set back."""
+
+    ahead = 0
+
+    def now(self):
+        return tiny.ASK_AT + self.ahead
+
+
+def test_what_was_counted_while_the_clock_was_ahead_does_not_stand_still(tmp_path):
+    tiny.build(tmp_path)
+    clock = Wall()
+    name = ("tenfold_rows_total", "late_order", "answered", "1")
+    with (
+        tiny.project.open(Platform(home=tmp_path, clock=clock)) as app,
+        closing(Asked(app.asgi())) as client,
+    ):
+        found = []
+        for place, ahead in enumerate((0, UNITS["h"] // 2, 0, 0)):
+            clock.ahead = ahead
+            assert client.post("/predict", json=tiny.order(place)).status_code == 200
+            found.append(samples(client.get("/metrics").text)[name])
+    assert found == [1, 2, 3, 4]

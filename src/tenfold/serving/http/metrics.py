@@ -94,6 +94,8 @@ class Metrics:
         """Return what was counted of versions; minutes that are over are read once."""
         with self._lock:
             upto = self._traffic.requests.clock.now() // MINUTE - SETTLED
+            if upto < self._upto:  # the clock was ahead: minutes that were read get more
+                self._settled, self._upto = Counter(), 0
             if upto > self._upto:
                 self._settled.update(_by_version(self._traffic.counters.each(self._upto, upto)))
                 self._upto = upto
