@@ -26,6 +26,7 @@ class Downstream:
         self.headers: list[dict] = []
         self.statuses: list[int | str] = []
         self.bad: set[str] = set()
+        self.retry_after = ""
         self.came = threading.Condition()
         self.released = threading.Event()
         self._server = None
@@ -82,6 +83,8 @@ class Downstream:
         body = b"no thanks" if status != 200 else b"ok"
         handler.send_response(status)
         handler.send_header("content-length", str(len(body)))
+        if self.retry_after:
+            handler.send_header("retry-after", self.retry_after)
         if status == 301:
             handler.send_header("location", f"http://127.0.0.1:{self.port}/other")
         handler.end_headers()

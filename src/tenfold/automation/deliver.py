@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.automation.answers import Answers, Cursor
 from tenfold.automation.outbox import home_id
-from tenfold.automation.sinks import Part, Refused, Sink, TableSink, TopicSink, shown
+from tenfold.automation.sinks import Later, Part, Refused, Sink, TableSink, TopicSink, shown
 from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
@@ -89,6 +89,8 @@ class Delivery:
     clock: Clock
     home: str
     folder: Path
+    parts: int = field(default=0, init=False)
+    """How many parts this process is done with, whether they were taken or set aside."""
     _answers: Answers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,8 +168,10 @@ class Delivery:
                 self._move(part, Cursor(cursor.base, cursor.first, half))
             else:
                 self._move(part, after, self._refusal(part, len(rows), error))
+                self.parts += 1
             return 0
         self._move(part, after)
+        self.parts += 1
         return len(rows)
 
     def _send_again(self) -> int:
@@ -252,7 +256,7 @@ def _sink(address: str, log: Log, lake: Lake) -> Sink:
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds until a sink that did not answer is tried again; doubled each time."""
+"""Seconds until a sink that did not answer is tried again; doubled each time that nothing came of it."""
 POLL = 0.05
 """Seconds between two looks whether it should stop."""
 
@@ -277,15 +281,18 @@ def _follow(
 ) -> None:
     pause = FIRST_PAUSE
     while not stopped():
-        rest = delivery.sink.every
+        rest, before = delivery.sink.every, delivery.parts
         try:
             if delivery.has_more():
                 delivery.send(stopped=stopped)
             pause = FIRST_PAUSE
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the thread goes on
             told = str(error) if delivery.name in str(error) else f"{delivery.name}: {error}"
-            tell(f"{told} Next try in {pause:g} s.")
-            rest, pause = pause, min(2 * pause, LONGEST_PAUSE)
+            if delivery.parts > before:
+                pause = FIRST_PAUSE
+            rest = min(max(pause, error.after if isinstance(error, Later) else 0), LONGEST_PAUSE)
+            tell(f"{told} Next try in {rest:g} s.")
+            pause = min(2 * pause, LONGEST_PAUSE)
         due = clock.elapsed() + int(rest * 1e6)
         while clock.elapsed() < due and not stopped():
             clock.sleep(POLL)

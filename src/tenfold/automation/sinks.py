@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from tenfold.core.errors import DefinitionError, SchemaError, suggest
+from tenfold.core.errors import DefinitionError, SchemaError, Unavailable, suggest
 from tenfold.features.records import OFFSET
 from tenfold.processing.batches import to_bytes, to_table
 from tenfold.sources.base import Batch, Lake, Log
@@ -32,6 +32,14 @@ class Refused(SchemaError):
     def __init__(self, message: str, *, each: bool = False) -> None:
         super().__init__(message)
         self.each = each
+
+
+class Later(Unavailable):
+    """A sink does not take anything now, and said after how many seconds it may be asked again."""
+
+    def __init__(self, message: str, after: float) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tenfold.automation.sinks import LOOK, Part, Refused, shown, token_name
+from tenfold.automation.sinks import LOOK, Later, Part, Refused, shown, token_name
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.core.times import iso
 
@@ -47,18 +47,18 @@ class Webhook:
         self._connection: http.client.HTTPConnection | None = None
 
     def put(self, part: Part) -> None:
-        status, reason = self._post(_encode(documents(part.rows)), part.id)
+        status, reason, after = self._post(_encode(documents(part.rows)), part.id)
         if 200 <= status < 300:
             return
         told = f"{self._name} answered {status}{f': {reason}' if reason else ''}"
         if status >= 500 or status in LATER:
-            raise Unavailable(f"{told}.")
+            raise Later(f"{told}.", after)
         if 300 <= status < 400:
             raise Refused(f"{told}. Declare the address that it leads to.")
         raise Refused(f"{told}.", each=status in EACH)
 
-    def _post(self, body: bytes, name: str) -> tuple[int, str]:
-        """Return the status and the beginning of the answer; on a connection that was left open, tried twice."""
+    def _post(self, body: bytes, name: str) -> tuple[int, str, float]:
+        """Return the status, the beginning of the answer and the seconds to wait; on a connection that was left open, tried twice."""
         headers = {"content-type": "application/json", "idempotency-key": name, "user-agent": "tenfold"}
         headers |= _authorization(self._host)
         if self._connection is not None and not _silent(self._connection):
@@ -73,7 +73,7 @@ class Webhook:
             said = str(error) or type(error).__name__
             raise Unavailable(f"no answer from {self._name}: {said}.") from error
 
-    def _in_time(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    def _in_time(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float]:
         """Exchange these within the time: who answers byte by byte would be waited for as long as it likes."""
         connection = self._connection = self._connection or self._open()
         if connection.sock is None:
@@ -97,13 +97,14 @@ class Webhook:
 
     def _exchange(
         self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, str]:
+    ) -> tuple[int, str, float]:
         connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         text = response.read(READ)
         if response.read(1) or not _is_bounded(response):
             self.close()
-        return response.status, text[:200].decode(errors="replace").strip()
+        said = text[:200].decode(errors="replace").strip()
+        return response.status, said, _seconds(response.headers.get("retry-after", ""))
 
     def _open(self) -> http.client.HTTPConnection:
         if self._tls is None:
@@ -143,6 +144,11 @@ def _is_bounded(response: http.client.HTTPResponse) -> bool:
     if response.status == http.HTTPStatus.NO_CONTENT:
         return lengths in ([], ["0"])
     return len(lengths) == 1 and lengths[0].isdecimal()
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds that a header names; 0 when it names a date, or nothing."""
+    return float(text) if text.isascii() and text.isdecimal() else 0.0
 
 
 def _silent(connection: http.client.HTTPConnection) -> bool:
