@@ -93,7 +93,10 @@ class Predictions:
 
     def take(self, rows: np.ndarray) -> "Predictions":
         """Return the predictions at positions."""
-        texts: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows.tolist()] for name in TEXTS}
+        if len(rows) == len(self) and (rows == np.arange(len(self))).all():
+            return self
+        places = rows.tolist()
+        texts: dict[str, Any] = {name: list(map(getattr(self, name).__getitem__, places)) for name in TEXTS}
         arrays: dict[str, Any] = {
             name: getattr(self, name)[rows]
             for name in ("version", "at", "score", "decision", "features", "ages")
