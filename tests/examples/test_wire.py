@@ -194,6 +194,16 @@ def test_requests_before_what_is_no_http_are_answered(port, kind, before):
         assert answers(port, asking * before, garbage) == [good] * before + [broken]
 
 
+def test_a_request_with_two_keys_is_refused(port):
+    keys = [b"idempotency-key: " + key for key in (b"a", b"b")]
+    asking = request(b"POST /predict HTTP/1.1", b"host: localhost", *keys, CLOSE, body=BODY)
+    ((status, answer),) = answers(port, asking)
+    assert (status, answer["error"]["message"]) == (
+        422,
+        "the request has 2 headers idempotency-key. Send one.",
+    )
+
+
 def test_of_too_many_requests_at_once_those_that_fit_are_answered(port):
     asking = request(b"POST /predict HTTP/1.1", b"host: localhost", body=BODY)
     *good, (status, last) = answers(port, asking * (PIPELINED + 50))

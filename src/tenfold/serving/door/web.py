@@ -65,7 +65,10 @@ class Scoped(Route):
 
 def key_of(request: Request) -> str | None:
     """Return the key that makes a request safe to repeat, None when it has none."""
-    key = request.headers.get(KEY) or None
+    given = request.headers.getlist(KEY)
+    if len(given) > 1:
+        raise SchemaError(f"the request has {len(given)} headers {KEY}. Send one.")
+    key = (given[0] if given else "") or None
     if key is not None and len(key) > MAX_KEY:
         raise SchemaError(f"the header {KEY} is longer than {MAX_KEY} characters. Send a shorter one.")
     return key
