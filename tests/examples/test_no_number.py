@@ -31,6 +31,7 @@ RETRAIN = replace(
     canary=(),
     score_every="1d",
 )
+FAULTS = pytest.mark.parametrize("fault", [NO_NUMBER, RAISES], ids=["no number", "raises"])
 
 
 @pytest.fixture
@@ -66,9 +67,10 @@ def live_day(app, day=0, each=40, odd=4):
     return start
 
 
-def test_a_batch_counts_them_and_its_mean_is_of_the_others(home):
+@FAULTS
+def test_a_batch_counts_them_and_its_mean_is_of_the_others(home, fault, caplog):
     with opened(home) as app:
-        odd_champion(app)
+        odd = odd_champion(app, fault)
         start = live_day(app)
         done = app.batch(LATE, start, start + DAY)
         answers = read(app.lake, NAME, BATCH, 0, FAR)
@@ -78,6 +80,10 @@ def test_a_batch_counts_them_and_its_mean_is_of_the_others(home):
         assert done.decided == (answers.score > 0.5).sum()
         assert [part["no_number"] for part in done.partitions.values()] == [10]
         assert app.batch(LATE, start, start + DAY) == done
+        app.traffic.settle()
+        served = app.traffic.counters.total(NAME, odd)
+        assert (served.asked, served.failed, served.raised) == (40, 10, 10 * (fault == RAISES))
+        assert caplog.text.count("version raised") == (fault == RAISES)
         assert app.batch(LATE, start, start + DAY, every=None).no_number == 10
         alone = start + timedelta(hours=1)  # the moment of the first order
         assert app.batch(LATE, alone, alone + timedelta(minutes=1)).mean is None
@@ -90,9 +96,10 @@ def test_what_an_older_release_added_up_is_read(home):
     assert (done.rows, done.decided, done.mean, done.no_number) == (8, 2, 0.5, 0)
 
 
-def test_schedule_monitors_and_retraining_go_on_and_a_successor_is_compared_on_the_other_rows(home):
+@FAULTS
+def test_schedule_monitors_and_retraining_go_on_and_a_successor_is_compared_on_the_other_rows(home, fault):
     with opened(home, RETRAIN) as app:
-        odd = odd_champion(app)
+        odd = odd_champion(app, fault)
         for day in range(4):
             start = live_day(app, day)
             app.schedule(RETRAIN).tick()
@@ -177,7 +184,7 @@ def test_outcomes_of_a_rollout_are_those_of_rows_with_a_number_of_both(home):
 
 
 @pytest.mark.parametrize("release", [rolling.SHADOW, CANARY], ids=["shadow", "canary"])
-@pytest.mark.parametrize("fault", [NO_NUMBER, RAISES], ids=["no number", "raises"])
+@FAULTS
 def test_rows_without_a_number_of_the_champion_are_not_held_against_a_candidate(home, release, fault):
     with opened(home, release) as app:
         odd_champion(app)

@@ -182,7 +182,7 @@ class _Rows:
             values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
             return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
 
-        parts = self.traffic.asking(model).many(self.route, entities, matrix, count)
+        parts = self.traffic.asking(model).many(self.route, entities, matrix, count, apart=True)
         answers = self._answers(rows, parts, columns)
         if self.route.candidate is None:
             return answers, []

@@ -91,19 +91,29 @@ class Asking:
         """End the threads in which candidates are asked; may be called twice."""
         self._limited.close()
 
-    def many(self, route: Route, keys: Callable[[], Sequence[str]], matrix: Matrix, count: int) -> list[Part]:
+    def many(
+        self,
+        route: Route,
+        keys: Callable[[], Sequence[str]],
+        matrix: Matrix,
+        count: int,
+        *,
+        apart: bool = False,
+    ) -> list[Part]:
         """Return the answers for rows by version; together they are all rows, each once.
 
         Parameters
         ----------
         keys
             Gives the key of each row's entity; asked for only while a canary needs it.
+        apart
+            Whether a row that the champion raises for has no number, and the others their answers; else all fail.
         """
         if route.candidate is None or route.phase != CANARY:
-            return [self.champion(matrix, count, route.production)]
+            return [self.champion(matrix, count, route.production, apart=apart)]
         chosen = route.to_candidate(keys())
         if not chosen.any():
-            return [self.champion(matrix, count, route.production)]
+            return [self.champion(matrix, count, route.production, apart=apart)]
         tried = self.tried(route.candidate, matrix, count, np.flatnonzero(chosen))
         parts = [] if tried.part is None else [tried.part]
         answered, known = np.zeros((2, count), dtype=np.bool_)
@@ -111,16 +121,22 @@ class Asking:
             answered[part.rows] = True
         for rows, instead in ((~chosen, False), (chosen & ~answered, True)):
             if rows.any():
-                part = self.champion(matrix, count, route.production, np.flatnonzero(rows))
+                part = self.champion(matrix, count, route.production, np.flatnonzero(rows), apart=apart)
                 parts.append(replace(part, instead=instead))
                 known[part.rows] = np.isfinite(part.said.score)
         self.blame(tried, known)
         return parts
 
     def champion(
-        self, matrix: Matrix, count: int, number: int | None, rows: np.ndarray | None = None
+        self,
+        matrix: Matrix,
+        count: int,
+        number: int | None,
+        rows: np.ndarray | None = None,
+        *,
+        apart: bool = False,
     ) -> Part:
-        """Return what the version in Production says of some of `count` rows, all unless given.
+        """Return what the version in Production says of some of `count` rows, all unless given; `apart` as of `many`.
 
         Raises
         ------
@@ -136,9 +152,8 @@ class Asking:
         except SchemaError as error:
             raise Unavailable(str(error)) from error
         X = version.own(matrix(version.package.manifest.categories))
-        return self._asked(
-            version, X if rows is None else X[rows], np.arange(count) if rows is None else rows
-        )
+        X, rows = (X, np.arange(count)) if rows is None else (X[rows], rows)
+        return self._each(version, X, rows) if apart else self._asked(version, X, rows)
 
     def tried(self, number: int, matrix: Matrix, count: int, rows: np.ndarray | None = None) -> Tried:
         """Return what a version says of those of some of `count` rows that it has an answer for.
@@ -211,19 +226,40 @@ class Asking:
             if count:
                 self._count(tried.number, count, tried.took * count // tried.rows, **{what: count})
 
+    def _each(self, version: Loaded, X: np.ndarray, rows: np.ndarray) -> Part:
+        """Return what a version says of rows, no number where it raises; it may for all of them, as nobody else has an answer."""
+        begun, failed = self._clock.elapsed(), list[np.ndarray]()
+        parts = self._halved(version, X, rows, failed, blanks=True, patience=len(rows))
+        if failed:
+            raised = np.concatenate(failed)
+            at, classes = np.flatnonzero(np.isin(rows, raised)), len(version.package.manifest.classes)
+            blank = np.full((len(at), classes) if classes else len(at), np.nan)
+            parts.append(Part(version, rows[at], X[at], said(version.package.manifest, blank)))
+            took = (self._clock.elapsed() - begun) * len(at) // len(rows)
+            self._count(version.number, len(at), took, raised=len(at))
+        return joined(parts)
+
     def _halved(
-        self, version: Loaded, X: np.ndarray, rows: np.ndarray, failed: list[np.ndarray]
+        self,
+        version: Loaded,
+        X: np.ndarray,
+        rows: np.ndarray,
+        failed: list[np.ndarray],
+        *,
+        blanks: bool = False,
+        patience: int = PATIENCE,
     ) -> list[Part]:
+        """Return what a version says of rows in as many parts as are needed; those that it raises for come to `failed`."""
         try:
-            return [self._asked(version, X, rows, blanks=False)]
+            return [self._asked(version, X, rows, blanks=blanks)]
         except Exception:  # noqa: BLE001 - as above
-            if len(rows) == 1 or len(failed) >= PATIENCE:
+            if len(rows) == 1 or len(failed) >= patience:
                 self._log(version.number, len(rows))
                 failed.append(rows)
                 return []
         half = len(rows) // 2
-        one, two = ((X[part], rows[part]) for part in (slice(half), slice(half, None)))
-        return [*self._halved(version, *one, failed), *self._halved(version, *two, failed)]
+        smaller = partial(self._halved, version, failed=failed, blanks=blanks, patience=patience)
+        return [*smaller(X[:half], rows[:half]), *smaller(X[half:], rows[half:])]
 
     def _log(self, number: int, rows: int) -> None:
         """Log what a version raised, the first of a minute."""
