@@ -128,21 +128,23 @@ def rests_on(values: ArrayLike) -> Floats:
     return n * np.divide(variance**2, fourth, out=np.zeros(len(x)), where=differ & (fourth > 0))
 
 
-def error_of(values: ArrayLike) -> float:
+def error_of(values: ArrayLike, largest: float | None = None) -> float:
     """Return the standard error of the mean of two values or more; larger where their variance rests on few of them.
 
-    It is 0 where all are 0, as of versions that are the same, and infinite where all are another number: what comes seldom
-    has not come yet.
+    It is 0 where all are 0, as of versions that are the same. Where all are another number, what comes seldom has not come
+    yet: it is counted as if it were among them once, as far from 0 as `largest`, and without such a bound it is infinite.
 
     Examples
     --------
     >>> round(error_of([-1.0, 1.0] * 50), 6), round(error_of([0.0] * 99 + [1.0]), 6)
     (0.100504, 0.054225)
-    >>> error_of([0.0, 0.0]), error_of([2.0, 2.0])
-    (0.0, inf)
+    >>> error_of([0.0, 0.0]), error_of([2.0, 2.0]), round(error_of([0.5] * 100, largest=1.0), 6)
+    (0.0, inf, 0.054772)
     """
     given = np.asarray(values, dtype=np.float64)
-    rests = rests_on(given)[-1]
+    rests, n = rests_on(given)[-1], len(given)
+    if not given.any():
+        return 0.0
     if not rests:
-        return math.inf if given.any() else 0.0
-    return float(given.std(ddof=1)) / math.sqrt(len(given)) * math.sqrt(max(1.0, RESTS / rests))
+        return math.inf if largest is None else math.sqrt(RESTS) * largest / n
+    return float(given.std(ddof=1)) / math.sqrt(n) * math.sqrt(max(1.0, RESTS / rests))

@@ -13,7 +13,7 @@ from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.monitoring.skew import Skew
 from tenfold.training.compared import Compared, compared, numbered
 from tenfold.training.folds import Split
-from tenfold.training.losses import losses
+from tenfold.training.losses import LARGEST, losses
 from tenfold.training.metrics import METRICS, evaluate, metric_of, paired_difference
 from tenfold.training.model import Model
 from tenfold.training.package import Package
@@ -136,7 +136,7 @@ def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
             None,
             f"{len(worse)} test rows are too few to compare versions: {FEWEST} are needed, of a longer Model(test_window=...)",
         )
-    mean, error = float(worse.mean()), error_of(worse)
+    mean, error = float(worse.mean()), error_of(worse, LARGEST.get(case.model.kind))
     bound = mean + SURE * error
     why = (
         f"mean loss {candidate.mean():.4g} against the champion's {champion.mean():.4g}: larger by {mean:+.4g}, with 95 % certainty "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.automation.evidence import error_of
+from tenfold.training.losses import LARGEST
 from tenfold.training.model import Model
 from tenfold.training.rows import TrainingSet
 from tenfold.training.slices import FEW, SMALL, Slice, slices_of
@@ -36,21 +37,21 @@ def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: flo
     if len(worse) != len(rows):
         return Sliced(False, ["slices are not judged where rows are ranked"] if model.slices else [])
     found = [piece for name in model.slices for piece in slices_of(name, rows.columns[name])]
-    binary = model.kind == "binary"
+    binary, largest = model.kind == "binary", LARGEST.get(model.kind)
     judged = [
         piece
         for piece in found
-        if not piece.is_small(rows.y, outcomes=binary) and math.isfinite(error_of(worse[piece.rows]))
+        if not piece.is_small(rows.y, outcomes=binary) and math.isfinite(error_of(worse[piece.rows], largest))
     ]
     small = [_name(piece) for piece in found if piece not in judged]
-    chances = {_name(piece): _chance(worse[piece.rows], margin) for piece in judged}
+    chances = {_name(piece): _chance(worse[piece.rows], margin, largest) for piece in judged}
     told = [
         f"{name}: worse by more than {margin:.4g} (chance of that if it were not {chances[name]:.2g})"
         for name in holm(chances)
     ]
     failed = bool(told)
     if judged and not failed:
-        least = max(_seen(worse[piece.rows], margin, len(judged)) for piece in judged)
+        least = max(_seen(worse[piece.rows], margin, largest, len(judged)) for piece in judged)
         told.append(
             f"none of {len(judged)} slices is worse; in each, a loss larger by {least:.2g} would have been seen"
         )
@@ -76,19 +77,19 @@ def holm(chances: dict[str, float]) -> list[str]:
     return found
 
 
-def _chance(worse: np.ndarray, margin: float) -> float:
+def _chance(worse: np.ndarray, margin: float, largest: float | None) -> float:
     """Return the one-sided p-value that the mean is not greater than the margin."""
-    error = error_of(worse)
+    error = error_of(worse, largest)
     if not error:
         return 0.0 if worse.mean() > margin else 1.0
     return 0.5 * math.erfc((worse.mean() - margin) / error / math.sqrt(2))
 
 
-def _seen(worse: np.ndarray, margin: float, slices: int) -> float:
+def _seen(worse: np.ndarray, margin: float, largest: float | None, slices: int) -> float:
     """Return the mean difference that would be found in four of five cases at the strictest of Holm's bounds."""
     from statistics import NormalDist
 
-    error = error_of(worse)
+    error = error_of(worse, largest)
     return float(margin + (NormalDist().inv_cdf(1 - ALPHA / slices) + NormalDist().inv_cdf(0.8)) * error)
 
 
