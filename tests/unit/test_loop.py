@@ -130,7 +130,12 @@ def test_a_candidate_is_not_worse_only_when_the_bound_of_its_loss_says_so(opened
     other = tiny.model([tiny.shop_visits, tiny.this_order], estimator=weak)
     app = opened(other, gates=[checks.not_worse(by=0.9)])
     app.promote("late_order", app.train(other).number)
-    (told,) = app.audit.list("late_order/2", "gate")[-1].evidence["results"]
+    evidence = app.audit.list("late_order/2", "gate")[-1].evidence
+    assert (
+        evidence["on"]["tables"] == {name: app.lake.version(name) for name in evidence["on"]["tables"]} != {}
+    )
+    assert evidence["on"]["rows"][0] < evidence["on"]["rows"][1] <= evidence["on"]["known"]
+    (told,) = evidence["results"]
     mean, bound = told["value"], float(told["why"].partition("by at most ")[2].partition(",")[0])
     assert 0 < mean < bound
     app.rollback("late_order", why="a test")

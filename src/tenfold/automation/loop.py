@@ -202,6 +202,11 @@ class Loop:
             "results": [verdict.evidence() for verdict in verdicts],
             "champion": None if production is None else production.number,
             "compared": champion is not None,
+            "on": {
+                "rows": [iso(moment) for moment in split.test],
+                "known": iso(split.now),
+                "tables": dict(self.dataset().history.versions),
+            },
         }
 
     def _champion(self, production: Version | None) -> tuple[Package | None, list[Verdict]]:
