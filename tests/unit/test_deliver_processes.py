@@ -103,6 +103,11 @@ def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstr
     assert list(places[2]["refused"].values()) == [2]
     again = call(tmp_path, "deliver", "--to", downstream.url, "--again", "--json")
     assert (again.exit_code, json.loads(again.stdout)["places"][0]["sent"]) == (0, 2)
+    hidden = call(tmp_path, "deliver", "--to", f"{downstream.url}/x?key=hidden")
+    assert hidden.exit_code == 3
+    assert f'no place "{downstream.url}/x".' in hidden.stderr
+    assert "hidden" not in hidden.stderr
+    assert call(tmp_path, "deliver", "--to", f"{downstream.url}?key=hidden").exit_code == 0
     wrong = call(tmp_path, "deliver", "--to", "topic:decision")
     assert wrong.exit_code == 3
     assert 'Did you mean "topic:decisions"' in wrong.stderr

@@ -112,6 +112,23 @@ def test_what_comes_before_a_post_is_no_answer_to_it(place, wire):
     assert wire.taken == [("a", 1), ("b", 2)]
 
 
+LOUD = "\x1b]0;owned\x07\x1b[2J\x1b[31mRED\r\nnot me\u202e\x85".encode()
+
+
+def test_what_a_place_says_can_be_printed_on_one_line(place, wire):
+    delivery = place.delivery(wire.url)
+    place.answer("a")
+    wire.answers = [b"\x1b[2Jno HTTP\r\n\r\n", final(503, LOUD), final(401, LOUD)]
+    with pytest.raises(Unavailable) as other:
+        delivery.send()
+    assert str(other.value) == f"no answer from {wire.url}: [2Jno HTTP."
+    with pytest.raises(Unavailable) as busy:
+        delivery.send()
+    assert str(busy.value) == f"{wire.url} answered 503: ]0;owned [2J [31mRED not me."
+    assert delivery.send() == 0
+    assert delivery.waiting().refused == {f"{wire.url} answered 401: ]0;owned [2J [31mRED not me.": 1}
+
+
 @pytest.mark.parametrize("answer", [final(200), b"HTTP/1.1 204 X\r\n\r\n"], ids=["200", "204"])
 def test_a_connection_is_used_again_after_a_whole_answer(place, wire, answer):
     delivery = place.delivery(wire.url)

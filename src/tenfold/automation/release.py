@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tenfold.automation.sinks import check_address, shown
+from tenfold.automation.sinks import check_address, shown, told
 from tenfold.core.errors import DefinitionError, suggest
 from tenfold.core.spelled import spelled
 from tenfold.core.times import duration
@@ -118,12 +118,12 @@ class Release:
     def _check_sinks(self) -> None:
         where = f'release of "{self.model.name}"'
         if isinstance(self.to, str):
-            raise DefinitionError(f'{where}: to="{self.to}" is not a list. Write to=["{self.to}"].')
+            raise DefinitionError(f'{where}: to="{told(self.to)}" is not a list. Write to=["{told(self.to)}"].')
         object.__setattr__(self, "to", tuple(self.to))
         for address in self.to:
             check_address(address, where)
         if len(set(map(shown, self.to))) < len(self.to):
-            raise DefinitionError(f"{where}: to={list(self.to)} names a place twice. Remove one.")
+            raise DefinitionError(f"{where}: to={list(map(told, self.to))} names a place twice. Remove one.")
 
     def _check_degraded(self) -> None:
         where, other = f'release of "{self.model.name}": degraded', self.degraded

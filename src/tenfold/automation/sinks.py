@@ -153,6 +153,28 @@ def shown(address: str) -> str:
     return address.partition("?")[0]
 
 
+def told(address: object) -> str:
+    """Return what somebody gave for an address as errors tell it, without what may be secret in it.
+
+    Examples
+    --------
+    >>> told("https://ann:5@bank.example/hook?key=5"), told(5)
+    ('https://bank.example/hook', '5')
+    """
+    return re.sub("//.*@", "//", shown(one_line(str(address))))
+
+
+def one_line(text: str) -> str:
+    """Return what can be printed of a text, on one line: somebody else's may clear a screen, or read backwards.
+
+    Examples
+    --------
+    >>> one_line("\\x1b[2Jno\\r\\nthanks\\u202e ")
+    '[2Jno thanks'
+    """
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def check_address(address: object, where: str) -> None:
     """Refuse what is no address of a sink.
 
@@ -162,36 +184,39 @@ def check_address(address: object, where: str) -> None:
     Traceback (most recent call last):
     tenfold.core.errors.DefinitionError: release: to="tpic:decisions" is no place to deliver to. Did you mean "topic:"? ...
     """
-    told = f'{where}: to="{address}"'
+    what = f'{where}: to="{told(address)}"'
     if not isinstance(address, str) or not address.isprintable() or " " in address:
-        raise DefinitionError(f"{told} is not an address. {_EXAMPLES}")
+        raise DefinitionError(f"{what} is not an address. {_EXAMPLES}")
     kind, _, rest = address.partition(":")
     if kind in ("topic", "table"):
         if not _NAME.fullmatch(rest):
             raise DefinitionError(
-                f"{told}: the name is not lower-case letters, digits and underscores. {_EXAMPLES}"
+                f"{what}: the name is not lower-case letters, digits and underscores. {_EXAMPLES}"
             )
     elif kind in ("http", "https"):
-        _check_url(address, told)
+        _check_url(address, where, what)
     else:
-        raise DefinitionError(f"{told} is no place to deliver to.{suggest(f'{kind}:', _KINDS)} {_EXAMPLES}")
+        raise DefinitionError(f"{what} is no place to deliver to.{suggest(f'{kind}:', _KINDS)} {_EXAMPLES}")
 
 
-def _check_url(address: str, told: str) -> None:
+def _check_url(address: str, where: str, what: str) -> None:
     try:
         url = urlsplit(address)
-        host, _ = url.hostname, url.port
-    except ValueError as error:
-        raise DefinitionError(f"{told} is not an address: {error}. {_EXAMPLES}") from error
+        host, _ = url.hostname or "", url.port
+        host.encode("idna")
+    except ValueError:  # what it says may hold a password
+        raise DefinitionError(
+            f"{what} is not an address: no host, or no port, is written like that. {_EXAMPLES}"
+        ) from None
     if not host or url.fragment or not address.isascii():
-        raise DefinitionError(f"{told} is not an address of a service. {_EXAMPLES}")
+        raise DefinitionError(f"{what} is not an address of a service. {_EXAMPLES}")
     if url.username is not None or url.password is not None:
         raise DefinitionError(
-            f"{told.partition('=')[0]} has a password in its address. Set it in the environment as {token_name(host)}; it "
+            f"{where}: to has a password in its address. Set it in the environment as {token_name(host)}; it "
             'is sent as "Authorization: Bearer ...".'
         )
     if url.scheme == "http" and host not in LOOPBACK:
-        raise DefinitionError(f"{told} would be sent in the clear. Write https:// for another machine.")
+        raise DefinitionError(f"{what} would be sent in the clear. Write https:// for another machine.")
 
 
 def token_name(host: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tenfold.automation.sinks import LOOK, Later, Part, Refused, shown, token_name
+from tenfold.automation.sinks import LOOK, Later, Part, Refused, one_line, shown, token_name
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.core.times import iso
 
@@ -70,7 +70,7 @@ class Webhook:
             self.close()
             if again and not isinstance(error, TimeoutError):
                 return self._post(body, name)
-            said = str(error) or type(error).__name__
+            said = one_line(str(error))[:200] or type(error).__name__
             raise Unavailable(f"no answer from {self._name}: {said}.") from error
 
     def _in_time(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float]:
@@ -103,7 +103,7 @@ class Webhook:
         text = response.read(READ)
         if response.read(1) or not _is_bounded(response):
             self.close()
-        said = text[:200].decode(errors="replace").strip()
+        said = one_line(text[:200].decode(errors="replace"))
         return response.status, said, _seconds(response.headers.get("retry-after", ""))
 
     def _open(self) -> http.client.HTTPConnection:

@@ -64,6 +64,7 @@ def deliver(
 
 
 def _chosen(app: "App", target: str, only: str | None) -> "list[Delivery]":
+    from tenfold.automation.sinks import shown, told
     from tenfold.core.errors import DefinitionError, NotFound
 
     known = {delivery.name: delivery for delivery in app.deliveries}
@@ -71,9 +72,11 @@ def _chosen(app: "App", target: str, only: str | None) -> "list[Delivery]":
         raise DefinitionError(
             f'no release of "{target}" names a place to deliver to. Write in one, for example: to=["topic:decisions"].'
         )
-    if only is not None and only not in known:
-        raise NotFound("place", only, known)
-    return list(known.values()) if only is None else [known[only]]
+    if only is None:
+        return list(known.values())
+    if shown(only) not in known:
+        raise NotFound("place", told(only), known)
+    return [known[shown(only)]]
 
 
 def _send(delivery: "Delivery", *, again: bool, look: bool) -> dict[str, Any]:
