@@ -118,7 +118,9 @@ class Release:
     def _check_sinks(self) -> None:
         where = f'release of "{self.model.name}"'
         if isinstance(self.to, str):
-            raise DefinitionError(f'{where}: to="{told(self.to)}" is not a list. Write to=["{told(self.to)}"].')
+            raise DefinitionError(
+                f'{where}: to="{told(self.to)}" is not a list. Write to=["{told(self.to)}"].'
+            )
         object.__setattr__(self, "to", tuple(self.to))
         for address in self.to:
             check_address(address, where)

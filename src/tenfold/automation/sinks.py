@@ -165,11 +165,11 @@ def told(address: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return what can be printed of a text, on one line: somebody else's may clear a screen, or read backwards.
+    r"""Return what can be printed of a text, on one line: somebody else's may clear a screen, or read backwards.
 
     Examples
     --------
-    >>> one_line("\\x1b[2Jno\\r\\nthanks\\u202e ")
+    >>> one_line("\x1b[2Jno\r\nthanks\u202e ")
     '[2Jno thanks'
     """
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
