@@ -20,7 +20,7 @@ from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
 from tenfold.serving.rows.asked import BLANKS
-from tenfold.serving.rows.degraded import Away, Patience, behind, why_late
+from tenfold.serving.rows.degraded import Away, Patience, behind, stale, why_late
 from tenfold.serving.rows.many import FEW, KnownMany, KnownRows, ManyPlan, of_rows
 from tenfold.serving.rows.plan import Known, ServingPlan
 from tenfold.serving.seen.tracing import Stages
@@ -277,7 +277,7 @@ class Service:
             if late is None:
                 return _How(ONLINE, self, {}), self._known_of(asks)
             if other is None:
-                lag = behind(self._topics, self._store.offsets(), late, self._log)
+                lag = stale(self._topics, self._store.offsets(), late, self._log)
                 return _How(STALE, self, {"degraded": STALE, "behind": lag}), self._known_of(asks)
         except Away:
             if other is None:

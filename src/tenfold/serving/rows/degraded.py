@@ -14,6 +14,9 @@ AGAIN = UNITS["s"]
 SHARE = 0.5
 """How much of its wait a request spends on the states, where there is an answer without them."""
 
+LONG = 60.0
+"""Seconds after which a source's first record is in the states of each view, unless these are gone or no worker ran."""
+
 
 class Away(Unavailable):
     """The online store cannot be opened or read."""
@@ -157,6 +160,27 @@ def behind(
             first = log.read(topic, at, limit=1)
             seconds = (mark.at - first[0].arrival) / 1e6 if first else 0.0
             found[group.partition("@")[0]] = {"records": end - at, "seconds": max(seconds, 0.0)}
+    return found
+
+
+def stale(
+    topics: Mapping[str, str], offsets: Mapping[str, int], mark: Ends, log: Log
+) -> dict[str, dict[str, float]]:
+    """Return how far states lag behind a mark, as `behind` does, where they are fit for an answer.
+
+    Raises
+    ------
+    Away
+        When there are none at all of a view whose source has had records for longer than `LONG`: those that were there are gone,
+        or its definition is new.
+    """
+    found = behind(topics, offsets, mark, log)
+    for view in (group.partition("@")[0] for group in topics if not offsets.get(group)):
+        if found.get(view, {}).get("seconds", 0.0) > LONG:
+            raise Away(
+                f'the online store holds nothing of view "{view}", of which the log has {found[view]["records"]:,} records. '
+                "Nothing was stored; it is safe to retry. Is a worker running? See: tenfold status PROJECT.py"
+            )
     return found
 
 
