@@ -9,6 +9,7 @@ import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import DefinitionError
+from tenfold.core.times import FOREVER
 from tenfold.sources.database import Database, Row, Transaction
 
 KINDS = ("gate", "monitor", "rollback", "rollout", "score", "token", "training")
@@ -51,7 +52,7 @@ SELECT * FROM (
 NEWEST = """
 SELECT * FROM decision
 WHERE kind = ?1 AND (subject = ?2 OR (subject > ?2 || '/' AND subject < ?2 || '0')) AND "by" = ?3
-AND (decision = ?4 OR ?4 IS NULL)
+AND (decision = ?4 OR ?4 IS NULL) AND at <= ?5
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -133,9 +134,14 @@ class Audit:
         """Return the newest `limit` decisions on a subject, of a kind or of all, oldest of them first."""
         return [_decision(row) for row in self._database.query(LIST, subject, kind, limit)]
 
-    def newest(self, kind: str, subject: str, by: str, decision: str | None = None) -> Decision | None:
-        """Return the newest decision of a kind that `by` took on a subject or a part of it ("model/3" of "model"), or that one."""
-        rows = self._database.query(NEWEST, kind, subject, by, decision)
+    def newest(
+        self, kind: str, subject: str, by: str, decision: str | None = None, *, until: int = FOREVER
+    ) -> Decision | None:
+        """Return the newest decision of a kind that `by` took on a subject or a part of it ("model/3" of "model"), or that one.
+
+        `until` leaves out what was decided later: by a clock that was ahead.
+        """
+        rows = self._database.query(NEWEST, kind, subject, by, decision, until)
         return _decision(rows[0]) if rows else None
 
     def _transaction(self, tx: Transaction | None) -> AbstractContextManager[Transaction]:

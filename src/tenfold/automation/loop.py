@@ -1,6 +1,6 @@
 """The loop: watch what was served, decide when to train, gate, promote or refuse. Every decision is durable."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
@@ -13,7 +13,7 @@ from tenfold.automation.rollout import LOOP, Rolling
 from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, GateFailed, SchemaError, TenfoldError
-from tenfold.core.times import UNITS, iso
+from tenfold.core.times import FOREVER, UNITS, iso
 from tenfold.monitoring.checks import Verdict, judge
 from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
@@ -279,38 +279,38 @@ class Loop:
         return ADMITTED if self.release.has_rollout and compared else "promoted"
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
-        every, newest = self.release.every_us, self._newest("gate") or self._in_production_since()
+        every, gate, failed = self.release.every_us, self._newest("gate", now), self._newest("training")
+        newest = self._in_production_since(now) if gate is None else gate.at
         if every is None or newest is None or now - newest < every or self._failed_lately(now):
             return []
         days = (now - newest) // UNITS["d"]
-        name = self.release.model.name
-        return [
-            (f"schedule/{name}/{self._since(newest)}", f"schedule: the last training was {days} days ago")
-        ]
+        name, since = self.release.model.name, _since(newest, self._newest("gate"), failed)
+        return [(f"schedule/{name}/{since}", f"schedule: the last training was {days} days ago")]
 
     def _degraded(self, now: int) -> list[tuple[str, str]]:
         """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
-        name, newest = self.release.model.name, self._newest("gate")
+        name, newest = self.release.model.name, self._newest("gate", now)
         if self.registry.production(name) is None:
             return []
         asked = [
             item
-            for item in self._this_week(now)
+            for item in _this_week(self._monitored(), now)
             if item.decision == "degraded" and item.evidence["then"] == "retrain"
         ]
-        resting = newest is not None and now - newest < self.release.cooldown_us
+        resting = newest is not None and now - newest.at < self.release.cooldown_us
         if not asked or resting or self._failed_lately(now):
             return []
-        return [(f"degraded/{name}/{self._since(asked[0].at)}", f"degraded: {asked[0].why}")]
+        since = _since(asked[0].at, asked[0], self._newest("training"))
+        return [(f"degraded/{name}/{since}", f"degraded: {asked[0].why}")]
 
-    def _this_week(self, now: int) -> list[Decision]:
-        found = self.audit.list(self.release.model.name, "monitor", len(self.release.monitors))
-        return [item for item in found if item.at // WEEK == now // WEEK]
+    def _monitored(self) -> Sequence[Decision]:
+        """Return what the monitors last said."""
+        return self.audit.list(self.release.model.name, "monitor", len(self.release.monitors))
 
     def _watch(self, now: int) -> None:
         """Judge every monitor on matured predictions and record what it says, once a week."""
-        model = self.release.model
-        if not self.release.monitors or self.registry.production(model.name) is None or self._this_week(now):
+        model, last = self.release.model, self._monitored()
+        if not self.release.monitors or self.registry.production(model.name) is None or _this_week(last, now):
             return
         horizon = model.label.horizon_us
         longest = max((check.window or 0 for check in self.release.monitors), default=0)
@@ -324,23 +324,36 @@ class Loop:
             why = f"{verdict.why} over {len(told.y):,} matured predictions"
             why += f", without {no_number:,} that have no number" if no_number else ""
             evidence = verdict.evidence() | {"then": check.then, "no_number": no_number}
-            cause = f"{now // WEEK}/{check.text}/{check.window}"
+            # after what was said last: a clock that was ahead may have judged the same week
+            cause = f"{now // WEEK}/{last[-1].seq if last else 0}/{check.text}/{check.window}"
             self.audit.record("monitor", model.name, state, why, by=LOOP, evidence=evidence, cause=cause)
 
-    def _since(self, moment: int) -> str:
-        """Return what tells one attempt from the next: the later of a moment and the newest failure."""
-        return iso(max(moment, self._newest("training") or moment))
-
-    def _in_production_since(self) -> int | None:
+    def _in_production_since(self, now: int) -> int | None:
         """Return when the version in production was made, for a model that a person trained and promoted."""
-        version = self.registry.production(self.release.model.name)
-        return None if version is None else version.created
+        name = self.release.model.name
+        version = self.registry.production(name)
+        if version is None or version.created <= now:
+            return None if version is None else version.created
+        made = (one.created for one in self.registry.versions(name))  # that one by a clock that was ahead
+        return max((moment for moment in made if moment <= now), default=None)
 
     def _failed_lately(self, now: int) -> bool:
-        failed = self._newest("training")
-        return failed is not None and now - failed < UNITS["d"]
+        failed = self._newest("training", now)
+        return failed is not None and now - failed.at < UNITS["d"]
 
-    def _newest(self, kind: str) -> int | None:
-        """Return when the loop itself last decided about a training; what a person tried does not count."""
-        found = self.audit.newest(kind, self.release.model.name, LOOP)
-        return None if found is None else found.at
+    def _newest(self, kind: str, until: int = FOREVER) -> Decision | None:
+        """Return what the loop itself last decided about a training; what a person tried does not count.
+
+        Nor does with `until`, of now, what was decided by a clock that was ahead.
+        """
+        return self.audit.newest(kind, self.release.model.name, LOOP, until=until)
+
+
+def _this_week(decisions: Sequence[Decision], now: int) -> list[Decision]:
+    return [item for item in decisions if item.at // WEEK == now // WEEK]
+
+
+def _since(moment: int, *decisions: Decision | None) -> str:
+    """Return what tells one attempt from the next: when the last of some decisions was taken, by whatever clock, or a moment."""
+    known = sorted((item.seq, item.at) for item in decisions if item is not None)
+    return iso(known[-1][1] if known else moment)

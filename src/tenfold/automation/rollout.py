@@ -15,6 +15,7 @@ from tenfold.automation.release import Release
 from tenfold.automation.rollback import check_servable
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, NotFound, TenfoldError, Unavailable
+from tenfold.core.times import UNITS, iso
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
 from tenfold.registry.versions import Registry, Stage
 from tenfold.serving.seen.counters import Counters
@@ -22,6 +23,8 @@ from tenfold.sources.database import Database, Transaction
 
 KIND = "rollout"
 LOOP = "loop"
+AHEAD = UNITS["m"]
+"""Clocks of several machines may differ by this many microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Rolling:
         if seen is None:
             return None
         try:
+            seen = self._by_the_clock(seen)
             return self._apply(seen, self._servable(seen, self._decision(seen, outcomes=outcomes)))
         except Conflict:
             return None  # another process, or a person, decided meanwhile
@@ -195,6 +199,20 @@ class Rolling:
     @property
     def _model(self) -> str:
         return self.release.model.name
+
+    def _by_the_clock(self, seen: Rollout) -> Rollout:
+        """Begin the time of a step again that began by a clock that was ahead: it would last until then.
+
+        Not where all of the rollout began later than now: there the clock may be behind, and the time would be over at once.
+        """
+        now = self.clock.now()
+        if not seen.begun <= now < seen.since - AHEAD:
+            return seen
+        why = f"the step had begun at {iso(seen.since)}, by a clock that was ahead: its time begins again"
+        with self.database.transaction() as tx:
+            after = self.rollouts.change(tx, seen, since=now)
+            self._record(tx, after, seen.seq, "began its time again", why, by=LOOP, evidence={})
+        return after
 
     def _outcomes_come(self, seen: Rollout) -> bool:
         """Return whether a rollout that is held may go on by outcomes that are to come soon."""

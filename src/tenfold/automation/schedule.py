@@ -54,6 +54,8 @@ class Schedule:
             evidence = {"error": type(error).__name__}
             self._record("failed", str(error), evidence, f"failed/{start}/{end}")
             return []
+        if end > self.clock.now():
+            return []  # the clock was ahead: more of it is to come
         period = f"{iso(start)}/{iso(end)}"
         why = f"{done.rows:,} rows of {period}"
         why += f", {done.no_number:,} without a number" if done.no_number else ""
@@ -90,7 +92,8 @@ class Schedule:
         return self.registry.get(name, first).created // every * every
 
     def _newest(self, decision: str | None = None) -> Decision | None:
-        return self.audit.newest(KIND, self.release.model.name, BY, decision)
+        """Return what it last did; what it did by a clock that was ahead does not count when that is right again."""
+        return self.audit.newest(KIND, self.release.model.name, BY, decision, until=self.clock.now())
 
     def _record(self, decision: str, why: str, evidence: dict[str, Any], cause: str) -> None:
         self.audit.record(
