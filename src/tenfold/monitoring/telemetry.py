@@ -1,7 +1,5 @@
 """How fresh states are: microseconds from the acknowledgement of a batch to its effect in the next prediction."""
 
-import threading
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
 from tenfold.sources.base import Batch
+from tenfold.sources.counts import Counts
 from tenfold.sources.database import Database
 from tenfold.sources.later import WAIT_MS, Later
 
@@ -56,30 +55,22 @@ class Telemetry:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database.hurried(WAIT_MS), clock
-        self._counts: Counter[tuple[str, int, int]] = Counter()
-        self._lock, self._later = threading.Lock(), Later("freshness", self.flush, EVERY)
+        self._counts = Counts(self._database, _ADD)
+        self._later = Later("freshness", self.flush, EVERY)
 
     def fresh(self, batches: Sequence[Batch]) -> None:
         """Record that batches are visible now; not of those from before a restart of the machine, whose count began anew."""
         now = self._clock.elapsed()
-        with self._lock:
-            for item in batches:
-                if item.stamp <= now:
-                    self._counts[item.topic, item.arrival // HOUR, _short(now - item.stamp)] += 1
+        self._counts.add(
+            ((item.topic, item.arrival // HOUR, _short(now - item.stamp)), 1)
+            for item in batches
+            if item.stamp <= now
+        )
         self._later.soon()
 
     def flush(self) -> None:
         """Store what was measured; when that fails it is kept for the next time."""
-        with self._lock:
-            held, self._counts = self._counts, Counter()
-        try:
-            if held:
-                with self._database.transaction() as tx:
-                    tx.executemany(_ADD, [(*place, n) for place, n in held.items()])
-        except BaseException:
-            with self._lock:
-                self._counts.update(held)
-            raise
+        self._counts.flush()
 
     def freshness_ms(self, start: int, end: int) -> dict[str, float]:
         """Return quantiles, in milliseconds, over the batches that arrived in the hours from that of `start` to before `end`."""

@@ -1,13 +1,12 @@
 """What versions do, counted per minute: how often one was asked, raised, answered no number, and how long it took."""
 
-import threading
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenfold.core.clock import Clock
 from tenfold.core.times import UNITS
+from tenfold.sources.counts import Counts
 from tenfold.sources.database import Database
 
 SCHEMA = """
@@ -78,8 +77,7 @@ class Counters:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
-        self._counts: Counter[tuple[str, int, int, str]] = Counter()
-        self._lock, self._flushing = threading.Lock(), threading.Lock()
+        self._counts = Counts(database, ADD)
 
     def add(
         self,
@@ -115,23 +113,11 @@ class Counters:
 
     def _see(self, model: str, version: int, counts: Mapping[str, int]) -> None:
         minute = self._clock.now() // MINUTE
-        with self._lock:
-            for what, n in counts.items():
-                self._counts[model, version, minute, what] += n
+        self._counts.add(((model, version, minute, what), n) for what, n in counts.items())
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
-        with self._flushing:  # so that whoever returns from here finds everything stored
-            with self._lock:
-                held, self._counts = self._counts, Counter()
-            try:
-                if held:
-                    with self._database.transaction() as tx:
-                        tx.executemany(ADD, [(*place, n) for place, n in held.items()])
-            except BaseException:
-                with self._lock:
-                    self._counts.update(held)
-                raise
+        self._counts.flush()
 
     def total(self, model: str, version: int, since: int = 0) -> Served:
         """Return what a version did since an instant (to the minute), in all processes, as far as it was flushed."""
