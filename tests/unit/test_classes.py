@@ -8,6 +8,7 @@ from lightgbm import LGBMClassifier
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from tenfold.cli.models import _draw_card
+from tenfold.cli.options import Where
 from tenfold.training.classes import by_class
 from tenfold.ui.card import card
 from tenfold.ui.documents import version_document
@@ -59,7 +60,7 @@ def test_a_card_lists_the_classes(tmp_path, capsys):
     assert sum(item["learned"] for item in found) == document["evaluation"]["rows"]["train"]
     page = card(document)
     assert "One of 3 classes: <b>broken, fine, lost</b>" in page
-    _draw_card(console(), document)
+    _draw_card(console(), Where("shop.py", tmp_path, None), document)
     told = capsys.readouterr().out
     assert "broken, fine, lost" in told
     for name, *_, others in class_rows(found):
