@@ -12,7 +12,7 @@ from tenfold import Platform, Project, Release, checks
 from tenfold.core.clock import SharedClock, SystemClock, VirtualClock
 from tests.examples import tiny
 
-FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS, AT_NIGHT, SELDOM = range(9)
+FINE, RAISES, SLOW, NO_NUMBER, ALWAYS, DRAGS, HANGS, AT_NIGHT, SELDOM, EACH_CALL = range(10)
 ODD = 19.99
 FAR = 2**60
 REFUSED = 1234.5
@@ -42,6 +42,8 @@ class Rule:
         if self.fault == SLOW:
             SystemClock().sleep(0.015 * int(new.sum()))
         if self.fault == SELDOM and (amount > 18).any():
+            SystemClock().sleep(0.1)
+        if self.fault == EACH_CALL and new.any():
             SystemClock().sleep(0.1)
         if self.fault == DRAGS:
             SystemClock().sleep(0.002)

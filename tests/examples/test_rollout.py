@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.examples.rolling import (
     ALWAYS,
     AT_NIGHT,
     DRAGS,
+    EACH_CALL,
     FAR,
     HANGS,
     LATE,
@@ -164,6 +166,19 @@ def test_a_slow_candidate_is_seen_in_shadow_and_delays_nobody(home):
         )
         app.traffic.settle()
         assert "30 of 30 rows took longer than 25 ms" in app.rollout().advance(outcomes=False)
+
+
+def test_a_candidate_whose_calls_are_slow_is_seen_where_rows_are_asked_together(home):
+    with opened(home, rolling.QUICK) as app:
+        begun(app, EACH_CALL)
+        for first in (0, 40):
+            app.predict_many(
+                LATE,
+                [tiny.order(place, shop=f"s{place}", amount=105.0) for place in range(first, first + 40)],
+            )
+            app.traffic.settle()
+        said = app.rollout().advance(outcomes=False)
+    assert re.match(r"undone: 8\d of 8\d rows took longer than 25 ms", said)
 
 
 def test_shadow_scores_the_same_features_and_shows_them_to_nobody(home):

@@ -31,6 +31,8 @@ LOADING = 60.0
 """Seconds that it may take to be loaded."""
 PATIENCE = 200
 """For how many rows asked about together a version may raise before what is left counts as raised too, unasked."""
+ALONE = 4
+"""How often a row is asked about alone before a version is slow: what else a machine does makes some late, but not each time."""
 
 NO_ROWS = np.zeros(0, dtype=np.int64)
 
@@ -215,6 +217,22 @@ class Asking:
         logger.error(
             "version did not return, and is not asked again model=%s version=%s", self.model.name, number
         )
+
+    def alone(self, tried: Tried, matrix: Matrix) -> None:
+        """Count rows that were asked about together as slow where one of them is that alone: a call may take long of any of them.
+
+        To be called where nobody waits.
+        """
+        budget, part = self._budget, tried.part
+        if budget is None or part is None or not budget < tried.took <= budget * tried.rows:
+            return
+        place = part.rows[tried.took % len(part.rows)]
+
+        def one(categories: Categories) -> np.ndarray:
+            return matrix(categories)[place : place + 1]
+
+        if all(self.tried(tried.number, one, 1).took > budget for _ in range(ALONE)):
+            self._counters.slow(self.model.name, tried.number, len(part.rows), budget)
 
     def blame(self, tried: Tried, known: np.ndarray) -> None:
         """Count what a version raised or gave no number for, of the rows that the other one has a number for.

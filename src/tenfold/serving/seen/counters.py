@@ -107,6 +107,10 @@ class Counters:
             counts[f"{OVER}{budget}"] = rows
         self._see(model, version, counts)
 
+    def slow(self, model: str, version: int, rows: int, budget: int) -> None:
+        """Count rows that were added already as slower than a budget, in microseconds."""
+        self._see(model, version, {f"{OVER}{budget}": rows})
+
     def drop(self, model: str, version: int, rows: int) -> None:
         """Count rows a version was not asked about, because too many were waiting."""
         self._see(model, version, {DROPPED: rows})
