@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 
 import msgspec
 import numpy as np
@@ -81,3 +83,17 @@ def test_neither_numpy_nor_pandas_is_loaded_for_it():
     code = "import sys, tenfold.serving.sending; print({'numpy', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+@dataclass
+class Order:
+    amount: float
+
+
+@pytest.mark.parametrize(
+    "content",
+    [Order(inf), [{"amounts": {1.0, inf}}], {"a": np.array([[1.0, -inf]])}, {"a": [np.float32(inf)]}],
+)
+def test_a_number_that_is_infinite_is_refused_wherever_it_is(content):
+    with pytest.raises(SchemaError, match="a number is infinite"):
+        body(content)

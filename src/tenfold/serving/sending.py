@@ -1,7 +1,6 @@
 """What a client sends: requests with an id, and rows as JSON, also with numbers and times of numpy and pandas."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
@@ -60,7 +59,9 @@ def body(content: Any) -> bytes:
         raise errors.SchemaError(
             f"this cannot be sent as JSON: {error}. Send dicts of texts, numbers and times, several in a list."
         ) from error
-    if b"null" in encoded and _has_infinity(content):  # as which it would go unnoticed
+    if b"null" in encoded and _has_infinity(
+        msgspec.to_builtins(content, enc_hook=_plain)
+    ):  # it would go unnoticed
         raise errors.SchemaError("a number is infinite. Send a finite one, or None where it is not known.")
     return encoded
 
@@ -89,10 +90,8 @@ def _utc(value: Any) -> Any:
 
 
 def _has_infinity(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return any(map(_has_infinity, value.values()))
     if isinstance(value, list | tuple):
         return any(map(_has_infinity, value))
-    if hasattr(value, "tolist"):
-        return _has_infinity(value.tolist())
     return isinstance(value, float) and math.isinf(value)
