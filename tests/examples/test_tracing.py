@@ -130,6 +130,34 @@ def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
     assert told["service.name"] == "shop"
 
 
+@pytest.mark.parametrize("status", [302, 307, 304])
+def test_a_redirection_takes_no_spans_and_is_not_followed(status):
+    got = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("location", "/other")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        env = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_address[1]}"}
+        done = subprocess.run(
+            [sys.executable, "-c", END], env=env, capture_output=True, text=True, timeout=60
+        )
+        collector.shutdown()
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "2 of 2 spans were not sent: no collector took them in time"
+    assert set(got) == {"/v1/traces"}
+
+
 END = """
 from tenfold.core.clock import SystemClock
 from tenfold.serving.seen.tracing import from_environment

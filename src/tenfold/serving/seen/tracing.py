@@ -13,6 +13,7 @@ from tenfold.core.errors import MissingExtra
 from tenfold.serving.seen.requests import route_of
 
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.trace import Tracer, TracerProvider
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -79,8 +80,22 @@ def from_environment() -> Tracing | None:
         raise MissingExtra(f"{' or '.join(ENDPOINTS)} is set, and sending traces", "otel") from error
     name = os.environ.get(NAME, "tenfold")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(Spans(OTLPSpanExporter()))
+    provider.add_span_processor(Spans(OTLPSpanExporter(session=_session())))
     return Tracing(provider)
+
+
+def _session() -> "requests.Session":
+    """Return what spans are sent by: a redirection is neither followed nor taken for an answer."""
+    import requests
+
+    def taken(response: requests.Response, **_: Any) -> requests.Response:
+        if response.is_redirect or 300 <= response.status_code < 400:
+            raise requests.ConnectionError(f"the collector answered with status {response.status_code}")
+        return response
+
+    session = requests.Session()
+    session.hooks["response"].append(taken)
+    return session
 
 
 class Traced:
