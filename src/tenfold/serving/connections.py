@@ -108,22 +108,22 @@ class Together:
         """Return the answer to what httpx is given; it raises what httpx does."""
         import anyio
 
-        self._here()
-        async with self._turn:
+        http, turn = self._here()
+        async with turn:
             try:
                 with anyio.fail_after(self._timeout):
-                    answer = await self._http.request(**given)
+                    answer = await http.request(**given)
             except TimeoutError as error:
                 raise self._late("the answer is not whole") from error
         return Response(answer.status_code, answer.headers, answer.url, answer.content)
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""
-        self._here()  # those of an event loop that is over cannot be closed
-        await self._http.aclose()
+        http, _ = self._here()  # those of an event loop that is over cannot be closed
+        await http.aclose()
 
-    def _here(self) -> None:
-        """Begin anew in another event loop, or in a process that was forked: there the connections are of no use."""
+    def _here(self) -> tuple[Any, Any]:
+        """Return the httpx client and the limit; new ones in another event loop or a forked process, where old ones are of no use."""
         import anyio
         from anyio.lowlevel import current_token
 
@@ -132,3 +132,4 @@ class Together:
             if self._place is not None:
                 self._http = self._make()
             self._place, self._turn = place, anyio.Semaphore(TOGETHER)
+        return self._http, self._turn
