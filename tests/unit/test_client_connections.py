@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -27,8 +28,8 @@ def listening(act):
                 there, _ = server.accept()
             except OSError:  # it is over
                 return
-            threads.append(threading.Thread(target=within, args=(there,)))
-            threads[-1].start()
+            threads.append((threading.Thread(target=within, args=(there,)), there))
+            threads[-1][0].start()
 
     def within(there):
         with there, suppress(OSError):  # the client went
@@ -39,7 +40,9 @@ def listening(act):
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
-    for thread in threads:
+    for thread, there in threads:
+        with suppress(OSError):  # it is over
+            there.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
@@ -110,8 +113,10 @@ def test_a_forked_process_has_connections_of_its_own(kind):
         here, there = os.pipe()
         child = os.fork()
         if not child:
+            signal.alarm(60)  # it fails rather than hangs
             os.write(there, str(asked(client)).encode())
             os._exit(0)
+        os.close(there)
         os.waitpid(child, 0)
         assert int(os.read(here, 100)) != mine
         if kind is Client:
@@ -119,8 +124,7 @@ def test_a_forked_process_has_connections_of_its_own(kind):
         closed(client)
         del client
         gc.collect()
-        for end in (here, there):
-            os.close(end)
+        os.close(here)
 
 
 @pytest.mark.parametrize(
