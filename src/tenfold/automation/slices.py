@@ -38,20 +38,20 @@ def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: flo
         return Sliced(False, ["slices are not judged where rows are ranked"] if model.slices else [])
     found = [piece for name in model.slices for piece in slices_of(name, rows.columns[name])]
     binary, largest = model.kind == "binary", LARGEST.get(model.kind)
-    judged = [
-        piece
+    errors = [
+        math.inf if piece.is_small(rows.y, outcomes=binary) else error_of(worse[piece.rows], largest)
         for piece in found
-        if not piece.is_small(rows.y, outcomes=binary) and math.isfinite(error_of(worse[piece.rows], largest))
     ]
-    small = [_name(piece) for piece in found if piece not in judged]
-    chances = {_name(piece): _chance(worse[piece.rows], margin, largest) for piece in judged}
+    judged = [(piece, error) for piece, error in zip(found, errors, strict=True) if math.isfinite(error)]
+    small = [_name(piece) for piece, error in zip(found, errors, strict=True) if not math.isfinite(error)]
+    chances = {_name(piece): _chance(worse[piece.rows], margin, error) for piece, error in judged}
     told = [
         f"{name}: worse by more than {margin:.4g} (chance of that if it were not {chances[name]:.2g})"
         for name in holm(chances)
     ]
     failed = bool(told)
     if judged and not failed:
-        least = max(_seen(worse[piece.rows], margin, largest, len(judged)) for piece in judged)
+        least = max(_seen(margin, error, len(judged)) for _, error in judged)
         told.append(
             f"none of {len(judged)} slices is worse; in each, a loss larger by {least:.2g} would have been seen"
         )
@@ -77,19 +77,17 @@ def holm(chances: dict[str, float]) -> list[str]:
     return found
 
 
-def _chance(worse: np.ndarray, margin: float, largest: float | None) -> float:
+def _chance(worse: np.ndarray, margin: float, error: float) -> float:
     """Return the one-sided p-value that the mean is not greater than the margin."""
-    error = error_of(worse, largest)
     if not error:
         return 0.0 if worse.mean() > margin else 1.0
     return 0.5 * math.erfc((worse.mean() - margin) / error / math.sqrt(2))
 
 
-def _seen(worse: np.ndarray, margin: float, largest: float | None, slices: int) -> float:
+def _seen(margin: float, error: float, slices: int) -> float:
     """Return the mean difference that would be found in four of five cases at the strictest of Holm's bounds."""
     from statistics import NormalDist
 
-    error = error_of(worse, largest)
     return float(margin + (NormalDist().inv_cdf(1 - ALPHA / slices) + NormalDist().inv_cdf(0.8)) * error)
 
 
