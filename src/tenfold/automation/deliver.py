@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.automation.answers import Answers, Cursor
 from tenfold.automation.outbox import home_id
-from tenfold.automation.sinks import Later, Part, Refused, Sink, TableSink, TopicSink, shown
+from tenfold.automation.sinks import NotNow, Part, Refused, Sink, TableSink, TopicSink, shown
 from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
@@ -290,7 +290,7 @@ def _follow(
             told = str(error) if delivery.name in str(error) else f"{delivery.name}: {error}"
             if delivery.parts > before:
                 pause = FIRST_PAUSE
-            rest = min(max(pause, error.after if isinstance(error, Later) else 0), LONGEST_PAUSE)
+            rest = min(max(pause, error.after if isinstance(error, NotNow) else 0), LONGEST_PAUSE)
             tell(f"{told} Next try in {rest:g} s.")
             pause = min(2 * pause, LONGEST_PAUSE)
         due = clock.elapsed() + int(rest * 1e6)

@@ -34,7 +34,7 @@ class Refused(SchemaError):
         self.each = each
 
 
-class Later(Unavailable):
+class NotNow(Unavailable):
     """A sink does not take anything now, and said after how many seconds it may be asked again."""
 
     def __init__(self, message: str, after: float) -> None:

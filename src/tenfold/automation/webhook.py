@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tenfold.automation.sinks import LOOK, Later, Part, Refused, one_line, shown, token_name
+from tenfold.automation.sinks import LOOK, NotNow, Part, Refused, one_line, shown, token_name
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.core.times import iso
 
@@ -52,7 +52,7 @@ class Webhook:
             return
         told = f"{self._name} answered {status}{f': {reason}' if reason else ''}"
         if status >= 500 or status in LATER:
-            raise Later(f"{told}.", after)
+            raise NotNow(f"{told}.", after)
         if 300 <= status < 400:
             raise Refused(f"{told}. Declare the address that it leads to.")
         raise Refused(f"{told}.", each=status in EACH)
