@@ -11,7 +11,7 @@ from tenfold.platform import SCHEMA
 from tenfold.sources.sqlite import SQLiteDatabase
 from tests.examples import tiny
 from tests.unit.rolled import BETTER, Rolled
-from tests.unit.tiny_home import own_copy
+from tests.unit.tiny_home import one_version, own_copy
 
 NOW, HOUR, DAY, WEEK = tiny.ASK_AT, UNITS["h"], UNITS["d"], UNITS["w"]
 FAR = 400 * DAY
@@ -27,9 +27,7 @@ class Clock(VirtualClock):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    home = tmp_path_factory.mktemp("clock") / "home"
-    tiny.build(home)
-    return home
+    return one_version(tmp_path_factory)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.training.folds import Split
 from tests.examples import tiny
 from tests.unit.rolled import BETTER, EQUAL, NO_PAIRS, Rolled
-from tests.unit.tiny_home import own_copy
+from tests.unit.tiny_home import one_version, own_copy
 
 NOW, DAY, WEEK = tiny.ASK_AT, UNITS["d"], UNITS["w"]
 NAME = tiny.late_order.name
@@ -22,9 +22,7 @@ RELEASE = Release(tiny.late_order, gates=[checks.at_least("roc_auc", 0.0)], shad
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    home = tmp_path_factory.mktemp("waits") / "home"
-    tiny.build(home)
-    return home
+    return one_version(tmp_path_factory)
 
 
 @pytest.fixture

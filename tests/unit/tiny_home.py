@@ -10,10 +10,16 @@ from tenfold.core.clock import SharedClock
 from tests.examples import tiny
 
 
-def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the home."""
+def one_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a home with version 1 in production."""
     home = tmp_path_factory.mktemp("tiny") / "home"
     tiny.build(home)
+    return home
+
+
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the home."""
+    home = one_version(tmp_path_factory)
     with opened(home) as app:
         app.promote(tiny.late_order, app.train(tiny.late_order).number)
     return home
