@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
-from tenfold.core.times import UNITS
+from tenfold.core.times import UNITS, iso
 from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
 from tenfold.sources.sqlite import SQLiteDatabase
@@ -106,3 +106,22 @@ def test_a_candidate_whose_champion_has_seen_all_test_rows_is_compared_in_shadow
         why = app.promote(NAME, number)
         assert "the champion may have learned from 59 of 59 test rows, and is not compared on them" in why
         assert app.rollouts.open(NAME).candidate == number
+
+
+def test_what_a_monitor_asks_for_is_trained_once_and_said_once_where_the_cooldown_is_short(home):
+    monitor, said = checks.at_least("roc_auc", 1.1, window="100d", then="retrain"), []
+    monday = NOW + WEEK - NOW % WEEK
+    with opened(home, now=monday, shadow=None, retrain_every=None, monitors=[monitor], cooldown="1d") as app:
+        app.score(tiny.late_order, NOW - 20 * DAY, NOW)
+        loop, causes = app.loop(), []
+        for hour in (0, 1, 24, 25, 48, 7 * 24 - 1):
+            app.clock.set(monday + hour * UNITS["h"])
+            causes += [(hour, cause) for cause in loop.tick(said.append)]
+        assert [hour for hour, _ in causes] == [0]
+        told = app.audit.list(NAME, "training")
+    assert [(item.decision, item.at - monday, item.why) for item in told] == [("waits", DAY, said[0])]
+    assert said == [
+        f"nothing is trained until the monitors are judged again, on {iso(monday + WEEK)[:10]}: "
+        f"{told[0].evidence['run']} was trained because of what they said last "
+        "(degraded: roc_auc 1.0000, at least 1.1 needed over 227 matured predictions)"
+    ]

@@ -232,6 +232,13 @@ class Journal:
             raise self._missing(run_id)
         return self._load(rows[0])
 
+    def find(self, kind: str, cause: str) -> JournalRun | None:
+        """Return the run of a cause, or the one that superseded it last; None when there is none."""
+        rows = self._database.query(NAMED, kind, cause)
+        while rows and rows[0]["successor"]:
+            rows = self._database.query(GET, rows[0]["successor"])
+        return self._load(rows[0]) if rows else None
+
     def unfinished(self) -> list[JournalRun]:
         """Return the runs that wait or are under way, oldest first; a controller runs them again when it starts."""
         return [self._load(row) for row in self._database.query(OPEN)]

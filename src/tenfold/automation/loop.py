@@ -7,7 +7,7 @@ from typing import Any
 
 from tenfold.automation.audit import Audit, Decision, check_by
 from tenfold.automation.gates import Case, judge_candidate, passed, reason, unseen
-from tenfold.automation.journal import Journal
+from tenfold.automation.journal import Journal, JournalRun
 from tenfold.automation.release import Release
 from tenfold.automation.rollout import LOOP, Rolling
 from tenfold.automation.steps import Effect, Step
@@ -31,6 +31,8 @@ KIND = "retrain"
 WEEK = UNITS["w"]
 ADMITTED = "admitted"
 """The decision about a version that passed the gates and now begins its rollout."""
+WAITS = "waits"
+"""The decision about a training that a monitor asks for and that was done already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,16 @@ class Loop:
         """Do what is due now: move the rollout on, judge the monitors once a week, then train if the schedule or one asks for it.
 
         While a rollout is under way that needs nothing but time, the monitors are judged and no other candidate is trained.
-        Returns the causes of the trainings that were run; `tell` is called with what was done of a candidate.
+        Returns the causes of the trainings that were run; `tell` is called with what was done of a candidate, and once with
+        why nothing is trained where a monitor asks for what was done already.
         """
         if done := self.rolling.advance():
-            tell(done)
+            tell(f"candidate {done}")
         now = self.clock.now()
         self._watch(now)
         if self.rolling.busy():
             return []
-        due = [*self._scheduled(now), *self._degraded(now)][:1]
+        due = [*self._scheduled(now), *self._degraded(now, tell)][:1]
         return [cause for cause, why in due if self._attempt(cause, why)]
 
     def resume(self) -> int:
@@ -279,7 +282,7 @@ class Loop:
         return ADMITTED if self.release.has_rollout and compared else "promoted"
 
     def _scheduled(self, now: int) -> list[tuple[str, str]]:
-        every, gate, failed = self.release.every_us, self._newest("gate", now), self._newest("training")
+        every, gate, failed = self.release.every_us, self._newest("gate", now), self._last_failed()
         newest = self._in_production_since(now) if gate is None else gate.at
         if every is None or newest is None or now - newest < every or self._failed_lately(now):
             return []
@@ -287,7 +290,7 @@ class Loop:
         name, since = self.release.model.name, _since(newest, self._newest("gate"), failed)
         return [(f"schedule/{name}/{since}", f"schedule: the last training was {days} days ago")]
 
-    def _degraded(self, now: int) -> list[tuple[str, str]]:
+    def _degraded(self, now: int, tell: Callable[[str], object]) -> list[tuple[str, str]]:
         """Return the cause of a training when a monitor of this week asks for one that was not done yet."""
         name, newest = self.release.model.name, self._newest("gate", now)
         if self.registry.production(name) is None:
@@ -300,8 +303,29 @@ class Loop:
         resting = newest is not None and now - newest.at < self.release.cooldown_us
         if not asked or resting or self._failed_lately(now):
             return []
-        since = _since(asked[0].at, asked[0], self._newest("training"))
-        return [(f"degraded/{name}/{since}", f"degraded: {asked[0].why}")]
+        since = _since(asked[0].at, asked[0], self._last_failed())
+        cause, why = f"degraded/{name}/{since}", f"degraded: {asked[0].why}"
+        trained = self.journal.find(KIND, cause)
+        if trained is not None and trained.status == "done":
+            self._say_trained(cause, why, trained, now, tell)
+            return []
+        return [(cause, why)]
+
+    def _say_trained(
+        self, cause: str, why: str, trained: JournalRun, now: int, tell: Callable[[str], object]
+    ) -> None:
+        """Say, once, that what a monitor asks for was done, and from when on it may ask again."""
+        name = self.release.model.name
+        said = self._newest("training", decision=WAITS)
+        if said is not None and said.evidence["cause"] == cause:
+            return
+        told = (
+            f"nothing is trained until the monitors are judged again, on {iso((now // WEEK + 1) * WEEK)[:10]}: "
+            f"{trained.id} was trained because of what they said last ({why})"
+        )
+        evidence = {"cause": cause, "run": trained.id}
+        self.audit.record("training", name, WAITS, told, by=LOOP, evidence=evidence, cause=f"{cause}/{WAITS}")
+        tell(told)
 
     def _monitored(self) -> Sequence[Decision]:
         """Return what the monitors last said."""
@@ -338,15 +362,18 @@ class Loop:
         return max((moment for moment in made if moment <= now), default=None)
 
     def _failed_lately(self, now: int) -> bool:
-        failed = self._newest("training", now)
+        failed = self._last_failed(now)
         return failed is not None and now - failed.at < UNITS["d"]
 
-    def _newest(self, kind: str, until: int = FOREVER) -> Decision | None:
+    def _last_failed(self, until: int = FOREVER) -> Decision | None:
+        return self._newest("training", until, "failed")
+
+    def _newest(self, kind: str, until: int = FOREVER, decision: str | None = None) -> Decision | None:
         """Return what the loop itself last decided about a training; what a person tried does not count.
 
         Nor does with `until`, of now, what was decided by a clock that was ahead.
         """
-        return self.audit.newest(kind, self.release.model.name, LOOP, until=until)
+        return self.audit.newest(kind, self.release.model.name, LOOP, decision, until=until)
 
 
 def _this_week(decisions: Sequence[Decision], now: int) -> list[Decision]:

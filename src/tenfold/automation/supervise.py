@@ -257,11 +257,11 @@ def _watch(loops: Sequence[Loop], clock: Clock, ended: Callable[[], bool], tell:
 
 def _look(loop: Loop, tell: Tell) -> None:
     if done := loop.rolling.advance(outcomes=False):
-        _rolled(loop, tell, done)
+        _said(loop, tell, f"candidate {done}")
 
 
-def _rolled(loop: Loop, tell: Tell, done: str) -> None:
-    tell(f"{loop.release.model.name}: candidate {done}")
+def _said(loop: Loop, tell: Tell, what: str) -> None:
+    tell(f"{loop.release.model.name}: {what}")
 
 
 def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
@@ -274,9 +274,9 @@ def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> N
 def _trained(loop: Loop, tell: Tell) -> None:
     loop.trainer.runs.settle()
     if resumed := loop.resume():
-        tell(f"{loop.release.model.name}: finished {resumed} interrupted trainings")
-    for cause in loop.tick(partial(_rolled, loop, tell)):
-        tell(f"{loop.release.model.name}: trained because of {cause}")
+        _said(loop, tell, f"finished {resumed} interrupted trainings")
+    for cause in loop.tick(partial(_said, loop, tell)):
+        _said(loop, tell, f"trained because of {cause}")
 
 
 def _scored(schedule: Schedule, tell: Tell) -> None:
