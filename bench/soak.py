@@ -40,8 +40,8 @@ EVENTS = 200
 SHARE = 0.7
 TRIAL = 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
-EVERY = 10.0
-"""Seconds between two looks."""
+EVERY, OFTEN = 10.0, 0.5
+"""Seconds between two looks, and between two samples of memory, of which a look has the mean: it goes up and down in each."""
 STEADY = 0.005
 """How much of itself a process's memory may grow a minute in the last third: before, caches fill and parts are loaded that stay."""
 
@@ -172,7 +172,7 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
     begun, answers, failed = time.perf_counter(), 0, 0
     before = spent()
     while not running[0].done():
-        await asyncio.sleep(EVERY)
+        held = await sampled()
         took = sorted(asked.took[answers:])
         if not took:
             continue
@@ -182,7 +182,7 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
         now = spent()
         cpu, others = share(before, now)
         before = now
-        looks.append(Look(round(minute, 2), len(took), p50, p99, bad - failed, memory(), cpu, others))
+        looks.append(Look(round(minute, 2), len(took), p50, p99, bad - failed, held, cpu, others))
         answers, failed = answers + len(took), bad
         say(
             f"{minute:5.1f} min  p50 {p50:.1f}  p99 {p99:.1f} ms  {bad} failed  {looks[-1].memory} MB  {cpu} s  "
@@ -193,6 +193,16 @@ async def soak(world: World, rate: int, seconds: float, say: Any) -> list[Look]:
     if failed:
         say([*asked.failed, *events.failed][:3])
     return looks
+
+
+async def sampled() -> dict[str, float]:
+    """Return the mean of the memory of each process over the seconds to the next look."""
+    samples = []
+    for _ in range(round(EVERY / OFTEN)):
+        await asyncio.sleep(OFTEN)
+        samples.append(memory())
+    of_each = {name: [one[name] for one in samples if name in one] for name in samples[-1]}
+    return {name: round(float(np.mean(held)), 1) for name, held in of_each.items()}
 
 
 def memory() -> dict[str, float]:
