@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tenfold.core.times import FOREVER
-from tenfold.monitoring.performance import Matured, mature
+from tenfold.monitoring.performance import Matured, known_by, with_outcomes
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import Registry
 from tenfold.serving.answer.predictions import BATCH, ONLINE, SHADOW, Predictions, read
+from tenfold.serving.scores import listed
 from tenfold.sources.base import Lake
 from tenfold.store.offline import History
 from tenfold.tracking.runs import Runs
@@ -18,6 +19,9 @@ from tenfold.training.dataset import Dataset
 from tenfold.training.estimators import together
 from tenfold.training.losses import LARGEST, losses
 from tenfold.training.model import Model
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 UNUSED = "features", "ages", "outputs", "outputs_by"
 """What a loss does not depend on."""
@@ -52,11 +56,10 @@ def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, since
     both = rollout.champion, rollout.candidate
     unused = UNUSED if model.groups is not None else (*UNUSED, "request")
     # not from when it began: a day that is scored later is evidence, unless a version has learned its outcomes by heart
-    shadow = read(lake, model.name, SHADOW, since, FOREVER // 4, both, without=unused)
+    lean: dict[str, Any] = {"without": unused, "arrow": True}
+    shadow = read(lake, model.name, SHADOW, since, FOREVER // 4, both, **lean)
     first = int(shadow.at.min(initial=FOREVER // 4))
-    told = [
-        read(lake, model.name, mode, first, FOREVER // 4, both, without=unused) for mode in (ONLINE, BATCH)
-    ]
+    told = [read(lake, model.name, mode, first, FOREVER // 4, both, **lean) for mode in (ONLINE, BATCH)]
     return pairs(model, dataset.history, told, shadow, both, now)
 
 
@@ -83,25 +86,39 @@ def pairs(
     versions
         The numbers of the champion and of the candidate.
     """
-    left_out, units = 0, []
+    left_out, found = 0, []
     for one in answered:
         mine, theirs, blank = _same_requests(one, shadow, versions)
         left_out += blank
         if len(mine):
-            units += _paired(model, history, one.take(mine), shadow.take(theirs), versions, now)
-    first = {unit.name: unit for unit in sorted(units, key=lambda unit: -unit.at)}
-    kept = sorted(first.values(), key=lambda unit: unit.at)
-    both = np.array([(unit.champion, unit.candidate) for unit in kept]).reshape(-1, 2)
-    return Pairs(both[:, 0], both[:, 1], LARGEST.get(model.kind), left_out)
+            found.append(_paired(model, history, one.take(mine), shadow.take(theirs), versions, now))
+    if not found:
+        return Pairs(np.zeros(0), np.zeros(0), LARGEST.get(model.kind), left_out)
+    at, champion, candidate = (np.concatenate(parts) for parts in list(zip(*found, strict=True))[1:])
+    kept = first_of_each([one.name for one in found], at)
+    return Pairs(champion[kept], candidate[kept], LARGEST.get(model.kind), left_out)
 
 
-class _Unit(NamedTuple):
-    """A row, or a group of rows that are ranked: when it was answered, its name, both losses."""
+class _Units(NamedTuple):
+    """Rows, or groups of rows that are ranked: the name of each, when it was answered, both losses."""
 
-    at: int
-    name: str
-    champion: float
-    candidate: float
+    name: "pa.Array"
+    at: np.ndarray
+    champion: np.ndarray
+    candidate: np.ndarray
+
+
+def first_of_each(names: "Sequence[pa.Array]", at: np.ndarray) -> np.ndarray:
+    """Return the positions of the first unit of each name, in the order in which they were answered."""
+    import pyarrow as pa
+
+    codes = pa.concat_arrays(names).dictionary_encode().indices.to_numpy()
+    latest_first = np.argsort(-at, kind="stable")
+    _, seen = np.unique(codes[latest_first], return_index=True)
+    _, last = np.unique(codes[latest_first[::-1]], return_index=True)
+    first = latest_first[::-1][last][np.argsort(seen)]
+    kept: np.ndarray = first[np.argsort(at[first], kind="stable")]
+    return kept
 
 
 def _paired(
@@ -111,9 +128,14 @@ def _paired(
     shadow: Predictions,
     versions: tuple[int, int],
     now: int,
-) -> list[_Unit]:
+) -> _Units:
+    # both are of the same rows, as of the same moments, and so have the same outcomes
+    rows, y, known = known_by(model, history, told, now)
     aside = replace(shadow, mode=told.mode, request=told.request)
-    one, two = (mature(model, history, part, now) for part in (told, aside))
+    parts = [part.take(rows) for part in (told, aside)]
+    if model.groups is not None:
+        parts = list(map(listed, parts))  # it reads the requests
+    one, two = (with_outcomes(model, history, part, y, known) for part in parts)
     classes = together(one.predictions.classes, two.predictions.classes)
     one, two = one.among(classes), two.among(classes)
     is_candidate = one.predictions.version == versions[1]
@@ -124,25 +146,31 @@ def _paired(
         losses(kind, metric, one.y, np.where(by_candidate, said[1 - place], said[place]), one.groups)
         for place in (0, 1)
     ]
-    return [_Unit(*values) for values in zip(*_names(one), *(loss.tolist() for loss in found), strict=True)]
+    return _Units(*_names(one), *found)
 
 
 def _same_requests(
     answered: Predictions, shadow: Predictions, versions: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the places of requests that one version answered and the other was asked about, both with a number, and how many lack one."""
-    places = {name: place for place, name in enumerate(answered.id)}
-    both = [(places[name], place) for place, name in enumerate(shadow.id) if name in places]
-    mine, theirs = np.array(both, dtype=np.int64).reshape(-1, 2).T
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    told, aside = (pa.array(part.id, pa.string()) for part in (answered, shadow))
+    places = pc.index_in(aside, value_set=told)
+    theirs = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
+    mine = places.drop_null().to_numpy().astype(np.int64)
     asked = np.sort(np.stack([answered.version[mine], shadow.version[theirs]], axis=1), axis=1)
     fits = (asked == np.sort(versions)).all(axis=1)
     known = fits & np.isfinite(answered.score[mine]) & np.isfinite(shadow.score[theirs])
     return mine[known], theirs[known], int(fits.sum() - known.sum())
 
 
-def _names(rows: Matured) -> tuple[list[int], list[str]]:
-    """Return when each unit was answered and what it is called, in the order of its losses."""
+def _names(rows: Matured) -> "tuple[pa.Array, np.ndarray]":
+    """Return what each unit is called and when it was answered, in the order of its losses."""
+    import pyarrow as pa
+
     if rows.groups is None:
-        return rows.predictions.at.tolist(), list(rows.predictions.row)
+        return pa.array(rows.predictions.row, pa.string()), rows.predictions.at
     names, first = np.unique(rows.groups, return_index=True)
-    return rows.predictions.at[first].tolist(), names.tolist()
+    return pa.array(names, pa.string()), rows.predictions.at[first]

@@ -11,7 +11,7 @@ import numpy as np
 from tenfold.core.times import UNITS
 from tenfold.processing.conform import convert
 from tenfold.processing.derive import apply
-from tenfold.processing.frame import Column, column
+from tenfold.processing.frame import Column, column, from_arrow
 from tenfold.serving.answer.predictions import BATCH, TEXTS, Predictions
 from tenfold.store.offline import History
 from tenfold.training.dataset import outcomes
@@ -119,22 +119,42 @@ class Week:
 
 def mature(model: Model, history: History, predictions: Predictions, now: int) -> Matured:
     """Join predictions with their outcomes as known before `now`; what is not mature yet is left out."""
-    kind = model.spine.fields[model.label.on].type
-    values = predictions.on if kind == "str" else [int(value) for value in predictions.on]
-    on: Column = column(kind, values)
-    found = outcomes(model.label, history, on, predictions.at, now)
+    rows, y, classes = known_by(model, history, predictions, now)
+    return with_outcomes(model, history, predictions.take(rows), y, classes)
+
+
+def known_by(
+    model: Model, history: History, predictions: Predictions, now: int
+) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
+    """Return the positions of the predictions that are mature at `now`, their outcomes as known before it, and the classes of these."""
+    found = outcomes(model.label, history, _on(model, predictions), predictions.at, now)
     rows = np.flatnonzero(~np.isnan(found.values) & (predictions.at + model.label.takes_us < now))
-    predictions, y = predictions.take(rows), found.values[rows]
+    return rows, found.values[rows], found.classes
+
+
+def _on(model: Model, predictions: Predictions) -> Column:
+    """Return the values by which predictions meet their labels."""
+    import pyarrow as pa
+
+    kind, given = model.spine.fields[model.label.on].type, pa.array(predictions.on, pa.string())
+    if kind == "str":
+        return from_arrow(pa.table({"on": given}), {"on": kind})["on"]
+    return column(kind, given.cast(pa.int64()).to_numpy())
+
+
+def with_outcomes(
+    model: Model, history: History, predictions: Predictions, y: np.ndarray, classes: Sequence[str]
+) -> Matured:
+    """Return predictions with their outcomes; of several classes both as places among all of them."""
     groups = _groups(model, history, predictions) if model.kind == "ranking" else None
-    if model.kind != "multiclass" or not len(rows):
+    if model.kind != "multiclass" or not len(y):
         return Matured(predictions, y, groups)
-    own = [str(int(value)) for value in np.unique(y)] if not found.classes else found.classes
-    codes = y if found.classes else np.unique(y, return_inverse=True)[1].astype(np.float64)
-    classes = together(own, predictions.classes)
-    wide = spread(predictions.probabilities, predictions.classes, classes)
+    own = classes or [str(int(value)) for value in np.unique(y)]
+    codes = y if classes else np.unique(y, return_inverse=True)[1].astype(np.float64)
+    wide = together(own, predictions.classes)
+    shares = spread(predictions.probabilities, predictions.classes, wide)
     return Matured(
-        replace(predictions, probabilities=wide, classes=tuple(map(str, classes))),
-        places(codes, own, classes),
+        replace(predictions, probabilities=shares, classes=tuple(map(str, wide))), places(codes, own, wide)
     )
 
 
