@@ -151,20 +151,27 @@ class LetsLateWritersWin(MemoryOnlineStore):
 
 
 class WritesTwice(MemoryLake):
-    def append(self, table, rows, *, writer, upto, after=None, instead=""):
+    def append(self, table, rows, *, writer, upto, after=None, **how):
         if upto <= self.position(table, writer):
             self._positions.pop((table, writer), None)
-        return super().append(table, rows, writer=writer, upto=upto, after=after, instead=instead)
+        return super().append(table, rows, writer=writer, upto=upto, after=after, **how)
 
 
 class LetsLateAppendsIn(MemoryLake):
-    def append(self, table, rows, *, writer, upto, after=None, instead=""):
-        return super().append(table, rows, writer=writer, upto=upto, instead=instead)
+    def append(self, table, rows, *, writer, upto, after=None, **how):
+        return super().append(table, rows, writer=writer, upto=upto, **how)
 
 
 class KeepsWhatIsReplaced(MemoryLake):
-    def append(self, table, rows, *, writer, upto, after=None, instead=""):
-        return super().append(table, rows, writer=writer, upto=upto, after=after)
+    def append(self, table, rows, *, instead="", **how):
+        return super().append(table, rows, **how)
+
+
+class ChecksOnce(MemoryLake):
+    def append(self, table, rows, *, check=None, **how):
+        if check is not None:
+            check()
+        return super().append(table, rows, **how)
 
 
 class Overwrites(MemoryBlobs):
@@ -249,6 +256,11 @@ def test_a_lake_that_keeps_what_is_replaced_fails_the_checks_of_replacing():
         "a_piece_that_fails_changes_nothing",
         "threads_replace_what_is_theirs",
     }
+
+
+def test_a_lake_that_checks_once_fails_the_check_of_that():
+    failed = failures(lakes.checks(), lambda: always(ChecksOnce()))
+    assert failed == {"checks_again_when_another_was_first"}
 
 
 def test_blobs_that_change_fail_the_checks_of_change():

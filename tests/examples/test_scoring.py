@@ -186,6 +186,26 @@ def test_a_period_that_overlaps_one_that_is_scored_now_is_refused(home):
         assert len(told(app)) == 12
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_who_was_stopped_while_others_scored_its_rows_again_stores_nothing(home, again):
+    found = []
+    with opened(home) as app:
+
+        class Stopped(Unwatched):
+            def advance(self, n=1, at=""):
+                if not found:  # once for longer than its lease
+                    app.database.execute("UPDATE journal_run SET lease_end = 0")
+                    app.score(NAME, FIRST, FIRST + DAY, every="4h", again=True)
+                    found.extend(told(app))
+
+        with pytest.raises(Conflict, match="nothing more is stored"):
+            app.score(NAME, FIRST, FIRST + DAY, watch=Stopped(), again=again)
+        assert app.lake.read(SCORES).num_rows == len(found) == 12
+        assert app.scoring(NAME).resume() == (not again), "what the other one did not do is done"
+        assert app.lake.read(SCORES).num_rows == 12
+        assert told(app) == found
+
+
 def test_a_rollout_holds_for_batches_and_its_shadow_is_replaced_with_them(home):
     project = Project("tiny", releases=[Release(tiny.late_order, shadow="7d", to=["table:decisions"])])
     with opened(home, project) as app:

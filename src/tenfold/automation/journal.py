@@ -80,9 +80,12 @@ SELECT ?, name, place, result, at, 0, code FROM journal_step WHERE run_id = ? AN
 # The fence is the whole story of takeovers: whoever was overtaken changes no row here and commits nothing.
 RENEW = "UPDATE journal_run SET lease_end = ? WHERE id = ? AND fence = ? AND status = 'running'"
 END = "UPDATE journal_run SET status = ?, ended = ?, error = ? WHERE id = ? AND fence = ? AND status = 'running'"
+RELEASE = "UPDATE journal_run SET status = 'waiting', fence = fence + 1 WHERE id = ?"
+HOLD = "UPDATE journal_run SET lease_end = ? WHERE id = ? AND owner = ? AND status = 'running'"
 ADD_STEP = (
     "INSERT INTO journal_step (run_id, name, place, result, at, fence, code) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+SILENT = "this process gave no sign of life for longer than its lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,8 @@ class Journal:
             What to do when a committed step is not the one that was committed: execute it and all after it again in a
             run that supersedes this one, go on with what was committed, or refuse.
         apart
-            Whether this run must wait for another one of its kind that is being executed, by that one's input.
+            Whether this run must wait for another one of its kind that is being executed, by that one's input. One whose
+            lease has ended is let go instead: its owner, should it wake up, commits nothing, and somebody runs it again.
 
         Raises
         ------
@@ -224,6 +228,14 @@ class Journal:
     def withdraw(self, run_id: str, why: str, *, fence: int = 0) -> None:
         """End a run, so that nobody executes it, unless somebody claimed it since it had that fence."""
         self._database.execute(WITHDRAW, self._clock.now(), why, run_id, fence)
+
+    def hold(self, run_id: str, owner: str) -> None:
+        """Renew the lease of an owner; Conflict when it holds the run no longer: then what it made is not to be stored."""
+        with self._database.transaction() as tx:
+            if not tx.execute(HOLD, (self._wall.now() + self._lease, run_id, owner)).rowcount:
+                raise Conflict(
+                    f"run {run_id} was taken over, or had to make way, and nothing more is stored: {SILENT}."
+                )
 
     def get(self, run_id: str) -> JournalRun:
         """Return a run with its committed results; NotFound names the nearest id of the newest 200."""
@@ -274,6 +286,8 @@ class Journal:
                         f'run {other["id"]} is being executed by "{other["owner"]}" (process {other["pid"]} on '
                         f"{other['host']}) until {iso(other['lease_end'])}. Wait for it, or stop that process and run it again."
                     )
+                if same and other["id"] != row["id"]:
+                    tx.execute(RELEASE, (other["id"],))  # whoever held it may only have been stopped
             row, note = self._with_code(tx, row, present, edited)
             pinned = row["codes"] if note and edited == "continue" else _json(present)
             holder = (owner, me.host, me.pid, me.birth, self._wall.now() + self._lease)
@@ -342,7 +356,7 @@ class Journal:
             if not tx.execute(RENEW, (self._wall.now() + self._lease, run_id, fence)).rowcount:
                 raise Conflict(
                     f'run {run_id} was taken over while step "{name}" was under way; its result was not stored. '
-                    "The new owner goes on: this process gave no sign of life for longer than its lease."
+                    f"The new owner goes on: {SILENT}."
                 )
             if isinstance(outcome, Effect):
                 outcome.apply(tx)

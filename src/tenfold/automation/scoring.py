@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,9 +177,10 @@ class Scoring:
         ranges = self._ranges()
         parts = self._partitions(ranges.times(start, end), start, end, every, again=given["again"])
         shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
-        steps = [step for part in parts for step in self._steps(ranges, part, int(run_id[1:]), given, shown)]
         # each call is an owner of its own: another thread of this process may be at the same run
         owner = f"score {self.model.name}/{iso(start)}/{iso(end)}/{uuid.uuid4().hex}"
+        hold = partial(self._journal.hold, run_id, owner)
+        steps = [step for part in parts for step in self._steps(ranges, part, run_id, given, shown, hold)]
 
         def overlaps(other: Mapping[str, Any]) -> bool:
             return other["model"] == self.model.name and other["start"] < end and start < other["end"]
@@ -206,8 +208,16 @@ class Scoring:
         return sorted(found.values(), key=lambda part: part.start)
 
     def _steps(
-        self, ranges: Ranges, part: Partition, run: int, given: Mapping[str, Any], shown: Shown
+        self,
+        ranges: Ranges,
+        part: Partition,
+        run_id: str,
+        given: Mapping[str, Any],
+        shown: Shown,
+        hold: Callable[[], None],
     ) -> list[Step]:
+        run = int(run_id[1:])
+
         def before(results: Mapping[str, Any]) -> Any:  # noqa: ARG001
             rows = tally(self._lake, part).rows if given["again"] else None
             return {"rows": rows, "table": self._lake.version(SCORES)}
@@ -221,9 +231,11 @@ class Scoring:
                 run=run,
                 again=given["again"],
                 advance=shown.advance,
+                hold=hold,
             ).plain()
             found = results[f"before {part.name}"]
             if self._log is not None:
+                hold()
                 send(self._lake, part, self._log, before=-1 if given["again"] else found["table"])
             return (
                 self._replaced(part, run, given["by"], told | {"before": found}) if given["again"] else told

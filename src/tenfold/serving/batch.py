@@ -54,6 +54,7 @@ def score(
     run: int,
     again: bool = False,
     advance: Callable[[int], object] = lambda rows: None,  # noqa: ARG005
+    hold: Callable[[], object] | None = None,
 ) -> Tally:
     """Answer the rows of a partition and store them; return what is stored afterwards, added up.
 
@@ -69,6 +70,8 @@ def score(
         The number of the run; the same one stores a partition once, however often it is called.
     advance
         Told of rows as they are answered.
+    hold
+        Raises when the rows are no longer this run's to store.
     """
     if not again and lake.position(SCORES, part.writer):
         return tally(lake, part)
@@ -89,7 +92,13 @@ def score(
 
     replaced = among(part.model, part.start, part.end) if again else ""
     done = lake.append(
-        SCORES, pieces(), writer=part.writer, upto=run, after=None if again else 0, instead=replaced
+        SCORES,
+        pieces(),
+        writer=part.writer,
+        upto=run,
+        after=None if again else 0,
+        instead=replaced,
+        check=hold,
     )
     return made if done and not some else tally(lake, part)
 

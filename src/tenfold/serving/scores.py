@@ -116,7 +116,8 @@ def tally(lake: Lake, part: Partition) -> Tally:
     """Return what is stored for a partition, added up."""
     found = stored(lake, part.model, part.start, part.end, ["score", "decision", "version"])
     made = Tally()
-    made.add(*(column.to_numpy() for column in found.columns))
+    if found.num_rows:  # columns of a table that is not there have no type
+        made.add(*(column.to_numpy() for column in found.columns))
     return made
 
 

@@ -1,6 +1,6 @@
 """What a storage engine must do: three narrow protocols, each with its checks in `contract.py`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -116,12 +116,14 @@ class Lake(Protocol):
         upto: int,
         after: int | None = None,
         instead: str = "",
+        check: Callable[[], object] | None = None,
     ) -> bool:
         """Append rows as one version; return False when this writer already wrote up to there.
 
         With `after`, also when its position is no longer that: the same writer, elsewhere, was first. Rows may come as
         several tables, taken one after the other and only when they are to be stored. With `instead`, an SQL condition,
-        they replace in the same version the rows that meet it.
+        they replace in the same version the rows that meet it. `check` is called before they are stored, and nothing is when
+        it raises: again where another append with one came between it and the commit, so what it found still holds then.
         """
         ...
 

@@ -16,6 +16,7 @@ from tenfold.sources.blobs import flush
 from tenfold.sources.lake_parts import LARGE, MERGED, MOST_SMALL, SMALL, Written, first_and_all, runs, smaller
 from tenfold.sources.lake_select import holding, select
 from tenfold.sources.lake_tables import (
+    CHECKED,
     Snapshot,
     Tables,
     files_of,
@@ -96,14 +97,15 @@ class DeltaLake:
         upto: int,
         after: int | None = None,
         instead: str = "",
+        check: Callable[[], object] | None = None,
     ) -> bool:
         import pyarrow as pa
 
         path = self._path(table)
         check_upto(upto)
-        if instead or not isinstance(rows, pa.Table):
+        if instead or check or not isinstance(rows, pa.Table):
             pieces = (storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows))
-            done = self._append_pieces(path, pieces, instead, writer, upto, after)
+            done = self._append_pieces(path, pieces, instead, writer, upto, after, check)
         else:
             plain = storable(rows, table)
             done = self._retry(table, lambda: self._append(path, plain, writer, upto, after))
@@ -192,6 +194,7 @@ class DeltaLake:
         writer: str,
         upto: int,
         after: int | None,
+        check: Callable[[], object] | None,
     ) -> bool:
         """Write pieces to files as they come, then make these part of the table without the rows they replace."""
         if not is_next(self.position(path.name, writer), upto, after):
@@ -208,7 +211,11 @@ class DeltaLake:
                 if not is_next(position_of(delta, writer), upto, after):
                     return False
                 before = delta.version()
-                files.commit(delta, partial(self._cut, delta, instead), written_upto(writer, upto))
+                if check is not None:
+                    check()
+                # of two commits with a check, the later one finds that its table is not the newest
+                said = written_upto(writer, upto, *([CHECKED] if check else []))
+                files.commit(delta, partial(self._cut, delta, instead), said)
                 settle(path, delta, before)
             return True
 

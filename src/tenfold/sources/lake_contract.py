@@ -30,6 +30,8 @@ def checks() -> list[Callable[[Make], None]]:
         replaces_rows_in_one_version,
         a_piece_that_fails_changes_nothing,
         threads_replace_what_is_theirs,
+        stores_nothing_that_a_check_refuses,
+        checks_again_when_another_was_first,
         old_versions_stay,
         adds_columns,
         refuses_another_type,
@@ -193,6 +195,42 @@ def threads_replace_what_is_theirs(make: Make) -> None:
 
     assert together(write) == [[True] * 2] * THREADS
     assert lake.read("t").equals(_rows(range(2 * THREADS, 3 * THREADS)))
+
+
+def stores_nothing_that_a_check_refuses(make: Make) -> None:
+    lake = make()
+    lake.append("t", _rows([0]), writer="w", upto=1)
+
+    def check() -> None:
+        raise DefinitionError("not now")
+
+    for instead in ("", "_offset = 0"):
+        refused(
+            DefinitionError,
+            lake.append,
+            "t",
+            iter([_rows([1])]),
+            writer="w",
+            upto=2,
+            check=check,
+            instead=instead,
+        )
+    assert lake.read("t").equals(_rows([0]))
+    assert lake.position("t", "w") == 1
+
+
+def checks_again_when_another_was_first(make: Make) -> None:
+    lake, seen = make(), []
+    lake.append("t", _rows([0]), writer="w", upto=1)
+
+    def check() -> None:
+        seen.append(make().read("t").num_rows)
+        if len(seen) == 1:
+            make().append("t", iter([_rows([1])]), writer="v", upto=1, check=lambda: None)
+
+    assert lake.append("t", iter([_rows([2])]), writer="w", upto=2, check=check)
+    assert seen == [1, 2]
+    assert lake.read("t").equals(_rows([0, 1, 2]))
 
 
 def old_versions_stay(make: Make) -> None:

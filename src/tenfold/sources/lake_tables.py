@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
 
+CHECKED = "/checked"
+"""A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
 
@@ -96,11 +98,11 @@ def position_of(delta: "DeltaTable", writer: str) -> int:
     return delta.transaction_version(writer) or 0
 
 
-def written_upto(writer: str, upto: int) -> "CommitProperties":
-    """Return what a commit says of who made it and up to where that one wrote."""
+def written_upto(writer: str, upto: int, *others: str) -> "CommitProperties":
+    """Return what a commit says of who made it and up to where that one wrote; of two at once that name the same, one fails."""
     from deltalake import CommitProperties, Transaction
 
-    return CommitProperties(app_transactions=[Transaction(writer, upto)])
+    return CommitProperties(app_transactions=[Transaction(name, upto) for name in (writer, *others)])
 
 
 def settle(path: Path, delta: "DeltaTable", before: int) -> None:

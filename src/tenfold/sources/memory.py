@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,7 @@ class MemoryLake:
         upto: int,
         after: int | None = None,
         instead: str = "",
+        check: Callable[[], object] | None = None,
     ) -> bool:
         import pyarrow as pa
 
@@ -128,14 +129,31 @@ class MemoryLake:
         if not is_next(self.position(table, writer), upto, after):
             return False
         plain = [storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows)]
-        with self._lock:
-            if not is_next(self._positions.get((table, writer), 0), upto, after):
-                return False
-            held = [self._without(table, instead)] if table in self._versions else []
-            if held or plain:
-                self._versions.setdefault(table, []).append(_joined(table, [*held, *plain]))
-            self._positions[table, writer] = upto
-            return True
+        while True:
+            seen = self.version(table)
+            if check is not None:
+                check()
+            with self._lock:
+                if check is not None and self.version(table) != seen:
+                    continue
+                return self._store(table, plain, writer, upto, after, instead)
+
+    def _store(
+        self,
+        table: str,
+        plain: "Sequence[pa.Table]",
+        writer: str,
+        upto: int,
+        after: int | None,
+        instead: str,
+    ) -> bool:
+        if not is_next(self._positions.get((table, writer), 0), upto, after):
+            return False
+        held = [self._without(table, instead)] if table in self._versions else []
+        if held or plain:
+            self._versions.setdefault(table, []).append(_joined(table, [*held, *plain]))
+        self._positions[table, writer] = upto
+        return True
 
     def position(self, table: str, writer: str) -> int:
         check_name(table)
