@@ -258,7 +258,7 @@ def test_a_promotion_is_not_undone_when_the_champion_before_cannot_be_served(hom
         assert told == str(rolled_back.value)
         assert told.startswith(
             f"late_order version 1 cannot be served, so nothing was changed: version {number} is still in production. "
-            'Why: no blob "late_order/r0001"'
+            'Why: the files of late_order version 1 are gone (no blob "late_order/r0001"). Make them again: '
         )
         assert "tenfold models rebuild PROJECT.py late_order 1 --restore" in told
         refusals = app.audit.list("late_order/1")[-2:]

@@ -206,6 +206,7 @@ def test_a_candidate_whose_files_are_gone_goes_no_further(home, release):
         app.clock.set(tiny.ASK_AT + 8 * UNITS["d"])
         app.rollout().approve(by="ann")
         app.blobs.delete(app.registry.get(LATE.name, number).artefact)
-        assert app.rollout().advance().startswith("undone: it cannot be loaded any more: no blob")
+        gone = f"undone: it cannot be loaded any more: the files of late_order version {number} are gone"
+        assert app.rollout().advance().startswith(gone)
         assert phase(app) == UNDONE
         assert app.registry.production(LATE.name).number == 1

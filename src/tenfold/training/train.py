@@ -17,8 +17,9 @@ from tenfold.training.evaluate import Champion
 from tenfold.training.fit import fit
 from tenfold.training.fits import places
 from tenfold.training.folds import Split
+from tenfold.training.kept import kept
 from tenfold.training.model import Model
-from tenfold.training.package import Package, load
+from tenfold.training.package import Package
 from tenfold.training.parts import Parts
 from tenfold.training.pipeline import Results, Step, Training, execute, pipeline_steps
 from tenfold.training.tracked import plain
@@ -91,10 +92,10 @@ class Trainer:
         if number is None:
             return None
         try:
-            package = load(self.blobs.get(self.registry.get(model.name, number).artefact), model)
+            package = kept(self.blobs, self.registry.get(model.name, number), model)
             places(model, package.manifest, number)
         except SchemaError:
-            return None  # damaged, or no longer trusted: it must not keep out its successor
+            return None  # gone, damaged or no longer trusted: it must not keep out its successor
         return Champion(number, package)
 
 

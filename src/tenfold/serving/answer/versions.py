@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tenfold.core.errors import NotFound, SchemaError
+from tenfold.core.errors import NotFound
 from tenfold.registry.versions import Registry
 from tenfold.sources.base import Blobs
-from tenfold.sources.blobs import digest
 from tenfold.training.fits import Places, places
+from tenfold.training.kept import kept
 from tenfold.training.model import Model
-from tenfold.training.package import Package, load
+from tenfold.training.package import Package
 
 MOST = 16
 """Versions of a model that are kept besides the one in Production: a server that is trained for daily sees hundreds."""
@@ -73,13 +73,7 @@ class Versions:
         found = self._loaded.get(key)
         if found is None:
             version = self._registry.get(model.name, number)
-            files = self._blobs.get(version.artefact)
-            if digest(files) != version.digest:
-                raise SchemaError(
-                    f"the files of {model.name} version {number} are not those that were registered: all of them and their "
-                    "hashes were replaced. Roll back, or train it again."
-                )
-            found = self._loaded[key] = load(files, model)
+            found = self._loaded[key] = kept(self._blobs, version, model)
             self._let_go(model)
         return found
 

@@ -1,0 +1,43 @@
+"""A registered version from the store: whatever keeps it from being loaded is told in one way, with what to do."""
+
+from collections.abc import Mapping
+
+from tenfold.core.errors import NotFound, SchemaError
+from tenfold.registry.versions import Version
+from tenfold.sources.base import Blobs
+from tenfold.sources.blobs import digest
+from tenfold.training.model import Model
+from tenfold.training.package import Package, load
+
+
+def kept(blobs: Blobs, version: Version, model: Model) -> Package:
+    """Return a version from its stored files, checked as `load` does.
+
+    Raises
+    ------
+    SchemaError
+        When its files are gone or damaged, or are not those that were registered, or as `load` says.
+    """
+    return load(_files(blobs, version), model)
+
+
+def _files(blobs: Blobs, version: Version) -> Mapping[str, bytes]:
+    """Return the files of a version. That they are gone is no other fault than that they are damaged."""
+    try:
+        files = blobs.get(version.artefact)
+    except NotFound as error:
+        raise _unread(version, f'are gone (no blob "{error.name}")') from error
+    except SchemaError as error:
+        raise _unread(version, f"are damaged ({str(error).rstrip('.')})") from error
+    if digest(files) != version.digest:
+        raise _unread(
+            version, "are not those that were registered: all of them and their hashes were replaced"
+        )
+    return files
+
+
+def _unread(version: Version, told: str) -> SchemaError:
+    again = f"tenfold models rebuild PROJECT.py {version.model} {version.number} --restore"
+    return SchemaError(
+        f"the files of {version.model} version {version.number} {told}. Make them again: {again}. Or roll back, or train it again."
+    )
