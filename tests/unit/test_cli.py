@@ -1,5 +1,6 @@
 """The command line: its help, its errors and its exit codes."""
 
+import json
 import re
 import signal
 import subprocess
@@ -90,6 +91,35 @@ def test_an_unknown_command_gets_the_nearest():
         f'error: no command "trian". Did you mean "train"? Known: {", ".join(sorted(COMMANDS))}.\n'
         "help:  cli --help\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "kind", "told"),
+    [
+        (["trian", "--json"], 2, "UsageError", 'no command "trian". Did you mean "train"?'),
+        (["train", "--json", "--epochs", "3"], 2, "NoSuchOption", "No such option"),
+        (["status", "nothing_here.py", "--json"], 3, "NotFound", "nothing_here.py"),
+    ],
+)
+def test_an_error_is_one_object_where_json_is_asked_for(args, code, kind, told):
+    result = CliRunner().invoke(cli, args)
+    assert (result.exit_code, result.stdout) == (code, "")
+    (line,) = result.stderr.splitlines()
+    found = json.loads(line)
+    assert found.keys() == {"error"}
+    assert found["error"].keys() == {"type", "message"}
+    assert found["error"]["type"] == kind
+    assert told in found["error"]["message"]
+
+
+def test_what_is_told_of_an_error_in_json_is_what_is_told_as_text(capsys):
+    error = Unavailable("PROJECT.py: \x1b[2J é")
+    error.add_note("a note")
+    given = {"verbose": True, "project": "a b.py", "as_json": True}
+    assert report(error, **given) == 75
+    found = json.loads(capsys.readouterr().err)["error"]
+    assert found.pop("traceback").startswith("tenfold.core.errors.Unavailable: ")
+    assert found == {"type": "Unavailable", "message": "'a b.py': \x1b[2J é\na note"}
 
 
 def test_nothing_asked_for_shows_the_help():

@@ -1,9 +1,10 @@
-"""From errors to one line on stderr and an exit code.
+"""From errors to one line on stderr, or with `--json` one JSON object there, and an exit code.
 
 0 done; 1 a gate or a check says no; 2 wrong usage or declaration; 3 not found; 5 conflict; 75 try again later;
 101 a defect; 130 interrupted.
 """
 
+import json
 import shlex
 import traceback
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ def named(text: str, project: str | None) -> str:
     return text if project is None else text.replace("PROJECT.py", shlex.quote(project))
 
 
-def report(error: Exception, *, verbose: bool = False, project: str | None = None) -> int:
+def report(
+    error: Exception, *, verbose: bool = False, project: str | None = None, as_json: bool = False
+) -> int:
     """Print an error on stderr and return the exit code.
 
     Examples
@@ -47,6 +50,10 @@ def report(error: Exception, *, verbose: bool = False, project: str | None = Non
     >>> report(Unavailable("the store does not answer."))
     75
     """
+    if as_json:
+        code, document = _document(error, verbose=verbose, project=project)
+        click.echo(document, err=True)
+        return code
     if isinstance(error, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
@@ -59,6 +66,18 @@ def report(error: Exception, *, verbose: bool = False, project: str | None = Non
     text = "\n".join([f"error: {message}", *_notes(error)])
     click.echo(clean(named(text, project)), err=True)
     return code
+
+
+def _document(error: Exception, *, verbose: bool, project: str | None) -> tuple[int, str]:
+    """Return the exit code and the JSON object of an error, on one line."""
+    if isinstance(error, click.Abort):
+        code, message = INTERRUPTED, "interrupted"
+    else:
+        code, message = _told(error)
+    told = {"type": type(error).__name__, "message": named("\n".join([message, *_notes(error)]), project)}
+    if verbose and not isinstance(error, click.ClickException):
+        told["traceback"] = "".join(traceback.format_exception(error))
+    return code, json.dumps({"error": told})
 
 
 def _told(error: Exception) -> tuple[int, str]:
