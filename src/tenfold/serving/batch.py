@@ -11,7 +11,7 @@ import numpy as np
 
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame, from_arrow
-from tenfold.serving.answer.asking import Part, joined, numbers, sticky_fields
+from tenfold.serving.answer.asking import Part, joined, numbers
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import (
     BATCH,
@@ -22,6 +22,7 @@ from tenfold.serving.answer.predictions import (
     to_rows,
 )
 from tenfold.serving.answer.route import Route
+from tenfold.serving.answer.sticky import entities
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.scores import Partition, Tally, among, ids, listed, same, stored, tally, texts
 from tenfold.sources.base import Lake
@@ -187,11 +188,10 @@ class _Rows:
         def matrix(categories: Categories) -> np.ndarray:
             return encode(columns, categories)
 
-        def entities() -> list[str]:
-            values = [dataset.spine[name].take(rows).plain() for name in sticky_fields(model)]
-            return ["/".join(map(str, each)) for each in zip(*values, strict=True)]
+        def who() -> list[str]:
+            return entities(model, lambda name: dataset.spine[name].take(rows).plain(), count)
 
-        parts = self.traffic.asking(model).many(self.route, entities, matrix, count, apart=True)
+        parts = self.traffic.asking(model).many(self.route, who, matrix, count, apart=True)
         answers = self._answers(rows, parts, columns)
         if self.route.candidate is None:
             return answers, []

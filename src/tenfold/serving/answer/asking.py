@@ -303,17 +303,6 @@ class Asking:
         self._counters.add(name, number, rows=rows, took=took, budget=self._budget, **failed)
 
 
-def sticky_fields(model: Model) -> Sequence[str]:
-    """Return the fields of the spine by which a canary tells entities apart: the keys of the first view, or the ids.
-
-    Every row of an entity is answered by the same version.
-    """
-    fields = model.spine.root.fields
-    return next(
-        (view.keys for view in model.stored if fields.keys() >= set(view.keys)), tuple(model.spine.root.ids)
-    )
-
-
 def joined(parts: Sequence[Part]) -> Part:
     """Return parts as one, in the order of the rows; its version is that of the first part."""
     if len(parts) == 1:

@@ -1,6 +1,6 @@
 """What clients ask, together: rows that fit the spine, each with its moment, its ids and itself as JSON."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,12 +69,11 @@ class Asks(NamedTuple):
     values: Sequence[Mapping[str, Any]]
     frame: Frame | None
 
-    def entities(self, names: Sequence[str]) -> list[str]:
-        """Return who each row is about, from the fields of these names: by it a canary knows who is among its share."""
-        each: Iterable[Sequence[Any]] = ([values[name] for name in names] for values in self.values)
+    def field(self, name: str) -> list[Any]:
+        """Return the values of a field of the rows."""
         if self.frame is not None:
-            each = zip(*(self.frame[name].plain() for name in names), strict=True)
-        return ["/".join(map(str, entity)) for entity in each]
+            return self.frame[name].plain()
+        return [values[name] for values in self.values]
 
     def take(self, rows: Sequence[int]) -> "Asks":
         """Return the rows at positions."""

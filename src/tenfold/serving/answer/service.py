@@ -12,10 +12,11 @@ import numpy as np
 from tenfold.core.errors import SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
 from tenfold.serving.answer.answers import Said, as_json
-from tenfold.serving.answer.asking import joined, numbers, some, sticky_fields
+from tenfold.serving.answer.asking import joined, numbers, some
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
 from tenfold.serving.answer.questions import Asks, Question, Questions, keyed, put_off_of, taken, unanswered
+from tenfold.serving.answer.sticky import entities
 from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.answer.versions import Loaded as Loaded
 from tenfold.serving.answer.versions import Versions as Versions
@@ -62,8 +63,7 @@ class Service:
         self._patience = Patience()
         self._store, self._log, self._versions = store, log, versions
         self._predictions, self.traffic = predictions, traffic
-        self._asking, self._sticky = traffic.asking(model), sticky_fields(model)
-        self._questions = Questions(model)
+        self._asking, self._questions = traffic.asking(model), Questions(model)
         self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
         self._deciding = Deciding(model)
         self._includes_self = any(view.plan.includes_self for view in model.stored)
@@ -301,7 +301,8 @@ class Service:
         stages.ended("features")
         by = how.by
         route = route if by is self else self.traffic.routes.look(by.model.name)
-        parts = by._asking.many(route, partial(asks.entities, by._sticky), known.matrix, len(asks.of))
+        who = partial(entities, by.model, asks.field, len(asks.of))
+        parts = by._asking.many(route, who, known.matrix, len(asks.of))
         stages.ended("model")
         found, versions = joined(parts), numbers(parts)
         answers = Predictions(

@@ -10,10 +10,11 @@ from starlette.responses import Response
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.answers import Said, as_dict
-from tenfold.serving.answer.asking import Part, sticky_fields
+from tenfold.serving.answer.asking import Part
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import ONLINE, Predictions
 from tenfold.serving.answer.service import Service
+from tenfold.serving.answer.sticky import entities
 from tenfold.serving.door.web import PREDICT, Scoped, as_json, content, guarded
 from tenfold.serving.http.predicting import MAX_BODY, chosen
 from tenfold.serving.rows.asked import Asked
@@ -32,7 +33,6 @@ class Explaining:
     def __init__(self, service: Service) -> None:
         self._service, model = service, service.model
         self._checked, self._deciding = Asked(model.spine), Deciding(model)
-        self._sticky = sticky_fields(model)
 
     def __call__(self, row: Any, at: int) -> dict[str, Any]:
         """Return what `predict` would answer at a moment that the states have reached, and why.
@@ -51,10 +51,12 @@ class Explaining:
         """
         model, service = self._service.model, self._service
         values, known = self._checked(row), service.features(row, at)
-        entity = "/".join([str(values[name]) for name in self._sticky])
         route = service.traffic.routes.look(model.name)
         (part,) = service.traffic.asking(model).many(
-            route, lambda: [entity], lambda codes: vector(known, codes), 1
+            route,
+            lambda: entities(model, lambda name: [values[name]], 1),
+            lambda codes: vector(known, codes),
+            1,
         )
         return self._answer(values, known, part) | why(part, known, self._ages(known))
 
