@@ -2,7 +2,7 @@
 
 import pytest
 
-from tenfold import Derived, FeatureView, Label, Model, Project, Release, Table, col, count
+from tenfold import Derived, FeatureView, Label, Model, Project, Release, Table, checks, col, count
 from tenfold.core.errors import DefinitionError
 from tests.unit.declared import Learner, Visit, by_card, card, events, label, model, payments
 
@@ -47,6 +47,39 @@ SOURCE = "Give the Events, the Table or the Derived itself."
             'model "m": label is fraud. Write for example label=Label(refunds, on="order_id", value=exists(), horizon="30d").',
         ),
         (lambda: Release("m"), "release: model is 'm'. Give the Model itself."),
+        *(
+            (lambda name=name, given=given: Release(model(), **{name: given}), f'release of "model": {text}')
+            for name, given, text in [
+                (
+                    "gates",
+                    checks.size("5MB"),
+                    'gates is not a list of checks. Write for example gates=[checks.at_least("roc_auc", 0.74)].',
+                ),
+                (
+                    "gates",
+                    ["size"],
+                    'gates is not a list of checks. Write for example gates=[checks.at_least("roc_auc", 0.74)].',
+                ),
+                (
+                    "monitors",
+                    checks.at_least("roc_auc", 0.7, window="1d"),
+                    'monitors is not a list of checks. Write for example monitors=[checks.at_least("roc_auc", 0.7, window="7d")].',
+                ),
+                (
+                    "canary",
+                    0.1,
+                    "canary is not a list of numbers. Write for example canary=(0.05, 0.25, 0.5).",
+                ),
+                (
+                    "canary",
+                    ("0.1",),
+                    "canary is not a list of numbers. Write for example canary=(0.05, 0.25, 0.5).",
+                ),
+                ("margin", "0.1", "margin is '0.1'. Write for example margin=0.005."),
+                ("approval", "yes", "approval is 'yes'. Write True or False."),
+                ("to", 5, 'to is not a list of addresses. Write for example to=["topic:decisions"].'),
+            ]
+        ),
         (
             lambda: Project("p", releases=[label]),
             'project "p": releases is a Label. Write releases=[Release(model)].',
@@ -82,6 +115,12 @@ def test_a_parameter_that_is_not_there_is_named_with_the_nearest(write, text):
     with pytest.raises(DefinitionError) as caught:
         write()
     assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("name", ["cooldown", "bake"])
+def test_a_release_has_a_cooldown_and_a_bake_time(name):
+    with pytest.raises(DefinitionError, match='"None" is not a duration'):
+        Release(model(), **{name: None})
 
 
 def test_a_model_has_one_release():

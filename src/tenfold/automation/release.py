@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal
 
 from tenfold.automation.sinks import check_address, shown, told
@@ -12,6 +13,8 @@ from tenfold.monitoring.checks import Check
 from tenfold.sources.declare import check_kind
 from tenfold.training.kinds import check_metric
 from tenfold.training.model import Model
+
+_PLURAL = {Check: "checks", Real: "numbers"}
 
 
 @spelled
@@ -73,9 +76,9 @@ class Release:
 
     def __post_init__(self) -> None:
         check_kind("release: model", self.model, Model, "Give the Model itself.")
-        times = ("retrain_every", "cooldown", "shadow", "bake", "score_every")
-        for name in times:
-            if getattr(self, name) is not None:
+        self._check_kinds()
+        for name in ("retrain_every", "cooldown", "shadow", "bake", "score_every"):
+            if getattr(self, name) is not None or name in ("cooldown", "bake"):
                 duration(getattr(self, name), name=name)
         self._check_rollout()
         self._check_sinks()
@@ -93,6 +96,21 @@ class Release:
                     f'release of "{self.model.name}": monitor "{check.text}" does not say over how long. '
                     'Add for example window="7d".'
                 )
+
+    def _check_kinds(self) -> None:
+        """Refuse what is no list of the right things, no number and no yes or no."""
+        where = f'release of "{self.model.name}"'
+        lists = {
+            "gates": (Check, 'Write for example gates=[checks.at_least("roc_auc", 0.74)].'),
+            "monitors": (Check, 'Write for example monitors=[checks.at_least("roc_auc", 0.7, window="7d")].'),
+            "canary": (Real, "Write for example canary=(0.05, 0.25, 0.5)."),
+        }
+        for name, (kind, instead) in lists.items():
+            given = getattr(self, name)
+            if not isinstance(given, (list, tuple)) or not all(isinstance(item, kind) for item in given):
+                raise DefinitionError(f"{where}: {name} is not a list of {_PLURAL[kind]}. {instead}")
+        check_kind(f"{where}: margin", self.margin, Real, "Write for example margin=0.005.")
+        check_kind(f"{where}: approval", self.approval, bool, "Write True or False.")
 
     def _check_rollout(self) -> None:
         """Refuse steps that are no shares or do not rise, a margin that is none, and an approval of nothing."""
@@ -120,6 +138,10 @@ class Release:
         if isinstance(self.to, str):
             raise DefinitionError(
                 f'{where}: to="{told(self.to)}" is not a list. Write to=["{told(self.to)}"].'
+            )
+        if not isinstance(self.to, (list, tuple)):
+            raise DefinitionError(
+                f'{where}: to is not a list of addresses. Write for example to=["topic:decisions"].'
             )
         object.__setattr__(self, "to", tuple(self.to))
         for address in self.to:
