@@ -7,6 +7,7 @@ from datetime import timedelta
 from tenfold import Platform, Project, Release
 from tenfold.automation.supervise import control
 from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS, to_us
 from tenfold.serving.answer.predictions import BATCH, read
 from tests.examples import tiny
@@ -83,6 +84,28 @@ def test_a_schedule_begins_with_the_first_version_though_another_one_was_promote
         assert app.schedule(project.release()).tick() == [
             "2024-05-18T00:00:00+00:00/2024-05-20T00:00:00+00:00"
         ]
+
+
+def test_a_day_that_failed_is_scored_as_it_was_begun_though_partitions_are_shorter_now(tmp_path):
+    project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
+    with project.open(Platform(home=home, clock=clock)) as app:
+        tiny.load(app)
+        app.promote(NAME, app.train(NAME).number)
+        clock.set(tiny.START + timedelta(days=18, hours=1))
+
+        class Full(type(app.lake)):
+            def append(self, *given, **how):
+                raise Unavailable("the disk is full.")
+
+        schedule = app.schedule(project.release())
+        schedule.scoring._lake = Full(home / "lake", clock)
+        assert schedule.tick() == []
+        assert schedule.state()["last"] == "the disk is full."
+    shorter = Project("tiny", releases=[replace(project.release(), score_every="12h")])
+    with shorter.open(Platform(home=home, clock=clock)) as app:
+        schedule = app.schedule(shorter.release())
+        assert schedule.tick() == ["2024-05-18T00:00:00+00:00/2024-05-19T00:00:00+00:00"]
+        assert (schedule.tick(), scored(app)) == ([], 12)
 
 
 def test_two_controllers_score_a_day_once(tmp_path):

@@ -126,6 +126,7 @@ class Scoring:
         given = wanted | {"by": by}
         name = f"{self.model.name}/{iso(start)}/{iso(end)}/{cause or uuid.uuid4().hex}"
         run_id = self._journal.begin(KIND, name, given)
+        given = self._journal.get(run_id).input  # a cause that is known keeps the partitions it began with
         try:
             return self._finished(run_id, given, watch)
         except Conflict as error:
