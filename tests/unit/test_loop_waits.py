@@ -125,3 +125,36 @@ def test_what_a_monitor_asks_for_is_trained_once_and_said_once_where_the_cooldow
         f"{told[0].evidence['run']} was trained because of what they said last "
         "(degraded: roc_auc 1.0000, at least 1.1 needed over 227 matured predictions)"
     ]
+
+
+def test_what_a_monitor_said_that_is_declared_no_more_trains_nothing(home):
+    strict, loose = (checks.at_least("roc_auc", bound, window="100d", then="retrain") for bound in (1.1, 0.1))
+    quiet = checks.at_least("roc_auc", 1.1, window="100d")
+    monday = NOW + WEEK - NOW % WEEK
+    for place, declared in enumerate(([loose], [quiet], [])):
+        copy = own_copy(home, home.with_name(f"home {place}"))
+        how = {"shadow": None, "retrain_every": None, "cooldown": "1d"}
+        with opened(copy, now=monday, monitors=[strict], **how) as app:
+            app.score(tiny.late_order, NOW - 20 * DAY, NOW)
+            app.loop()._watch(monday)
+            assert watched(app) == [(1, "degraded")]
+        with opened(copy, now=monday + DAY, monitors=declared, **how) as app:
+            assert app.loop().tick() == []
+            assert watched(app)[1:] == ([(1, "healthy")] if declared == [loose] else [])
+
+
+def test_a_monitor_that_is_declared_in_the_middle_of_a_week_is_judged_then(home):
+    monday = NOW + WEEK - NOW % WEEK
+    first, second = (
+        checks.at_least(metric, 0.1, window="100d") for metric in ("roc_auc", "average_precision")
+    )
+    with opened(home, now=monday, monitors=[first]) as app:
+        app.score(tiny.late_order, NOW - 20 * DAY, NOW)
+        app.loop().tick()
+    with opened(home, now=monday + DAY, monitors=[first, second]) as app:
+        app.loop().tick()
+        said = app.audit.list(NAME, "monitor")
+    assert [(item.at - monday, item.evidence["check"]) for item in said] == [
+        (0, first.text),
+        (DAY, second.text),
+    ]

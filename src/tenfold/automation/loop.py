@@ -1,7 +1,8 @@
 """The loop: watch what was served, decide when to train, gate, promote or refuse. Every decision is durable."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from threading import get_ident
 from typing import Any
 
@@ -14,7 +15,7 @@ from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, GateFailed, SchemaError, TenfoldError
 from tenfold.core.times import FOREVER, UNITS, iso
-from tenfold.monitoring.checks import Verdict, judge
+from tenfold.monitoring.checks import Check, Verdict, judge
 from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
 from tenfold.registry.stages import former
@@ -297,8 +298,8 @@ class Loop:
             return []
         asked = [
             item
-            for item in _this_week(self._monitored(), now)
-            if item.decision == "degraded" and item.evidence["then"] == "retrain"
+            for check, item in self._said(now).items()
+            if item.decision == "degraded" and check.then == "retrain"
         ]
         resting = newest is not None and now - newest.at < self.release.cooldown_us
         if not asked or resting or self._failed_lately(now):
@@ -327,19 +328,27 @@ class Loop:
         self.audit.record("training", name, WAITS, told, by=LOOP, evidence=evidence, cause=f"{cause}/{WAITS}")
         tell(told)
 
-    def _monitored(self) -> Sequence[Decision]:
-        """Return what the monitors last said."""
-        return self.audit.list(self.release.model.name, "monitor", len(self.release.monitors))
+    def _said(self, now: int) -> dict[Check, Decision]:
+        """Return what the monitors that are declared now said last, in this week, as far as they did."""
+        newest = reversed(self.audit.list(self.release.model.name, "monitor"))
+        week = takewhile(
+            lambda item: item.at // WEEK == now // WEEK, newest
+        )  # a clock may have been ahead before
+        said = {(item.evidence["check"], item.evidence.get("window")): item for item in week}
+        found = {check: said.get((check.text, check.window)) for check in self.release.monitors}
+        return {check: item for check, item in found.items() if item is not None}
 
     def _watch(self, now: int) -> None:
         """Judge every monitor on matured predictions and record what it says, once a week."""
-        model, last = self.release.model, self._monitored()
-        if not self.release.monitors or self.registry.production(model.name) is None or _this_week(last, now):
+        model, said = self.release.model, self._said(now)
+        new = [check for check in self.release.monitors if check not in said]
+        if not new or self.registry.production(model.name) is None:
             return
+        last = self.audit.list(model.name, "monitor", 1)
         horizon = model.label.horizon_us
-        longest = max((check.window or 0 for check in self.release.monitors), default=0)
+        longest = max(check.window or 0 for check in new)
         served = self.matured(now - horizon - longest, now)
-        for check in self.release.monitors:
+        for check in new:
             rows = served.between(now - horizon - (check.window or 0), now)
             told = rows.numbered()
             no_number = len(rows.y) - len(told.y)
@@ -347,7 +356,11 @@ class Loop:
             state = {True: "healthy", False: "degraded", None: "undecided"}[verdict.passed]
             why = f"{verdict.why} over {len(told.y):,} matured predictions"
             why += f", without {no_number:,} that have no number" if no_number else ""
-            evidence = verdict.evidence() | {"then": check.then, "no_number": no_number}
+            evidence = verdict.evidence() | {
+                "window": check.window,
+                "then": check.then,
+                "no_number": no_number,
+            }
             # after what was said last: a clock that was ahead may have judged the same week
             cause = f"{now // WEEK}/{last[-1].seq if last else 0}/{check.text}/{check.window}"
             self.audit.record("monitor", model.name, state, why, by=LOOP, evidence=evidence, cause=cause)
@@ -374,10 +387,6 @@ class Loop:
         Nor does with `until`, of now, what was decided by a clock that was ahead.
         """
         return self.audit.newest(kind, self.release.model.name, LOOP, decision, until=until)
-
-
-def _this_week(decisions: Sequence[Decision], now: int) -> list[Decision]:
-    return [item for item in decisions if item.at // WEEK == now // WEEK]
 
 
 def _since(moment: int, *decisions: Decision | None) -> str:
