@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -66,6 +67,14 @@ def test_another_setting_is_named(home):
     with opened(home, Project("tiny", releases=[Release(other)])) as app:
         (why,) = rebuilt(app)["why"]
     assert f"settings n_estimators 5 (now 6), test_window {tiny.late_order.test_window} (now 3d)" in why
+
+
+def test_another_threshold_is_another_declaration(home):
+    other = replace(tiny.late_order, threshold=0.9)
+    with opened(home, Project("tiny", releases=[Release(other)])) as app:
+        (why,) = rebuilt(app)["why"]
+    assert "settings threshold 0.5 (now 0.9)" in why
+    assert replace(tiny.late_order, threshold=0.5).fingerprint == tiny.late_order.fingerprint
 
 
 def test_other_bytes_are_explained_file_by_file_and_by_score(home):

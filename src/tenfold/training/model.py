@@ -22,6 +22,8 @@ from tenfold.training.label import Label
 from tenfold.training.outputs import Outputs, outputs_of
 from tenfold.training.space import Tune
 
+USUAL = 0.5
+"""The threshold that goes without saying."""
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 """What a repr says of a function beside its name, another one in every process."""
 
@@ -175,6 +177,8 @@ class Model:
         times = [self.lead, self.train_window, self.test_window]
         tune = None if self.tune is None else self.tune.text
         pipeline = [tune, self.folds, self.calibrate, list(self.slices), self.groups, list(self.metrics)]
+        # what goes without saying is left out, so that versions from before it was part of this still match
+        pipeline += [] if self.threshold in (None, USUAL) else [self.threshold]
         return fingerprint(
             self.name,
             self.spine.fingerprint,
@@ -201,7 +205,7 @@ class Model:
         """Give the metrics and the threshold that go without saying."""
         object.__setattr__(self, "metrics", tuple(self.metrics) or DEFAULT_METRICS[self.kind])
         if self.threshold is None and self.kind == "binary":
-            object.__setattr__(self, "threshold", 0.5)
+            object.__setattr__(self, "threshold", USUAL)
 
     def _types(self) -> dict[str, str]:
         types = {
