@@ -69,6 +69,18 @@ def test_several_models_share_a_place(place):
     assert place.topic() == ["a", "a"]
 
 
+def test_a_part_that_is_of_more_models_when_it_comes_again_has_another_name(place, downstream):
+    place.answer("a")
+    place.answer("b", model="n")
+    downstream.statuses = ["lost"]
+    with pytest.raises(Unavailable):
+        place.delivery(downstream.url, models=("m",)).send()
+    place.delivery(downstream.url, models=("m", "n")).send()
+    (one, first), (other, second) = downstream.posts
+    assert [[row["prediction_id"] for row in rows] for rows in (first, second)] == [["a"], ["a", "b"]]
+    assert one != other
+
+
 def test_a_place_that_is_new_may_begin_now(place):
     place.answer("a")
     place.delivery().skip()

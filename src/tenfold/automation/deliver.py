@@ -13,6 +13,7 @@ from tenfold.automation.sinks import NotNow, Part, Refused, Sink, TableSink, Top
 from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
+from tenfold.core.fingerprint import fingerprint
 from tenfold.features.records import OFFSET
 from tenfold.serving.answer.predictions import TOPIC
 from tenfold.sources.base import Lake, Log
@@ -92,9 +93,11 @@ class Delivery:
     parts: int = field(default=0, init=False)
     """How many parts this process is done with, whether they were taken or set aside."""
     _answers: Answers = field(init=False)
+    _mark: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.log)
+        self._mark = fingerprint(*sorted(self.models))[:8]
 
     @property
     def name(self) -> str:
@@ -212,7 +215,8 @@ class Delivery:
         return REFUSE, (self.name, part.first, part.upto, part.base, count, now, str(error))
 
     def _part(self, rows: "pa.Table", first: int, upto: int, *, late: bool = False) -> Part:
-        return Part(rows, f"{self.home}-{first}-{upto}", upto, late)
+        # of other models, when a release changed since a crash, they are other rows
+        return Part(rows, f"{self.home}-{first}-{upto}-{self._mark}", upto, late)
 
     def _cursor(self) -> Cursor:
         found = self.database.query(CURSOR, self.name)
