@@ -177,8 +177,6 @@ class Model:
         times = [self.lead, self.train_window, self.test_window]
         tune = None if self.tune is None else self.tune.text
         pipeline = [tune, self.folds, self.calibrate, list(self.slices), self.groups, list(self.metrics)]
-        # what goes without saying is left out, so that versions from before it was part of this still match
-        pipeline += [] if self.threshold in (None, USUAL) else [self.threshold]
         return fingerprint(
             self.name,
             self.spine.fingerprint,
@@ -188,6 +186,8 @@ class Model:
             estimator,
             times,
             pipeline,
+            # what goes without saying is left out, so that versions from before it was part of this still match
+            *([] if self.threshold in (None, USUAL) else [self.threshold]),
         )
 
     def _check_times(self) -> None:
