@@ -107,6 +107,18 @@ def test_rows_that_a_version_learned_from_are_no_evidence(home):
         assert len(app.rollout().outcomes(app.rollouts.newest(LATE.name))) == later.rows > 20
 
 
+def test_what_was_learned_of_a_row_is_no_evidence_when_it_is_asked_about_again(home):
+    with opened(home, rolling.SHADOW) as app:
+        begun(app, rolling.FINE)
+        app.clock.set(tiny.ASK_AT)
+        for name in ("o-100", "new-0"):  # the outcome of the first one is known for days
+            app.service(LATE).predict(tiny.order(order_id=name), at=app.clock.now(), key=name)
+        app.traffic.settle()
+        app.ingest("outcomes", [{"order_id": "new-0", "late": 5.0, "at": tiny.order()["due"]}], history=True)
+        app.clock.set(tiny.NOW + timedelta(days=3))
+        assert len(app.rollout().outcomes(app.rollouts.newest(LATE.name))) == 1
+
+
 def test_in_batch_a_candidate_that_raises_costs_no_row(home):
     with opened(home) as app:
         begun(app, ALWAYS)
