@@ -1,6 +1,7 @@
 """GET /metrics: what happened in every process of a home, as Prometheus reads it."""
 
 import re
+import shutil
 import threading
 from contextlib import closing
 
@@ -65,6 +66,26 @@ def test_requests_are_counted_by_route_and_status(home):
     assert found["tenfold_production", "late_order"] == 1
     assert found["tenfold_lag_records", "shop_visits"] == 0
     assert found["tenfold_waiting_rows", "late_order"] == 0
+
+
+def test_what_is_refused_for_its_token_or_rate_counts_at_the_route_it_asks_for(home, tmp_path):
+    plain, other = "application/json", "application/json; charset=utf-8"
+    with opened(shutil.copytree(home, tmp_path / "home")) as app:
+        secret = app.tokens.create("shop", ["ingest"], rate="1/d")
+        sent = {"authorization": f"Bearer {secret}"}
+        reader = {"authorization": f"Bearer {app.tokens.create('prometheus', ['admin'])}"}
+        with closing(Asked(app.asgi())) as client:
+            for kind in (plain, other):
+                answer = client.post("/predict", content=b"{}", headers={"content-type": kind})
+                assert answer.status_code == 401
+            for status in (200, 429):
+                answer = client.post("/events/orders", json=[], headers=sent)
+                assert answer.status_code == status, answer.text
+            assert client.get("/nothing").status_code == 401
+            found = samples(client.get("/metrics", headers=reader).text)
+    assert found["tenfold_requests_total", "/predict", "401"] == 2
+    assert found["tenfold_requests_total", "/events/{source}", "429"] == 1
+    assert found["tenfold_requests_total", "none", "401"] == 1
 
 
 def test_records_that_the_worker_has_not_reached_are_lag(home):

@@ -95,7 +95,15 @@ with asked(Path(sys.argv[1])) as client:
 """
 
 
-def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
+@pytest.mark.parametrize(
+    ("named", "name"),
+    [
+        ({"OTEL_SERVICE_NAME": "shop"}, "shop"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=bank,team=risk"}, "bank"),
+        ({}, "tenfold"),
+    ],
+)
+def test_spans_are_sent_to_the_endpoint_of_the_environment(home, named, name):
     got = []
 
     class Collector(http.server.BaseHTTPRequestHandler):
@@ -112,7 +120,7 @@ def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
         endpoint = f"http://127.0.0.1:{collector.server_address[1]}"
         env = os.environ | {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-            "OTEL_SERVICE_NAME": "shop",
+            **named,
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
         }
         command = [sys.executable, "-c", ASK, str(home)]
@@ -127,7 +135,7 @@ def test_spans_are_sent_to_the_endpoint_of_the_environment(home):
     names = {span.name for item in resources for scope in item.scope_spans for span in scope.spans}
     assert names == {*STAGES, "POST /predict"}
     told = {item.key: item.value.string_value for item in resources[0].resource.attributes}
-    assert told["service.name"] == "shop"
+    assert told["service.name"] == name
 
 
 @pytest.mark.parametrize("status", [302, 307, 304])

@@ -15,7 +15,7 @@ from tenfold import AsyncClient, Client, Platform
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, Unavailable
 from tenfold.processing.ingest import ingest_all
-from tenfold.serving.door.gate import Gate, needed
+from tenfold.serving.door.gate import Gate, needed, routed
 from tenfold.serving.door.limits import Limits
 from tenfold.serving.door.tokens import SCHEMA, SCOPES, Tokens, found
 from tenfold.serving.door.web import ADMIN, OPEN
@@ -61,8 +61,9 @@ def test_every_route_asks_for_a_token_of_its_scope(app, clock):
         )
         for method in sorted(route.methods - {"HEAD"}):
             path = filled(route.path)
-            needs = needed(api.routes, {"type": "http", "path": path, "method": method, "root_path": ""})
-            assert needs == route.needs, f"another route answers {method} {path}"
+            scope = {"type": "http", "path": path, "method": method, "root_path": ""}
+            assert routed(api.routes, scope) is route, f"another route answers {method} {path}"
+            needs = needed(route)
             refused = {None: 401, "": 401, wrong: 401, "x" * 5_000: 401, expired: 401, revoked: 401}
             refused |= {secret: 403 for scope, secret in secrets.items() if scope != needs}
             for token, status in refused.items():
@@ -79,8 +80,7 @@ def test_every_route_asks_for_a_token_of_its_scope(app, clock):
 
 def test_a_route_that_does_not_say_what_it_needs_is_for_who_may_all():
     forgotten = Route("/forgotten", lambda _: None)
-    scope = {"type": "http", "path": "/forgotten", "method": "GET", "root_path": ""}
-    assert needed([forgotten], scope) == ADMIN
+    assert needed(forgotten) == ADMIN
 
 
 def test_what_no_route_takes_is_told_only_to_who_has_a_token(app):

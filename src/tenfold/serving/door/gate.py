@@ -148,24 +148,33 @@ class Gated:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        needs = needed(scope["app"].routes, scope)
+        route = routed(scope["app"].routes, scope)
+        needs = ANY if route is None else needed(route)
         try:
-            return None if needs == OPEN else self._gate.refusal(scope, needs)
+            refused = None if needs == OPEN else self._gate.refusal(scope, needs)
         except Exception as error:  # noqa: BLE001 - said, or logged
-            return answer_of(error, scope["path"])
+            refused = answer_of(error, scope["path"])
+        if refused is not None and route is not None:
+            scope["route"] = route  # for who counts it, as the route itself notes what it lets in
+        return refused
 
 
-def needed(routes: Sequence[BaseRoute], scope: Scope) -> str:
-    """Return the scope that the route needs which will answer; ADMIN where a route does not say."""
-    partial = ANY
+def routed(routes: Sequence[BaseRoute], scope: Scope) -> BaseRoute | None:
+    """Return the route that will answer, if only to say that it takes other methods; None where none does."""
+    partial = None
     for route in routes:
         match, _ = route.matches(scope)
-        needs: str = getattr(route, "needs", ADMIN)
         if match is Match.FULL:
-            return needs
-        if match is Match.PARTIAL and partial == ANY:
-            partial = needs
+            return route
+        if match is Match.PARTIAL and partial is None:
+            partial = route
     return partial
+
+
+def needed(route: BaseRoute) -> str:
+    """Return the scope that a route needs; ADMIN where it does not say."""
+    needs: str = getattr(route, "needs", ADMIN)
+    return needs
 
 
 def _bearer(scope: Scope) -> str:

@@ -32,7 +32,7 @@ WHAT = (*map(str, EDGES), BEYOND, SUM)
 EVERY = 10 * UNITS["s"]
 """Microseconds after which counts are stored, when there are any; a process that is killed takes the last ones with it."""
 UNROUTED = "none"
-"""The route of what none takes, and of what is refused before."""
+"""The route of what none takes, and of what is refused for the host it names."""
 
 
 class Requests:

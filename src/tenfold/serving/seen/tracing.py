@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Environment variables of which one says where spans are sent; OpenTelemetry's other variables count too."""
-NAME = "OTEL_SERVICE_NAME"
+UNNAMED = "unknown_service"
+"""How OpenTelemetry calls what no variable gives a name to."""
 Stage = tuple[str, int, int]
 """What a request went through, from and to when in microseconds UTC."""
 
@@ -72,14 +73,16 @@ def from_environment() -> Tracing | None:
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
         from opentelemetry.sdk.trace import TracerProvider
 
         from tenfold.serving.seen.spans import Spans
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{' or '.join(ENDPOINTS)} is set, and sending traces", "otel") from error
-    name = os.environ.get(NAME, "tenfold")
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    resource = Resource.create()
+    if str(resource.attributes.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):
+        resource = resource.merge(Resource({SERVICE_NAME: "tenfold"}))
+    provider = TracerProvider(resource=resource)
     provider.add_span_processor(Spans(OTLPSpanExporter(session=_session())))
     return Tracing(provider)
 
