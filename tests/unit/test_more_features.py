@@ -124,6 +124,25 @@ def test_both_are_asked_in_a_rollout_each_for_its_own_features(opened):
     assert found.cells == rows[1] * 4 + rows[number] * len(MORE.columns)
 
 
+def test_a_view_in_front_throws_nobody_out_of_an_open_canary(opened):
+    app = opened(bare.late_order, **ROLLING)
+    app.promote("late_order", app.train("late_order").number)
+    before = [version for version, _ in scores(app, orders(0, 60))]
+    assert {*before} == {1, 2}
+    of_order = FeatureView(
+        "of_order",
+        entity=Entity("order", key="order_id"),
+        source=bare.orders,
+        features={"orders_1d": count(window="1d")},
+    )
+    front = bare.model([of_order, *bare.late_order.views], Line())
+    assert [version for version, _ in scores(opened(front, **ROLLING), orders(100, 60))] == before
+    opened(front).database.execute(
+        "DELETE FROM rollout_sticky"
+    )  # of a home whose rollout began before they were kept
+    assert [version for version, _ in scores(opened(front, **ROLLING), orders(200, 60))] != before
+
+
 def test_the_way_back_to_fewer_features_is_open(opened):
     before = scores(opened(bare.late_order), orders(0, 5))
     app = opened(MORE)

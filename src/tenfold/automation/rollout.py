@@ -18,6 +18,7 @@ from tenfold.core.errors import Conflict, NotFound, TenfoldError, Unavailable
 from tenfold.core.times import UNITS, iso
 from tenfold.registry.rollouts import CANARY, DONE, SHADOW, UNDONE, Rollout, Rollouts
 from tenfold.registry.versions import Registry, Stage
+from tenfold.serving.answer.sticky import sticky_fields
 from tenfold.serving.seen.counters import Counters
 from tenfold.sources.database import Database, Transaction
 
@@ -126,6 +127,7 @@ class Rolling:
             phase=first,
             at=self.clock.now(),
             share=share,
+            sticky=sticky_fields(self.release.model),
         )
         self._record(tx, begun, 0, f"began in {begun.where}", why, by=by, evidence=evidence)
         return begun

@@ -1,7 +1,10 @@
 """Rollouts: which candidate is on its way beside which champion, and how far; at most one open per model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tenfold.core.errors import Conflict, NotFound
 from tenfold.sources.database import Database, Row, Transaction
@@ -33,12 +36,18 @@ CREATE TRIGGER IF NOT EXISTS rollout_fixed BEFORE UPDATE OF model, candidate, ch
 BEGIN SELECT RAISE(ABORT, 'a rollout stays that of its two versions'); END;
 CREATE TRIGGER IF NOT EXISTS rollout_ended BEFORE UPDATE ON rollout WHEN OLD.phase = 'undone'
 BEGIN SELECT RAISE(ABORT, 'a rollout that was undone never changes'); END;
+CREATE TABLE IF NOT EXISTS rollout_sticky (
+    rollout INTEGER NOT NULL REFERENCES rollout (id),
+    fields TEXT NOT NULL,
+    PRIMARY KEY (rollout)
+) WITHOUT ROWID;
 """
 
 BEGIN = """
 INSERT INTO rollout (model, candidate, champion, phase, step, share, begun, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 RETURNING *
 """
+STICK = "INSERT INTO rollout_sticky (rollout, fields) VALUES (?, ?)"
 NEWEST = "SELECT * FROM rollout WHERE model = ? ORDER BY id DESC LIMIT 1"
 # The seq is the whole concurrency story: of two that decide on the same state, the second changes nothing.
 CHANGE = """
@@ -151,10 +160,13 @@ class Rollouts:
         phase: str,
         at: int,
         share: float = 0.0,
+        sticky: Sequence[str] = (),
     ) -> Rollout:
-        """Begin one in an open transaction."""
+        """Begin one in an open transaction; `sticky` are the fields by which its canary tells entities apart to its end."""
         step = -1 if phase == SHADOW else 0
         (row,) = tx.execute(BEGIN, (model, candidate, champion, phase, step, share, at, at)).fetchall()
+        if sticky:
+            tx.execute(STICK, (row["id"], msgspec.json.encode(list(sticky)).decode()))
         return _rollout(row)
 
     def change(self, tx: Transaction, seen: Rollout, **changes: Any) -> Rollout:

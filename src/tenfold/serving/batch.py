@@ -189,7 +189,9 @@ class _Rows:
             return encode(columns, categories)
 
         def who() -> list[str]:
-            return entities(model, lambda name: dataset.spine[name].take(rows).plain(), count)
+            return entities(
+                model, self.route.sticky, lambda name: dataset.spine[name].take(rows).plain(), count
+            )
 
         parts = self.traffic.asking(model).many(self.route, who, matrix, count, apart=True)
         answers = self._answers(rows, parts, columns)

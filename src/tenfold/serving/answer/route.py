@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+import msgspec
 import numpy as np
 
 from tenfold.registry.rollouts import CANARY
@@ -12,9 +13,10 @@ from tenfold.sources.database import Database
 
 # A rollout whose champion is not in Production any more is about to be undone, and takes no traffic.
 LOOK = """
-SELECT v.number AS production, r.id AS rollout, r.candidate, r.phase, r.share
+SELECT v.number AS production, r.id AS rollout, r.candidate, r.phase, r.share, s.fields
 FROM model_version v LEFT JOIN rollout r
 ON r.model = v.model AND r.phase IN ('shadow', 'canary') AND r.champion = v.number
+LEFT JOIN rollout_sticky s ON s.rollout = r.id
 WHERE v.model = ? AND v.stage = 'production'
 """
 
@@ -31,6 +33,8 @@ class Route:
         The version on its way, None when no rollout is under way.
     phase, share
         "shadow" or "canary", and the share of the entities that the candidate answers.
+    sticky
+        The fields by which entities are told apart since the rollout began; none where it began without.
 
     Examples
     --------
@@ -47,6 +51,7 @@ class Route:
     candidate: int | None = None
     phase: str | None = None
     share: float = 0.0
+    sticky: tuple[str, ...] = ()
 
     def version_for(self, key: str) -> int | None:
         """Return the version that answers for an entity: the same one as long as the share does not change.
@@ -96,7 +101,10 @@ class Routes:
             return Route(model, None)
         found = rows[0]
         share = found["share"] or 0.0
-        return Route(model, found["production"], found["rollout"], found["candidate"], found["phase"], share)
+        sticky = tuple(msgspec.json.decode(found["fields"] or "[]"))
+        return Route(
+            model, found["production"], found["rollout"], found["candidate"], found["phase"], share, sticky
+        )
 
 
 def _place(text: str) -> float:

@@ -301,7 +301,7 @@ class Service:
         stages.ended("features")
         by = how.by
         route = route if by is self else self.traffic.routes.look(by.model.name)
-        who = partial(entities, by.model, asks.field, len(asks.of))
+        who = partial(entities, by.model, route.sticky, asks.field, len(asks.of))
         parts = by._asking.many(route, who, known.matrix, len(asks.of))
         stages.ended("model")
         found, versions = joined(parts), numbers(parts)

@@ -8,12 +8,15 @@ from tenfold.processing.frame import column
 from tenfold.training.model import Model
 
 
-def sticky_fields(model: Model) -> Sequence[str]:
+def sticky_fields(model: Model, kept: Sequence[str] = ()) -> Sequence[str]:
     """Return the fields of the spine by which a canary tells entities apart.
 
     Every row of an entity is answered by the same version. Where a model ranks, that is the field of its groups: scores of
-    two versions are in no order. Elsewhere it is the keys of the first view that the spine has, or the ids.
+    two versions are in no order. Elsewhere it is the keys of the first view that the spine has, or the ids. Those `kept`
+    since a rollout began stay while the spine has them: views that are declared under way throw nobody out of its share.
     """
+    if kept and model.spine.fields.keys() >= set(kept):
+        return kept
     if model.kind == "ranking":
         return (str(model.groups),)
     fields = model.spine.root.fields
@@ -22,15 +25,19 @@ def sticky_fields(model: Model) -> Sequence[str]:
     )
 
 
-def entities(model: Model, field: Callable[[str], Sequence[Any]], count: int) -> list[str]:
+def entities(
+    model: Model, kept: Sequence[str], field: Callable[[str], Sequence[Any]], count: int
+) -> list[str]:
     """Return who each of n rows is about.
 
     Parameters
     ----------
+    kept
+        As of `sticky_fields`.
     field
         Gives the values of a field of the source that the spine is made of, for all rows.
     """
-    names, root = sticky_fields(model), model.spine.root.fields
+    names, root = sticky_fields(model, kept), model.spine.root.fields
     if root.keys() >= set(names):
         each = [field(name) for name in names]
     else:

@@ -54,7 +54,7 @@ class Explaining:
         route = service.traffic.routes.look(model.name)
         (part,) = service.traffic.asking(model).many(
             route,
-            lambda: entities(model, lambda name: [values[name]], 1),
+            lambda: entities(model, route.sticky, lambda name: [values[name]], 1),
             lambda codes: vector(known, codes),
             1,
         )
