@@ -200,7 +200,7 @@ class App(Opened):
             self.traffic.settle()
             self.flush()
             data, since = self.dataset(chosen.model), unseen(chosen.model, self.registry, self.runs, rollout)
-            return pairs_of(chosen.model, self.lake, data, rollout, since, self.clock.now())
+            return pairs_of(chosen, self.lake, data, rollout, since, self.clock.now())
 
         parts = self.database, self.registry, self.rollouts, self.audit, self.traffic.counters, self.clock
         fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)

@@ -1,5 +1,6 @@
 """Rollouts decided by outcomes: a better candidate is promoted and a worse one undone, in batch and in shadow."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -117,6 +118,23 @@ def test_what_was_learned_of_a_row_is_no_evidence_when_it_is_asked_about_again(h
         app.ingest("outcomes", [{"order_id": "new-0", "late": 5.0, "at": tiny.order()["due"]}], history=True)
         app.clock.set(tiny.NOW + timedelta(days=3))
         assert len(app.rollout().outcomes(app.rollouts.newest(LATE.name))) == 1
+
+
+def test_rows_of_a_unit_count_once_however_they_were_asked_about(home):
+    with opened(home, replace(rolling.SHADOW, unit="shop")) as app:
+        begun(app, rolling.FINE, shift=0.1)
+        for place, shop in enumerate(("s0", "s0", "elsewhere", None, None)):
+            app.clock.set(tiny.ASK_AT + place)
+            row = tiny.order(place, shop=shop or "", amount=15.0)
+            app.service(LATE).predict(row, at=app.clock.now(), key=f"{place}")
+        app.traffic.settle()
+        told = [{"order_id": f"new-{place}", "late": 5.0, "at": tiny.order()["due"]} for place in range(5)]
+        app.ingest("outcomes", told, history=True)
+        list(live_days(app, 3, each=40))
+        rollout = app.rollouts.newest(LATE.name)
+        assert len(app.rollout().outcomes(rollout)) == 42, "s0 to s39 twice, elsewhere, and the blank one"
+        every = app.rollout(replace(rolling.SHADOW)).outcomes(rollout)
+        assert len(every) == 85
 
 
 def test_in_batch_a_candidate_that_raises_costs_no_row(home):

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tenfold import Release, checks
 from tenfold.automation.deciding import ALPHA, FAILS, FEW, MOST_FAILED, MOST_SLOW, SLOW, WORSE, Facts, decide
 from tenfold.automation.evidence import betting, counted, interval
-from tenfold.automation.pairs import Pairs
+from tenfold.automation.pairs import Pairs, first_of_each
 from tenfold.core.times import DAY, UNITS
 from tenfold.registry.rollouts import CANARY, SHADOW, Rollout
 from tenfold.serving.seen.counters import Served
@@ -80,6 +81,19 @@ def test_of_rows_that_share_what_favours_a_version_less_is_promised():
         first_undone(Pairs(one.champion[rows], one.candidate[rows], 1.0)) <= LABELS for one in entities
     )
     assert undone > 20  # docs/release.md says so, and what to do
+
+
+@pytest.mark.parametrize("each", [5, 20, 100])
+def test_of_units_that_count_once_it_holds_again(each):
+    rng = np.random.default_rng(each)
+    undone = 0
+    for _ in range(ROLLOUTS):
+        rows, one = rng.integers(0, LABELS // each, LABELS), losses(rng, 0.0)
+        names = pa.array(rows.astype(str).tolist())
+        kept = rows[first_of_each([names], np.arange(LABELS))]
+        path = betting(one.candidate[kept] - one.champion[kept], -1, 1, 0.0)
+        undone += bool((path >= 1 / WORSE).any())
+    assert undone / ROLLOUTS <= ALPHA
 
 
 def test_two_points_worse_is_caught_within_a_thousand_labels_and_four_much_sooner():

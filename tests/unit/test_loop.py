@@ -388,6 +388,7 @@ def test_a_first_version_is_promoted_by_the_gates_alone(opened, tmp_path):
         ({"shadow": "7 days"}, 'shadow="7 days" is not a duration'),
         ({"shadow": "7d", "margin": 0}, "Without any margin"),
         ({"approval": True}, "has nothing to wait with"),
+        ({"unit": "shp"}, 'no field of "orders". Did you mean "shop"'),
         ({"monitors": [checks.latency("20ms")]}, "is a gate"),
     ],
 )

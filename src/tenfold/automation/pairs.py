@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tenfold.automation.release import Release
 from tenfold.core.times import FOREVER
-from tenfold.monitoring.performance import Matured, known_by, with_outcomes
+from tenfold.monitoring.performance import Matured, known_by, values_of, with_outcomes
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import Registry
 from tenfold.serving.answer.predictions import BATCH, ONLINE, SHADOW, Predictions, read
@@ -51,16 +52,17 @@ def unseen(model: Model, registry: Registry, runs: Runs, rollout: Rollout) -> in
     return max(ends) + model.label.takes_us
 
 
-def pairs_of(model: Model, lake: Lake, dataset: Dataset, rollout: Rollout, since: int, now: int) -> Pairs:
+def pairs_of(release: Release, lake: Lake, dataset: Dataset, rollout: Rollout, since: int, now: int) -> Pairs:
     """Return the pairs of a rollout whose outcome is known and final, of rows predicted at `since` or later, from the lake."""
+    model = release.model
     both = rollout.champion, rollout.candidate
-    unused = UNUSED if model.groups is not None else (*UNUSED, "request")
+    unused = UNUSED if model.groups or release.unit else (*UNUSED, "request")
     # not from when it began: a day that is scored later is evidence, unless a version has learned its outcomes by heart
     lean: dict[str, Any] = {"without": unused, "arrow": True}
     shadow = read(lake, model.name, SHADOW, since, FOREVER // 4, both, **lean)
     first = int(shadow.at.min(initial=FOREVER // 4))
     told = [read(lake, model.name, mode, first, FOREVER // 4, both, **lean) for mode in (ONLINE, BATCH)]
-    return pairs(model, dataset.history, told, shadow, both, now)
+    return pairs(model, dataset.history, told, shadow, both, now, release.unit)
 
 
 def pairs(
@@ -70,6 +72,7 @@ def pairs(
     shadow: Predictions,
     versions: tuple[int, int],
     now: int,
+    unit: str | None = None,
 ) -> Pairs:
     """Return the pairs whose outcome is known and final.
 
@@ -85,13 +88,15 @@ def pairs(
         What the other version said of the same requests, under the same ids.
     versions
         The numbers of the champion and of the candidate.
+    unit
+        A field of the spine: rows with the same value of it count once, with their first pair.
     """
     left_out, found = 0, []
     for one in answered:
         mine, theirs, blank = _same_requests(one, shadow, versions)
         left_out += blank
         if len(mine):
-            found.append(_paired(model, history, one.take(mine), shadow.take(theirs), versions, now))
+            found.append(_paired(model, history, one.take(mine), shadow.take(theirs), versions, now, unit))
     if not found:
         return Pairs(np.zeros(0), np.zeros(0), LARGEST.get(model.kind), left_out)
     at, champion, candidate = (np.concatenate(parts) for parts in list(zip(*found, strict=True))[1:])
@@ -128,12 +133,13 @@ def _paired(
     shadow: Predictions,
     versions: tuple[int, int],
     now: int,
+    unit: str | None,
 ) -> _Units:
     # both are of the same rows, as of the same moments, and so have the same outcomes
     rows, y, known = known_by(model, history, told, now)
     aside = replace(shadow, mode=told.mode, request=told.request)
     parts = [part.take(rows) for part in (told, aside)]
-    if model.groups is not None:
+    if model.groups or unit:
         parts = list(map(listed, parts))  # it reads the requests
     one, two = (with_outcomes(model, history, part, y, known) for part in parts)
     classes = together(one.predictions.classes, two.predictions.classes)
@@ -146,7 +152,10 @@ def _paired(
         losses(kind, metric, one.y, np.where(by_candidate, said[1 - place], said[place]), one.groups)
         for place in (0, 1)
     ]
-    return _Units(*_names(one), *found)
+    names, at = _names(one)
+    if unit is not None:
+        names = _shared(names, values_of(model, history, parts[0], unit))
+    return _Units(names, at, *found)
 
 
 def _same_requests(
@@ -174,3 +183,11 @@ def _names(rows: Matured) -> "tuple[pa.Array, np.ndarray]":
         return pa.array(rows.predictions.row, pa.string()), rows.predictions.at
     names, first = np.unique(rows.groups, return_index=True)
     return pa.array(names, pa.string()), rows.predictions.at[first]
+
+
+def _shared(rows: "pa.Array", values: Sequence[Any]) -> "pa.Array":
+    """Return the name of the unit of each row: its value, or its own name where it has none."""
+    import pyarrow as pa
+
+    both = zip(values, rows.to_pylist(), strict=True)
+    return pa.array([f"row {row}" if value is None else f"value {value}" for value, row in both], pa.string())

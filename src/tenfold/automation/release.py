@@ -40,6 +40,9 @@ class Release:
     margin
         How much worse, in mean loss, still counts as not worse: of squared errors of probabilities; for a model of numbers
         a share of the champion's mean loss, by its first metric.
+    unit
+        A field of the spine, such as "card": rows with the same value count as one outcome of a rollout, their first. For rows of an
+        entity that share what favours a version, and seen in many entities: outcomes that count are then fewer.
     approval
         Whether a person must approve before it is promoted.
     to
@@ -69,6 +72,7 @@ class Release:
     canary: Sequence[float] = field(default=(), kw_only=True)
     bake: str = field(default="1h", kw_only=True)
     margin: float = field(default=0.005, kw_only=True)
+    unit: str | None = field(default=None, kw_only=True)
     approval: bool = field(default=False, kw_only=True)
     to: Sequence[str] = field(default=(), kw_only=True)
     degraded: Model | Literal["refuse", "stale"] = field(default="refuse", kw_only=True)
@@ -81,6 +85,7 @@ class Release:
             if getattr(self, name) is not None or name in ("cooldown", "bake"):
                 duration(getattr(self, name), name=name)
         self._check_rollout()
+        self._check_unit()
         self._check_sinks()
         self._check_degraded()
         for check in (*self.gates, *self.monitors):
@@ -131,6 +136,19 @@ class Release:
             raise DefinitionError(
                 f"{where}: approval=True has nothing to wait with: a version that passes the gates is promoted at once. "
                 'Add shadow="7d" or canary=(0.1,).'
+            )
+
+    def _check_unit(self) -> None:
+        """Refuse a unit that rows do not have, or beside groups that are ranked, which are the units there."""
+        where, fields = f'release of "{self.model.name}"', self.model.spine.fields
+        if self.unit is not None and self.unit not in fields:
+            hint = suggest(str(self.unit), fields, len(fields))
+            raise DefinitionError(
+                f'{where}: unit={self.unit!r} is no field of "{self.model.spine.name}".{hint}'
+            )
+        if self.unit is not None and self.model.groups is not None:
+            raise DefinitionError(
+                f'{where}: unit="{self.unit}" says nothing: what is ranked counts by "{self.model.groups}".'
             )
 
     def _check_sinks(self) -> None:

@@ -146,7 +146,10 @@ def with_outcomes(
     model: Model, history: History, predictions: Predictions, y: np.ndarray, classes: Sequence[str]
 ) -> Matured:
     """Return predictions with their outcomes; of several classes both as places among all of them."""
-    groups = _groups(model, history, predictions) if model.kind == "ranking" else None
+    groups = None
+    if model.kind == "ranking":
+        values = values_of(model, history, predictions, str(model.groups))
+        groups = np.array([str(value) for value in values], dtype=object)
     if model.kind != "multiclass" or not len(y):
         return Matured(predictions, y, groups)
     own = classes or [str(int(value)) for value in np.unique(y)]
@@ -158,8 +161,8 @@ def with_outcomes(
     )
 
 
-def _groups(model: Model, history: History, predictions: Predictions) -> np.ndarray:
-    """Return which group each row is ranked in: as it was asked for, or as the lake has it."""
+def values_of(model: Model, history: History, predictions: Predictions, name: str) -> list[Any]:
+    """Return a field of the spine of each row, None where it is null: as it was asked for, or as the lake has it."""
     root = model.spine.root
     if predictions.mode != BATCH:
         asked = [convert(root.fields, msgspec.json.decode(request)) for request in predictions.request]
@@ -170,7 +173,7 @@ def _groups(model: Model, history: History, predictions: Predictions) -> np.ndar
         rows = np.array([newest[row.encode()] for row in predictions.row], dtype=np.int64)
         frame = {name: known.frame[name].take(rows) for name in root.fields}
     derived, _ = apply(model.spine, frame, len(predictions))
-    return np.array([str(value) for value in derived[str(model.groups)].plain()], dtype=object)
+    return derived[name].plain()
 
 
 def first_answers(*parts: Matured) -> Matured:
