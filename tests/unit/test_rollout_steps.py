@@ -1,6 +1,7 @@
 """Steps of a rollout take their time, and what a person changes below one ends it."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from tenfold.platform import SCHEMA
 from tenfold.registry.versions import Stage
 from tenfold.serving.answer.route import Route, Routes
 from tenfold.sources.sqlite import SQLiteDatabase
-from tests.unit.rolled import BETTER, MODEL, Rolled
+from tests.unit.rolled import BETTER, MODEL, RELEASE, Rolled
 
 HOUR = UNITS["h"]
 
@@ -46,6 +47,26 @@ def test_the_time_of_a_step_begins_again_when_it_goes_on(rolled):
     rolled.clock.set(resumed + HOUR - 1)
     assert rolled.rolling.advance() is None
     assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+
+
+@pytest.mark.parametrize(
+    ("declared", "then"),
+    [
+        ((0.5, 0.6, 0.7), ["to canary at 60%", "to canary at 70%", "promoted"]),
+        ((0.01, 0.05, 0.2, 0.5, 0.9), ["to canary at 90%", "promoted"]),
+        ((0.01, 0.02, 0.03), ["promoted"]),
+        ((), ["promoted"]),
+    ],
+)
+def test_steps_declared_anew_lead_on_from_the_share_that_it_has(rolled, declared, then):
+    rolled.advance(BETTER)
+    assert rolled.advance(BETTER, hours=1).startswith("to canary at 50%")
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, canary=declared))
+    done = [rolled.advance(BETTER, hours=1) for _ in then]
+    assert [said.split(":")[0] for said in done] == then
+    assert rolled.check() == ("done", 2)
+    if then[1:]:
+        assert rolled.newest().step == len(declared) - 1
 
 
 def test_what_a_person_saw_is_in_the_audit_log(rolled):

@@ -84,7 +84,7 @@ def _further(
             return "wait", f"{rollout.where} for {release.bake}"
         if facts.here.asked < FEW:
             return "hold", _too_few(rollout, facts, rollout.where)
-        if rollout.step + 1 < len(release.canary):
+        if release.above(rollout.share):
             return "advance", f"{rollout.where} for {release.bake}, and nothing speaks against it"
     return _to_production(rollout, release, evidence, shown=shown, over=_is_over(rollout, release, waited))
 

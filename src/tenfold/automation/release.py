@@ -189,6 +189,10 @@ class Release:
                 f"spine and kind ({self.model.kind})."
             )
 
+    def above(self, share: float) -> Sequence[float]:
+        """Return the steps of the canary that are still to come after a share: so nobody is thrown out when others are declared."""
+        return [step for step in self.canary if step > share]
+
     @property
     def has_rollout(self) -> bool:
         """Whether a candidate goes through shadow or canary before it is promoted."""

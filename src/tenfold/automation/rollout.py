@@ -277,8 +277,8 @@ class Rolling:
             return f"{said}: {found.why}"
 
     def _step(self, tx: Transaction, seen: Rollout) -> Rollout:
-        step = seen.step + 1
-        now, share = self.clock.now(), self.release.canary[step]
+        now, share = self.clock.now(), self.release.above(seen.share)[0]
+        step = self.release.canary.index(share)
         return self.rollouts.change(tx, seen, phase=CANARY, step=step, share=share, since=now, held=False)
 
     def _promote(self, tx: Transaction, seen: Rollout, found: Decision) -> str:
