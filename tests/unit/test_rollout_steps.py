@@ -69,6 +69,25 @@ def test_steps_declared_anew_lead_on_from_the_share_that_it_has(rolled, declared
         assert rolled.newest().step == len(declared) - 1
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_waits_again_as_more_time_is_declared_is_not_held(rolled, paused):
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, shadow="1d", canary=()))
+    assert rolled.advance(None, hours=25).startswith("held in shadow: ")
+    if paused:
+        rolled.rolling.pause(by="ann")
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, shadow="60d", canary=()))
+    assert rolled.rolling.advance(outcomes=False) is None
+    assert rolled.newest().held, "without the outcomes it is not known whether something is missing"
+    said = rolled.rolling.advance()
+    assert rolled.newest().held == paused
+    assert paused == (said is None)
+    if not paused:
+        assert said.startswith("no longer held in shadow: ")
+        assert rolled.rolling.busy()
+    assert rolled.rolling.advance() is None
+    assert rolled.check() == ("shadow", 1)
+
+
 def test_what_a_person_saw_is_in_the_audit_log(rolled):
     rolled.advance(BETTER)
     rolled.rolling.pause(by="ann")

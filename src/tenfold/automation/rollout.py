@@ -91,7 +91,8 @@ class Rolling:
             return None
         try:
             seen = self._by_the_clock(seen)
-            return self._apply(seen, self._servable(seen, self._decision(seen, outcomes=outcomes)))
+            found = self._servable(seen, self._decision(seen, outcomes=outcomes))
+            return self._apply(seen, found, outcomes=outcomes)
         except Conflict:
             return None  # another process, or a person, decided meanwhile
 
@@ -258,8 +259,10 @@ class Rolling:
         stage = self.registry.get(seen.model, seen.candidate).stage
         return None if stage is Stage.STAGING else f"the candidate was moved to {stage.value}"
 
-    def _apply(self, seen: Rollout, found: Decision) -> str | None:
-        if found.action == "wait" or (found.action == "hold" and seen.held):
+    def _apply(self, seen: Rollout, found: Decision, *, outcomes: bool) -> str | None:
+        # a look without the outcomes, or at one that is paused, does not know whether anything is still missing
+        held = found.action == "hold" or (seen.held and (seen.paused or not outcomes))
+        if found.action in ("wait", "hold") and held == seen.held:
             return None
         with self.database.transaction() as tx:
             if found.action == "undo":
@@ -267,9 +270,9 @@ class Rolling:
                 return f"undone: {found.why}"
             if found.action == "promote":
                 return self._promote(tx, seen, found)
-            if found.action == "hold":
-                after = self.rollouts.change(tx, seen, held=True)
-                said = f"held in {after.where}"
+            if found.action in ("wait", "hold"):
+                after = self.rollouts.change(tx, seen, held=held)
+                said = f"{'held' if held else 'no longer held'} in {after.where}"
             else:
                 after = self._step(tx, seen)
                 said = f"to {after.where}"
