@@ -26,8 +26,8 @@ RELEASE = Release(
     gates=[checks.latency("20ms")],
 )
 BEGUN = Rollout(1, "late_order", 2, 1, SHADOW, -1, 0.0, 0, 0, False, None, False, 1)
-FINE = Served(1_000, 0, 0, 0, {})
-NONE = Served(0, 0, 0, 0, {})
+FINE = Served(1_000, 0, 0, 0, {}, {20_000: 1_000})
+NONE = Served(0, 0, 0, 0, {}, {})
 
 
 def losses(rng, worse):
@@ -142,18 +142,18 @@ def test_a_candidate_that_fails_is_undone_soon(share, most):
             next(at + 1 for at in looks if counted(int(happened[at]), at + 1, MOST_FAILED) >= 1 / FAILS)
         )
     assert np.median(needed) <= most
-    failing = Served(10_000, int(share * 10_000), 0, 0, {})
+    failing = Served(10_000, int(share * 10_000), 0, 0, {}, {})
     found = said(None, served=failing)
     assert found.action == "undo"
     assert f"raised for {share * 10_000:,.0f}" in found.why
 
 
 def test_a_slow_candidate_is_undone_and_says_by_how_much():
-    slow = Served(1_000, 0, 0, 0, {20_000: 50})
+    slow = Served(1_000, 0, 0, 0, {20_000: 50}, {20_000: 1_000})
     found = said(None, served=slow)
     assert found.action == "undo"
     assert "50 of 1,000 rows took longer than 20 ms" in found.why
-    nearly = Served(1_000, 0, 0, 0, {20_000: 10})
+    nearly = Served(1_000, 0, 0, 0, {20_000: 10}, {20_000: 1_000})
     assert said(None, served=nearly).action == "wait"
 
 
@@ -189,7 +189,7 @@ def test_time_alone_leads_through_the_canary_but_never_to_production():
 
 
 def test_a_step_that_nobody_asked_holds():
-    few = Served(FEW - 1, 0, 0, 0, {})
+    few = Served(FEW - 1, 0, 0, 0, {}, {})
     for served, now in ((NONE, 7 * DAY), (few, 7 * DAY)):
         found = said(None, served=served, now=now)
         assert found.action == "hold"
@@ -227,7 +227,7 @@ def test_who_is_held_says_what_was_seen_what_is_enough_and_which_command_decides
 
 
 def test_what_speaks_against_a_paused_candidate_still_ends_it():
-    failing = Served(1_000, 100, 0, 0, {})
+    failing = Served(1_000, 100, 0, 0, {}, {})
     assert said(None, rollout=replace(BEGUN, paused=True), served=failing).action == "undo"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tenfold import checks
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound
 from tenfold.core.times import UNITS
@@ -86,6 +87,21 @@ def test_what_waits_again_as_more_time_is_declared_is_not_held(rolled, paused):
         assert rolled.rolling.busy()
     assert rolled.rolling.advance() is None
     assert rolled.check() == ("shadow", 1)
+
+
+def test_who_is_slow_by_what_is_allowed_now_is_not_excused_by_what_was_allowed_before(rolled):
+    counters = rolled.rolling.counters
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, gates=[checks.latency("250ms")]))
+    counters.add(MODEL, 2, rows=100_000, took=100_000 * 60_000, budget=250_000)
+    assert rolled.rolling.advance(outcomes=False) is None
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, gates=[checks.latency("20ms")]))
+    assert rolled.rolling.advance(outcomes=False) is None, "nothing is known of this bound yet"
+    counters.add(MODEL, 2, rows=50, took=50 * 5_000, budget=20_000)
+    counters.add(MODEL, 2, rows=50, took=50 * 60_000, budget=20_000)
+    evidence = rolled.rolling.show(outcomes=False).decision.evidence
+    assert [evidence[name] for name in ("asked", "timed", "over_budget")] == [100_100, 100, 50]
+    said = rolled.rolling.advance(outcomes=False)
+    assert said == "undone: 50 of 100 rows took longer than 20 ms, more than 1% may"
 
 
 def test_what_a_person_saw_is_in_the_audit_log(rolled):

@@ -128,7 +128,7 @@ def _against(evidence: Mapping[str, Any], facts: Facts) -> str | None:
         )
     if evidence.get("slow", 0.0) >= 1 / SLOW and facts.budget is not None:
         return (
-            f"{facts.served.over(facts.budget):,} of {facts.served.asked:,} rows took longer than {facts.budget / 1000:g} ms, "
+            f"{facts.served.over(facts.budget):,} of {facts.served.timed(facts.budget):,} rows took longer than {facts.budget / 1000:g} ms, "
             f"more than {MOST_SLOW:.0%} may"
         )
     if evidence.get("worse", 0.0) >= 1 / WORSE:
@@ -145,8 +145,8 @@ def _operation(facts: Facts) -> dict[str, Any]:
         "fails": counted(served.failed, served.asked, MOST_FAILED),
     }
     if facts.budget is not None:
-        slow = served.over(facts.budget)
-        found |= {"over_budget": slow, "slow": counted(slow, served.asked, MOST_SLOW)}
+        slow, timed = served.over(facts.budget), served.timed(facts.budget)
+        found |= {"timed": timed, "over_budget": slow, "slow": counted(slow, timed, MOST_SLOW)}
     return found
 
 

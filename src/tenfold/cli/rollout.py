@@ -199,7 +199,8 @@ def _evidence(name: str, value: Any, *, bounded: bool) -> list[str]:
     counted = {
         "asked": "rows it was asked about",
         "failed": "of them without a number",
-        "over_budget": "of them slow",
+        "timed": "of them while what a row may take was as now",
+        "over_budget": "of these slow",
         "pairs": "rows whose outcome is final",
         "champion_loss": "mean loss of the champion",
         "candidate_loss": "mean loss of the candidate",

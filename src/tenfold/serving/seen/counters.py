@@ -32,20 +32,21 @@ SELECT model, version, what, sum(n) AS n FROM served WHERE minute >= ? AND minut
 EDGES = tuple(digit * 10**power for power in range(1, 7) for digit in (1, 2, 5))
 """Upper bounds of what a request may have taken, in microseconds: 10 us to 5 s."""
 ASKED, RAISED, NO_NUMBER, DROPPED = "asked", "raised", "no number", "dropped"
-OVER = "over "
-"""How the name begins under which rows are counted that took longer than so many microseconds, which a release allows."""
+BOUND, OVER = "bound ", "beyond "
+"""How the names begin under which rows are counted that may take so many microseconds, and those of them that took longer."""
 MINUTE = UNITS["m"]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a version did: rows it was asked about, of these failed ones, and those that took too long by what was allowed in us."""
+    """What a version did: rows it was asked about, of these failed ones, and by what was allowed in us how many, and how many took longer."""
 
     asked: int
     raised: int
     no_number: int
     dropped: int
     slow: Mapping[int, int]
+    bound: Mapping[int, int]
 
     @property
     def failed(self) -> int:
@@ -55,6 +56,10 @@ class Served:
     def over(self, budget: int) -> int:
         """Return how many rows took longer than a budget in microseconds, of those that were counted with it."""
         return self.slow.get(budget, 0)
+
+    def timed(self, budget: int) -> int:
+        """Return how many rows were counted with a budget, whatever they took: another one may have been declared before."""
+        return self.bound.get(budget, 0)
 
 
 class Counters:
@@ -71,8 +76,8 @@ class Counters:
     ...     counters.add("fraud", 2, rows=3, took=120, no_number=1, budget=39)
     ...     counters.flush()
     ...     found = counters.total("fraud", 2)
-    >>> found.asked, found.failed, found.over(39)
-    (3, 1, 3)
+    >>> found.asked, found.failed, found.over(39), found.timed(39), found.timed(38)
+    (3, 1, 3, 3, 0)
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -95,7 +100,7 @@ class Counters:
         Parameters
         ----------
         budget
-            How long each may take; those that took longer are counted, too.
+            How long each may take; they are counted by it too, and those that took longer.
         """
         edge = EDGES[min(bisect_left(EDGES, took / max(rows, 1)), len(EDGES) - 1)]
         counts = {ASKED: rows, str(edge): rows}
@@ -103,8 +108,8 @@ class Counters:
             counts[RAISED] = raised
         if no_number:
             counts[NO_NUMBER] = no_number
-        if budget is not None and took > budget * rows:
-            counts[f"{OVER}{budget}"] = rows
+        if budget is not None:
+            counts |= {f"{BOUND}{budget}": rows} | ({f"{OVER}{budget}": rows} if took > budget * rows else {})
         self._see(model, version, counts)
 
     def slow(self, model: str, version: int, rows: int, budget: int) -> None:
@@ -130,10 +135,14 @@ class Counters:
         asked, raised, no_number, dropped = (
             found.pop(name, 0) for name in (ASKED, RAISED, NO_NUMBER, DROPPED)
         )
-        slow = {int(what.removeprefix(OVER)): n for what, n in found.items() if what.startswith(OVER)}
-        return Served(asked, raised, no_number, dropped, slow)
+        return Served(asked, raised, no_number, dropped, _by_budget(found, OVER), _by_budget(found, BOUND))
 
     def each(self, since: int, until: int) -> list[tuple[str, int, str, int]]:
         """Return model, version, what and how often, of the minutes from one to another, in all processes, as far as flushed."""
         rows = self._database.query(EACH, since, until)
         return [(row["model"], int(row["version"]), row["what"], int(row["n"])) for row in rows]
+
+
+def _by_budget(found: Mapping[str, int], begins: str) -> dict[int, int]:
+    """Return the counts whose names begin so, by the budget that they go on with."""
+    return {int(what.removeprefix(begins)): n for what, n in found.items() if what.startswith(begins)}
