@@ -196,7 +196,8 @@ class Loop:
 
     def _judge(self, number: int, split: Split) -> dict[str, Any]:
         model = self.release.model
-        rows = self.dataset().training_set(split.now, start=split.test[0], end=split.test[1])
+        dataset = self.dataset()  # once: the tables that the evidence names are those that were read
+        rows = dataset.training_set(split.now, start=split.test[0], end=split.test[1])
         production = self.registry.production(model.name)
         champion, told = self._champion(production)
         verdicts = [*self._verdicts(number, champion, rows, split), *told]
@@ -209,7 +210,7 @@ class Loop:
             "on": {
                 "rows": [iso(moment) for moment in split.test],
                 "known": iso(split.now),
-                "tables": dict(self.dataset().history.versions),
+                "tables": dict(dataset.history.versions),
             },
         }
 
