@@ -1,12 +1,13 @@
 """Replay: history runs through scoring, late labels, monitors, triggers, gates and promotion under a virtual clock."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tenfold.automation.loop import Loop
 from tenfold.core.clock import Clock, SharedClock, VirtualClock
 from tenfold.core.errors import DefinitionError
 from tenfold.core.times import UNITS, iso
+from tenfold.registry.versions import Version
 
 DAY = UNITS["d"]
 
@@ -61,14 +62,29 @@ def _days(
 
 
 def _check_past(loop: Loop, now: int, start: int) -> None:
-    """Refuse to replay a time that the clock, or the version in production, already lies behind."""
+    """Refuse to replay a time that the clock, or a version that would answer in it, already lies behind."""
     if now > start:
         raise DefinitionError(
             f"the clock of history stands at {iso(now)[:16]}, after the start {iso(start)[:16]}. Replay on a clock at the start."
         )
-    production = loop.registry.production(loop.release.model.name)
-    if production is not None and production.created > start:
-        raise DefinitionError(
-            f"version {production.number} in production was made on {iso(production.created)[:10]}, after the start "
-            f"{iso(start)[:10]}: it knows what was not known then. Replay in a home of its own."
-        )
+    name = loop.release.model.name
+    champion, rollout = loop.registry.production(name), loop.rolling.rollouts.open(name)
+    if champion is not None:
+        _check_known(loop, champion, "in production", start)
+    if rollout is not None:
+        _check_known(loop, loop.registry.get(name, rollout.candidate), "on its way to production", start)
+
+
+def _check_known(loop: Loop, version: Version, where: str, start: int) -> None:
+    """Refuse a version that would answer in a time before it was made, or in one that it learned from."""
+    learned: Sequence[int] | None = loop.trainer.runs.get(version.run_id).params.get("train")
+    if version.created > start:
+        told = f"was made on {iso(version.created)[:10]}"
+    elif learned is not None and learned[1] > start:
+        told = f"learned from rows until {iso(learned[1])[:10]}"
+    else:
+        return
+    raise DefinitionError(
+        f"version {version.number} {where} {told}, after the start {iso(start)[:10]}: it knows what was not known then. "
+        "Replay in a home of its own."
+    )
