@@ -204,7 +204,7 @@ class App(Opened):
 
         parts = self.database, self.registry, self.rollouts, self.audit, self.traffic.counters, self.clock
         fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)
-        return Rolling(chosen, *parts, outcomes, fresh)
+        return Rolling(chosen, *parts, outcomes, fresh, partial(self.versions.get, chosen.model))
 
     def promote(self, model: Model | str, number: int, *, by: str = "user", as_of: Any = None) -> str:
         """Judge a version by the release's gates and promote it; GateFailed says why not.
@@ -317,7 +317,7 @@ class App(Opened):
         found = [
             mature(model, history, part, self.clock.now()).without_features()
             for mode in modes
-            for part in told(self.lake, model.name, mode, start, end)
+            for part in self.versions.of_kind(model, told(self.lake, model.name, mode, start, end))
         ]
         return first_answers(*found)
 

@@ -45,7 +45,7 @@ class Rolled:
     """The rollouts of a model whose versions are names, on a database."""
 
     def __init__(self, database, clock, release=RELEASE):
-        self.database, self.clock, self.known = database, clock, NO_PAIRS
+        self.database, self.clock, self.known, self.refused = database, clock, NO_PAIRS, {}
         self.registry = Registry(database, clock)
         self.rolling = Rolling(
             release,
@@ -57,7 +57,13 @@ class Rolled:
             clock,
             lambda _: self.known,
             lambda number: self.registry.get(MODEL, number),
+            self.load,
         )
+
+    def load(self, number):
+        """Raise what keeps a version from being asked, where a test says so."""
+        if number in self.refused:
+            raise self.refused[number]
 
     @classmethod
     def prepare(cls, path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tenfold.automation.askable import Load, Standing, alone, other_kind, unasked
 from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.deciding import FEW, Decision, Facts, decide, is_shown
 from tenfold.automation.pairs import Pairs
@@ -29,14 +30,6 @@ AHEAD = UNITS["m"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a rollout stands, and what would be decided of it now."""
-
-    rollout: Rollout
-    decision: Decision | None
-
-
-@dataclass(frozen=True, slots=True)
 class Rolling:
     """The rollouts of one release: driven by `advance`, which may be called at any time, in any process, and twice.
 
@@ -48,6 +41,8 @@ class Rolling:
         Gives the pairs of a rollout whose outcomes are final.
     verify
         Loads a version as a server would, files checked and golden rows replayed; raises when it cannot be served.
+    load
+        Gives a version that is kept in memory, once it was loaded like that.
     """
 
     release: Release
@@ -59,6 +54,7 @@ class Rolling:
     clock: Clock
     outcomes: Callable[[Rollout], Pairs]
     verify: Callable[[int], object]
+    load: Load
 
     def show(self, *, outcomes: bool = True) -> Standing | None:
         """Return where the newest rollout stands, with the evidence; None when there was none yet. Nothing is changed.
@@ -68,7 +64,8 @@ class Rolling:
         found = self.rollouts.newest(self._model)
         if found is None:
             return None
-        return Standing(found, self._decision(found, outcomes=outcomes) if found.is_open else None)
+        decision = self._decision(found, outcomes=outcomes) if found.is_open else None
+        return Standing(found, decision, unasked(self.load, found))
 
     def busy(self) -> bool:
         """Return whether a rollout keeps its place, in which no other candidate is trained: while it needs nothing but time.
@@ -227,7 +224,7 @@ class Rolling:
         return not self.release.approval or not is_shown(self._decision(seen, outcomes=True).evidence)
 
     def _decision(self, seen: Rollout, *, outcomes: bool) -> Decision:
-        moved = self._moved(seen)
+        moved = self._moved(seen) or other_kind(self.load, seen)
         if moved:
             return Decision("undo", moved, {"pairs": 0})
         pairs = self.outcomes(seen) if outcomes else None
@@ -236,8 +233,10 @@ class Rolling:
         here = self.counters.total(seen.model, seen.candidate, seen.since)
         facts = Facts(served, here, self.release.budget_us, pairs)
         found = decide(seen, self.release, facts, self.clock.now())
-        # without the outcomes, only what speaks against it is decided
-        return found if outcomes or found.action == "undo" else Decision("wait", found.why, found.evidence)
+        # without the outcomes, only what speaks against it is decided, or against its champion
+        if not outcomes and found.action != "undo":
+            found = Decision("wait", found.why, found.evidence)
+        return alone(self.load, seen, self.release, found)
 
     def _servable(self, seen: Rollout, found: Decision) -> Decision:
         """Return what to do with a candidate that may go further: it is undone when it could not be loaded any more."""

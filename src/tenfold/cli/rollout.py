@@ -12,8 +12,8 @@ from tenfold.cli.releases import decision
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenfold.automation.askable import Standing
     from tenfold.automation.audit import Decision
-    from tenfold.automation.rollout import Standing
     from tenfold.project import App
     from tenfold.registry.rollouts import Rollout
 
@@ -158,6 +158,8 @@ def to_do(seen: "Standing") -> str:
         return f"to take it back while it is in production: tenfold rollout undo PROJECT.py {name}"
     if ending(seen) is not None:
         return f"nothing, it is undone as soon as a controller looks; at once: tenfold rollout undo PROJECT.py {name}"
+    if seen.unasked is not None and seen.decision is not None and seen.decision.action == "promote":
+        return f"nothing, it is promoted as soon as a controller looks: tenfold rollout pause|undo PROJECT.py {name}"
     acts = ["resume" if found.paused else "pause", *([] if found.approved else ["approve"]), "undo"]
     need = (
         "it goes on when what is missing comes, or as a person decides"
@@ -174,6 +176,7 @@ def _told(seen: "Standing", last: "Decision | None", production: int | None) -> 
         ["candidate", f"version {found.candidate}"],
         ["champion", f"version {found.champion}"],
         ["in production", "none" if production is None else f"version {production}"],
+        *([] if seen.unasked is None else [["the champion cannot be asked", seen.unasked]]),
         ["where", stands(found)],
         ["since", minute(found.since)],
     ]
@@ -240,6 +243,7 @@ def standing(where: Where, seen: "Standing", last: "Decision | None") -> dict[st
     """Return a rollout as JSON values, with what was decided last of it and what a person can do."""
     return {
         **_rollout(seen.rollout),
+        "champion_unasked": seen.unasked,
         "last_decision": None if last is None else decision(last),
         "to_do": where.named(to_do(seen)),
     }

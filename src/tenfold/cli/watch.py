@@ -195,6 +195,8 @@ def status(where: Where, *, as_json: bool) -> None:
             click.echo(f"\nRollout of {found.model}: {beside}, {stands(found)} since {minute(found.since)}")
             if last is not None:
                 click.echo(reasons(f"  last decided: {last.decision} by {last.by}", where.named(last.why)))
+            if seen.unasked is not None:
+                click.echo(f"  the champion cannot be asked: {seen.unasked}")
             click.echo(f"  to do: {where.named(to_do(seen))}")
         for name, state in scored.items():
             until = f"up to {state['until']}" if state["until"] else "nothing yet"

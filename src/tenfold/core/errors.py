@@ -5,6 +5,7 @@ TenfoldError
 │   ├── UnknownFunction            an expression has no function of that name
 │   └── Inexact                    a window holds more than can be summed exactly
 ├── SchemaError (ValueError)       data does not fit its declaration
+│   └── OtherKind                  a version predicts something else than is declared now
 ├── NotFound (LookupError)         the caller asked for something that does not exist
 ├── Conflict                       somebody else changed it first; look again and retry
 ├── Unavailable                    an engine did not answer; nothing was changed, retry
@@ -50,6 +51,10 @@ class SchemaError(TenfoldError, ValueError):
     def __init__(self, message: str, reasons: dict[str, int] | None = None) -> None:
         self.reasons = reasons or {}
         super().__init__(message)
+
+
+class OtherKind(SchemaError):
+    """A version was trained to predict something else than its model is declared to predict now."""
 
 
 class NotFound(TenfoldError, LookupError):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import OtherKind, SchemaError
 from tenfold.core.vector import by_vector
 from tenfold.training.model import Model
 from tenfold.training.package import Manifest
@@ -21,13 +21,9 @@ def places(model: Model, manifest: Manifest, number: int) -> Places:
     Raises
     ------
     SchemaError
-        When one of them is not declared any more, or on another definition.
+        When one of them is not declared any more, or on another definition; OtherKind where something else is predicted.
     """
-    if manifest.kind != model.kind:
-        raise SchemaError(
-            f"{model.name} version {number} answers as a model that is {manifest.kind}, and a model that is "
-            f"{model.kind} is declared now. Train again, or run the declaration it was trained with."
-        )
+    check_kind(model, manifest, number)
     trained, declared = list(manifest.columns), list(model.columns)
     told = list(_differences(model, manifest))
     if told:
@@ -36,6 +32,21 @@ def places(model: Model, manifest: Manifest, number: int) -> Places:
             f"{'; '.join(told)}. Train again, or run the declaration it was trained with."
         )
     return None if trained == declared else np.array([declared.index(name) for name in trained])
+
+
+def check_kind(model: Model, manifest: Manifest, number: int) -> None:
+    """Refuse a version that answers something else than is declared now; that it cannot be loaded then is no fault of its files.
+
+    Raises
+    ------
+    OtherKind
+        When its kind is not the one of the model.
+    """
+    if manifest.kind != model.kind:
+        raise OtherKind(
+            f"{model.name} version {number} answers as a model that is {manifest.kind}, and a model that is "
+            f"{model.kind} is declared now. Train again, or run the declaration it was trained with."
+        )
 
 
 def _differences(model: Model, manifest: Manifest) -> Iterator[str]:

@@ -6,8 +6,10 @@ from tenfold.core.errors import NotFound, SchemaError
 from tenfold.registry.versions import Version
 from tenfold.sources.base import Blobs
 from tenfold.sources.blobs import digest
+from tenfold.training.fits import check_kind
+from tenfold.training.kinds import Kind
 from tenfold.training.model import Model
-from tenfold.training.package import Package, load
+from tenfold.training.package import Package, load, manifest_of
 
 
 def kept(blobs: Blobs, version: Version, model: Model) -> Package:
@@ -16,9 +18,20 @@ def kept(blobs: Blobs, version: Version, model: Model) -> Package:
     Raises
     ------
     SchemaError
-        When its files are gone or damaged, or are not those that were registered, or as `load` says.
+        When its files are gone or damaged, or are not those that were registered, or as `load` says; OtherKind when
+        something else is predicted now.
     """
-    return load(_files(blobs, version), model)
+    files = _files(blobs, version)
+    check_kind(model, manifest_of(files, model.name), version.number)
+    return load(files, model)
+
+
+def kind(blobs: Blobs, version: Version) -> Kind | None:
+    """Return what a version predicts, None where its files do not say."""
+    try:
+        return manifest_of(_files(blobs, version), version.model).kind
+    except SchemaError:
+        return None
 
 
 def _files(blobs: Blobs, version: Version) -> Mapping[str, bytes]:

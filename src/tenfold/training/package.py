@@ -99,7 +99,7 @@ def load(files: Mapping[str, bytes], model: Model) -> Package:
         When a file is not the one that was stored, or a golden row scores differently: the library or the machine computes
         something else than where the version was tested.
     """
-    manifest = _manifest(files, model.name)
+    manifest = manifest_of(files, model.name)
     _check_files(files, manifest)
     fitted = _fitted(files, manifest, model)
     predictor = calibrated(fitted, manifest.calibration)
@@ -140,7 +140,8 @@ def _fitted(files: Mapping[str, bytes], about: _About | Manifest, model: Model) 
     return Fitted(engine, model.kind, about.categories, about.classes)
 
 
-def _manifest(files: Mapping[str, bytes], model: str) -> Manifest:
+def manifest_of(files: Mapping[str, bytes], model: str) -> Manifest:
+    """Return the manifest among the files of a version; SchemaError when there is none, or it cannot be read."""
     if MANIFEST not in files:
         raise SchemaError(
             f"a version of model {model} has no {MANIFEST}: it was damaged, or taken over from another system, of which nobody "

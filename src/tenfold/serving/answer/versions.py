@@ -1,14 +1,17 @@
 """The versions of a model in memory: loaded once, checked, and kept, so that a rollback loads nothing."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tenfold.core.errors import NotFound
 from tenfold.registry.versions import Registry
+from tenfold.serving.answer.predictions import Predictions
 from tenfold.sources.base import Blobs
 from tenfold.training.fits import Places, places
-from tenfold.training.kept import kept
+from tenfold.training.kept import kept, kind
+from tenfold.training.kinds import Kind
 from tenfold.training.model import Model
 from tenfold.training.package import Package
 
@@ -36,6 +39,7 @@ class Versions:
         self._registry, self._blobs = registry, blobs
         self._loaded: dict[tuple[str, int], Package] = {}
         self._fitting: dict[tuple[str, int], tuple[Model, Loaded]] = {}
+        self._kinds: dict[tuple[str, int], Kind | None] = {}
 
     def production(self, model: Model) -> Loaded:
         """Return the version in Production.
@@ -76,6 +80,24 @@ class Versions:
             found = self._loaded[key] = kept(self._blobs, version, model)
             self._let_go(model)
         return found
+
+    def of_kind(self, model: Model, parts: Iterable[Predictions]) -> Iterator[Predictions]:
+        """Yield answers without those of versions that predicted something else than is declared now: no outcome says how good they were."""
+        for part in parts:
+            numbers = np.unique(part.version).tolist()
+            fine = [number for number in numbers if self._kind(model, number) in (None, model.kind)]
+            same = len(fine) == len(numbers)
+            yield part if same else part.take(np.flatnonzero(np.isin(part.version, fine)))
+
+    def _kind(self, model: Model, number: int) -> Kind | None:
+        """Return what a version predicts, None where that is not known."""
+        key = model.name, number
+        if key not in self._kinds:
+            try:
+                self._kinds[key] = kind(self._blobs, self._registry.get(*key))
+            except NotFound:  # an answer of no version, such as a fallback
+                return None
+        return self._kinds[key]
 
     def _let_go(self, model: Model) -> None:
         """Keep the versions of a model that were loaded last, and the one in Production."""
