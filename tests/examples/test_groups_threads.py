@@ -286,6 +286,12 @@ def counted(app):
     return {row["row_id"]: row["features"][COUNTED] for batch in logged(app) for row in batch}
 
 
+def asked(app):
+    """Return how many rows the version in Production answered by what is counted."""
+    app.traffic.counters.flush()
+    return app.traffic.counters.total("late_order", 1).asked
+
+
 def comes(app, place):
     """Have an event in the log and in the states, and a moment after it."""
     late(app, place)
@@ -317,7 +323,9 @@ def test_what_comes_while_an_answer_is_made_is_counted_and_nothing_is_stored_wit
         return many(*args)
 
     monkeypatch.setattr(Asking, "many", slow)
+    before = asked(app)
     asyncio.run(answering.one(ROWS[6]))
+    assert asked(app) == before + 1
     assert names == ["MainThread"]
     assert counted(app)["new-6"] == counted(app)["new-3"] + 1
     assert [len(batch) for batch in logged(app)] == [1] * 3
@@ -330,3 +338,11 @@ def test_while_events_come_the_log_is_looked_at_first(app, quiet):
         asyncio.run(answering.one(ROWS[place]))
         clock.at += QUIET // 2
     assert names == ["MainThread"] * 8
+
+
+def test_rows_that_nobody_waits_for_any_more_are_not_counted(app):
+    service = app.service(tiny.late_order)
+    questions = [Question([row], None) for row in ROWS[:3]]
+    found = service.answer(questions, app.clock.now(), wanted=lambda place: place != 1)
+    assert [told is None for told in found] == [False, True, False]
+    assert asked(app) == 2

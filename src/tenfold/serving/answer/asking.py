@@ -44,7 +44,8 @@ Matrix = Callable[[Categories], np.ndarray]
 class Part:
     """Rows that one version answered: their places among those asked about, the matrix of its features, what it said.
 
-    `instead` says that it answered because a candidate that was asked first had no answer.
+    `instead` says that it answered because a candidate that was asked first had no answer; `took` is how many microseconds the
+    call took, None where that is counted already.
     """
 
     version: Loaded
@@ -52,6 +53,7 @@ class Part:
     X: np.ndarray
     said: Said
     instead: bool = False
+    took: int | None = None
 
 
 class Tried(NamedTuple):
@@ -102,7 +104,7 @@ class Asking:
         *,
         apart: bool = False,
     ) -> list[Part]:
-        """Return the answers for rows by version; together they are all rows, each once.
+        """Return the answers for rows by version; together they are all rows, each once. See `count`.
 
         Parameters
         ----------
@@ -155,7 +157,19 @@ class Asking:
             raise Unavailable(str(error)) from error
         X = version.own(matrix(version.package.manifest.categories))
         X, rows = (X, np.arange(count)) if rows is None else (X[rows], rows)
-        return self._each(version, X, rows) if apart else self._asked(version, X, rows)
+        return self._each(version, X, rows) if apart else self._said(version, X, rows)
+
+    def count(self, parts: Sequence[Part], left: Sequence[int] | None = None) -> None:
+        """Count the rows of parts that are told, all unless given: those not counted yet, which the champion answered.
+
+        Rows may be asked about once more before their answers are stored, which is not to count twice.
+        """
+        for part in parts:
+            if part.took is not None:
+                score = part.said.score if left is None else part.said.score[np.isin(part.rows, left)]
+                if len(score):
+                    took = part.took * len(score) // len(part.rows)
+                    self._count(part.version.number, len(score), took, no_number=_missing(score))
 
     def tried(self, number: int, matrix: Matrix, count: int, rows: np.ndarray | None = None) -> Tried:
         """Return what a version says of those of some of `count` rows that it has an answer for.
@@ -286,21 +300,30 @@ class Asking:
             self._silent[number] = now + UNITS["m"]
             logger.exception("version raised model=%s version=%s rows=%s", self.model.name, number, rows)
 
-    def _asked(self, version: Loaded, X: np.ndarray, rows: np.ndarray, *, blanks: bool = True) -> Part:
+    def _asked(self, version: Loaded, X: np.ndarray, rows: np.ndarray, *, blanks: bool) -> Part:
         """Return what a version says, and count it: rows that it gives no number for only with `blanks`."""
-        begun = self._clock.elapsed()
-        found = said(version.package.manifest, version.package.predictor.predict(X))
-        took = self._clock.elapsed() - begun
-        # a sum is a number only if all are, and costs half as much as to look at each
-        missing = 0 if isfinite(found.score.sum()) else len(rows) - int(np.isfinite(found.score).sum())
+        part = self._said(version, X, rows)
+        missing = _missing(part.said.score)
         count = len(rows) if blanks else len(rows) - missing
         if count:
-            self._count(version.number, count, took * count // len(rows), no_number=missing if blanks else 0)
-        return Part(version, rows, X, found)
+            took = (part.took or 0) * count // len(rows)
+            self._count(version.number, count, took, no_number=missing if blanks else 0)
+        return replace(part, took=None)
+
+    def _said(self, version: Loaded, X: np.ndarray, rows: np.ndarray) -> Part:
+        """Return what a version says, not counted yet."""
+        begun = self._clock.elapsed()
+        found = said(version.package.manifest, version.package.predictor.predict(X))
+        return Part(version, rows, X, found, took=self._clock.elapsed() - begun)
 
     def _count(self, number: int, rows: int, took: int, **failed: int) -> None:
         name = self.model.name
         self._counters.add(name, number, rows=rows, took=took, budget=self._budget, **failed)
+
+
+def _missing(score: np.ndarray) -> int:
+    """Return how many scores are no numbers: a sum is one only if all are, and costs half as much as to look at each."""
+    return 0 if isfinite(score.sum()) else len(score) - int(np.isfinite(score).sum())
 
 
 def joined(parts: Sequence[Part]) -> Part:

@@ -341,6 +341,7 @@ class Service:
             )
             if mine:
                 stages.ended("log")
+                by._asking.count(parts, None if whole else left)
                 stored = parts if whole else some(parts, left)
                 if how.mode == ONLINE:  # what is not exact says nothing of a candidate
                     self.traffic.answered(route, self.model, answers, stored, known.matrix)
