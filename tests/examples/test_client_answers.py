@@ -3,12 +3,16 @@
 import asyncio
 import threading
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tenfold import AsyncClient, Client
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Conflict, DefinitionError, TenfoldError, Unavailable
+from tenfold.serving.client import pause_of
+from tenfold.serving.connections import Response
 from tests.examples import bare
 
 
@@ -143,3 +147,26 @@ def test_of_a_long_error_in_another_form_the_beginning_is_shown():
     with answering(500, b'{"error": "' + b"x" * 10_000 + b'"}') as (url, _):
         for error in asked(url):
             assert 200 < len(str(error)) < 300
+
+
+def test_a_service_that_says_until_when_it_is_busy_is_asked_again_then():
+    clock = SystemClock()
+    until = (clock.now() // 1_000_000 + 2) * 1_000_000
+    with answering(503, retry_after=formatdate(until / 1e6, usegmt=True)) as (url, seen):
+        each = asked(url, retries=1)
+        assert str(next(each)) == "/events/visits was answered with status 503."
+        assert clock.now() >= until
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("Fri, 01 Mar 2999 00:00:00 GMT", 10.0),
+        ("Fri, 01 Mar 2024 00:00:00 GMT", 0.05),
+        ("3600", 10.0),
+        ("soon", 0.05),
+    ],
+)
+def test_a_client_waits_ten_seconds_at_most_because_it_is_told(said, seconds):
+    assert pause_of(Response(503, {"retry-after": said}, "", b""), 0.05) == seconds

@@ -3,6 +3,7 @@
 import pytest
 
 from tenfold.automation.deliver import follow
+from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tests.unit.delivering import Place, names
@@ -57,7 +58,19 @@ def test_the_pause_grows_only_while_nothing_is_taken(place):
 
 @pytest.mark.parametrize(
     ("said", "waited"),
-    [("0", [1, 2]), ("7", [7, 7]), ("3600", [60, 60]), ("tomorrow", [1, 2]), ("-5", [1, 2])],
+    [
+        ("0", [1, 2]),
+        ("7", [7, 7]),
+        ("3600", [60, 60]),
+        ("tomorrow", [1, 2]),
+        ("-5", [1, 2]),
+        ("Fri, 01 Mar 2024 00:00:07 GMT", [7, 7]),
+        ("Friday, 01-Mar-24 00:00:07 GMT", [7, 7]),
+        ("Fri Mar  1 00:00:07 2024", [7, 7]),
+        ("Sat, 01 Mar 2025 00:00:00 GMT", [60, 60]),
+        ("Thu, 29 Feb 2024 00:00:00 GMT", [1, 2]),
+        ("Fri, 31 Feb 2024 00:00:07 GMT", [1, 2]),
+    ],
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_place_that_says_when_to_ask_again_is_left_alone_until_then(
@@ -65,4 +78,6 @@ def test_a_place_that_says_when_to_ask_again_is_left_alone_until_then(
 ):
     place.answer("a")
     downstream.statuses, downstream.retry_after = [status, status], said
-    assert pauses(place, place.delivery(downstream.url)) == (waited, sum(waited))
+    delivery = place.delivery(downstream.url)
+    delivery.sink = Webhook(downstream.url, clock=VirtualClock("2024-03-01"))
+    assert pauses(place, delivery) == (waited, sum(waited))

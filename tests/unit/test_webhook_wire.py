@@ -44,6 +44,8 @@ class Wire:
                     self.taken += [(row["prediction_id"], number) for row in rows]
                 file.write(answer)
                 file.flush()
+                if b"connection: close" in answer:
+                    return
 
     def stop(self):
         self._server.close()
@@ -97,6 +99,30 @@ def test_after_an_answer_of_which_the_end_is_not_sure_another_connection_is_used
         delivery.send()
     assert delivery.send() == 1
     assert wire.taken[-1] == ("b", 2)
+
+
+SHORT = {
+    "a length": b"HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: 100\r\n\r\nok",
+    "chunks": b"HTTP/1.1 200 X\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n5\r\nok",
+    "a refusal": b"HTTP/1.1 401 X\r\nconnection: close\r\ncontent-length: 100\r\n\r\nno",
+}
+
+
+@pytest.mark.parametrize("answer", SHORT.values(), ids=SHORT)
+def test_an_answer_that_is_cut_short_is_none_and_the_rows_are_sent_again(place, wire, answer):
+    delivery = place.delivery(wire.url)
+    place.answer("a")
+    wire.answers = [answer]
+    with pytest.raises(Unavailable) as cut:
+        delivery.send()
+    assert str(cut.value) == f"no answer from {wire.url}: the answer was cut short."
+    assert (delivery.waiting().answers, delivery.waiting().refused) == (1, {})
+    assert delivery.send() == 1
+    assert wire.taken[-1] == ("a", 2)
+    place.answer("b")
+    wire.answers = [answer]  # on a connection that was left open, which is tried twice
+    assert delivery.send() == 1
+    assert wire.taken[-1] == ("b", 3)
 
 
 def test_what_comes_before_a_post_is_no_answer_to_it(place, wire):

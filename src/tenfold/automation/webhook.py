@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tenfold.automation.sinks import LOOK, NotNow, Part, Refused, one_line, shown, token_name
+from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import DefinitionError, Unavailable
-from tenfold.core.times import iso
+from tenfold.core.times import iso, retry_after
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,14 +33,26 @@ _decode = msgspec.json.decode
 
 
 class Webhook:
-    """Posts answers to an address; the certificate of a host is always verified, and a redirection never followed."""
+    """Posts answers to an address; the certificate of a host is always verified, and a redirection never followed.
+
+    Parameters
+    ----------
+    clock
+        By which a date in an answer is understood: the machine's, since a service of others knows of no other time.
+    """
 
     most, every = 100, LOOK
 
     def __init__(
-        self, address: str, *, timeout: float = TIMEOUT, trust: ssl.SSLContext | None = None
+        self,
+        address: str,
+        *,
+        timeout: float = TIMEOUT,
+        trust: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._name, self._timeout = shown(address), timeout
+        self._clock = clock or SystemClock()
         url = urlsplit(address)
         self._host, self._port = url.hostname or "", url.port
         self._path = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -70,7 +83,7 @@ class Webhook:
             self.close()
             if again and not isinstance(error, TimeoutError):
                 return self._post(body, name)
-            said = one_line(str(error))[:200] or type(error).__name__
+            said = _why(error)
             raise Unavailable(f"no answer from {self._name}: {said}.") from error
 
     def _in_time(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float]:
@@ -99,12 +112,18 @@ class Webhook:
         self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> tuple[int, str, float]:
         connection.request("POST", self._path, body, headers)
-        response = connection.getresponse()
-        text = response.read(READ)
-        if response.read(1) or not _is_bounded(response):
-            self.close()
+        with connection.getresponse() as response:
+            text = response.read(READ)
+            more = response.read(1)
+            if (
+                response.length and not more
+            ):  # as of one in chunks: who passes it on may have lost the service
+                raise http.client.IncompleteRead(text, response.length)
+            if more or not _is_bounded(response):
+                self.close()
         said = one_line(text[:200].decode(errors="replace"))
-        return response.status, said, _seconds(response.headers.get("retry-after", ""))
+        after = retry_after(response.headers.get("retry-after", ""), self._clock.now())
+        return response.status, said, after
 
     def _open(self) -> http.client.HTTPConnection:
         if self._tls is None:
@@ -133,6 +152,13 @@ class _Final(http.client.HTTPResponse):
             super().begin()
 
 
+def _why(error: Exception) -> str:
+    """Return what became of an exchange without a whole answer."""
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer was cut short"
+    return one_line(str(error))[:200] or type(error).__name__
+
+
 def _is_bounded(response: http.client.HTTPResponse) -> bool:
     """Return whether an answer that was read said in one way where it ends, and ended there: another one may follow it."""
     lengths = response.headers.get_all("content-length", [])
@@ -144,11 +170,6 @@ def _is_bounded(response: http.client.HTTPResponse) -> bool:
     if response.status == http.HTTPStatus.NO_CONTENT:
         return lengths in ([], ["0"])
     return len(lengths) == 1 and lengths[0].isdecimal()
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds that a header names; 0 when it names a date, or nothing."""
-    return float(text) if text.isascii() and text.isdecimal() else 0.0
 
 
 def _silent(connection: http.client.HTTPConnection) -> bool:

@@ -129,6 +129,28 @@ def _second(second: int) -> str:
     return to_datetime(second * UNITS["s"]).isoformat()[:-6]
 
 
+def retry_after(text: str, now: int) -> float:
+    """Return for how many seconds from an instant a header `Retry-After` asks, as a number or a date; 0 when it says neither.
+
+    Examples
+    --------
+    >>> retry_after("7", 0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", to_us("1970-01-01T00:00:59.5Z"))
+    (7.0, 0.5)
+    >>> retry_after("soon", 0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", to_us("2013-04-01"))
+    (0.0, 0.0)
+    """
+    from email.utils import parsedate_to_datetime
+
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        zone = moment.tzinfo or UTC  # a date of HTTP is of GMT, also in the form that does not say so
+        return max(to_us(moment.replace(tzinfo=zone)) - now, 0) / 1e6
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 def time_zone(name: str) -> str:
     """Return the name of a time zone that is known; DefinitionError names the nearest."""
     import zoneinfo

@@ -14,6 +14,7 @@ import msgspec
 from tenfold.core import errors
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
+from tenfold.core.times import retry_after
 from tenfold.serving.connections import Each, Response, Together
 from tenfold.serving.sending import Call
 
@@ -161,7 +162,7 @@ class Client(_Calls):
             else:
                 if response.status_code not in AGAIN or pause is None:
                     return answer(call, response)
-                pause = _told(response, pause)
+                pause = pause_of(response, pause)
             self._wall.sleep(pause)
         return None
 
@@ -202,15 +203,15 @@ class AsyncClient(_Calls):
             else:
                 if response.status_code not in AGAIN or pause is None:
                     return answer(call, response)
-                pause = _told(response, pause)
+                pause = pause_of(response, pause)
             await anyio.sleep(pause)
         return None
 
 
-def _told(response: Response, pause: float) -> float:
+def pause_of(response: Response, pause: float) -> float:
     """Return how long to wait: at least as long as the service says, but not for ever."""
-    told = response.headers.get("retry-after", "")
-    return min(max(pause, float(told)), LONGEST_TOLD) if told.isdecimal() and told.isascii() else pause
+    told = retry_after(response.headers.get("retry-after", ""), SystemClock().now())
+    return min(max(pause, told), LONGEST_TOLD)
 
 
 def answer(call: Call, response: Response) -> Any:
