@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -154,13 +154,7 @@ def test_a_redirection_takes_no_spans_and_is_not_followed(status):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
-        env = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_address[1]}"}
-        done = subprocess.run(
-            [sys.executable, "-c", END], env=env, capture_output=True, text=True, timeout=60
-        )
-        collector.shutdown()
+    done = ended(Elsewhere)
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1] == "2 of 2 spans were not sent: no collector took them in time"
     assert set(got) == {"/v1/traces"}
@@ -174,6 +168,63 @@ for name in ("one", "two"):
     tracer.start_span(name).end()
 print(SystemClock().now())
 """
+
+
+def test_of_an_endless_answer_the_beginning_is_read():
+    sent, most = [], 256
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", str(10**12))
+            self.end_headers()
+            with suppress(ConnectionError):
+                while len(sent) < most:
+                    self.wfile.write(bytes(1 << 20))
+                    sent.append(1)
+
+        def log_message(self, *_):
+            pass
+
+    done = ended(Endless)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(sent) < most
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_is_asked_for_a_collector_on_this_machine(host):
+    got = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            got.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    away = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    done = ended(Collector, host, **away)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert got == ["/v1/traces"]
+
+
+def ended(handler, host="127.0.0.1", **env):
+    """Return what became of a process that sends two spans to a collector and ends."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        env = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{host}:{collector.server_port}"} | env
+        done = subprocess.run(
+            [sys.executable, "-c", END], env=env, capture_output=True, text=True, timeout=60
+        )
+        collector.shutdown()
+    return done
 
 
 @pytest.mark.parametrize("silent", [True, False])

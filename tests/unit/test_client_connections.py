@@ -135,4 +135,21 @@ def test_a_forked_process_has_connections_of_its_own(kind):
 def test_an_environment_that_cannot_be_followed_is_told(kind, name, value, told, monkeypatch):
     monkeypatch.setenv(name, value)
     with pytest.raises(DefinitionError, match=told):
-        kind("http://127.0.0.1:9")
+        kind("http://192.0.2.1:9")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST"])
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+def test_no_proxy_is_asked_for_this_machine(name, host, monkeypatch):
+    async def awaited(url):
+        async with AsyncClient(url, retries=0) as client:
+            return await client.health()
+
+    for no in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(no, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with listening(names_itself) as url:
+        here = url.replace("127.0.0.1", host)
+        with Client(here, retries=0) as client:
+            assert client.health() > 0
+        assert asyncio.run(awaited(here)) > 0

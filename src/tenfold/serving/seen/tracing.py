@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from importlib.metadata import version
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
@@ -10,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra
+from tenfold.serving.connections import HERE
 from tenfold.serving.seen.requests import route_of
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 """Environment variables of which one says where spans are sent; OpenTelemetry's other variables count too."""
 UNNAMED = "unknown_service"
 """How OpenTelemetry calls what no variable gives a name to."""
+READ = 4_096
+"""Bytes of a collector's answer that are read."""
 Stage = tuple[str, int, int]
 """What a request went through, from and to when in microseconds UTC."""
 
@@ -88,15 +93,21 @@ def from_environment() -> Tracing | None:
 
 
 def _session() -> "requests.Session":
-    """Return what spans are sent by: a redirection is neither followed nor taken for an answer."""
+    """Return what spans are sent by: a redirection is neither followed nor taken for an answer, of which the beginning is read."""
     import requests
+    from urllib3.exceptions import HTTPError
 
     def taken(response: requests.Response, **_: Any) -> requests.Response:
+        with closing(response.raw) as raw:
+            response.raw = BytesIO()
+            with suppress(HTTPError):  # the status says it all
+                response.raw = BytesIO(raw.read(READ, decode_content=False))
         if response.is_redirect or 300 <= response.status_code < 400:
             raise requests.ConnectionError(f"the collector answered with status {response.status_code}")
         return response
 
     session = requests.Session()
+    session.proxies = {f"{scheme}://{host}": "" for scheme in ("http", "https") for host in HERE}
     session.hooks["response"].append(taken)
     return session
 
