@@ -48,6 +48,12 @@ def log():
     return MemoryLog(VirtualClock(0))
 
 
+def answer(kept, found, told, keys):
+    """Store predictions together, as what these clients get under these keys."""
+    by_id = dict(zip(found.id, told, strict=True)), dict(zip(found.id, keys, strict=True))
+    return kept.answer([found], by_id[0], by_id[1].__getitem__)
+
+
 @pytest.fixture
 def kept(log):
     return PredictionLog(log)
@@ -69,8 +75,8 @@ def test_many_predictions_are_stored_once_per_key(kept, log):
 def test_answers_are_stored_once_per_key(kept, log):
     told = [b'{"score":0.5}', b'{"score":0.25}']
     assert kept.stored({"a": "k"}) == {}
-    stored = kept.answer(predictions("a", "b"), told, keys=["k", "l"])
-    assert kept.answer(predictions("c", "d", score=0.9), told, keys=["m", "l"]) == {}
+    stored = answer(kept, predictions("a", "b"), told, keys=["k", "l"])
+    assert answer(kept, predictions("c", "d", score=0.9), told, keys=["m", "l"]) == {}
     assert stored == kept.stored({"a": "k", "b": "l", "c": "m"})
     assert [one.told for one in stored.values()] == told
     assert log.ends().offsets == {TOPIC: 2}
@@ -85,7 +91,7 @@ def test_answers_are_stored_once_per_key(kept, log):
     ],
 )
 def test_a_form_that_a_later_version_wrote_is_refused(kept, log, forge, what):
-    kept.answer(predictions("a"), [b"{}"], keys=["k"])
+    answer(kept, predictions("a"), [b"{}"], keys=["k"])
     (batch,) = log.read(TOPIC, 0)
     log.append(TOPIC, forge(batch.data), 1, key="l")
     lake = MemoryLake()
@@ -185,7 +191,7 @@ def test_what_is_not_wanted_is_not_read_and_what_clients_got_never_is(log, kept)
             return found
 
     read_from, lake = set(), Noted()
-    kept.answer(predictions("a", "b"), [b"told", b"told"], keys=["k", "l"])
+    answer(kept, predictions("a", "b"), [b"told", b"told"], keys=["k", "l"])
     LakeSink(log, lake, [TOPIC]).flush()
     assert same(read(lake, "m", ONLINE, 0, 2_000_000), predictions("a", "b"))
     assert {"features", "ages", "request", "outputs", "outputs_by"} < read_from
@@ -230,8 +236,16 @@ def test_answers_of_several_versions_are_each_told_as_by_their_own():
         assert (one["model"], one["ages_s"]) == ('100 % "m"', {"%s": None, "view": None})
 
 
+def test_of_parts_that_are_stored_together_one_whose_key_is_taken_costs_no_other(kept, log):
+    first = answer(kept, predictions("a"), [b"1"], keys=["a"])
+    told = dict.fromkeys("abc", b"2")
+    assert list(kept.answer([predictions("c"), predictions("b", "a")], told, str)) == ["c"]
+    assert kept.stored({name: name for name in "abc"}) == first | {"c": Answered("{}", b"2")}
+    assert [batch.count for batch in log.read(TOPIC, 0)] == [1, 1]
+
+
 def test_answers_are_written_as_any_table_is(kept, log):
-    kept.answer(predictions("a", "b"), [b"{}", b'{"x":1}'], keys=["k", "l"])
+    answer(kept, predictions("a", "b"), [b"{}", b'{"x":1}'], keys=["k", "l"])
     (batch,) = log.read(TOPIC, 0)
     table = to_table(batch)
     rows = to_rows(predictions("a", "b"), ["{}", '{"x":1}'])
@@ -242,7 +256,7 @@ def test_answers_are_written_as_any_table_is(kept, log):
 def test_answers_of_any_form_are_read_together_in_their_order(kept, log):
     older = to_rows(predictions("a", "b"), ["{}", '{"x":1}'])
     log.append(TOPIC, to_bytes(older), 2, key=["k", "l"])
-    kept.answer(predictions("c"), [b"{}"], keys=["m"])
+    answer(kept, predictions("c"), [b"{}"], keys=["m"])
     kept.write(several("d", STATES, [0.75, 0.25]), key="n")
     kept.write(predictions("e", "f", width=3), key="o")
     (newest,) = log.read(TOPIC, 4)
@@ -266,6 +280,6 @@ def test_answers_take_half_the_room_they_would_take_as_they_are(kept, log):
     told = [
         b'{"prediction_id":"%s","model":"fraud","version":1,"score":0.5}' % name.encode() for name in names
     ]
-    kept.answer(predictions(*names), told, keys=names)
+    answer(kept, predictions(*names), told, keys=names)
     (batch,) = log.read(TOPIC, 0)
     assert len(batch.data) < len(uncompressed(batch.data)) / 2

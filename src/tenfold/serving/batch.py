@@ -11,6 +11,7 @@ import numpy as np
 
 from tenfold.processing.derive import apply
 from tenfold.processing.frame import Column, Frame, from_arrow
+from tenfold.serving.answer.answers import apart
 from tenfold.serving.answer.asking import Part, joined, numbers
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import (
@@ -85,9 +86,9 @@ def score(
         route = traffic.routes.look(part.model)
         for dataset, start, end in ranges.read(part.start, part.end):
             rows = _Rows(dataset, traffic, route, Deciding(dataset.model))
-            for answers, aside in ahead(rows.answer, rows.pieces(start, end, held)):
+            for answers, tables in ahead(rows.answer, rows.pieces(start, end, held)):
                 made.add(answers.score, answers.decision, answers.version)
-                for table in (answers, *aside):
+                for table in tables:
                     yield to_rows(table, same("", len(table)))
                 advance(len(answers))
 
@@ -180,7 +181,7 @@ class _Rows:
             yield _sliced(rows[first : first + PIECE])
 
     def answer(self, rows: Places) -> tuple[Predictions, Sequence[Predictions]]:
-        """Return the answers for rows, and what other versions of a rollout say of them."""
+        """Return the answers for rows, and what is stored: these, and what other versions of a rollout say of the rows."""
         dataset, model = self.dataset, self.dataset.model
         columns = {name: taken(item, rows) for name, item in dataset.columns.items()}
         count = len(dataset.at[rows])
@@ -196,9 +197,11 @@ class _Rows:
         parts = self.traffic.asking(model).many(self.route, who, matrix, count, apart=True)
         answers = self._answers(rows, parts, columns)
         if self.route.candidate is None:
-            return answers, []
+            return answers, [answers]
         answers = listed(answers)
-        return answers, self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
+        manifests = {part.version.number: part.version.package.manifest for part in parts}
+        aside = self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
+        return answers, [*apart(answers, manifests), *aside]
 
     def _ids(self, rows: Places) -> "pa.Array":
         return ids(self.dataset.model.name, texts(self.dataset.ids[rows]), self.dataset.at[rows])

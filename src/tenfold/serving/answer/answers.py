@@ -1,6 +1,7 @@
 """What a version says of rows, and how a client is told: by the kind of the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
 from types import MappingProxyType
@@ -56,8 +57,7 @@ class Said(NamedTuple):
 def said(manifest: Manifest, found: np.ndarray) -> Said:
     """Return what a version's predictor gave as scores, decisions and probabilities."""
     if manifest.kind == "multiclass":
-        names = tuple(map(str, manifest.classes))
-        return Said(found.max(axis=1), _undecided(len(found)), found, names)
+        return Said(found.max(axis=1), _undecided(len(found)), found, _classes(manifest))
     if manifest.threshold is None:
         return Said(found, _undecided(len(found)), NO_CLASSES, ())
     decision = found >= manifest.threshold
@@ -102,6 +102,25 @@ def as_json(
         for place, text in zip(rows.tolist(), texts, strict=True):
             found[place] = text
     return found
+
+
+def apart(answers: Predictions, manifests: Mapping[int, Manifest]) -> list[Predictions]:
+    """Return predictions in parts whose versions know the same classes, and these alone: a row is stored as if no other were there."""
+    known = {number: _classes(manifest) for number, manifest in manifests.items()}
+    if len({*known.values()}) < 2:
+        return [answers]
+    found = []
+    for classes in dict.fromkeys(known.values()):
+        rows = np.isin(answers.version, [number for number, own in known.items() if own == classes])
+        if rows.any():
+            part = answers.take(np.flatnonzero(rows))
+            own = part.probabilities[:, [answers.classes.index(name) for name in classes]]
+            found.append(replace(part, probabilities=own, classes=classes))
+    return found
+
+
+def _classes(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(map(str, manifest.classes)) if manifest.kind == "multiclass" else ()
 
 
 def json_lines(values: Iterable[Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """The prediction log: every answer with its features, ages, version and as-of time, durable before it is returned."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -127,21 +127,28 @@ class PredictionLog:
 
     def answer(
         self,
-        predictions: Predictions,
-        told: Sequence[bytes],
+        parts: Sequence[Predictions],
+        told: Mapping[str, bytes],
+        key: Callable[[str], str],
         *,
-        keys: Sequence[str],
         still: Ends | None = None,
     ) -> dict[str, Answered]:
-        """Store predictions under a key each and what the clients get, durably and all at once, and return them by id.
+        """Store predictions with different ids, durably and all at once, each part in a form of its own; return them by id.
 
-        Nothing is stored or returned when an answer is stored under one of the keys; `still` is as of `Log.append_all`.
+        `told` is what the client gets, and `key` the key, by id; `still` is as of `Log.append_all`. Of a part nothing is stored
+        or returned when an answer is stored under one of its keys.
         """
-        data = _bytes(predictions, told)
-        (batch,) = self._log.append_all([Append(TOPIC, data, len(told), keys)], still=still)
-        if batch.data != data:
-            return {}
-        return dict(zip(predictions.id, map(Answered, predictions.request, told), strict=True))
+        appends = [
+            Append(TOPIC, _bytes(part, [told[name] for name in part.id]), len(part), list(map(key, part.id)))
+            for part in parts
+        ]
+        held = zip(parts, appends, self._log.append_all(appends, still=still), strict=True)
+        return {
+            name: Answered(request, told[name])
+            for part, one, batch in held
+            if batch.data == one.data
+            for name, request in zip(part.id, part.request, strict=True)
+        }
 
     def keep(self, answers: Predictions) -> None:
         """Store what was not told to anybody, durably; readers take the first of each id."""

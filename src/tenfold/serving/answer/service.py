@@ -11,7 +11,7 @@ import numpy as np
 
 from tenfold.core.errors import SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
-from tenfold.serving.answer.answers import Said, as_json
+from tenfold.serving.answer.answers import Said, apart, as_json
 from tenfold.serving.answer.asking import joined, numbers, some
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
@@ -325,28 +325,24 @@ class Service:
         )
         told: dict[str, Answered] = {}
         manifests = {part.version.number: part.version.package.manifest for part in parts}
-        texts = as_json(answers, manifests, by._views, how.told)
-        while True:
-            left = [
-                place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
-            ]
-            if not left:
-                return told
-            whole = len(left) == len(asks.id)
+        texts = dict(zip(asks.id, as_json(answers, manifests, by._views, how.told), strict=True))
+        while left := [
+            place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
+        ]:
             mine = self._predictions.answer(
-                answers if whole else answers.take(np.array(left)),
-                texts if whole else [texts[place] for place in left],
-                keys=[self._place(asks.id[place]) for place in left],
-                still=still,
+                apart(answers.take(np.array(left)), manifests), texts, self._place, still=still
             )
-            if mine:
-                stages.ended("log")
-                by._asking.count(parts, None if whole else left)
-                stored = parts if whole else some(parts, left)
-                if how.mode == ONLINE:  # what is not exact says nothing of a candidate
-                    self.traffic.answered(route, self.model, answers, stored, known.matrix)
-                return told | mine
-            told |= self._stored(asks.id[place] for place in left)
+            if not mine:
+                told |= self._stored(asks.id[place] for place in left)
+                continue
+            told |= mine
+            stages.ended("log")
+            kept = None if len(mine) == len(asks.id) else [at for at in left if asks.id[at] in mine]
+            by._asking.count(parts, kept)
+            if how.mode == ONLINE:  # what is not exact says nothing of a candidate
+                stored = parts if kept is None else some(parts, kept)
+                self.traffic.answered(route, self.model, answers, stored, known.matrix)
+        return told
 
     def _outputs(
         self, asks: Asks, known: KnownMany | KnownRows, said: Said, versions: np.ndarray
