@@ -121,6 +121,10 @@ class Service:
         """Return what to say when the states have not reached a mark: which views lag, and how far."""
         return why_late(self._topics, self._store.offsets(), mark, seconds)
 
+    def late(self, mark: Ends) -> Mapping[str, Any]:
+        """Return what a stale answer says of states that have not reached a mark; Away where they are not fit for one."""
+        return stale(self._topics, self._store.offsets(), mark, self._log) if self._stale else {}
+
     def lag(self) -> dict[str, dict[str, float]]:
         """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds.
 
@@ -277,8 +281,8 @@ class Service:
             if late is None:
                 return _How(ONLINE, self, {}), self._known_of(asks)
             if other is None:
-                lag = stale(self._topics, self._store.offsets(), late, self._log)
-                return _How(STALE, self, {"degraded": STALE, "behind": lag}), self._known_of(asks)
+                told = {"degraded": STALE, "behind": self.late(late)}
+                return _How(STALE, self, told), self._known_of(asks)
         except Away:
             if other is None:
                 raise

@@ -29,10 +29,8 @@ class Ready:
 
     def __init__(self, services: Mapping[str, Service], clock: Clock, *, wait: float) -> None:
         self.ending = False
-        self._services, self._clock, self._wait = services, clock, wait
+        self._looks = {name: _Look(service, clock, wait) for name, service in services.items()}
         self._warming: asyncio.Task[str] | None = None
-        self._looking: asyncio.Task[str] | None = None
-        self._found: tuple[int, str] | None = None
 
     def start(self) -> "asyncio.Task[str]":
         """Begin to load and warm up, beside the requests that are answered already; in the server's event loop."""
@@ -40,12 +38,32 @@ class Ready:
             self._warming = asyncio.get_running_loop().create_task(run_in_threadpool(self._load))
         return self._warming
 
-    async def reason(self) -> str:
-        """Return why no requests should be sent here; "" when there is no reason."""
+    async def reason(self, model: str | None = None) -> str:
+        """Return why no requests should be sent here, or why those for a model get no answer; "" when there is no reason."""
+        if model is not None:
+            return await self._looks[model].reason()
         if self.ending:
             return "the server is shutting down."
         if not self.start().done():
             return "the server is loading its versions."
+        for look in self._looks.values():
+            if found := await look.reason():
+                return found
+        return ""
+
+    def _load(self) -> str:
+        return next(filter(None, (look.load() for look in self._looks.values())), "")
+
+
+class _Look:
+    """Looks at one model, and keeps what it found for a moment."""
+
+    def __init__(self, service: Service, clock: Clock, wait: float) -> None:
+        self._service, self._clock, self._wait = service, clock, wait
+        self._looking: asyncio.Task[str] | None = None
+        self._found: tuple[int, str] | None = None
+
+    async def reason(self) -> str:
         now = self._clock.elapsed()
         if self._found is not None and now - self._found[0] < FRESH:
             return self._found[1]
@@ -56,31 +74,34 @@ class Ready:
         return found
 
     async def _look(self) -> str:
-        return await run_in_threadpool(self._load) or await self._behind()
+        return await run_in_threadpool(self.load) or await self._behind()
 
-    def _load(self) -> str:
+    def load(self) -> str:
         """Load what answers now, if it is not yet, and return what stands in the way of that."""
         try:
-            for service in self._services.values():
-                service.warm()
+            self._service.warm()
         except TenfoldError as error:
             return str(error)
         return ""
 
     async def _behind(self) -> str:
-        """Return which states are farther behind the log than a request waits."""
-        for service in self._services.values():
-            try:
-                mark = await run_in_threadpool(service.mark)
-                if service.reached(mark) or service.degrades:
-                    continue
-            except TenfoldError as error:
-                return str(error)
+        """Return which states are farther behind the log than a request waits, where there is no answer without them."""
+        service = self._service
+        try:
+            mark = await run_in_threadpool(service.mark)
+            if service.reached(mark):
+                return ""
+            if service.degrades:
+                if service.version() is not None:
+                    await run_in_threadpool(service.late, mark)
+                return ""
             until = self._clock.elapsed() + int(self._wait * 1e6)
             while not service.reached(mark):
                 if self._clock.elapsed() >= until:
                     return service.why_late(mark, self._wait)
                 await asyncio.sleep(LOOK)
+        except TenfoldError as error:
+            return str(error)
         return ""
 
 

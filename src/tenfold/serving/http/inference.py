@@ -39,13 +39,13 @@ HEADER = "inference-header-content-length"
 _FIELDS = ("id", "parameters", "inputs", "outputs")
 
 
-def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]]) -> list[Scoped]:
+def routes(models: Mapping[str, Answering], why_not: Callable[[str | None], Awaitable[str]]) -> list[Scoped]:
     """Return the routes of the protocol.
 
     Parameters
     ----------
     why_not
-        Gives the reason why no requests should be sent here; "" when there is none.
+        Gives the reason why no requests should be sent here, or why those for a model get no answer; "" when there is none.
     """
 
     async def server(_: Request) -> Response:
@@ -58,7 +58,7 @@ def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]
         return as_json(200, {"live": True})
 
     async def ready(_: Request) -> Response:
-        return _ready(not await why_not())
+        return _ready(not await why_not(None))
 
     async def model(request: Request) -> Response:
         answering = _chosen(models, request)
@@ -69,7 +69,9 @@ def routes(models: Mapping[str, Answering], why_not: Callable[[], Awaitable[str]
     async def model_ready(request: Request) -> Response:
         answering = named(models, request.path_params["model"])
         wanted, number = request.path_params.get("version"), _number(answering)
-        return _ready(number is not None and wanted in (None, str(number)), name=answering.service.model.name)
+        name = answering.service.model.name
+        fits = number is not None and wanted in (None, str(number))
+        return _ready(fits and not await why_not(name), name=name)
 
     async def infer(request: Request) -> Response:
         answering = _chosen(models, request)
