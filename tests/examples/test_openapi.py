@@ -142,6 +142,30 @@ def test_answers_are_as_it_says(client, document):
     )
 
 
+def test_errors_under_v2_are_as_it_says(client, document):
+    told = document["paths"]["/v2/models/late_order/infer"]["post"]["responses"]
+    own, other = client.get("/v2/nothing"), client.get("/nothing")
+    assert (own.status_code, other.status_code) == (404, 404)
+    forms = {
+        status: [
+            validator(document, item["content"]["application/json"]["schema"]).is_valid(answer.json())
+            for answer in (own, other)
+        ]
+        for status, item in told.items()
+    }
+    assert forms.pop("200") == [False, False]
+    assert {status for status, valid in forms.items() if valid == [False, True]} == {"408", "431"}
+    assert {status for status, valid in forms.items() if valid == [True, False]} == {
+        "400",
+        "404",
+        "409",
+        "413",
+        "415",
+        "503",
+        "default",
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -33,6 +33,11 @@ _WHY = {
     "422": "The body does not fit; says which field and why.",
     "503": "No exact answer can be given in time; nothing was stored, repeat it later.",
 }
+_BEFORE = {
+    "408": "The request did not come in within the time.",
+    "431": "The head of the request is too long.",
+}
+"""What a connection says before a path is known."""
 _FORMS = {"error": "422", "mlflow_error": "400", "inference_error": "400"}
 """Per form of errors the status of what a client must change."""
 
@@ -338,11 +343,12 @@ def _get(summary: str, answer: Schema, *more: Schema, media: str = JSON, form: s
 
 
 def _other(form: str) -> Schema:
-    return {
-        "default": _told(
-            "Any other error.", {"anyOf": [_ref(name) for name in dict.fromkeys((form, "error"))]}
-        )
-    }
+    """Return what else may go wrong: under /v2 the door keeps to the form, and the connection, which knows no path, does not."""
+    forms = [form, "error"] if form == "mlflow_error" else [form]
+    found = {"default": _told("Any other error.", {"anyOf": [_ref(name) for name in forms]})}
+    if form == "inference_error":
+        found |= {status: _told(why, _ref("error")) for status, why in _BEFORE.items()}
+    return found
 
 
 def _told(why: str, schema: Schema, media: str = JSON) -> Schema:
