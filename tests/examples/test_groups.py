@@ -296,7 +296,7 @@ def test_a_mark_that_takes_long_keeps_nobody_else_waiting(home):
             await asyncio.sleep(0.01)
 
     async def reached():
-        marks.append(await asyncio.gather(Answering(service, wait=0.3).reached(), return_exceptions=True))
+        marks.append(await asyncio.gather(Answering(service, wait=0.3).moment(), return_exceptions=True))
 
     with opened(home) as app, closing(sqlite3.connect(home / "log.db", isolation_level=None)) as other:
         service = app.service(tiny.late_order)

@@ -65,18 +65,20 @@ class Answering:
             self.groups.forget(waiting)
             raise
 
-    async def reached(self) -> Ends:
-        """Return the mark of now once the states have reached it."""
-        mark: Ends | None = None
+    async def moment(self) -> tuple[Ends, bool]:
+        """Return the mark of now and whether the states have reached it: once they have, or where there is an answer without them."""
+        mark, begun = None, SystemClock().elapsed()
         try:
             async with asyncio.timeout(self._wait):
                 # in a thread, for a log that is locked keeps it waiting, and one that is given up may go on there
                 mark = await to_thread.run_sync(self.service.mark, abandon_on_cancel=True)
                 while not self.service.reached(mark):
+                    if self.service.gives_up((SystemClock().elapsed() - begun) / 1e6, self._wait):
+                        return mark, False
                     await asyncio.sleep(POLL)
         except TimeoutError as error:
             raise Unavailable(self._why(mark)) from error
-        return mark
+        return mark, True
 
     def _why(self, mark: Ends | None) -> str:
         if mark is None:

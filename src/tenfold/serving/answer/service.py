@@ -59,7 +59,7 @@ class Service:
         degraded: "Service | bool" = False,
     ) -> None:
         self.model = model
-        self._stale, self._instead = degraded is True, None if isinstance(degraded, bool) else degraded
+        self._stale, self.instead = degraded is True, None if isinstance(degraded, bool) else degraded
         self._patience = Patience()
         self._store, self._log, self._versions = store, log, versions
         self._predictions, self.traffic = predictions, traffic
@@ -75,7 +75,7 @@ class Service:
     @property
     def degrades(self) -> bool:
         """Whether there is an answer when there is no exact one."""
-        return self._stale or self._instead is not None
+        return self._stale or self.instead is not None
 
     def gives_up(self, waited: float, wait: float) -> bool:
         """Return whether a request that may wait so many seconds has waited enough for the states, as another answer is there."""
@@ -110,7 +110,7 @@ class Service:
         try:
             offsets = self._store.offsets()
         except Away:
-            if self._instead is None:
+            if self.instead is None:
                 raise
             return True
         return all(
@@ -276,7 +276,7 @@ class Service:
 
     def _how(self, asks: Asks, late: Ends | None) -> tuple["_How", KnownMany | KnownRows]:
         """Return who answers rows and how, with the features: another model when this one has no answer."""
-        other = self._instead
+        other = self.instead
         try:
             if late is None:
                 return _How(ONLINE, self, {}), self._known_of(asks)

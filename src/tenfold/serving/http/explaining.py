@@ -12,13 +12,15 @@ from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.answers import Said, as_dict
 from tenfold.serving.answer.asking import Part
 from tenfold.serving.answer.outputs import Deciding
-from tenfold.serving.answer.predictions import ONLINE, Predictions
+from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Predictions
 from tenfold.serving.answer.service import Service
 from tenfold.serving.answer.sticky import entities
 from tenfold.serving.door.web import PREDICT, Scoped, as_json, content, guarded
 from tenfold.serving.http.predicting import MAX_BODY, chosen
 from tenfold.serving.rows.asked import Asked
+from tenfold.serving.rows.degraded import Away
 from tenfold.serving.rows.plan import Known, vector
+from tenfold.sources.base import Ends
 from tenfold.training.contributions import contributed
 
 AT_ONCE = 1
@@ -34,8 +36,8 @@ class Explaining:
         self._service, model = service, service.model
         self._checked, self._deciding = Asked(model.spine), Deciding(model)
 
-    def __call__(self, row: Any, at: int) -> dict[str, Any]:
-        """Return what `predict` would answer at a moment that the states have reached, and why.
+    def __call__(self, row: Any, at: int, late: Ends | None = None) -> dict[str, Any]:
+        """Return what `predict` would answer at a moment, and why: in the degraded mode, `late` is the mark that states have not reached.
 
         Returns
         -------
@@ -49,6 +51,20 @@ class Explaining:
         SchemaError
             When the row does not fit, or there is no number to explain.
         """
+        service, name, other = self._service, self._service.model.name, self._service.instead
+        try:
+            if late is None:
+                return self._explained(row, at, name, {})
+            if other is None:
+                return self._explained(row, at, name, {"degraded": STALE, "behind": service.late(late)})
+        except Away:
+            if other is None:
+                raise
+        told = {"degraded": FALLBACK, "answered_by": other.model.name}
+        return Explaining(other)._explained(row, at, name, told)
+
+    def _explained(self, row: Any, at: int, name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer of this service in the name of a model, and why, with what is said of how it is answered."""
         model, service = self._service.model, self._service
         values, known = self._checked(row), service.features(row, at)
         route = service.traffic.routes.look(model.name)
@@ -60,7 +76,7 @@ class Explaining:
             1,
         )
         asking.count([part])
-        return self._answer(values, known, part) | why(part, known, self._ages(known))
+        return {**self._answer(values, known, part, name), **told, **why(part, known, self._ages(known))}
 
     def _ages(self, known: Known) -> dict[str, float | None]:
         """Return per stored feature how many seconds old it is."""
@@ -71,11 +87,11 @@ class Explaining:
             for name in view.features
         }
 
-    def _answer(self, values: Mapping[str, Any], known: Known, part: Part) -> dict[str, Any]:
+    def _answer(self, values: Mapping[str, Any], known: Known, part: Part, name: str) -> dict[str, Any]:
         ages = [np.nan if age is None else float(age) for age in known.ages.values()]
-        number, model = part.version.number, self._service.model
+        number = part.version.number
         answers = Predictions(
-            model.name,
+            name,
             ONLINE,
             id=[""],
             row=[""],
@@ -148,9 +164,10 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
             )
         under_way += 1
         try:
-            mark = await answering.reached()
+            mark, reached = await answering.moment()
+            late = None if reached else mark
             act = explaining[answering.service.model.name]
-            return as_json(200, await to_thread.run_sync(act, asked["row"], mark.at, limiter=limiter))
+            return as_json(200, await to_thread.run_sync(act, asked["row"], mark.at, late, limiter=limiter))
         finally:
             under_way -= 1
 

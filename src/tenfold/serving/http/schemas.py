@@ -147,7 +147,7 @@ def explanation(model: Model) -> Schema:
     feature = {
         "type": "object",
         "properties": {
-            "feature": {"enum": list(model.columns)},
+            "feature": {"type": "string", "examples": list(model.columns)},
             "value": {},
             "contribution": number,
             "error": {**number, "description": "Its standard error, where it is approximate."},
