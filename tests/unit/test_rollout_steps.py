@@ -104,6 +104,13 @@ def test_who_is_slow_by_what_is_allowed_now_is_not_excused_by_what_was_allowed_b
     assert said == "undone: 50 of 100 rows took longer than 20 ms, more than 1% may"
 
 
+def test_a_share_is_said_as_it_is_declared(rolled):
+    rolled.rolling = replace(rolled.rolling, release=replace(RELEASE, canary=(0.0004, 0.07, 0.996)))
+    said = [rolled.advance(BETTER, hours=1).split(":")[0] for _ in range(3)]
+    assert said == ["to canary at 0.04%", "to canary at 7%", "to canary at 99.6%"]
+    assert rolled.rolling.audit.list(f"{MODEL}/2", "rollout")[-1].decision == said[-1]
+
+
 def test_what_a_person_saw_is_in_the_audit_log(rolled):
     rolled.advance(BETTER)
     rolled.rolling.pause(by="ann")

@@ -96,8 +96,16 @@ class Rollout:
 
     @property
     def where(self) -> str:
-        """Where it stands, in words."""
-        return f"canary at {self.share:.0%}" if self.phase == CANARY else self.phase
+        """Where it stands, in words.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> step = Rollout(1, "fraud", 2, 1, CANARY, 0, 0.07, 0, 0, False, None, False, 1)
+        >>> step.where, replace(step, share=0.0004).where, replace(step, share=0.996).where
+        ('canary at 7%', 'canary at 0.04%', 'canary at 99.6%')
+        """
+        return f"canary at {100 * self.share:.6g}%" if self.phase == CANARY else self.phase
 
 
 class Rollouts:
