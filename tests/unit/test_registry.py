@@ -196,6 +196,11 @@ def test_each_rollback_goes_one_further_back(registry):
 
 def test_where_no_rollback_leads_a_version_on_its_way_is_named(registry):
     promoted(registry, 1)
+    with pytest.raises(NotFound) as caught:
+        registry.rollback("m", by="ann", why="errors")
+    assert str(caught.value) == (
+        'no earlier production version of model "m". There is no other version yet. Train one: tenfold train PROJECT.py m.'
+    )
     move(registry, register(registry, "r0002").number, STAGING)
     with pytest.raises(NotFound) as caught:
         registry.rollback("m", by="ann", why="errors")

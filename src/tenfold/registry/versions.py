@@ -279,7 +279,7 @@ class Registry:
         archived = {version.number for version in versions if version.stage is Stage.ARCHIVED}
         later = [number for number in former(events) if number in archived]
         coming = [version.number for version in versions if version.stage is Stage.STAGING]
-        hint = "" if new or later or coming else _all_refused(model)
+        hint = "" if new or later or coming else _no_other(model, len(versions))
         if coming:
             hint += (
                 f" Version {coming[-1]} is on its way to production; see: tenfold rollout show PROJECT.py {model}. "
@@ -308,8 +308,9 @@ class Registry:
         return NotFound("version of model", model, models, hint=hint)
 
 
-def _all_refused(model: str) -> str:
-    return f" Every other was refused. Train one: tenfold train PROJECT.py {model}."
+def _no_other(model: str, count: int) -> str:
+    others = "Every other was refused" if count > 1 else "There is no other version yet"
+    return f" {others}. Train one: tenfold train PROJECT.py {model}."
 
 
 def _check_last(tx: Transaction, model: str, expect: int) -> None:
