@@ -167,3 +167,28 @@ def test_of_a_candidate_that_is_about_to_be_undone_no_promise_is_made(place, pro
     undone = told(project("rollout", "undo", "--json"))
     assert (undone["rollout"]["phase"], undone["follows"]) == ("undone", "version 2 answers everything")
     assert told(project("rollout", "show", "--json"))["rollout"]["to_do"].startswith("mend what is said")
+
+
+def test_of_a_model_that_is_not_declared_any_more_it_says_how_to_end_what_is_open(place, project):
+    number = ask(place, "train")["version"]
+    begun = project("promote", "late_delivery", str(number))
+    assert begun.exit_code == 0, begun.stderr
+    file = place / "renamed.py"
+    file.write_text(
+        "from dataclasses import replace\n"
+        "from tenfold import Project, Release\n"
+        "from tests.examples.shop import late_delivery\n"
+        "project = Project('shop', releases=[Release(replace(late_delivery, name='late_order'))])\n"
+    )
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock")]
+    for act in ("show", "undo"):
+        found = CliRunner().invoke(cli, ["rollout", act, str(file), "late_delivery", *options])
+        assert (found.exit_code, found.stderr) == (
+            2,
+            f'error: model "late_delivery" is not declared any more, so nobody moves on its version {number}, in shadow beside '
+            "version 1. Declare the model and its release again, under this name, to look at it or to end it: tenfold rollout "
+            f"show|undo {file} late_delivery.\n",
+        )
+    assert told(project("rollout", "undo", "--json"))["rollout"]["phase"] == "undone"
+    gone = CliRunner().invoke(cli, ["rollout", "show", str(file), "late_delivery", *options])
+    assert gone.stderr.startswith('error: no model "late_delivery". Did you mean '), gone.stderr

@@ -8,6 +8,7 @@ import click
 from tenfold.cli.options import Where, as_json, by, model_of, on_project
 from tenfold.cli.output import answer, line, minute
 from tenfold.cli.releases import decision
+from tenfold.core.errors import DefinitionError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tenfold.automation.audit import Decision
     from tenfold.project import App
     from tenfold.registry.rollouts import Rollout
+    from tenfold.training.model import Model
 
 
 @click.group()
@@ -33,7 +35,7 @@ def rollout() -> None:
 def show(where: Where, model: str | None, *, as_json: bool) -> None:
     """Show where the newest rollout of MODEL stands, and what the evidence says now."""
     with where.read() as app:
-        chosen = model_of(app, model)
+        chosen = _model(app, model)
         seen, production = app.rollout(chosen).show(), app.registry.production(chosen.name)
         number = None if production is None else production.number
         last = None if seen is None else last_decided(app, seen.rollout)
@@ -55,12 +57,31 @@ def show(where: Where, model: str | None, *, as_json: bool) -> None:
     answer(document, draw, as_json=as_json)
 
 
+def _model(app: "App", name: str | None) -> "Model":
+    """Return the model whose rollout is meant.
+
+    Raises
+    ------
+    DefinitionError
+        When it is not declared any more and has one that is open: without its release, nobody can look at it or end it.
+    """
+    declared = [release.model.name for release in app.project.releases]
+    found = None if name is None or name in declared else app.rollouts.open(name)
+    if found is None:
+        return model_of(app, name)
+    raise DefinitionError(
+        f'model "{name}" is not declared any more, so nobody moves on its version {found.candidate}, in {found.where} beside '
+        f"version {found.champion}. Declare the model and its release again, under this name, to look at it or to end it: "
+        f"tenfold rollout show|undo PROJECT.py {name}."
+    )
+
+
 def _add(name: str, text: str, done: str, follows: str) -> None:
     """Add a command by which a person decides; `follows` says what comes of it."""
 
     def command(where: Where, model: str | None, *, why: str, by: str, as_json: bool) -> None:
         with where.open() as app:
-            rolling = app.rollout(model_of(app, model))
+            rolling = app.rollout(_model(app, model))
             act: Callable[..., Rollout] = getattr(rolling, name)
             after = act(by=by, why=why)
             ends = ending(rolling.show(outcomes=False))
