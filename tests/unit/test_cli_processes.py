@@ -13,10 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from tenfold import Platform
-from tenfold.automation import supervise
-from tenfold.automation.supervise import Supervisor
 from tenfold.cli import cli
-from tenfold.core.clock import SharedClock, SystemClock
+from tenfold.core.clock import SharedClock
 from tenfold.sources.locked import among
 from tests.examples import bare
 from tests.unit.cli_project import ROOT, start, wait_for
@@ -132,112 +130,29 @@ def test_a_port_in_use_is_told(place):
     )
 
 
-WAITS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-DIES = [sys.executable, "-c", "raise SystemExit(7)"]
+STUCK = """
+import signal, threading, click
+from tenfold.cli import processes
+
+processes.GRACE = 0.1
+
+@click.command()
+@processes.supervised
+def stuck():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("at work", flush=True)
+    threading.Event().wait()
+
+stuck(["--supervised"])
+"""
 
 
-def test_the_supervisor_restarts_what_dies_and_stops_the_rest_in_order(monkeypatch):
-    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
-    told: list[str] = []
-
-    def stopped() -> bool:
-        return sum("ended" in line for line in told) == 3 and told[-1].startswith("b started")
-
-    Supervisor({"a": WAITS, "b": DIES, "c": WAITS}, SystemClock(), tell=told.append).run(stopped)
-    words = [" ".join(line.split()[:2]) for line in told]
-    assert words == [
-        "a started",
-        "b started",
-        "c started",
-        *["b ended", "b started"] * 3,
-        "c stopped",
-        "b stopped",
-        "a stopped",
-    ]
-    pauses = [line.partition("again in ")[2] for line in told if "ended with code 7" in line]
-    assert pauses == ["0.05 s", "0.1 s", "0.2 s"]
-
-
-def test_the_supervisor_kills_what_does_not_end(monkeypatch, tmp_path):
-    monkeypatch.setattr(supervise, "GRACE", 200_000)
-    ready = tmp_path / "ready"
-    os.mkfifo(ready)
-    deaf = (
-        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        f"open({str(ready)!r}, 'w').close(); sys.stdin.read()"
-    )
-    told: list[str] = []
-    child = supervise.Child("deaf", [sys.executable, "-c", deaf], SystemClock(), told.append)
-    child.look()
-    assert ready.read_bytes() == b"", "returns when the child has opened its end"
-    child.ask_to_end()
-    child.wait()
-    assert told[-1] == "deaf stopped"
-    pid = int(told[0].split()[-1].rstrip(")"))
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-
-
-SAYS = [sys.executable, "-c", "import os, sys; os.write(0, b'.'); sys.stdin.read()"]
-
-
-def words_of(told):
-    return [" ".join(line.split()[:2]) for line in told]
-
-
-def test_new_processes_take_over_when_all_are_ready_and_those_of_a_kind_end_together(tmp_path):
-    gate, told = tmp_path / "gate", []
-    os.mkfifo(gate)
-    slow = [
-        sys.executable,
-        "-c",
-        f"import os, sys; open({str(gate)!r}).read(); os.write(0, b'.'); sys.stdin.read()",
-    ]
-    commands = {"worker": SAYS, "server 1": SAYS, "server 2": SAYS}
-    asked = iter([True])
-
-    def stopped():
-        if told.count("") == 0 and sum("server 2 started" in line for line in told) == 2:
-            assert not any("stopped" in line for line in told), "the old ones wait for the slow one"
-            gate.write_text("go")
-            told.append("")
-        return sum("worker stopped" in line for line in told) == 1
-
-    supervisor = Supervisor(commands, SystemClock(), tell=told.append, replacing={"server 2": slow})
-    supervisor.run(stopped, lambda: next(asked, False))
-    ends = ["server 1 stopped", "server 2 stopped", "worker stopped"]
-    assert sorted(line for line in told if "stopped" in line) == sorted(2 * ends)
-    pids = [line.split()[-1] for line in told if "started (process" in line]
-    assert len(set(pids)) == 6
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_the_old_processes_stay_when_a_new_one_does_not_get_ready(monkeypatch, late):
-    monkeypatch.setattr(supervise, "PATIENCE", 1_000_000)
-    told: list[str] = []
-    asked = iter([True])
-    Supervisor(
-        {"a": SAYS, "b": SAYS}, SystemClock(), tell=told.append, replacing={"b": WAITS if late else DIES}
-    ).run(lambda: any("old processes go on" in line for line in told), lambda: next(asked, False))
-    why = "not ready after 1 s: new b" if late else "new b ended with code 7"
-    assert f"{why}; the old processes go on" in told
-    after = told[told.index(f"{why}; the old processes go on") + 1 :]
-    assert words_of(after) == ["b stopped", "a stopped"] * 2
-
-
-def test_a_process_may_take_the_time_of_its_drain_to_end(monkeypatch):
-    monkeypatch.setattr(supervise, "GRACE", 10_000)
-    slow = (
-        "import os, signal, sys, threading; ended = threading.Event(); "
-        "signal.signal(signal.SIGTERM, lambda *_: ended.set()); os.write(0, b'.'); "
-        "ended.wait(); threading.Event().wait(0.3); print('by itself', flush=True)"
-    )
-    child = supervise.Child("slow", [sys.executable, "-c", slow], SystemClock(), print)
-    child.start()
-    while not child.ready:
-        assert child.hear() is None
-    child.ask_to_end()
-    child.wait(drain=60_000_000)
+def test_a_supervised_process_that_does_not_end_outlives_the_one_that_started_it_by_its_grace_at_most():
+    command = [sys.executable, "-c", STUCK]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"at work\n"
+        process.stdin.close()
+        assert process.wait(60) == 1
 
 
 def test_a_closed_terminal_ends_it_and_a_signal_renews_it(place):
@@ -284,5 +199,6 @@ def test_run_keeps_three_processes_going(place):
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 0
     ends = [line.split()[0] for line in process.stderr if "stopped" in line]
-    assert ends == ["server", "controller", "worker"]
+    assert sorted(ends) == ["controller", "server", "worker"]
+    assert ends.index("server") < ends.index("worker")
     process.stderr.close()

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import groupby
 from types import MappingProxyType
 
 from tenfold.automation.loop import Loop
@@ -25,13 +24,15 @@ GRACE = 30 * UNITS["s"]
 """Microseconds a process may take to end before it is killed; nothing is lost then, only repeated."""
 PATIENCE = 10 * UNITS["m"]
 """Microseconds in which processes that take over must be ready; until then those before them go on."""
+SERVER, WORKER = "server", "worker"
+"""The first word of the names of processes that answer requests, and of the one that these wait for."""
 
 Tell = Callable[[str], object]
 logger = logging.getLogger(__name__)
 
 
 class Child:
-    """One process that should run: started, watched, started again after a pause, ended.
+    """One process that should run: started, watched, started again after a pause, asked to end.
 
     Its stdin is a socket. When this process is gone, however it died, the child reads its end; and the child writes to it when
     it is ready. It is not in the terminal's process group, so that Ctrl-C reaches it in its turn.
@@ -40,6 +41,10 @@ class Child:
     ----------
     first
         The command of the first start, when later ones are by another.
+    keep
+        Open files that the process inherits.
+    drain
+        Microseconds that it may need more than `GRACE` to end.
     """
 
     def __init__(
@@ -51,10 +56,12 @@ class Child:
         *,
         keep: Sequence[int] = (),
         first: Sequence[str] = (),
+        drain: int = 0,
     ) -> None:
-        self.name, self.ready = name, False
+        self.name, self.kind, self.ready = name, name.partition(" ")[0], False
         self._command, self._clock, self._tell, self._keep = list(command), clock, tell, tuple(keep)
-        self._next = list(first) or self._command
+        self._next, self._may_take = list(first) or self._command, GRACE + drain
+        self._deadline: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._started = self._due = clock.elapsed()
@@ -97,27 +104,48 @@ class Child:
         return self._process.poll()
 
     def ask_to_end(self) -> None:
-        """Ask the process to end."""
-        if self._process is not None:
+        """Ask the process to end, once."""
+        if self._process is not None and self._deadline is None:
+            self._deadline = self._clock.elapsed() + self._may_take
             self._process.terminate()
 
-    def wait(self, drain: int = 0) -> None:
-        """Wait for the end of a process that was asked to, and kill it `GRACE` after the microseconds of `drain`."""
+    def has_ended(self) -> bool:
+        """Return whether the process is gone, and kill it when it was asked to end and has had its time."""
         if self._process is None:
-            return
-        deadline = self._clock.elapsed() + drain + GRACE
-        while self._process.poll() is None and self._clock.elapsed() < deadline:
-            self._clock.sleep(POLL)
+            return True
         if self._process.poll() is None:
+            if self._deadline is None or self._clock.elapsed() < self._deadline:
+                return False
             self._process.kill()
             self._process.wait()
-        self._tell(f"{self.name} stopped")
+            self._tell(f"{self.name} killed after {self._may_take / UNITS['s']:g} s")
+        else:
+            self._tell(f"{self.name} stopped")
         self._close()
+        return True
 
     def _close(self) -> None:
         if self._line is not None:
             self._line.close()
         self._process = self._line = None
+
+
+class Ending:
+    """Processes on their way out: all are asked at once, but a worker when no server is left that waits for what it does."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._left = list(children)
+        for child in reversed(children):
+            if child.kind != WORKER:
+                child.ask_to_end()
+
+    def is_over(self) -> bool:
+        """Return whether all have ended; to be called now and then."""
+        self._left = [child for child in self._left if not child.has_ended()]
+        if not any(child.kind == SERVER for child in self._left):
+            for child in self._left:
+                child.ask_to_end()
+        return not self._left
 
 
 class Supervisor:
@@ -126,16 +154,16 @@ class Supervisor:
     Parameters
     ----------
     commands
-        Program and arguments by name, in the order to start them; they are stopped in the opposite order, those whose names
-        begin with the same word together.
+        Program and arguments by name, in the order to start them; how they end is told by `Ending`.
     tell
         Gets one line for each start and each end.
-    keep
-        Open files, such as a listening socket, that the processes inherit: they outlive each of them.
+    listening
+        The socket that the servers inherit, and nobody else: it outlives each of them, and is closed when they are told to end,
+        so that who connects later is refused and does not wait for an answer that nobody gives.
     replacing
         By which command a process that takes over is started, where that is another one.
     drain
-        Seconds that a process may need more to end.
+        Seconds that a server may need more to end.
     """
 
     def __init__(
@@ -144,37 +172,63 @@ class Supervisor:
         clock: Clock,
         *,
         tell: Tell,
-        keep: Sequence[int] = (),
+        listening: socket.socket | None = None,
         replacing: Mapping[str, Sequence[str]] = MappingProxyType({}),
         drain: float = 0.0,
     ) -> None:
-        self._commands, self._clock, self._tell, self._keep = commands, clock, tell, keep
+        self._commands, self._clock, self._tell, self._listening = commands, clock, tell, listening
         self._replacing, self._drain = replacing, int(drain * 1e6)
-        self._children = self._made({})
+        self._children, self._endings = self._made({}), list[Ending]()
 
     def take_over(self, stopped: Callable[[], bool]) -> bool:
         """Start the processes while something else does their work; return whether they are ready, none is left otherwise."""
         self._children = []
         self._replace(stopped)
+        if not self._children:
+            self._finish()
         return bool(self._children)
+
+    def watch(self, stopped: Callable[[], bool]) -> None:
+        """Keep all of them running until `stopped`, and leave them running."""
+        while not stopped():
+            self._look()
+            self._clock.sleep(POLL)
 
     def run(self, stopped: Callable[[], bool], again: Callable[[], bool] = lambda: False) -> None:
         """Keep all of them running until `stopped`, and replace all of them when `again`; afterwards none is left."""
         try:
             while not stopped():
-                for child in self._children:
-                    child.look()
+                self._look()
                 if again():
                     self._replace(stopped)
                 self._clock.sleep(POLL)
         finally:
-            self._stop(self._children)
+            if self._listening is not None:
+                self._listening.close()
+            ending, self._children = self._children, []
+            self._endings.append(Ending(ending))
+            self._finish()
+
+    def _look(self) -> None:
+        """Look after what should run and what should end."""
+        for child in self._children:
+            child.look()
+        self._endings = [ending for ending in self._endings if not ending.is_over()]
+
+    def _finish(self) -> None:
+        """Wait until none is left that should end."""
+        while self._endings:
+            self._look()
+            self._clock.sleep(POLL)
 
     def _made(self, first: Mapping[str, Sequence[str]]) -> list[Child]:
-        return [
-            Child(name, command, self._clock, self._tell, keep=self._keep, first=first.get(name, ()))
-            for name, command in self._commands.items()
-        ]
+        return [self._child(name, first.get(name, ())) for name in self._commands]
+
+    def _child(self, name: str, first: Sequence[str]) -> Child:
+        make = partial(Child, name, self._commands[name], self._clock, self._tell, first=first)
+        if name.partition(" ")[0] != SERVER or self._listening is None:
+            return make()
+        return make(keep=[self._listening.fileno()], drain=self._drain)
 
     def _replace(self, stopped: Callable[[], bool]) -> None:
         """Start all processes once more; when the new ones are ready end the old ones, and when one is not, the new ones."""
@@ -188,7 +242,7 @@ class Supervisor:
             else:
                 ending, self._children = self._children, new
         finally:
-            self._stop(ending)
+            self._endings.append(Ending(ending))
 
     def _until_ready(self, new: Sequence[Child], stopped: Callable[[], bool]) -> str:
         """Wait until processes are ready, while the others are looked after; return what stood in the way, "" when nothing did."""
@@ -202,18 +256,9 @@ class Supervisor:
             if self._clock.elapsed() > deadline:
                 late = ", ".join(child.name for child in new if not child.ready)
                 return f"not ready after {PATIENCE // UNITS['s']} s: new {late}"
-            for child in self._children:
-                child.look()
+            self._look()
             self._clock.sleep(POLL)
         return ""
-
-    def _stop(self, children: Sequence[Child]) -> None:
-        for _, each in groupby(reversed(children), lambda child: child.name.partition(" ")[0]):
-            together = list(each)
-            for child in together:
-                child.ask_to_end()
-            for child in together:
-                child.wait(self._drain)
 
 
 def control(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tenfold.automation.supervise import Supervisor
 
 SUPERVISED = "tenfold.supervised"
+GRACE = 30.0
+"""Seconds a process may take to end once its supervisor is gone: as many as that would give it."""
 
 
 def supervised(function: Function) -> Function:
@@ -28,7 +30,7 @@ def supervised(function: Function) -> Function:
     def follow(ctx: click.Context, __: click.Parameter, value: bool) -> None:
         if value:
             ctx.meta[SUPERVISED] = True
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+            threading.Thread(target=_end_with_parent, args=(ctx,), daemon=True).start()
 
     option = click.option("--supervised", is_flag=True, hidden=True, expose_value=False, callback=follow)
     return option(function)
@@ -57,12 +59,16 @@ def at_work(where: Where, kind: str, once: str) -> Iterator[None]:
         yield
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to."""
+def _end_with_parent(ctx: click.Context) -> None:
+    """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to, and killed when that takes long."""
+    from tenfold.core.clock import SystemClock
+
     with suppress(ConnectionResetError):  # it was killed before it read what `ready` said
         while os.read(0, 4096):
             pass
     os.kill(os.getpid(), signal.SIGTERM)
+    SystemClock().sleep(GRACE + ctx.params.get("drain", 0.0))
+    os._exit(1)
 
 
 @click.command()
@@ -169,7 +175,7 @@ def _supervisor(
         others | serving.commands(where, listening),
         SystemClock(),
         tell=tell,
-        keep=[listening.fileno()],
+        listening=listening,
         replacing=serving.commands(where, listening, patient=True),
         drain=serving.drain,
     )
@@ -222,7 +228,7 @@ def controller(where: Where) -> None:
 @on_project
 @served
 def run(where: Where, *, serving: Serving) -> None:
-    """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all in order.
+    """Run a worker, a controller and a server; one that dies is started again. Ctrl-C ends all of them.
 
     On SIGHUP new processes start, with the code as it is then, and take over when all of them are ready; no request fails.
     A project whose platform has mirrors, or whose releases name places to deliver to, gets a process that sends there too.
