@@ -130,6 +130,29 @@ def test_a_port_in_use_is_told(place):
     )
 
 
+@pytest.mark.parametrize("verb", [["run"], ["serve"], ["serve", "--processes", "2"]])
+def test_a_signal_for_new_processes_does_not_end_one_that_is_loading(tmp_path, verb):
+    declared = tmp_path / "declared.py"
+    declared.write_text("import os\nos.kill(os.getpid(), 1)\nraise ValueError('still here')\n")
+    process = start(*verb, str(declared), "--home", str(tmp_path / "home"), "--port", free_port())
+    assert "cannot be imported: ValueError: still here." in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+
+
+def test_a_signal_that_comes_while_another_server_takes_over_counts_too(place):
+    options = ["--home", str(place / "home"), "--clock", str(place / "clock"), "--port", free_port()]
+    process = start("serve", BARE, *options)
+    wait_for(process, "serving tiny on")
+    process.send_signal(signal.SIGHUP)
+    wait_for(process, "server started")
+    process.send_signal(signal.SIGHUP)
+    wait_for(process, "the new server has taken over")
+    wait_for(process, "starting new processes")
+    process.terminate()
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
 STUCK = """
 import signal, threading, click
 from tenfold.cli import processes

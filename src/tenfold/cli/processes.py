@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 SUPERVISED = "tenfold.supervised"
 GRACE = 30.0
 """Seconds a process may take to end once its supervisor is gone: as many as that would give it."""
+
+Asked = SimpleQueue[None]
+"""Has an entry for each time that new processes were asked for; a signal may put one there at any moment."""
 
 
 def supervised(function: Function) -> Function:
@@ -71,6 +76,22 @@ def _end_with_parent(ctx: click.Context) -> None:
     os._exit(1)
 
 
+@contextmanager
+def hangups() -> Iterator[Asked]:
+    """Inside, each SIGHUP asks for new processes, but the one of a terminal that was closed ends this process."""
+    asked = Asked()
+    with on_hangup(lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: asked.put(None)):
+        yield asked
+
+
+def was_asked(asked: Asked) -> bool:
+    """Return whether new processes were asked for since the last time."""
+    found = not asked.empty()
+    while not asked.empty():
+        asked.get()
+    return found
+
+
 @click.command()
 @on_project
 @served
@@ -88,17 +109,18 @@ def serve(where: Where, *, serving: Serving, fd: int | None, patient: bool) -> N
         with on_signals(sys.exit):
             _answer(where, serving, socket.socket(fileno=fd), patient=patient)
         return
-    serving.check(where)
-    with listen(serving.host, serving.port) as listening:
-        if serving.processes == 1:
-            tell(f"loading {where.target} for the server")
-            Alone(where, serving, listening).run()
-            return
-        from tenfold.cli.loading import load
+    with hangups() as asked:
+        serving.check(where)
+        with listen(serving.host, serving.port) as listening:
+            if serving.processes == 1:
+                tell(f"loading {where.target} for the server")
+                Alone(where, serving, listening, asked).run()
+                return
+            from tenfold.cli.loading import load
 
-        load(where.target)  # a mistake in the declaration is told here, once
-        tell(f"serving with {serving.processes} processes on {serving.url}")
-        _look_after(_supervisor(where, serving, listening, {}))
+            load(where.target)  # a mistake in the declaration is told here, once
+            tell(f"serving with {serving.processes} processes on {serving.url}")
+            _begin(_supervisor(where, serving, listening, {}), asked)
 
 
 def _answer(
@@ -118,10 +140,10 @@ def _answer(
 class Alone:
     """A server without a process that looks after it, until SIGHUP: then it becomes that, once another one has taken over."""
 
-    def __init__(self, where: Where, serving: Serving, listening: socket.socket) -> None:
+    def __init__(self, where: Where, serving: Serving, listening: socket.socket, asked: Asked) -> None:
         self._where, self._serving, self._listening = where, serving, listening
         self._supervisor = _supervisor(where, serving, listening, {})
-        self._answers, self._asked = threading.Event(), threading.Event()
+        self._asked, self._answers = asked, threading.Event()
         self._taken, self._ending = threading.Event(), threading.Event()
 
     def run(self) -> None:
@@ -129,35 +151,34 @@ class Alone:
         taking = threading.Thread(target=self._take_over, daemon=True)
         taking.start()
         try:
-            with (
-                on_hangup(lambda: os.kill(os.getpid(), signal.SIGTERM), self._asked.set),
-                on_signals(sys.exit),
-                on_signals(self._interrupted, [signal.SIGINT]),
-            ):
+            with on_signals(sys.exit), on_signals(self._interrupted, [signal.SIGINT]):
                 _answer(self._where, self._serving, self._listening.dup(), announce=self._accepts)
         finally:
-            for event in (self._ending, self._answers, self._asked):
-                event.set()
+            self._ending.set()
+            self._answers.set()
+            if not self._taken.is_set():
+                self._asked.put(None)
             taking.join()
         if self._taken.is_set():
-            _look_after(self._supervisor)
+            _look_after(self._supervisor, self._asked)
 
     def _accepts(self) -> None:
         self._answers.set()
         ready()
 
     def _take_over(self) -> None:
-        """Have another process take over whenever that is asked for, until it succeeds."""
+        """Have another process take over whenever that is asked for, until it succeeds; look after it while the server ends."""
         self._answers.wait()
         while not self._taken.is_set():
-            self._asked.wait()
-            self._asked.clear()
+            self._asked.get()
+            was_asked(self._asked)
             if self._ending.is_set():
                 return
             if self._supervisor.take_over(self._ending.is_set):
                 self._taken.set()
                 tell("the new server has taken over; this process looks after it")
                 os.kill(os.getpid(), signal.SIGINT)  # which ends the server at once, without --drain
+        self._supervisor.watch(self._ending.is_set)
 
     def _interrupted(self) -> None:
         if not self._taken.is_set():
@@ -181,17 +202,17 @@ def _supervisor(
     )
 
 
-def _look_after(supervisor: "Supervisor") -> None:
-    """Keep processes running, until SIGTERM or SIGINT; on SIGHUP, have new ones take over."""
-    stopped, again = threading.Event(), threading.Event()
+def _begin(supervisor: "Supervisor", asked: Asked) -> None:
+    """Start processes and keep them running; what was asked for earlier is done by that."""
+    was_asked(asked)
+    _look_after(supervisor, asked)
 
-    def once() -> bool:
-        asked = again.is_set()
-        again.clear()
-        return asked
 
-    with on_signals(stopped.set), on_hangup(stopped.set, again.set):
-        supervisor.run(stopped.is_set, once)
+def _look_after(supervisor: "Supervisor", asked: Asked) -> None:
+    """Keep processes running, until SIGTERM or SIGINT, and have new ones take over when they are asked for."""
+    stopped = threading.Event()
+    with on_signals(stopped.set):
+        supervisor.run(stopped.is_set, partial(was_asked, asked))
 
 
 @click.command()
@@ -233,19 +254,27 @@ def run(where: Where, *, serving: Serving) -> None:
     On SIGHUP new processes start, with the code as it is then, and take over when all of them are ready; no request fails.
     A project whose platform has mirrors, or whose releases name places to deliver to, gets a process that sends there too.
     """
+    with hangups() as asked:
+        from tenfold.cli.loading import load
+
+        load(where.target)  # a mistake in the declaration is told here, once
+        serving.check(where)
+        with listen(serving.host, serving.port) as listening:
+            _begin(_supervisor(where, serving, listening, _beside(where)), asked)
+
+
+def _beside(where: Where) -> dict[str, list[str]]:
+    """Return the commands of what runs beside the servers, by name."""
     from tenfold.cli.loading import load, load_platform
 
-    project = load(where.target)  # a mistake in the declaration is told here, once
-    serving.check(where)
     python = [sys.executable, "-m", "tenfold.cli"]
     place = [*where.arguments, "--supervised"]
-    with listen(serving.host, serving.port) as listening:
-        commands = {
-            "worker": [*python, "worker", *place],
-            "controller": [*python, "controller", *place],
-        }
-        if load_platform(where.target).mirrors:
-            commands["mirror"] = [*python, "mirror", *place, "--follow"]
-        if any(release.to for release in project.releases):
-            commands["deliver"] = [*python, "deliver", *place, "--follow"]
-        _look_after(_supervisor(where, serving, listening, commands))
+    commands = {
+        "worker": [*python, "worker", *place],
+        "controller": [*python, "controller", *place],
+    }
+    if load_platform(where.target).mirrors:
+        commands["mirror"] = [*python, "mirror", *place, "--follow"]
+    if any(release.to for release in load(where.target).releases):
+        commands["deliver"] = [*python, "deliver", *place, "--follow"]
+    return commands
