@@ -234,7 +234,7 @@ class Journal:
         with self._database.transaction() as tx:
             if not tx.execute(HOLD, (self._wall.now() + self._lease, run_id, owner)).rowcount:
                 raise Conflict(
-                    f"run {run_id} was taken over, or had to make way, and nothing more is stored: {SILENT}."
+                    f"run {run_id} is another process's now, and nothing more is stored: {SILENT}."
                 )
 
     def get(self, run_id: str) -> JournalRun:

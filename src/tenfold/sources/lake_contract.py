@@ -2,7 +2,7 @@
 """What every lake must pass, as plain functions; see `contract.py` for how they are used."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenfold.core.errors import DefinitionError, NotFound, SchemaError
 from tenfold.sources.base import Lake
@@ -205,16 +205,8 @@ def stores_nothing_that_a_check_refuses(make: Make) -> None:
         raise DefinitionError("not now")
 
     for instead in ("", "_offset = 0"):
-        refused(
-            DefinitionError,
-            lake.append,
-            "t",
-            iter([_rows([1])]),
-            writer="w",
-            upto=2,
-            check=check,
-            instead=instead,
-        )
+        how: dict[str, Any] = {"writer": "w", "upto": 2, "check": check, "instead": instead}
+        refused(DefinitionError, lake.append, "t", iter([_rows([1])]), **how)
     assert lake.read("t").equals(_rows([0]))
     assert lake.position("t", "w") == 1
 

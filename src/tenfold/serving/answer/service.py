@@ -65,9 +65,8 @@ class Service:
         self._predictions, self.traffic = predictions, traffic
         self._asking, self._questions = traffic.asking(model), Questions(model)
         self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
-        self._deciding = Deciding(model)
+        self._deciding, self._hurried = Deciding(model), False
         self._includes_self = any(view.plan.includes_self for view in model.stored)
-        self._hurried = False
         self.closing: list[Callable[[], None]] = []
         self._views = [view.name for view in model.stored]
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
