@@ -1,5 +1,6 @@
 """A project opened on a platform: what an app consists of, and who is made when first asked for."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
@@ -15,6 +16,7 @@ from tenfold.core.errors import Unavailable
 from tenfold.declared import Declared, sinks
 from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform, code
+from tenfold.processing.ingest import Call, Ingested, ingest_all
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
 from tenfold.registry.versions import Registry, Version
@@ -27,6 +29,7 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
+from tenfold.store.whole import Whole
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
@@ -54,6 +57,7 @@ class Opened:
         self.tokens = Tokens(self.database, self.clock)
         self.versions = Versions(self.registry, self.blobs)
         self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
+        self._whole = Whole(self.log, self.lake, [*project.sources, TOPIC])
         self._services: dict[str, Service] = {}
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
 
@@ -112,6 +116,8 @@ class Opened:
         model = self._model(model)
         known = self._services.get(model.name)
         if known is None or known.model is not model:
+            with suppress(Unavailable):  # now, so that no request is the first; who asks is told
+                self._whole.check()
             known = self._services[model.name] = Service(
                 model,
                 store=self.states
@@ -122,6 +128,7 @@ class Opened:
                 predictions=self.predictions,
                 traffic=self.traffic,
                 degraded=self._degraded(model),
+                check=self._whole.check,
             )
         return known
 
@@ -132,6 +139,15 @@ class Opened:
 
     def _model(self, model: Model | str) -> Model:
         return self.project.release(model).model if isinstance(model, str) else model
+
+    def check_log(self) -> None:
+        """Raise `OtherLog` when states or lake tables were made of another log than this one."""
+        self._lake_sink().check()
+        self._state_sink().check()
+
+    def _ingest_all(self, calls: Sequence[Call], *, wait: float | None = None) -> list[Ingested | Exception]:
+        self._whole.check()
+        return ingest_all(calls, log=self.log, quarantine=self.quarantine, clock=self.clock, wait=wait)
 
     def _state_sink(self) -> StateSink:
         views = [view for view in self.project.views.values() if view.entity is not None]

@@ -23,7 +23,7 @@ from tenfold.monitoring.skew import Skew, skew
 from tenfold.opened import Opened
 from tenfold.platform import Platform
 from tenfold.processing.derive import Source
-from tenfold.processing.ingest import Ingested, ingest, ingest_all
+from tenfold.processing.ingest import Ingested, ingest
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.answer.predictions import BATCH, ONLINE, Predictions, read
@@ -93,6 +93,7 @@ class App(Opened):
         """
         log, aside, clock = self.log, self.quarantine, self.clock
         root = self.project.source(source)
+        self._whole.check()
         return ingest(root, data, log=log, quarantine=aside, clock=clock, history=history, key=key)
 
     def worker(self, *, rows: int = 50_000, seconds: float = 10.0) -> Worker:
@@ -353,7 +354,7 @@ class App(Opened):
         return application(
             {release.model.name: self.service(release.model) for release in self.project.releases},
             self.project.sources,
-            partial(ingest_all, log=self.log, quarantine=self.quarantine, clock=self.clock),
+            self._ingest_all,
             wait=wait,
             hosts=hosts,
             gate=gate,

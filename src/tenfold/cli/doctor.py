@@ -60,6 +60,7 @@ def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as
         _home(home),
         _disk(home),
         *_clock(home),
+        *_log(home, project),
         _port(port),
         *_project(project),
         _selftest(),
@@ -164,6 +165,42 @@ def _arrived_after(log: "Log", topic: str, end: int, moment: int) -> "Batch | No
         else:
             high = middle
     return next(iter(log.read(topic, low, limit=1)), None)
+
+
+def _log(home: Path, target: str | None) -> Iterator[Finding]:
+    """Look whether the log is the one that the lake was made of, and with a project the states too."""
+    if target is None and not (home / "lake").exists():
+        return
+    from tenfold.cli.options import Where
+    from tenfold.core.errors import DefinitionError, NotFound, TenfoldError
+    from tenfold.store.whole import OtherLog
+
+    try:
+        if target is None:
+            _check_lake(home)
+        else:
+            with Where(target, home, None).read() as app:
+                app.check_log()
+        yield Finding("log", ok=True, found="the one that the rest was made of")
+    except OtherLog as error:
+        yield Finding("log", ok=False, found=error.found, fix=error.fix)
+    except (DefinitionError, NotFound):  # there is no such home yet, or no such project, which is told below
+        return
+    except TenfoldError as error:
+        yield Finding("log", ok=False, found=str(error), fix="Try again, or choose another home.")
+
+
+def _check_lake(home: Path) -> None:
+    from tenfold.core.clock import SystemClock
+    from tenfold.sources.lake import DeltaLake
+    from tenfold.sources.log import SQLiteLog
+    from tenfold.sources.memory import MemoryLog
+    from tenfold.store.whole import check_lake
+
+    there, clock = (home / "log.db").exists(), SystemClock()  # looking makes none
+    tables = [path.parent.name for path in (home / "lake").glob("[!.]*/_delta_log")]
+    with closing(SQLiteLog(home / "log.db", clock) if there else MemoryLog(clock)) as log:
+        check_lake(log, DeltaLake(home / "lake"), sorted(tables))
 
 
 def _long(us: int) -> str:

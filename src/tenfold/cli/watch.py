@@ -150,7 +150,7 @@ def status(where: Where, *, as_json: bool) -> None:
     from tenfold.core.times import iso
 
     with where.read() as app:
-        topics = _topics(app)
+        topics, wrong = _topics(app), _wrong(app)
         production = {
             release.model.name: app.registry.production(release.model.name)
             for release in app.project.releases
@@ -171,6 +171,7 @@ def status(where: Where, *, as_json: bool) -> None:
             "home": str(where.home),
             "now": iso(app.clock.now()),
             "topics": topics,
+            "wrong": wrong,
             "production": {name: None if item is None else item.number for name, item in production.items()},
             "rollouts": {seen.rollout.model: standing(where, seen, last) for seen, last in rolling},
             "last_decision": decision(newest[0]) if newest else None,
@@ -206,10 +207,21 @@ def status(where: Where, *, as_json: bool) -> None:
                 head = f"Last decision: {minute(last.at)} {last.subject} {last.decision} by {last.by}"
                 click.echo(reasons(head, where.named(last.why)))
         idle = [f"Nobody works on durable run {run}; tenfold run goes on with it." for run in stuck]
-        for text in (*lines(places), *away, *idle):
+        for text in (*wrong, *lines(places), *away, *idle):
             click.echo(text)
 
     answer(document, draw, as_json=as_json)
+
+
+def _wrong(app: "App") -> list[str]:
+    """Return why the log cannot be the one that the rest was made of, if it cannot."""
+    from tenfold.store.whole import OtherLog
+
+    try:
+        app.check_log()
+    except OtherLog as error:
+        return [str(error)]
+    return []
 
 
 def _topics(app: "App") -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from tenfold.features.state.fold import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import joined, read_frame, to_tables
 from tenfold.processing.frame import Frame
-from tenfold.sources.base import Batch, Lake, Log
+from tenfold.sources.base import Batch, Ends, Lake, Log
 from tenfold.store.base import SINK, Get, OnlineStore
 from tenfold.store.few import FEW, spliced
 from tenfold.store.few import keyed as of_few
@@ -22,6 +22,7 @@ from tenfold.store.groups import Keys, by_group
 from tenfold.store.moved import Keyed, may_move, with_moved
 from tenfold.store.online import group_name, parts_of, state_keys
 from tenfold.store.upstream import Upstream
+from tenfold.store.whole import STATES, check_lake, check_states, other, states_of, tables_of, within
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +63,7 @@ class StateSink:
         self._views: dict[str, list[FeatureView]] = {}
         for view in views:
             self._views.setdefault(view.source.root.name, []).append(view)
-        self._groups = {group_name(view) for view in views}
+        self._groups = {group_name(view): view.source.root.name for view in views}
 
     def advance(self) -> list[Batch]:
         """Process what is new, about ROWS records a view at most, and return the batches that all views have by this call."""
@@ -74,12 +75,28 @@ class StateSink:
 
     def behind(self) -> bool:
         """Return whether the log holds records that the states do not."""
-        offsets, ends = self._store.offsets(), self._log.ends().offsets
+        offsets, ends = self._checked()
         return any(
-            offsets.get(group_name(view), 0) < ends.get(topic, 0)
-            for topic, views in self._views.items()
-            for view in views
+            offsets.get(group, 0) < ends.offsets.get(topic, 0) for group, topic in self._groups.items()
         )
+
+    def check(self) -> None:
+        """Raise OtherLog when the states are ahead of the log."""
+        self._checked()
+
+    def _checked(self) -> tuple[Mapping[str, int], Ends]:
+        offsets, ends = self._store.offsets(), self._log.ends()  # in this order: the log goes ahead
+        check_states(self._groups, offsets, ends)
+        for group, topic in self._groups.items():
+            mark = offsets.get(group, 0)
+            if 0 < mark < ends.offsets.get(topic, 0):
+                self._check_begins(self._log.read(topic, mark, limit=1), topic, mark, group)
+        return offsets, ends
+
+    def _check_begins(self, read: Sequence[Batch], topic: str, mark: int, group: str) -> None:
+        """Refuse what was read from where the states of a group end, unless it begins there."""
+        if not read or read[0].base != mark:
+            raise other(states_of(group), within(topic, mark), [STATES])
 
     def retire(self) -> int:
         """Remove the states of definitions that are no longer declared, in small transactions; return how many.
@@ -117,6 +134,8 @@ class StateSink:
         for mark in sorted(groups, reverse=True):
             # Not beyond the views in front: who catches up meets them at their mark and goes on with them.
             read = self._log.read(topic, mark, limit=BATCHES, rows=ROWS)
+            if read:
+                self._check_begins(read, topic, mark, group_name(groups[mark][0]))
             batches = [item for item in read if item.end <= front]
             done = batches if batches and self._fold(batches, groups[mark], mark) else []
             front = done[-1].end if done else mark
@@ -250,7 +269,13 @@ class LakeSink:
             rows, upto = self._next(topic, position, end, rest)
             if self._lake.append(topic, rows, writer=SINK, upto=upto, after=position):
                 moved += upto - position
+        if position > end:  # another process may have moved what came meanwhile
+            self.check()
         return moved
+
+    def check(self) -> None:
+        """Raise OtherLog when the lake is ahead of the log."""
+        check_lake(self._log, self._lake, self._topics)
 
     def _next(
         self, topic: str, first: int, end: int, rest: Callable[[], None] | None
@@ -263,6 +288,8 @@ class LakeSink:
         while left and room > 0 and upto < min(end, first + most):
             # What came meanwhile stays: a prediction in the lake never lacks a record there that it was made from.
             batches = self._log.read(topic, upto, limit=left, rows=min(size, end - upto))
+            if not batches or batches[0].base != upto:
+                raise other("the lake was", within(topic, upto), tables_of([topic]))
             tables.append(to_tables(batches))
             upto, left, room = batches[-1].end, left - len(batches), room - tables[-1].nbytes
             if rest:

@@ -13,6 +13,7 @@ from tenfold.core.times import UNITS
 from tenfold.sources.base import Batch
 from tenfold.sources.turn import Locked
 from tenfold.store.materialize import LakeSink, StateSink
+from tenfold.store.whole import OtherLog
 
 IDLE, LONG_IDLE = 0.001, 0.005
 """Seconds to wait when there is nothing new, and when there was nothing for a second."""
@@ -56,6 +57,8 @@ class Worker:
         """Process until `stopped`, then move what is left into the lake."""
         while not stopped():
             try:
+                self._lake.check()  # first: what is to be done for it is all that may have to be done
+                self._states.check()
                 # requests wait for the states, nobody for the lake
                 with ThreadPoolExecutor(1, "lake", _go_last) as aside:
                     self._run(stopped, aside)
@@ -100,10 +103,14 @@ class Worker:
     def drain(self) -> int:
         """Process everything that is in the log by now and return how many records became visible."""
         total = 0
-        while self._states.behind():
-            done = self._states.advance()
-            self._observe(done)
-            total += sum(batch.count for batch in done)
+        try:
+            while self._states.behind():
+                done = self._states.advance()
+                self._observe(done)
+                total += sum(batch.count for batch in done)
+        except OtherLog:
+            self._lake.check()  # which says more
+            raise
         self._lake.flush()
         return total
 

@@ -13,6 +13,7 @@ from tenfold.core.errors import SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
 from tenfold.serving.answer.answers import Said, apart, as_json
 from tenfold.serving.answer.asking import joined, numbers, some
+from tenfold.serving.answer.marks import Marks
 from tenfold.serving.answer.outputs import Deciding
 from tenfold.serving.answer.predictions import FALLBACK, ONLINE, STALE, Answered, PredictionLog, Predictions
 from tenfold.serving.answer.questions import Asks, Question, Questions, keyed, put_off_of, taken, unanswered
@@ -57,6 +58,7 @@ class Service:
         predictions: PredictionLog,
         traffic: Traffic,
         degraded: "Service | bool" = False,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self.model = model
         self._stale, self.instead = degraded is True, None if isinstance(degraded, bool) else degraded
@@ -70,6 +72,7 @@ class Service:
         self.closing: list[Callable[[], None]] = []
         self._views = [view.name for view in model.stored]
         self._topics = {group_name(view): view.source.root.name for view in model.stored}
+        self._marks = Marks(self._topics, store, log, check)
 
     @property
     def degrades(self) -> bool:
@@ -84,7 +87,7 @@ class Service:
         """Return the same for who keeps others waiting: it raises `Locked` rather than to wait for another writer or a candidate."""
         found = copy(self)
         found._hurried, found._log = True, self._log.prompt()
-        found._predictions = PredictionLog(found._log)
+        found._predictions, found._marks = PredictionLog(found._log), self._marks.of(found._log)
         return found
 
     def close(self) -> None:
@@ -97,7 +100,7 @@ class Service:
 
         Whatever was acknowledged before lies before the mark.
         """
-        return self._log.ends()
+        return self._marks.now()
 
     def expected(self, mark: Ends) -> Ends:
         """Return the mark of now, if nothing came to the views since one that was reached; whether it did, `answer` finds out."""
@@ -107,14 +110,11 @@ class Service:
     def reached(self, mark: Ends) -> bool:
         """Return whether the states hold everything that arrived before a mark's moment, or are not needed for an answer."""
         try:
-            offsets = self._store.offsets()
+            return self._marks.reached(mark)
         except Away:
             if self.instead is None:
                 raise
             return True
-        return all(
-            offsets.get(group, 0) >= mark.offsets.get(topic, 0) for group, topic in self._topics.items()
-        )
 
     def why_late(self, mark: Ends, seconds: float) -> str:
         """Return what to say when the states have not reached a mark: which views lag, and how far."""
