@@ -16,6 +16,10 @@ class Moved(Unavailable):
     """What is open is not what is found at its place any more; who opens it again there finds that."""
 
 
+class Damaged(Unavailable):
+    """What is stored cannot be read any more; it is to be removed, and is made anew."""
+
+
 class OnlineStore(Protocol):
     """State per key, with the offset it stands for.
 

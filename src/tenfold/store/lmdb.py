@@ -4,19 +4,31 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from tenfold.core.errors import Unavailable
-from tenfold.store.base import Get, Moved, Used
+from tenfold.store.base import Damaged, Get, Moved, Used
 from tenfold.store.memory import check_keys
 
 LONGEST = 511  # LMDB's limit for a key, in bytes
 HEAD = LONGEST - hashlib.sha256().digest_size
 OFFSET = struct.Struct("<q")
 LENGTH = struct.Struct("<I")
+DAMAGE = (
+    lmdb.InvalidParameterError,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.PanicError,
+    lmdb.BadTxnError,
+    lmdb.MapResizedError,
+)
+"""What LMDB raises where its file does not hold what it wrote."""
 
 
 class LMDBOnlineStore:
@@ -56,6 +68,8 @@ class LMDBOnlineStore:
         self._path = path
         try:
             self._env = lmdb.open(str(path), map_size=map_size, max_dbs=2, max_readers=512)
+        except DAMAGE as error:
+            raise self._damaged(error) from error
         except lmdb.Error as error:
             raise Unavailable(
                 f'online store "{path}" cannot be opened: {error} A process may open it once; share that object.'
@@ -63,8 +77,9 @@ class LMDBOnlineStore:
         self._env.reader_check()
         self._file = path / "data.mdb"
         self._opened = os.stat(self._file)
-        self._states = self._env.open_db(b"states")
-        self._offsets = self._env.open_db(b"offsets")
+        with self._reading():
+            self._states = self._env.open_db(b"states")
+            self._offsets = self._env.open_db(b"offsets")
 
     def use(self, keys: Sequence[bytes], work: Callable[[list[Any], Get], Used]) -> Used:
         short = True
@@ -72,13 +87,18 @@ class LMDBOnlineStore:
             if not 0 < len(key) < LONGEST:
                 short = False
                 check_keys(keys)
-        transaction = self._env.begin(self._states, None, False, True)  # `with` costs as much again
+        try:
+            transaction = self._env.begin(self._states, None, False, True)  # `with` costs as much again
+        except DAMAGE as error:
+            raise self._damaged(error) from error
         try:
 
             def get(key: bytes) -> Any:
                 return _state(key, transaction.get(_stored(key)))
 
             return work(list(map(transaction.get if short else get, keys)), get)
+        except DAMAGE as error:
+            raise self._damaged(error) from error
         finally:
             transaction.abort()
 
@@ -92,7 +112,7 @@ class LMDBOnlineStore:
         check_keys(states)
         self._check_there()
         try:
-            with self._env.begin(write=True) as transaction:
+            with self._reading(), self._env.begin(write=True) as transaction:
                 if any(self._offset(transaction, name) != end for name, end in (after or {}).items()):
                     return False
                 self._write(transaction, states, offsets)
@@ -104,13 +124,20 @@ class LMDBOnlineStore:
 
     def offsets(self) -> dict[str, int]:
         self._check_there()
-        with self._env.begin(db=self._offsets) as transaction:
-            return {name.decode(): OFFSET.unpack(end)[0] for name, end in transaction.cursor()}
+        try:
+            with self._env.begin(db=self._offsets) as transaction:
+                return {name.decode(): OFFSET.unpack(end)[0] for name, end in transaction.cursor()}
+        except DAMAGE as error:
+            raise self._damaged(error) from error
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         # Everything is read inside one transaction, so it must end before `close`.
         start = prefix[:HEAD]
-        with self._env.begin(db=self._states) as transaction, transaction.cursor() as cursor:
+        with (
+            self._reading(),
+            self._env.begin(db=self._states) as transaction,
+            transaction.cursor() as cursor,
+        ):
             cursor.set_range(start)
             for stored, value in cursor:
                 if not stored.startswith(start):
@@ -124,6 +151,19 @@ class LMDBOnlineStore:
 
     def close(self) -> None:
         self._env.close()
+
+    def _damaged(self, error: lmdb.Error) -> Damaged:
+        return Damaged(
+            f'online store "{self._path}" is damaged: {error}. End all processes, remove that folder and start them again: '
+            "it is made anew from the log."
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise self._damaged(error) from error
 
     def _check_there(self) -> None:
         try:

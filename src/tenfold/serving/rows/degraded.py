@@ -7,7 +7,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.sources.base import Ends, Log
-from tenfold.store.base import Get, Moved, OnlineStore, Used
+from tenfold.store.base import Damaged, Get, Moved, OnlineStore, Used
 
 AGAIN = UNITS["s"]
 """Microseconds after which a store that could not be opened is tried again."""
@@ -51,7 +51,7 @@ class Careful:
         try:
             return self._opened().use(keys, work)
         except Exception as error:
-            if isinstance(error, TenfoldError):
+            if _is_told(error):
                 raise
             return self._again(keys, work)
 
@@ -75,7 +75,7 @@ class Careful:
         try:
             return self._opened().use(keys, careful)
         except Exception as error:
-            if isinstance(error, TenfoldError) or error in own:
+            if _is_told(error) or error in own:
                 raise
             raise _away(error) from error
 
@@ -95,9 +95,9 @@ class Careful:
             self._forget()
             self._store = None
             return self._opened().offsets()
-        except TenfoldError:
-            raise
         except Exception as error:
+            if _is_told(error):
+                raise
             raise _away(error) from error
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -118,6 +118,11 @@ class Careful:
             self._failed = self._clock.elapsed() + AGAIN, str(away)
             raise away from error
         return self._store
+
+
+def _is_told(error: Exception) -> bool:
+    """Return whether an error is to be raised as it is: it does not say that the store is away."""
+    return isinstance(error, TenfoldError) and not isinstance(error, Damaged)
 
 
 def _away(error: Exception) -> Away:
