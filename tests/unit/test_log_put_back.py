@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tenfold import Platform, VirtualClock
 from tenfold.cli import cli
 from tenfold.core.clock import SharedClock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 from tenfold.processing.ingest import ingest
 from tenfold.serving.answer.marks import Marks
@@ -206,3 +207,16 @@ def test_a_log_that_is_exchanged_later_is_found_by_what_was_known_and_states_may
     shorter, again = marks.of(sold(2)), MemoryOnlineStore()
     shorter._store = again  # as if they had been made anew
     assert shorter.now().offsets == {"sales": 2}
+
+
+def test_a_log_that_is_removed_under_a_process_takes_nothing_more(put_back):
+    with opened(put_back) as app:
+        app.log.append("sales", b"", 1)
+        (put_back / "log.db").rename(put_back / "elsewhere.db")
+        for refused in (lambda: app.log.append("sales", b"", 1), app.log.ends, app.log.prompt().ends):
+            with pytest.raises(
+                Unavailable, match=r'log\.db" was moved or removed while this process had it open'
+            ):
+                refused()
+        (put_back / "elsewhere.db").rename(put_back / "log.db")
+        assert app.log.append("sales", b"", 1).base == 1

@@ -1,5 +1,6 @@
 """SQLite, opened the one way that is durable and safe for many threads and processes."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Self
@@ -79,6 +80,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             self._tell(error)
             raise
         self._closed = False
+        self._opened = os.stat(self._path)
         self._idle.append(connection)
 
     def changes(self) -> "SQLiteChanges":
@@ -119,7 +121,18 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         connection.close()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
+        if not self._is_there():
+            raise Unavailable(
+                f'database "{self._path}" was moved or removed while this process had it open: what it would write there would '
+                "be lost. Nothing was changed. End all processes, put it back and start them again."
+            )
         connection.execute(BEGIN)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), self._opened)
+        except FileNotFoundError:
+            return False
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
@@ -149,7 +162,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             except sqlite3.OperationalError as error:
                 if not is_locked(error):
                     raise
-                self._begin(connection)
+                connection.execute(BEGIN)
                 connection.execute("ROLLBACK")
             else:
                 return
