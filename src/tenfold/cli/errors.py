@@ -85,6 +85,10 @@ def _told(error: Exception) -> tuple[int, str]:
         return USAGE, error.format_message()
     if isinstance(error, TenfoldError):
         return next((code for kind, code in _CODES.items() if isinstance(error, kind)), USAGE), str(error)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return USAGE, (
+            f'this user may not write "{error.filename}". Be the user it belongs to, or choose another home: --home PATH.'
+        )
     return DEFECT, f"internal error, {type(error).__name__}: {error}. Run it again with -v to see where."
 
 

@@ -1,5 +1,6 @@
 """SQLite, opened the one way that is durable and safe for many threads and processes."""
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -70,7 +71,11 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
     def prepare(self, schema: str, *, layout: int = 0) -> None:
         """Make what is missing of a schema, whole or not at all."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open()
+        try:
+            connection = self._open()
+        except sqlite3.OperationalError as error:
+            self._tell(error)
+            raise
         try:
             self._use_wal(connection)
             self._check_layout(connection, layout)
@@ -148,6 +153,8 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             raise Unavailable(
                 f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
             ) from error
+        if _family(error) == sqlite3.SQLITE_READONLY:
+            raise PermissionError(errno.EACCES, "it may only be read", str(self._path)) from error
         if is_locked(error):
             raise Locked(
                 f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
