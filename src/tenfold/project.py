@@ -91,10 +91,9 @@ class App(Opened):
         key
             Makes it idempotent: the same key again stores nothing.
         """
-        log, aside, clock = self.log, self.quarantine, self.clock
-        root = self.project.source(source)
+        root, aside = self.project.source(source), self.quarantine
         self._whole.check()
-        return ingest(root, data, log=log, quarantine=aside, clock=clock, history=history, key=key)
+        return ingest(root, data, log=self.log, quarantine=aside, clock=self.clock, history=history, key=key)
 
     def worker(self, *, rows: int = 50_000, seconds: float = 10.0) -> Worker:
         """Return the stream worker, which folds the log into online states and lake tables."""

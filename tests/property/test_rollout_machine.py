@@ -78,7 +78,7 @@ class Rollouts(RuleBasedStateMachine):
         done = []
         for controller, decision in zip(self.controllers, decisions, strict=True):
             try:
-                done.append(controller.rolling._apply(seen, decision))
+                done.append(controller.rolling._apply(seen, decision, outcomes=True))
             except Conflict:
                 done.append(None)
         assert done[1] is None

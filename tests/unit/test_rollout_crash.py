@@ -124,9 +124,9 @@ def test_on_postgres_too_a_transition_happened_or_did_not(postgres):
 def test_the_fail_points_find_a_promotion_that_is_not_in_the_transaction(prepared, tmp_path, monkeypatch):
     whole = Rolling._apply
 
-    def careless(self, seen, found):
+    def careless(self, seen, found, *, outcomes):
         if found.action != "promote":
-            return whole(self, seen, found)
+            return whole(self, seen, found, outcomes=outcomes)
         self.registry.move(seen.model, seen.candidate, Stage.PRODUCTION, by="loop", why="x", evidence={})
         with self.database.transaction() as tx:
             self.rollouts.change(tx, seen, phase=DONE)
