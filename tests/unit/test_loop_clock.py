@@ -25,14 +25,8 @@ class Clock(VirtualClock):
         self._now = to_us(now)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return one_version(tmp_path_factory)
-
-
-@pytest.fixture
-def home(built, tmp_path):
-    return own_copy(built, tmp_path)
+built = pytest.fixture(scope="module")(one_version)
+home = pytest.fixture(own_copy)
 
 
 @contextmanager

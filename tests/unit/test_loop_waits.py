@@ -20,14 +20,8 @@ NAME = tiny.late_order.name
 RELEASE = Release(tiny.late_order, gates=[checks.at_least("roc_auc", 0.0)], shadow="2d", retrain_every="1d")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return one_version(tmp_path_factory)
-
-
-@pytest.fixture
-def home(built, tmp_path):
-    return own_copy(built, tmp_path)
+built = pytest.fixture(scope="module")(one_version)
+home = pytest.fixture(own_copy)
 
 
 @contextmanager

@@ -35,14 +35,8 @@ new = Project("tiny", releases=[Release(NEW, **HOW)])
 """For the command line."""
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return one_version(tmp_path_factory)
-
-
-@pytest.fixture
-def home(built, tmp_path):
-    return own_copy(built, tmp_path)
+built = pytest.fixture(scope="module")(one_version)
+home = pytest.fixture(own_copy)
 
 
 def opened(home, model, now=tiny.ASK_AT, **more):
