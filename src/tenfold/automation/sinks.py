@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable, suggest
 from tenfold.features.records import OFFSET
 from tenfold.processing.batches import to_bytes, to_table
+from tenfold.serving.connections import LOCAL
 from tenfold.sources.base import Batch, Lake, Log
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ LOOK = 0.2
 """Seconds between two looks where a look costs little."""
 WRITER = "deliver"
 """The name under which a table remembers how far it is."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _KINDS = ("topic:", "table:", "https://")
 _EXAMPLES = 'Write "topic:decisions", "table:decisions" or "https://host/path".'
@@ -215,7 +215,7 @@ def _check_url(address: str, where: str, what: str) -> None:
             f"{where}: to has a password in its address. Set it in the environment as {token_name(host)}; it "
             'is sent as "Authorization: Bearer ...".'
         )
-    if url.scheme == "http" and host not in LOOPBACK:
+    if url.scheme == "http" and host not in LOCAL:
         raise DefinitionError(f"{what} would be sent in the clear. Write https:// for another machine.")
 
 

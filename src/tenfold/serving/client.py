@@ -15,7 +15,7 @@ from tenfold.core import errors
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra, TenfoldError, Unavailable
 from tenfold.core.times import retry_after
-from tenfold.serving.connections import HERE, Each, Response, Together
+from tenfold.serving.connections import LOCAL, Each, Response, Together
 from tenfold.serving.sending import Call
 
 AWAY = (502, 503, 504)
@@ -54,7 +54,7 @@ class _Calls(ABC):
             headers=headers,
             timeout=timeout,
             limits=limits,
-            trust_env=httpx.URL(url).host not in HERE,  # a proxy has another machine of that name
+            trust_env=httpx.URL(url).host not in LOCAL,  # a proxy has another machine of that name
             verify=_authorities(httpx),  # which takes longer than the rest: once
         )
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from tenfold.core.clock import Clock
 
-HERE = ("127.0.0.1", "localhost", "::1")
-"""The names of this machine, to which no proxy leads."""
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""The names of this machine: those by which a server that is bound to it alone is asked for, and to which no proxy leads."""
 LONGEST_IDLE = 60_000_000
 """Microseconds after which a connection that a burst of calls made is closed."""
 TOGETHER = 32

@@ -4,9 +4,8 @@ import socket
 from collections.abc import Sequence
 
 from tenfold.core.errors import DefinitionError, Unavailable
+from tenfold.serving.connections import LOCAL as LOCAL
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""The names by which a server that is bound to this machine alone is asked for."""
 BACKLOG = 4_096
 """Connections that wait while no server accepts them, as far as the system allows."""
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import MissingExtra
-from tenfold.serving.connections import HERE
+from tenfold.serving.connections import LOCAL
 from tenfold.serving.seen.requests import route_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _session() -> "requests.Session":
         return response
 
     session = requests.Session()
-    session.proxies = {f"{scheme}://{host}": "" for scheme in ("http", "https") for host in HERE}
+    session.proxies = {f"{scheme}://{host}": "" for scheme in ("http", "https") for host in LOCAL}
     session.hooks["response"].append(taken)
     return session
 
