@@ -155,9 +155,10 @@ def test_a_signal_that_comes_while_another_server_takes_over_counts_too(place):
 
 STUCK = """
 import signal, threading, click
+from tenfold.automation import supervise
 from tenfold.cli import processes
 
-processes.GRACE = 0.1
+supervise.GRACE = 100_000
 
 @click.command()
 @processes.supervised

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tenfold.automation.supervise import Supervisor
 
 SUPERVISED = "tenfold.supervised"
-GRACE = 30.0
-"""Seconds a process may take to end once its supervisor is gone: as many as that would give it."""
 
 Asked = SimpleQueue[None]
 """Has an entry for each time that new processes were asked for; a signal may put one there at any moment."""
@@ -66,13 +64,14 @@ def at_work(where: Where, kind: str, once: str) -> Iterator[None]:
 
 def _end_with_parent(ctx: click.Context) -> None:
     """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to, and killed when that takes long."""
-    from tenfold.core.clock import SystemClock
-
     with suppress(ConnectionResetError):  # it was killed before it read what `ready` said
         while os.read(0, 4096):
             pass
     os.kill(os.getpid(), signal.SIGTERM)
-    SystemClock().sleep(GRACE + ctx.params.get("drain", 0.0))
+    from tenfold.automation.supervise import GRACE
+    from tenfold.core.clock import SystemClock
+
+    SystemClock().sleep(GRACE / 1e6 + ctx.params.get("drain", 0.0))  # as long as its supervisor would wait
     os._exit(1)
 
 
