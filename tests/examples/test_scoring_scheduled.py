@@ -30,6 +30,13 @@ def scheduled(**how):
     return Project("tiny", releases=[Release(model, score_every="1d", **how)])
 
 
+def a_day_is_due(app):
+    """Fill a home, train and promote, and let it be late enough on the next day to score it."""
+    tiny.load(app)
+    app.promote(NAME, app.train(NAME).number)
+    app.clock.set(tiny.START + timedelta(days=18, hours=1))
+
+
 def test_each_day_is_scored_by_itself_once_its_rows_have_had_their_time(tmp_path):
     project, home, minute = scheduled(), tmp_path / "home", timedelta(minutes=1)
     clock = VirtualClock(tiny.START + timedelta(days=17))
@@ -89,9 +96,7 @@ def test_a_schedule_begins_with_the_first_version_though_another_one_was_promote
 def test_a_day_that_failed_is_scored_as_it_was_begun_though_partitions_are_shorter_now(tmp_path):
     project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
     with project.open(Platform(home=home, clock=clock)) as app:
-        tiny.load(app)
-        app.promote(NAME, app.train(NAME).number)
-        clock.set(tiny.START + timedelta(days=18, hours=1))
+        a_day_is_due(app)
 
         class Full(type(app.lake)):
             def append(self, *given, **how):
@@ -112,9 +117,7 @@ def test_two_controllers_score_a_day_once(tmp_path):
     project, home, clock = scheduled(), tmp_path / "home", VirtualClock(tiny.START + timedelta(days=17))
     at_it, go_on, done = threading.Event(), threading.Event(), []
     with project.open(Platform(home=home, clock=clock)) as app:
-        tiny.load(app)
-        app.promote(NAME, app.train(NAME).number)
-        clock.set(tiny.START + timedelta(days=18, hours=1))
+        a_day_is_due(app)
 
         class Slow(type(app.lake)):
             def append(self, *given, **how):
