@@ -332,9 +332,8 @@ class Loop:
     def _said(self, now: int) -> dict[Check, Decision]:
         """Return what the monitors that are declared now said last, in this week, as far as they did."""
         newest = reversed(self.audit.list(self.release.model.name, "monitor"))
-        week = takewhile(
-            lambda item: item.at // WEEK == now // WEEK, newest
-        )  # a clock may have been ahead before
+        # no further back than to what a clock that was ahead may have said
+        week = takewhile(lambda item: item.at // WEEK == now // WEEK, newest)
         said = {(item.evidence["check"], item.evidence.get("window")): item for item in week}
         found = {check: said.get((check.text, check.window)) for check in self.release.monitors}
         return {check: item for check, item in found.items() if item is not None}

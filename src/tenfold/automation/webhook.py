@@ -115,9 +115,8 @@ class Webhook:
         with connection.getresponse() as response:
             text = response.read(READ)
             more = response.read(1)
-            if (
-                response.length and not more
-            ):  # as of one in chunks: who passes it on may have lost the service
+            # as of one in chunks: who passes it on may have lost the service
+            if response.length and not more:
                 raise http.client.IncompleteRead(text, response.length)
             if more or not _is_bounded(response):
                 self.close()

@@ -68,9 +68,8 @@ class Commands(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, *_: Any, **extra: Any) -> Any:
         """Run a command and exit with the code that says what came of it."""
         settings = Settings()
-        as_json = "--json" in (
-            sys.argv if args is None else args
-        )  # also where a mistake comes before it is read
+        # also where a mistake comes before it is read
+        as_json = "--json" in (sys.argv if args is None else args)
         try:
             code = super().main(args, prog_name, standalone_mode=False, obj=settings, **extra)
         except Exception as error:  # noqa: BLE001 - the outermost place: every error becomes a message and a code
