@@ -98,6 +98,33 @@ def test_new_processes_take_over_when_all_are_ready_and_those_of_a_kind_end_toge
     assert len(set(pids)) == 6
 
 
+def test_what_cannot_be_started_is_tried_again_and_costs_the_others_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
+    told: list[str] = []
+    program = tmp_path / "python"
+
+    def stopped():
+        if any("b could not be started" in line for line in told) and not program.exists():
+            program.symlink_to(sys.executable)
+        return any("b started" in line for line in told)
+
+    Supervisor({"a": WAITS, "b": [str(program), *WAITS[1:]]}, SystemClock(), tell=told.append).run(stopped)
+    assert words_of(told)[:2] == ["a started", "b could"]
+    assert told[1].endswith(f"'{program}'; it starts again in 0.05 s")
+    assert sorted(words_of(told)[-2:]) == ["a stopped", "b stopped"]
+
+
+def test_the_old_processes_stay_when_a_new_one_cannot_be_started():
+    told: list[str] = []
+    asked = iter([True])
+    Supervisor(
+        {"a": SAYS, "b": SAYS}, SystemClock(), tell=told.append, replacing={"b": ["/nowhere/python"]}
+    ).run(lambda: any("old processes go on" in line for line in told), lambda: next(asked, False))
+    (why,) = (line for line in told if line.endswith("; the old processes go on"))
+    assert why.startswith("new b could not be started, ")
+    assert sorted(words_of(told)[-3:]) == ["a stopped", "a stopped", "b stopped"]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_the_old_processes_stay_when_a_new_one_does_not_get_ready(monkeypatch, late):
     monkeypatch.setattr(supervise, "PATIENCE", 1_000_000)

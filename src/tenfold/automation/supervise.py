@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import MappingProxyType
 
@@ -72,27 +72,37 @@ class Child:
         now = self._clock.elapsed()
         if self._process is None:
             if now >= self._due:
-                self.start()
+                try:
+                    self.start()
+                except OSError as error:  # no memory or no process is left, which others may free
+                    self._put_off(now, f"could not be started, {error}")
             return
         code = self.hear()
         if code is None:
             return
         if now - self._started >= HEALTHY:
             self._pause = FIRST_PAUSE
-        self._tell(f"{self.name} ended with code {code}; it starts again in {self._pause:g} s")
         self._close()
-        self._due = now + int(self._pause * 1e6)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._put_off(now, f"ended with code {code}")
 
     def start(self) -> None:
-        """Start the process."""
-        self._line, theirs = socket.socketpair()
-        self._line.setblocking(False)
-        with theirs:  # the command is this package's own, and no shell reads it
+        """Start the process.
+
+        Raises
+        ------
+        OSError
+            When the machine has no room for it; another try may find some.
+        """
+        line, theirs = socket.socketpair()
+        with theirs, ExitStack() as undo:  # the command is this package's own, and no shell reads it
+            undo.enter_context(line)
             self._process = subprocess.Popen(  # noqa: S603
                 self._next, stdin=theirs.fileno(), start_new_session=True, pass_fds=self._keep
             )
-        self._next, self.ready, self._started = self._command, False, self._clock.elapsed()
+            undo.pop_all()
+        line.setblocking(False)
+        self._line, self._next, self.ready = line, self._command, False
+        self._started = self._clock.elapsed()
         self._tell(f"{self.name} started (process {self._process.pid})")
 
     def hear(self) -> int | None:
@@ -123,6 +133,11 @@ class Child:
             self._tell(f"{self.name} stopped")
         self._close()
         return True
+
+    def _put_off(self, now: int, why: str) -> None:
+        self._tell(f"{self.name} {why}; it starts again in {self._pause:g} s")
+        self._due = now + int(self._pause * 1e6)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _close(self) -> None:
         if self._line is not None:
@@ -235,14 +250,21 @@ class Supervisor:
         self._tell("starting new processes; the old ones go on until all of the new ones are ready")
         new = ending = self._made(self._replacing)
         try:
-            for child in new:
-                child.start()
-            if why := self._until_ready(new, stopped):
+            if why := self._started(new) or self._until_ready(new, stopped):
                 self._tell(f"{why}; the old processes go on")
             else:
                 ending, self._children = self._children, new
         finally:
             self._endings.append(Ending(ending))
+
+    def _started(self, new: Sequence[Child]) -> str:
+        """Start processes; return what stood in the way, "" when nothing did."""
+        for child in new:
+            try:
+                child.start()
+            except OSError as error:
+                return f"new {child.name} could not be started, {error}"
+        return ""
 
     def _until_ready(self, new: Sequence[Child], stopped: Callable[[], bool]) -> str:
         """Wait until processes are ready, while the others are looked after; return what stood in the way, "" when nothing did."""
