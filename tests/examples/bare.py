@@ -65,9 +65,9 @@ this_order = FeatureView(
 )
 
 
-def model(features, estimator, **how):
+def model(features, estimator, name="late_order", **how):
     return Model(
-        "late_order",
+        name,
         spine=orders,
         lead="1h",
         features=features,

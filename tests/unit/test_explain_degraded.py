@@ -4,20 +4,11 @@ import shutil
 
 import pytest
 
-from tenfold import Label, Model, Platform, Project, Release, VirtualClock, col
+from tenfold import Platform, Project, Release, VirtualClock, col
 from tests.examples import tiny
 
 WHY = ("raw_score", "base", "approximate", "contributions")
-simple = Model(
-    "simple",
-    spine=tiny.orders,
-    lead="1h",
-    features=[tiny.this_order],
-    label=Label(tiny.outcomes, on="order_id", value=col("late") > 0, horizon="1d"),
-    estimator=tiny.ESTIMATOR,
-    test_window="5d",
-    outputs={"by": col("score") * 0 + 1},
-)
+simple = tiny.model([tiny.this_order], name="simple", outputs={"by": col("score") * 0 + 1})
 
 
 def opened(home, degraded):

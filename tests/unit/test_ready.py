@@ -33,7 +33,7 @@ def told(app):
         while "is loading" in (ready := client.get("/ready")).text:
             pass
         model = client.get("/v2/models/late_order/ready")
-        asked = client.post("/predict", json=tiny.order(1))
+        asked = client.post("/predict", json={"model": "late_order", "row": tiny.order(1)})
     return [(answer.status_code, answer.json()) for answer in (ready, model, asked)]
 
 
@@ -55,6 +55,23 @@ def test_states_that_lag_are_in_the_way_only_where_they_are_for_a_row(home, degr
     with opened(home, degraded) as app:
         app.ingest("visits", [tiny.visit("new")])
         assert [status for status, _ in told(app)] == statuses
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_another_model_that_has_no_version_is_no_answer_where_the_states_are_needed(home, away):
+    simple = tiny.model([tiny.this_order], name="simple")
+    declared = Project("tiny", releases=[Release(tiny.late_order, degraded=simple), Release(simple)])
+    if away:
+        (home / "online").rename(home / "elsewhere")
+        (home / "online").write_text("no folder")
+    with declared.open(Platform(home=home, clock=VirtualClock(LATER))) as app:
+        app.ingest("visits", [tiny.visit("new")])
+        before = told(app)
+        app.promote(simple, app.train(simple).number)
+        after = told(app)
+    assert [status for status, _ in before] == [503, 400, 404]
+    assert 'model "simple"' in before[0][1]["error"]["message"]
+    assert [status for status, _ in after] == [200, 200, 200]
 
 
 def test_a_model_whose_version_cannot_be_loaded_is_not_ready(home):

@@ -32,8 +32,6 @@ from tenfold.store.base import OnlineStore
 from tenfold.store.online import group_name
 from tenfold.training.model import Model
 
-_decode = msgspec.json.Decoder().decode
-
 
 class Service:
     """Predicts rows of one model online.
@@ -107,21 +105,23 @@ class Service:
         topics = self._topics.values()
         return Ends(max(self.traffic.now(), mark.at), {topic: mark.offsets.get(topic, 0) for topic in topics})
 
-    def reached(self, mark: Ends) -> bool:
-        """Return whether the states hold everything that arrived before a mark's moment, or are not needed for an answer."""
+    def reached(self, mark: Ends, *, away: bool = True) -> bool:
+        """Return whether the states hold everything that arrived before a mark's moment; `away` where another model answers."""
         try:
             return self._marks.reached(mark)
         except Away:
             if self.instead is None:
                 raise
-            return True
+            return away
 
     def why_late(self, mark: Ends, seconds: float) -> str:
         """Return what to say when the states have not reached a mark: which views lag, and how far."""
         return why_late(self._topics, self._store.offsets(), mark, seconds)
 
     def late(self, mark: Ends) -> Mapping[str, Any]:
-        """Return what a stale answer says of states that have not reached a mark; Away where they are not fit for one."""
+        """Return what a stale answer says of states that have not reached a mark; raises what there is instead of an answer."""
+        if self.instead is not None:
+            self.instead._versions.production(self.instead.model)
         return stale(self._topics, self._store.offsets(), mark, self._log) if self._stale else {}
 
     def lag(self) -> dict[str, dict[str, float]]:
@@ -194,9 +194,8 @@ class Service:
     def _only(self, question: Question, at: int, late: Ends | None) -> Any:
         (told,) = self.answer([question], at, late=late)
         if not isinstance(told, bytes):
-            assert told is not None  # noqa: S101 - for the type checker; one question is never put off
-            raise told
-        return _decode(told)
+            raise told or AssertionError  # one question is never put off
+        return msgspec.json.decode(told)
 
     def answer(
         self,

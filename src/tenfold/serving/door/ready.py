@@ -89,7 +89,7 @@ class _Look:
         service = self._service
         try:
             mark = await run_in_threadpool(service.mark)
-            if service.reached(mark):
+            if service.reached(mark, away=False):
                 return ""
             if service.degrades:
                 if service.version() is not None:
