@@ -15,10 +15,12 @@ from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.platform import LAYOUT, SCHEMA
+from tenfold.serving.door import tokens
+from tenfold.serving.door.gate import Gate
 from tenfold.sources import database_contract as contract
 from tests import states
 
-pytest.importorskip("psycopg", reason='psycopg is not installed: pip install "tenfold[postgres]"')
+psycopg = pytest.importorskip("psycopg", reason='psycopg is not installed: pip install "tenfold[postgres]"')
 
 TABLES = contract.TABLES
 
@@ -85,6 +87,40 @@ def test_a_server_that_hangs_is_waited_for_once_and_found_again(own):
     assert eventually(changes.since_last) is False, "nothing was written"
     database.execute(contract.ADD, "b", 0, None)
     assert (changes.since_last(), names(database)) == (True, ["b"])
+    database.close()
+
+
+def test_a_table_that_is_locked_for_long_is_waited_for_once_by_who_looks_at_what_changed(fresh):
+    database = states.opened(fresh, TABLES)
+    changes = database.changes()
+    database.execute(contract.ADD, "a", 0, None)
+    address, schema = fresh.split("#")
+    with psycopg.connect(address) as other:
+        other.execute(f"LOCK TABLE {schema}.item IN ACCESS EXCLUSIVE MODE")
+        began = SystemClock().elapsed()
+        for _ in range(100):
+            with pytest.raises(Unavailable, match="was locked by another writer for 1000 ms"):
+                changes.query(contract.NAMES)
+        assert SystemClock().elapsed() - began < 2 * GLANCE * UNITS["s"], "each of them waited"
+    assert [row["name"] for row in eventually(lambda: changes.query(contract.NAMES))] == ["a"]
+    database.close()
+
+
+def test_who_may_not_pass_as_tokens_cannot_be_read_is_not_told_where_they_are(own, tmp_path):
+    database, clock = states.opened(states.fresh(own.url), tokens.SCHEMA), SystemClock()
+    known = tokens.Tokens(database, clock)
+    gate = Gate.of(database, known, tmp_path, clock, rate=None, always=False)
+    assert gate.look() == {}
+    own.stop()
+    with pytest.raises(Unavailable, match="does not answer"):  # only this machine may ask
+        gate.look()
+    own.start()
+    known.create("shop", ["predict"])
+    assert len(gate.look()) == 1
+    own.stop()
+    with pytest.raises(Unavailable) as told:
+        gate.look()
+    assert str(told.value) == "tokens cannot be looked up now, so nobody may pass. Try again."
     database.close()
 
 

@@ -59,6 +59,10 @@ class Changes(Protocol):
         """Return whether there was a commit since the last call; True the first time."""
         ...
 
+    def query(self, sql: str, *values: object) -> list[Any]:
+        """Return all rows of a statement that reads what changed, or raise as soon as `since_last` would."""
+        ...
+
 
 class Database(Protocol):
     """Tables that any number of threads and processes read and write; what is committed survives kill -9 and power loss.

@@ -310,6 +310,7 @@ def changes_are_told_once(make: Make) -> None:
     for writer in (database, other):
         writer.execute(ADD, str(id(writer)), 0, None)
         assert [changes.since_last() for _ in range(2)] == [True, False]
+        assert [row["name"] for row in changes.query(NAMES)] == [row["name"] for row in writer.query(NAMES)]
     _refused(lambda: other.execute(TELL, "nobody", "x"), "foreign key")
     other.query(NAMES)
     assert not changes.since_last()

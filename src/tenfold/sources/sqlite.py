@@ -219,6 +219,10 @@ class SQLiteChanges:
         before, self._seen = self._seen, version
         return before != version
 
+    def query(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Return all rows of a statement that reads."""
+        return self._connection.execute(sql, values).fetchall()
+
     def close(self) -> None:
         """Release the connection; may be called twice."""
         self._connection.close()

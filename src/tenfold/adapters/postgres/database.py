@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tenfold.adapters.postgres.session import Session
@@ -123,7 +124,9 @@ class PostgresDatabase(Pooled[Session]):
 
     def changes(self) -> "PostgresChanges":
         """Return what tells in one round trip whether anybody wrote; closed with the database."""
-        quick = self.hurried(self._busy_ms)
+        quick = self.hurried(
+            min(self._busy_ms, GLANCE * 500)
+        )  # a lock is told of before it looks like silence
         quick._address, quick._patience = _joined(_parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
         found = PostgresChanges(quick)
         self._watches.append(found)
@@ -254,7 +257,7 @@ class PostgresDatabase(Pooled[Session]):
 class PostgresChanges:
     """Tells whether anybody, in any process, committed to a database since it was last asked; one thread at a time.
 
-    Where the server hangs, who asks first waits for some seconds, and who asks later gets `Unavailable` at once, until a
+    Where the server hangs, or somebody locks a table for long, who asks first waits for some seconds, and who asks later gets `Unavailable` at once, until a
     thread that goes on trying is answered.
     """
 
@@ -266,39 +269,44 @@ class PostgresChanges:
 
     def since_last(self) -> bool:
         """Return whether there was a commit since the last call; True the first time."""
+        commits = self.query(COMMITS)[0]["commits"]
+        before, self._seen = self._seen, commits
+        return bool(before != commits)
+
+    def query(self, sql: str, *values: object) -> list[Any]:
+        """Return all rows of a statement that reads."""
         if self._trying is not None and self._trying.is_alive():
             raise Unavailable(self._why)
         try:
-            commits = self._database.query(COMMITS)[0]["commits"]
+            return self._database.query(sql, *values)
         except Unavailable as error:
-            if _is_silence(error.__cause__):
+            if _has_waited(error.__cause__):
                 self._why = str(error)
-                self._trying = threading.Thread(target=self._try, name="postgres", daemon=True)
+                again = partial(self._try, sql, *values)
+                self._trying = threading.Thread(target=again, name="postgres", daemon=True)
                 self._trying.start()
             raise
-        before, self._seen = self._seen, commits
-        return bool(before != commits)
 
     def close(self) -> None:
         """Release the connection; may be called twice."""
         self._closed.set()
         self._database.close()
 
-    def _try(self) -> None:
+    def _try(self, sql: str, *values: object) -> None:
         """Ask until there is an answer."""
         while not self._closed.wait(POLL):
             with suppress(Unavailable):
-                self._database.query(COMMITS)
+                self._database.query(sql, *values)
                 return
 
 
-def _is_silence(error: BaseException | None) -> bool:
+def _has_waited(error: BaseException | None) -> bool:
     """Return whether somebody waited before this error came; a server that is away says so at once."""
-    from psycopg.errors import ConnectionTimeout
+    from psycopg.errors import ConnectionTimeout, LockNotAvailable
 
     from tenfold.adapters.postgres.bounded import Silent
 
-    return isinstance(error, Silent | ConnectionTimeout)
+    return isinstance(error, Silent | ConnectionTimeout | LockNotAvailable)
 
 
 def _why(error: "psycopg.Error", busy_ms: int) -> str | None:

@@ -82,7 +82,7 @@ class Routes:
     """The routes of a project's models, as they are now; a look costs microseconds while nothing changes."""
 
     def __init__(self, database: Database) -> None:
-        self._database, self._changes = database, database.changes()
+        self._changes = database.changes()
         self._known: dict[str, Route] = {}
         self._lock = threading.Lock()
 
@@ -96,7 +96,7 @@ class Routes:
             return self._known[model]
 
     def _read(self, model: str) -> Route:
-        rows = self._database.query(LOOK, model)
+        rows = self._changes.query(LOOK, model)
         if not rows:
             return Route(model, None)
         found = rows[0]

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS, iso
 from tenfold.serving.door.limits import Limits, Rate, network
 from tenfold.serving.door.tokens import Token, Tokens, found
@@ -98,10 +99,16 @@ class Gate:
     def look(self) -> dict[str, Token]:
         """Return the tokens there are, by id; where they cannot be read, nobody may pass."""
         with self._lock:
-            self._unread = self._changes.since_last() or self._unread
-            if self._unread:
-                self._known = {token.id: token for token in self._tokens.list()}
-                self._unread = False
+            try:
+                self._unread = self._changes.since_last() or self._unread
+                if self._unread:
+                    self._known = {token.id: token for token in self._tokens.list(self._changes)}
+                    self._unread = False
+            except Unavailable as error:
+                if not self._known and not self._always:
+                    raise
+                # where the state is kept is not for everybody
+                raise Unavailable("tokens cannot be looked up now, so nobody may pass. Try again.") from error
             return self._known
 
     def _too_often(self, caller: str, rate: Rate | None) -> Response | None:

@@ -9,7 +9,7 @@ from secrets import token_hex, token_urlsafe
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, DefinitionError, NotFound, suggest
 from tenfold.serving.door.web import ADMIN, INGEST, PREDICT
-from tenfold.sources.database import Database, Row
+from tenfold.sources.database import Changes, Database, Row
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS token (
@@ -130,9 +130,9 @@ class Tokens:
         if not self._database.execute("DELETE FROM token WHERE name = ?", name):
             raise NotFound("token", name, [token.name for token in self.list()])
 
-    def list(self) -> "list[Token]":
-        """Return all tokens, also those that are not valid any more, by name."""
-        return [_token(row) for row in self._database.query("SELECT * FROM token ORDER BY name")]
+    def list(self, by: Changes | None = None) -> "list[Token]":
+        """Return all tokens, also those that are not valid any more, by name; read `by` what is quick to say that it cannot."""
+        return [_token(row) for row in (by or self._database).query("SELECT * FROM token ORDER BY name")]
 
     def use(self, seen: "dict[str, int]") -> None:
         """Store when tokens were last seen, by id."""
