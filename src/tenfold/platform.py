@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenfold.automation import audit, deliver, journal, outbox
+from tenfold.automation import audit, deliver, homes, journal, outbox
 from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.spelled import spelled
@@ -35,6 +35,7 @@ SCHEMA = "\n".join(
         requests,
         tokens,
         deliver,
+        homes,
     )
 )
 LAYOUT = 7

@@ -23,10 +23,10 @@ def answers(*ids, model="m", mode=ONLINE):
 class Place:
     """The storage of a home, of which any number of processes can be opened one after the other."""
 
-    def __init__(self, folder, clock=None):
+    def __init__(self, folder, clock=None, database=None):
         self.folder, self.clock = folder, clock or VirtualClock(0)
         self.log, self.lake = MemoryLog(self.clock), MemoryLake()
-        self.database = SQLiteDatabase(folder / "state.db", SCHEMA)
+        self.database = database or SQLiteDatabase(folder / "state.db", SCHEMA)
         self.kept = PredictionLog(self.log)
         self.made = []
 

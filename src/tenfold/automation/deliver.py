@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.automation.answers import Answers, Cursor
-from tenfold.automation.outbox import home_id
+from tenfold.automation.homes import FILE, Home, identify
 from tenfold.automation.sinks import NotNow, Part, Refused, Sink, TableSink, TopicSink, shown
 from tenfold.automation.webhook import Webhook
 from tenfold.core.clock import Clock
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.core.fingerprint import fingerprint
 from tenfold.features.records import OFFSET
 from tenfold.serving.answer.predictions import TOPIC
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # `first` and `upto` are the part under way: after a crash it is sent again with the same rows under the same name.
+# `sink` is the address, behind the id of the home where that is not the first of the state (`Home.key`).
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sink_cursor (
     sink TEXT PRIMARY KEY,
@@ -54,16 +55,21 @@ ON CONFLICT (sink, first) DO UPDATE SET
     upto = excluded.upto, base = excluded.base, answers = excluded.answers, at = excluded.at, why = excluded.why
 """
 ACCEPT = "DELETE FROM sink_refused WHERE sink = ? AND first = ?"
+HELD = "SELECT max(upto) AS upto FROM (SELECT upto FROM sink_cursor UNION ALL SELECT upto FROM sink_refused) AS held"
 REFUSED = "SELECT first, upto, base, answers, at, why FROM sink_refused WHERE sink = ? ORDER BY first"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a sink was not sent: at most so many answers of the log, and those it refused by the reason it gave."""
+    """What a sink was not sent: at most so many answers of the log, and those it refused by the reason it gave.
+
+    `problem` says why that cannot be told, where the log is not the one of which it was sent answers.
+    """
 
     sink: str
     answers: int
     refused: dict[str, int]
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -77,7 +83,7 @@ class Delivery:
     address
         As a release declares it.
     home
-        The id of the home, so that parts of two homes have different names.
+        Which home this is, so that parts of two homes have different names, and each its own cursor.
     folder
         Where the lock lies that keeps two processes from sending at once.
     """
@@ -88,16 +94,18 @@ class Delivery:
     log: Log
     database: Database
     clock: Clock
-    home: str
+    home: Home
     folder: Path
     parts: int = field(default=0, init=False)
     """How many parts this process is done with, whether they were taken or set aside."""
     _answers: Answers = field(init=False)
     _mark: str = field(init=False)
+    _key: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.log)
         self._mark = fingerprint(*sorted(self.models))[:8]
+        self._key = self.home.key(self.name)
 
     @property
     def name(self) -> str:
@@ -106,11 +114,27 @@ class Delivery:
 
     def waiting(self) -> Waiting:
         """Return what is not sent yet; it looks only at this side."""
-        end = self.log.ends().offsets.get(TOPIC, 0)
         refused: dict[str, int] = {}
         for row in self._refused():
             refused[row["why"]] = refused.get(row["why"], 0) + row["answers"]
-        return Waiting(self.name, end - self._cursor().first, refused)
+        try:
+            return Waiting(self.name, self.check(), refused)
+        except Unavailable as error:
+            return Waiting(self.name, 0, refused, str(error))
+
+    def check(self) -> int:
+        """Return how many answers of the log come after what was sent; Unavailable when that was of another log."""
+        cursor = self._cursor()
+        end = _end(self.log)  # read last: it only grows
+        found = self.log.read(TOPIC, cursor.base, limit=1)
+        if cursor.upto > end or cursor.base != (found[0].base if found else end):
+            raise Unavailable(
+                f"{self.name} was sent answers of another log, up to place {cursor.upto:,}; this one ends at {end:,}. It was "
+                "removed, or put back from an older copy. Nothing was sent. Put the newer log back. If it is lost, end all "
+                f'processes, remove "{self.folder / FILE}" and start them again: all answers of the log as it is are sent then, '
+                "as those of another home."
+            )
+        return end - cursor.first
 
     def send(self, *, again: bool = False, stopped: Callable[[], bool] = bool) -> int:
         """Send everything that is not sent yet; return how many answers the sink took.
@@ -125,10 +149,11 @@ class Delivery:
         Raises
         ------
         Unavailable
-            When it does not answer, or another process sends to it: what was sent stays sent.
+            When it does not answer, another process sends to it, or the log is another one: what was sent stays sent.
         """
         lock = hashlib.sha256(self.name.encode()).hexdigest()[:12]
         with alone(self.folder / f"sink-{lock}.lock", f"delivering to {self.name}"):
+            self.check()
             sent = self._send_again() if again else 0
             while not stopped() and (taken := self._send_next()) is not None:
                 sent += taken
@@ -139,9 +164,10 @@ class Delivery:
 
         A process that is sending goes on from there when the place has answered to the part under way.
         """
+        self.check()
         while True:
             cursor = self._cursor()
-            end = self.log.ends().offsets.get(TOPIC, 0)
+            end = _end(self.log)
             if end <= cursor.first or self._move(cursor, Cursor(end, end, end)):
                 return
 
@@ -190,7 +216,7 @@ class Delivery:
                     parts += self._still_refused(part, found[0], error)
                     continue
                 sent += len(found[0])
-            self.database.execute(ACCEPT, self.name, part.first)
+            self.database.execute(ACCEPT, self._key, part.first)
         return sent
 
     def _still_refused(self, part: Cursor, rows: "pa.Table", error: SchemaError) -> list[Cursor]:
@@ -208,25 +234,25 @@ class Delivery:
         return [behind, before]
 
     def _refused(self) -> list[Any]:
-        return self.database.query(REFUSED, self.name)
+        return self.database.query(REFUSED, self._key)
 
     def _refusal(self, part: Cursor, count: int, error: SchemaError) -> tuple[str, tuple[object, ...]]:
         now = self.clock.now()
-        return REFUSE, (self.name, part.first, part.upto, part.base, count, now, str(error))
+        return REFUSE, (self._key, part.first, part.upto, part.base, count, now, str(error))
 
     def _part(self, rows: "pa.Table", first: int, upto: int, *, late: bool = False) -> Part:
         # of other models, when a release changed since a crash, they are other rows
-        return Part(rows, f"{self.home}-{first}-{upto}-{self._mark}", upto, late)
+        return Part(rows, f"{self.home.id}-{first}-{upto}-{self._mark}", upto, late)
 
     def _cursor(self) -> Cursor:
-        found = self.database.query(CURSOR, self.name)
+        found = self.database.query(CURSOR, self._key)
         return Cursor(*found[0]) if found else Cursor()
 
     def _move(self, read: Cursor, cursor: Cursor, *writes: tuple[str, tuple[object, ...]]) -> bool:
         """Move the cursor and write, unless it is no longer the one that was read; return whether it was."""
         values = (cursor.base, cursor.first, cursor.upto, read.base, read.first, read.upto)
         with self.database.transaction() as tx:
-            moved = tx.execute(MOVE, (self.name, *values)).rowcount > 0
+            moved = tx.execute(MOVE, (self._key, *values)).rowcount > 0
             for sql, given in writes if moved else ():
                 tx.execute(sql, given)
         return moved
@@ -244,19 +270,31 @@ def deliveries(
     wanted: Mapping[str, Sequence[str]], log: Log, lake: Lake, database: Database, clock: Clock, folder: Path
 ) -> list[Delivery]:
     """Return what brings answers to each address, by the names of the models whose answers go there."""
-    home = home_id(database)
+    if not wanted:
+        return []
+    home = identify(folder, database, lambda: _is_heir(log, database, folder))
     parts = log, database, clock, home, folder
     return [
-        Delivery(address, frozenset(models), _sink(address, log, lake), *parts)
+        Delivery(address, frozenset(models), _sink(address, log, lake, home), *parts)
         for address, models in wanted.items()
     ]
 
 
-def _sink(address: str, log: Log, lake: Lake) -> Sink:
+def _is_heir(log: Log, database: Database, folder: Path) -> bool:
+    """Return whether cursors without a home may be of this one: it has sent, and its log goes as far; or there are none."""
+    held: int | None = database.query(HELD)[0]["upto"]
+    return held is None or (held <= _end(log) and any(folder.glob("sink-*.lock")))
+
+
+def _end(log: Log) -> int:
+    return log.ends().offsets.get(TOPIC, 0)
+
+
+def _sink(address: str, log: Log, lake: Lake, home: Home) -> Sink:
     kind, _, name = address.partition(":")
     if kind == "topic":
         return TopicSink(log, name)
-    return TableSink(lake, name) if kind == "table" else Webhook(address)
+    return TableSink(lake, name, home.own) if kind == "table" else Webhook(address)
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -283,10 +321,13 @@ def follow(
 def _follow(
     delivery: Delivery, clock: Clock, stopped: Callable[[], bool], tell: Callable[[str], object]
 ) -> None:
-    pause = FIRST_PAUSE
+    pause, first = FIRST_PAUSE, True
     while not stopped():
         rest, before = delivery.sink.every, delivery.parts
         try:
+            if first:  # a log that ends before what was sent would have nothing more
+                delivery.check()
+            first = False
             if delivery.has_more():
                 delivery.send(stopped=stopped)
             pause = FIRST_PAUSE

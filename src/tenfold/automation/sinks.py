@@ -131,11 +131,14 @@ class TableSink:
 
     most, every = 20_000, 10.0  # each part is a version of the table, for ever
 
-    def __init__(self, lake: Lake, table: str) -> None:
+    def __init__(self, lake: Lake, table: str, home: str = "") -> None:
         self._lake, self._table = lake, table
+        self._writer = (
+            f"{WRITER}/{home}" if home else WRITER
+        )  # what it is up to is a place in the log of a home
 
     def put(self, part: Part) -> None:
-        writer = f"{WRITER}/{part.id}" if part.late else WRITER
+        writer = f"{WRITER}/{part.id}" if part.late else self._writer
         self._lake.append(self._table, part.rows, writer=writer, upto=part.upto)
 
     def close(self) -> None:

@@ -87,13 +87,19 @@ def _send(delivery: "Delivery", *, again: bool, look: bool) -> dict[str, Any]:
         sent = 0 if look else delivery.send(again=again)
     except Unavailable as error:
         problem = str(error)
-    return {**waiting(delivery), "sent": sent, "problem": problem}
+    found = waiting(delivery)
+    return {**found, "sent": sent, "problem": problem or found["problem"]}
 
 
 def waiting(delivery: "Delivery") -> dict[str, Any]:
-    """Return what waits for a place, and what it refused, by reason."""
+    """Return what waits for a place, and what it refused, by reason; `problem` says why the first cannot be told."""
     found = delivery.waiting()
-    return {"to": found.sink, "waiting": found.answers, "refused": found.refused}
+    return {
+        "to": found.sink,
+        "waiting": found.answers,
+        "refused": found.refused,
+        "problem": found.problem,
+    }
 
 
 def lines(places: list[dict[str, Any]]) -> list[str]:
@@ -101,15 +107,25 @@ def lines(places: list[dict[str, Any]]) -> list[str]:
 
     Examples
     --------
-    >>> lines(
-    ...     [{"to": "https://a.example/b", "waiting": 2, "refused": {"https://a.example/b answered 403.": 5}}]
-    ... )
+    >>> refused = {"https://a.example/b answered 403.": 5}
+    >>> lines([{"to": "https://a.example/b", "waiting": 2, "refused": refused, "problem": ""}])
     ['https://a.example/b: at most 2 answers wait, 5 answers were refused: it answered 403.']
+    >>> lines(
+    ...     [
+    ...         {
+    ...             "to": "topic:b",
+    ...             "waiting": 0,
+    ...             "refused": {},
+    ...             "problem": "topic:b was sent answers of another log.",
+    ...         }
+    ...     ]
+    ... )
+    ['topic:b was sent answers of another log']
     """
     return [
         ", ".join(
             [
-                f"{item['to']}: {_waits(item['waiting'])}",
+                item["problem"].rstrip(".") or f"{item['to']}: {_waits(item['waiting'])}",
                 *(
                     f"{plural(count, 'answer')} were refused: {why.replace(item['to'], 'it', 1)}"
                     for why, count in item["refused"].items()
