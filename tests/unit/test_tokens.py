@@ -299,7 +299,7 @@ def test_while_tokens_cannot_be_read_all_are_told_so_and_nobody_passes(app, monk
     app.tokens.create("shop", ["predict"])
     api = app.asgi()
 
-    def away():
+    def away(_):
         raise Unavailable("the database is away. It is safe to retry.")
 
     monkeypatch.setattr(app.tokens, "list", away)
@@ -309,7 +309,7 @@ def test_while_tokens_cannot_be_read_all_are_told_so_and_nobody_passes(app, monk
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["error"]["kind"] == "Unavailable"
         assert asked(api, "/health", "GET").json() == {"status": "ok"}
-    monkeypatch.setattr(app.tokens, "list", lambda: 1 // 0)
+    monkeypatch.setattr(app.tokens, "list", lambda _: 1 // 0)
     assert plainly(api)[0] == asked(api, "/predict").status_code == 500
     monkeypatch.undo()
     assert plainly(api)[0] == asked(api, "/predict").status_code == 401
