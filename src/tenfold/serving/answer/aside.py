@@ -158,7 +158,7 @@ def shadow(tasks: Sequence[Shadowed]) -> Predictions | None:
 
     tried = asking.tried(number, matrix, sum(counts))
     asking.blame(tried, np.isfinite(np.concatenate([task.answers.score for task in tasks])))
-    asking.alone(tried, matrix)
+    asking.alone(tried)
     return None if tried.part is None else as_shadow([task.answers for task in tasks], tried.part)
 
 

@@ -232,7 +232,7 @@ class Asking:
             "version did not return, and is not asked again model=%s version=%s", self.model.name, number
         )
 
-    def alone(self, tried: Tried, matrix: Matrix) -> None:
+    def alone(self, tried: Tried) -> None:
         """Count rows that were asked about together as slow where one of them is that alone: a call may take long of any of them.
 
         To be called where nobody waits.
@@ -240,13 +240,21 @@ class Asking:
         budget, part = self._budget, tried.part
         if budget is None or part is None or not budget < tried.took <= budget * tried.rows:
             return
-        place = part.rows[tried.took % len(part.rows)]
-
-        def one(categories: Categories) -> np.ndarray:
-            return matrix(categories)[place : place + 1]
-
-        if all(self.tried(tried.number, one, 1).took > budget for _ in range(ALONE)):
+        place = tried.took % len(part.rows)
+        one = part.X[place : place + 1], part.rows[place : place + 1]
+        if all(self._lasted(part.version, *one) > budget for _ in range(ALONE)):
             self._counters.slow(self.model.name, tried.number, len(part.rows), budget)
+
+    def _lasted(self, version: Loaded, X: np.ndarray, rows: np.ndarray) -> int:
+        """Return how many microseconds a version takes for rows, which are not counted."""
+        begun = self._clock.elapsed()
+        try:
+            self._limited.start(partial(self._said, version, X, rows)).result(self._limit + A_ROW * len(rows))
+        except Late:
+            self._give_up(version.number)
+        except Exception:  # noqa: BLE001 - as above
+            self._log(version.number, len(rows))
+        return self._clock.elapsed() - begun
 
     def blame(self, tried: Tried, known: np.ndarray) -> None:
         """Count what a version raised or gave no number for, of the rows that the other one has a number for.
