@@ -141,10 +141,13 @@ def test_a_row_that_fails_the_model_fails_alone(tmp_path):
     clock = VirtualClock(tiny.ASK_AT)
     with rolling.project(ungated).open(Platform(home=tmp_path, clock=clock)) as app:
         answering = Answering(app.service(rolling.LATE), wait=30)
-        amounts = [1.0, rolling.REFUSED, 2.0]
+        amounts = [1.0] * 64
+        amounts[40] = rolling.REFUSED
         rows = [tiny.order(place, amount=amount) for place, amount in enumerate(amounts)]
         found = together(*(lambda row=row: answering.one(row) for row in rows))
-    assert [type(one) for one in found] == [dict, SchemaError, dict]
+        stored = list(map(len, logged(app)))
+    assert [type(one) for one in found] == [dict] * 40 + [SchemaError] + [dict] * 23
+    assert (sum(stored), len(stored)) == (63, 6), "halves: 32, 16, 8, 4, 2 and 1"
 
 
 def test_who_waits_for_too_long_is_refused_and_nothing_is_stored(app):

@@ -351,7 +351,9 @@ class Groups:
             if len(group) == 1 or isinstance(error, (NotFound, Unavailable)):
                 return [error] * len(group)
             # one of them is to blame, and only that one may fail of it
-            return [self._answers(service, [waiting], at, late, still)[0] for waiting in group]
+            half = len(group) // 2
+            parts = (self._answers(service, part, at, late, still) for part in (group[:half], group[half:]))
+            return [told for part in parts for told in part]
 
     def _hand_over(
         self,
