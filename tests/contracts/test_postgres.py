@@ -2,9 +2,7 @@
 
 import hashlib
 import re
-import socket
 import sys
-import threading
 from contextlib import suppress
 
 import pytest
@@ -149,77 +147,6 @@ def test_a_transaction_that_a_crash_of_the_server_interrupts_changes_nothing(own
         crash()
     own.start()
     assert names(database) == ["a"]
-    database.close()
-
-
-class Between:
-    """Stands between a client and the server; cuts one connection at the commit: before it, or before its answer."""
-
-    def __init__(self, server):
-        self.cut, self.server = None, server
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"postgresql://tenfold@127.0.0.1:{self.listening.getsockname()[1]}/postgres?sslmode=disable&gssencmode=disable"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self.listening.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(f"{self.server.folder}/.s.PGSQL.5432")
-                threading.Thread(target=self._there, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._back, args=(client, server), daemon=True).start()
-
-    def _there(self, client, server):
-        with suppress(OSError):
-            while data := client.recv(65_536):
-                if b"COMMIT" in data and self.cut == "before":
-                    self.cut = None
-                    break
-                server.sendall(data)
-        self._end(client, server)
-
-    def _back(self, client, server):
-        with suppress(OSError):
-            while data := server.recv(65_536):
-                if b"COMMIT\0" in data and self.cut == "after":
-                    self.cut = None
-                    break
-                client.sendall(data)
-        self._end(client, server)
-
-    def _end(self, *sockets):
-        for one in sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-
-def test_a_commit_whose_answer_is_lost_is_told_as_what_became_of_it(postgres):
-    between = Between(postgres)
-    database = states.opened(states.fresh(between.url), TABLES)
-    between.cut = "after"
-    database.execute(contract.ADD, "stored", 0, None)
-    assert between.cut is None, "the answer was not lost"
-    between.cut = "before"
-    with pytest.raises(Unavailable, match="Nothing was changed; it is safe to retry"):
-        database.execute(contract.ADD, "lost", 0, None)
-    assert names(database) == ["stored"]
-    between.cut = "after"
-
-    def vanish():
-        with database.transaction() as tx:
-            tx.execute(contract.ADD, ("unknown", 0, None))
-            between.close()
-
-    with pytest.raises(
-        Unavailable, match=r"it is not known whether that was stored\. Look before you do it again"
-    ):
-        vanish()
     database.close()
 
 

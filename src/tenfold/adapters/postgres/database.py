@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 import threading
 from contextlib import suppress
 from functools import partial
@@ -55,11 +56,21 @@ CREATE TABLE IF NOT EXISTS tenfold_state (
     commits bigint NOT NULL
 ) WITH (fillfactor = 10)
 """
-BEGIN = "BEGIN; UPDATE tenfold_state SET commits = commits + 1 RETURNING pg_current_xact_id()::text AS xid"
+# Which commits there were, by marks of our own: the number of a transaction that a crash took is given to another one.
+RECENT = 128
+"""So many marks are kept, each in place of the one as many before."""
+MARKS = "ALTER TABLE tenfold_state ADD COLUMN IF NOT EXISTS marks bigint[] NOT NULL DEFAULT '{}'"
+BEGIN = f"""
+BEGIN;
+UPDATE tenfold_state SET commits = commits + 1, marks[commits % {RECENT}] = {{mark}} RETURNING commits
+"""
 COMMITS = "SELECT commits FROM tenfold_state"
-STATUS = "SELECT pg_xact_status(CAST(? AS xid8)) AS status"
+STORED = "SELECT 1 FROM tenfold_state WHERE ? = ANY(marks)"
 ALONE = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('tenfold {schema}', 0))"
-KNOWN = "SELECT to_regnamespace(?) IS NOT NULL AS schema, to_regclass(?) IS NOT NULL AS state"
+KNOWN = """
+SELECT to_regnamespace(?1) IS NOT NULL AS schema, to_regclass(?2) IS NOT NULL AS state,
+    EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(?2) AND attname = 'marks') AS marks
+"""
 FOUND = "SELECT layout, digest FROM tenfold_state"
 KEEP = """
 INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
@@ -146,8 +157,10 @@ class PostgresDatabase(Pooled[Session]):
 
     def _make(self, session: Session, schema: str, layout: int) -> None:
         session.several(ALONE.format(schema=self._schema))
-        known = session.execute(KNOWN, (self._schema, f"{self._schema}.tenfold_state")).fetchone()
-        found = session.execute(FOUND).fetchone() if known and known["state"] else None
+        there, state, marks = session.execute(
+            KNOWN, (self._schema, f"{self._schema}.tenfold_state")
+        ).fetchall()[0]
+        found = session.execute(FOUND).fetchone() if state else None
         kept = found["layout"] if found else 0
         if layout and found and kept != layout:
             other = "an earlier" if kept < layout else "a later"
@@ -157,9 +170,9 @@ class PostgresDatabase(Pooled[Session]):
                 "and load the history again."
             )
         digest = hashlib.sha256(schema.encode()).hexdigest()
-        if not found or found["digest"] != digest:
-            made = [] if known and known["schema"] else [f'CREATE SCHEMA "{self._schema}"']
-            session.several(";\n".join([*made, STATE, JSON_EACH, *statements(schema)]))
+        if not found or found["digest"] != digest or not marks:
+            made = [] if there else [f'CREATE SCHEMA "{self._schema}"']
+            session.several(";\n".join([*made, STATE, MARKS, JSON_EACH, *statements(schema)]))
             session.execute(KEEP, (layout or kept, digest))
         session.several("COMMIT")
 
@@ -187,11 +200,12 @@ class PostgresDatabase(Pooled[Session]):
 
     def _begin(self, connection: Session) -> None:
         try:
-            row = connection.several(BEGIN).fetchone()
+            connection.mark = secrets.randbits(63)
+            row = connection.several(BEGIN.format(mark=connection.mark)).fetchone()
         except BaseException:
             self._roll_back(connection)
             raise
-        connection.xid = row["xid"] if row else None
+        connection.turn = row["commits"] if row else 0
 
     def _commit(self, connection: Session) -> None:
         import psycopg
@@ -201,20 +215,22 @@ class PostgresDatabase(Pooled[Session]):
         except psycopg.OperationalError as error:
             if not connection.connection.closed:
                 raise
-            self._settle(str(connection.xid), error)
+            self._settle(connection, error)
         else:
             if said != "COMMIT":
                 raise RuntimeError(
                     "a statement of this transaction failed and its error was swallowed. Nothing was changed."
                 )
 
-    def _settle(self, xid: str, error: Exception) -> None:
+    def _settle(self, lost: Session, error: Exception) -> None:
         """Find out what became of a commit whose answer was lost; return when it was stored."""
         try:
             session = self._open()
             try:
                 self._begin(session)  # its turn comes when the lost transaction has ended
-                row = session.execute(STATUS, (xid,)).fetchone()
+                stored = session.execute(STORED, (lost.mark,)).fetchone()
+                if not stored and session.turn >= lost.turn + RECENT:
+                    raise LookupError("its mark may have been there, and replaced since")
             finally:
                 session.connection.close()
         except Exception as later:
@@ -222,7 +238,7 @@ class PostgresDatabase(Pooled[Session]):
                 f'database "{self._name}" went away during a commit, and it is not known whether that was stored. '
                 "Look before you do it again."
             ) from later
-        if not row or row["status"] != "committed":
+        if not stored:
             self._tell(error)
 
     def _roll_back(self, connection: Session) -> None:

@@ -47,7 +47,7 @@ class Row(Sequence[Any]):
 
 
 class Session:
-    """A connection, and the number of the transaction that is open in it.
+    """A connection, and by what its last transaction that wrote is known: a mark, and how many there were.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Session:
         )
         self.connection.patience = patience
         self.connection.prepared_max = STATEMENTS
-        self.xid: str | None = None
+        self.mark, self.turn = 0, 0
         _adapt(self.connection)
         self.several(settings)
 
