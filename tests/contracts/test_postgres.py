@@ -250,8 +250,40 @@ def test_a_schema_that_is_not_a_name_is_refused(schema):
         states.state(f"{SECRET}#{schema}")
 
 
-@pytest.mark.parametrize("address", ["postgresql://ann:s3cret@[::1/ml", "host=a s3cret", "sqlite:///s3cret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:s3cret@[::1/ml",
+        "host=a s3cret",
+        "sqlite:///s3cret",
+        "postgresql://ann:a@s3cret@db/ml",
+        "postgresql://ann:s3cret/b@db/ml",
+        "postgresql://ann:5432/s3cret@db/ml",
+        "postgresql://ann:a@b/s3cret@db/ml",
+        "postgresql://ann:a@b?sslmode=s3cret@db/ml",
+        "postgresql://ann:s3cret",
+        "postgres://ann:5432/s3/cret",
+        "host=ann:s3cret@db",
+        "dbname=postgresql://ann:s3cret@db/ml",
+        "port=s3cret",
+        "port=123456",
+    ],
+)
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(DefinitionError, match='Write "postgresql://user@host:5432/database"') as error:
         states.state(f"{address}#fraud")
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("postgresql://ann:a%40b%2Fc@db.example/m%2Fl", "m/l at db.example:5432"),
+        ("postgresql://ann:a:b?c@[::1]:9/ml?sslmode=disable", "ml at ::1:9"),
+        ("postgresql://ann@a:1,b:2/ml", "ml at a,b:1,2"),
+        ("postgresql:///ml?host=/tmp/pg&user=ann%40x", "ml at /tmp/pg:5432"),
+        ("host=@abstract dbname=m@l password='://@/'", "m@l at @abstract:5432"),
+    ],
+)
+def test_an_address_that_is_escaped_is_taken(address, place):
+    assert repr(states.state(f"{address}#fraud")) == f"PostgresDatabase(schema fraud of {place})"

@@ -8,9 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from tenfold.adapters.postgres.address import joined, parts
 from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
-from tenfold.core.errors import DefinitionError, MissingExtra, SchemaError, Unavailable
+from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.sources.pooled import Pooled
 from tenfold.sources.turn import Locked
 
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 IDLE = 8
 """Most connections that are kept for later."""
-DEFAULTS = {
-    "client_encoding": "utf8",
-    "connect_timeout": "10",
-    "application_name": "tenfold",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-}
-"""What an address that says otherwise may change."""
 # A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction
 # must not keep all others waiting for ever.
 SETTINGS = """
@@ -110,10 +101,10 @@ class PostgresDatabase(Pooled[Session]):
             raise DefinitionError(
                 f'schema "{schema}" is not a name. Use lower-case letters, digits and "_", such as "fraud_2".'
             )
-        parts = _parts(address)
-        self._address, self._schema = _joined(parts), schema
-        database = parts.get("dbname") or parts.get("user", "")
-        place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+        said = parts(address)
+        self._address, self._schema = joined(said), schema
+        database = said.get("dbname") or said.get("user", "")
+        place = f"{said.get('host', 'localhost')}:{said.get('port', 5432)}"
         super().__init__(f"schema {schema} of {database} at {place}", busy_ms)
         self._patience = busy_ms / 1_000 + PATIENCE
         self._watches: list[PostgresChanges] = []
@@ -138,7 +129,7 @@ class PostgresDatabase(Pooled[Session]):
         quick = self.hurried(
             min(self._busy_ms, GLANCE * 500)
         )  # a lock is told of before it looks like silence
-        quick._address, quick._patience = _joined(_parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
+        quick._address, quick._patience = joined(parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
         found = PostgresChanges(quick)
         self._watches.append(found)
         return found
@@ -346,24 +337,3 @@ def _why(error: "psycopg.Error", busy_ms: int) -> str | None:
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")
-
-
-def _parts(address: str) -> dict[str, Any]:
-    try:
-        import psycopg
-        from psycopg import conninfo
-    except ImportError as error:
-        raise MissingExtra("a state database on Postgres", "postgres") from error
-    try:
-        return DEFAULTS | conninfo.conninfo_to_dict(address)
-    except psycopg.ProgrammingError:
-        # Not what psycopg says: that may hold a part of the password.
-        raise DefinitionError(
-            'the address of a Postgres database is not one. Write "postgresql://user@host:5432/database".'
-        ) from None
-
-
-def _joined(parts: dict[str, Any]) -> str:
-    from psycopg import conninfo
-
-    return conninfo.make_conninfo(**parts)
