@@ -10,14 +10,24 @@ from contextlib import closing
 import pytest
 
 from tenfold import Platform, Release
-from tenfold.core.clock import VirtualClock
+from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import Conflict, SchemaError, Unavailable
+from tenfold.core.times import UNITS
 from tenfold.serving.answer.answering import Answering
 from tenfold.serving.answer.groups import Groups
 from tenfold.serving.answer.questions import Question
 from tenfold.serving.rows.degraded import Away
 from tests.examples import grouped, rolling, tiny
 from tests.examples.grouped import ROWS, late, logged, opened
+
+
+class Jumping(SystemClock):
+    """A clock that shows what it is set to."""
+
+    at = tiny.ASK_AT
+
+    def now(self):
+        return self.at
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,33 @@ def test_a_row_that_fails_the_model_fails_alone(tmp_path):
         stored = list(map(len, logged(app)))
     assert [type(one) for one in found] == [dict] * 40 + [SchemaError] + [dict] * 23
     assert (sum(stored), len(stored)) == (63, 6), "halves: 32, 16, 8, 4, 2 and 1"
+
+
+@pytest.mark.parametrize("prompt", [True, False])
+def test_a_clock_that_is_set_back_before_an_answer_hides_no_record_from_it(home, monkeypatch, prompt):
+    clock = Jumping()
+    with tiny.project.open(Platform(home=home, clock=clock)) as app:
+        answering = Answering(app.service(tiny.late_order), wait=30)
+        asked = answering.groups._prompt if prompt else answering.groups.service
+        reached, folding = asked.reached, threading.Thread(target=app.process)
+
+        def set_back(mark):
+            """Say whether a mark is reached; before the answer to it, the clock is set back and a record comes."""
+            found = reached(mark)
+            if folding.ident is None:
+                clock.at -= UNITS["m"] // 2
+                app.ingest("visits", tiny.visit("before the moment"))
+                folding.start()
+            return found
+
+        monkeypatch.setattr(asked, "reached", set_back)
+        clock.at += UNITS["m"]
+        if not prompt:
+            answering.groups._leave(30 * UNITS["s"])
+        asyncio.run(answering.one(tiny.order()))
+        folding.join()
+        app.flush()
+        assert app.skew(tiny.late_order).mismatches == 0
 
 
 def test_who_waits_for_too_long_is_refused_and_nothing_is_stored(app):

@@ -183,7 +183,7 @@ class Groups:
             if self._prompt.reached(mark := self._prompt.mark()):
                 if not self._prompt.degrades:  # else they may be away instead
                     self._quiet.seen(self._prompt.expected(mark), group.begun)
-                return self._answers(self._prompt, group, mark.at, None)
+                return self._answers(self._prompt, group, mark.at, None, Ends(mark.at, {}))
         return [None] * len(group)
 
     def _late(self, waiting: Waiting) -> None:
@@ -287,7 +287,10 @@ class Groups:
             mark = self._joined(group, mark)
         elif not self.service.degrades:
             return [Unavailable(self.service.why_late(mark, self._wait))] * len(group)
-        return self._answers(self.service, group, mark.at, late)
+        try:
+            return self._answers(self.service, group, mark.at, late, Ends(mark.at, {}))
+        except Overtaken:  # the clock was set back, and what came since may lie before the mark's moment
+            return [None] * len(group)
 
     def _marked(self, group: Group) -> Ends:
         group.mark = mark = self.service.mark()
