@@ -15,7 +15,7 @@ from tenfold.automation.scoring import Scoring
 from tenfold.core.errors import Unavailable
 from tenfold.declared import Declared, sinks
 from tenfold.monitoring.telemetry import Telemetry
-from tenfold.platform import Platform, code
+from tenfold.platform import Platform
 from tenfold.processing.ingest import Call, Ingested, ingest_all
 from tenfold.processing.quarantine import Quarantine
 from tenfold.registry.rollouts import Rollouts
@@ -30,6 +30,7 @@ from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
 from tenfold.store.whole import Whole
+from tenfold.tracking import checkout
 from tenfold.tracking.runs import Run, Runs
 from tenfold.training.dataset import Dataset
 from tenfold.training.model import Model
@@ -191,4 +192,4 @@ class Opened:
     def trainer(self) -> Trainer:
         """What trains models and records it, with the code as it was when this was first asked for."""
         schemas = [source.schema for source in self.project.sources.values()]
-        return Trainer(self.runs, self.registry, self.blobs, code(schemas))
+        return Trainer(self.runs, self.registry, self.blobs, checkout.begun(schemas))

@@ -12,9 +12,9 @@ from tenfold import App, Events, Platform, Project, Release
 from tenfold.cli.loading import load
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import DefinitionError, NotFound
-from tenfold.platform import code
 from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.store.memory import MemoryOnlineStore
+from tenfold.tracking.checkout import code
 from tests.examples import shop
 
 ROOT = Path(__file__).parents[2]

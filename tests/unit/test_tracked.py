@@ -1,7 +1,6 @@
-"""Runs by hand: what is recorded of a fit, of what is logged, and of code that was not committed."""
+"""Runs by hand: what is recorded of a fit, and of what is logged."""
 
 import math
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from xgboost import XGBClassifier
 
 from tenfold import Platform, VirtualClock
 from tenfold.core.errors import DefinitionError
-from tenfold.platform import code
 from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.tracking.details import details
 from tenfold.training.tracked import CONTENT, FILES, digest
@@ -204,29 +202,3 @@ def test_equal_digests_are_equal_rows():
     ]
     assert len({*same, *other}) == 5
     assert digest(np.array([[1.0, 2.0]])) != digest(np.array([[1.0], [2.0]]))
-
-
-def test_code_names_what_was_not_committed(tmp_path, monkeypatch):
-    def git(*arguments):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-
-    monkeypatch.setattr("tenfold.platform._folder", lambda declared: tmp_path)
-    assert list(code()) == ["tenfold"]
-    git("init")
-    (tmp_path / "a.py").write_text("x = 1\n")
-    git("add", "a.py")
-    git("commit", "-m", "first")
-    clean = code()
-    assert sorted(clean) == ["git", "tenfold"]
-    (tmp_path / "a.py").write_text("x = 2\n")
-    (tmp_path / "new.py").write_text("y = 3\n")
-    (tmp_path / ".env").write_text("SECRET=hunter2\n")
-    dirty = code()
-    assert dirty["git"] == clean["git"]
-    for line in ("-x = 1", "+x = 2", "+y = 3", "new file, not kept: .env"):
-        assert line in dirty["diff"]
-    assert "hunter2" not in dirty["diff"]
-    (tmp_path / "a.py").write_text("z" * 600_000)
-    assert len(code()["diff"]) < 500_100
-    assert "more characters were not kept" in code()["diff"]

@@ -33,7 +33,12 @@ class Trainer:
     runs: Runs
     registry: Registry
     blobs: Blobs
-    code: Mapping[str, str]
+    read_code: Callable[[], Mapping[str, str]]
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Which code trains; waits until it is read."""
+        return self.read_code()
 
     def steps(
         self,
