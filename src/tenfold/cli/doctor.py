@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenfold.cli.errors import verbose
+from tenfold.cli.extras import EXTRAS, is_there
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
 from tenfold.core.times import UNITS, iso
@@ -50,13 +51,14 @@ class Finding:
 @as_json
 @click.pass_context
 def doctor(ctx: click.Context, project: str | None, *, home: Path, port: int, as_json: bool) -> None:
-    """Check Python, packages, home, disk, clock and port, and that batch and online agree on this machine to the bit.
+    """Check Python, packages, extras, home, disk, clock and port, and that batch and online agree on this machine to the bit.
 
     With a PROJECT, its declaration is checked too. Exit code 1 when something is wrong.
     """
     findings = [
         _python(),
         *_packages(),
+        _extras(),
         _home(home),
         _disk(home),
         *_clock(home),
@@ -99,6 +101,14 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, ok=True, found=metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding(name, ok=False, found="not installed", fix=f'pip install "{requirement}"')
+
+
+def _extras() -> Finding:
+    """Say which extras are there; a project needs those whose packages it imports, so none is wrong by being away."""
+    there = {extra: is_there(extra) for extra in EXTRAS if extra != "examples"}
+    away = [extra for extra, found in there.items() if not found]
+    found = ", ".join(extra for extra, found in there.items() if found) or "none"
+    return Finding("extras", ok=True, found=found + (f"; not there: {', '.join(away)}" if away else ""))
 
 
 def _home(home: Path) -> Finding:
@@ -226,10 +236,13 @@ def _project(target: str | None) -> Iterator[Finding]:
     if target is None:
         return
     from tenfold.cli.loading import load
-    from tenfold.core.errors import TenfoldError
+    from tenfold.core.errors import MissingExtra, TenfoldError
 
     try:
         project = load(target)
+    except MissingExtra as error:
+        yield Finding("project", ok=False, found=str(error), fix="Install it.")
+        return
     except TenfoldError as error:
         yield Finding("project", ok=False, found=str(error), fix="Change the declaration.")
         return

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from tenfold.core.errors import DefinitionError, NotFound, TenfoldError
+from tenfold.cli.extras import extra_of
+from tenfold.core.errors import DefinitionError, MissingExtra, NotFound, TenfoldError
 
 if TYPE_CHECKING:
     from tenfold.platform import Platform
@@ -23,6 +24,8 @@ def load(target: str) -> "Project":
         When there is no such file, or no project of that name in it.
     DefinitionError
         When the file cannot be imported, or holds none or several projects and no name says which.
+    MissingExtra
+        When it imports a package that is not there and that an extra brings.
     """
     from tenfold.project import Project
 
@@ -92,7 +95,7 @@ def _import(path: Path, shown: Path) -> ModuleType:
         _locate(error, path, shown)
         raise
     except Exception as error:
-        wrong = DefinitionError(f'"{shown}" cannot be imported: {type(error).__name__}: {error}.')
+        wrong = _why_not(error, shown)
         _locate(wrong, path, shown, error)
         raise wrong from error
     taken = getattr(module, "__file__", None)  # modules built into Python have none
@@ -102,6 +105,13 @@ def _import(path: Path, shown: Path) -> ModuleType:
             "Rename the file."
         )
     return module
+
+
+def _why_not(error: Exception, shown: Path) -> TenfoldError:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if extra := extra_of(missing):
+        return MissingExtra(f'"{shown}" imports {missing}, which', extra)
+    return DefinitionError(f'"{shown}" cannot be imported: {type(error).__name__}: {error}.')
 
 
 def _locate(error: Exception, path: Path, shown: Path, cause: Exception | None = None) -> None:
