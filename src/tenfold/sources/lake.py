@@ -1,11 +1,11 @@
 """The embedded lake: Delta tables in a local folder, read by DuckDB."""
 
 import glob
+import logging
 import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,13 +17,16 @@ from tenfold.sources.lake_parts import LARGE, MERGED, MOST_SMALL, SMALL, Written
 from tenfold.sources.lake_select import holding, select
 from tenfold.sources.lake_tables import (
     CHECKED,
+    CHECKPOINTS,
     Snapshot,
     Tables,
+    checkpoint,
     files_of,
     flush_commit,
     position_of,
     schema_of,
     settle,
+    unhooked,
     written_upto,
 )
 from tenfold.sources.lake_types import check_types, storable
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TABLE = re.compile(r"[a-z][a-z0-9_]*")
 # The deltalake package makes URLs of paths and fails on these.
@@ -40,9 +44,11 @@ UNUSABLE = re.compile(r"[\[\]%]")
 ATTEMPTS = 12
 FIRST_WAIT = 0.005
 LONGEST_WAIT = 0.5
-# Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read. What follows a checkpoint
-# is read again at each commit, by a thread for each entry.
-CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.checkpointInterval": "10"}
+# Delta deletes entries of its log after 30 days unless told not to; then old versions could not be read.
+CONFIGURATION = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": str(CHECKPOINTS),
+}
 
 
 class DeltaLake:
@@ -164,8 +170,6 @@ class DeltaLake:
         return path
 
     def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int, after: int | None) -> bool:
-        from deltalake import write_deltalake
-
         if (
             not _is_table(path)
             and is_next(0, upto, after)
@@ -180,10 +184,7 @@ class DeltaLake:
             check_types(path.name, schema_of(delta), rows.schema)
             # Rows of no length change no schema: a column that no file has could not be read.
             added = rows if rows.num_rows else schema_of(delta).empty_table()
-            write_deltalake(
-                delta, added, mode="append", schema_mode="merge", commit_properties=written_upto(writer, upto)
-            )
-            flush_commit(path, delta.version())
+            _write(path, delta, added, written_upto(writer, upto))
         return True
 
     def _append_pieces(
@@ -231,10 +232,7 @@ class DeltaLake:
             held = schema_of(delta)
             check_types(path.name, held, rows.schema)
             if set(rows.schema.names) - set(held.names):
-                from deltalake import write_deltalake
-
-                write_deltalake(delta, rows.slice(0, 0), mode="append", schema_mode="merge")
-                flush_commit(path, delta.version())
+                _write(path, delta, rows.slice(0, 0), None)
 
     def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
         """Yield the files that hold rows which meet a condition, each with the rows that do not."""
@@ -257,7 +255,13 @@ class DeltaLake:
 
         staging = self._root / f".{uuid.uuid4().hex}"
         try:
-            write_deltalake(staging, rows, configuration=CONFIGURATION, commit_properties=commit)
+            write_deltalake(
+                staging,
+                rows,
+                configuration=CONFIGURATION,
+                commit_properties=commit,
+                post_commithook_properties=unhooked(),
+            )
             flush_commit(staging, 0)
             staging.rename(path)
         except OSError:
@@ -276,13 +280,18 @@ class DeltaLake:
             return {"files_before": len(before), "files_after": len(files_of(delta))}
 
     def _tidy(self, path: Path) -> None:
-        """Merge the small files of a table when there are many; what another process does to them meanwhile goes first."""
+        """Merge the small files of a table when there are many; what was appended stands whatever comes of it."""
         from deltalake.exceptions import CommitFailedError
 
-        with suppress(CommitFailedError), self._tables.newest(path) as delta:
-            small = smaller(files_of(delta), SMALL)
-            if len(small) > MOST_SMALL:
-                self._merge(path, delta, small)
+        try:
+            with self._tables.newest(path) as delta:
+                small = smaller(files_of(delta), SMALL)
+                if len(small) > MOST_SMALL:
+                    self._merge(path, delta, small)
+        except CommitFailedError:
+            pass  # what another process did to them meanwhile goes first
+        except Exception as error:  # noqa: BLE001 - a library each reads, writes and commits; the next append tries again
+            logger.warning('the small files of table "%s" were not merged: %s', path.name, error)
 
     def _merge(self, path: Path, delta: "DeltaTable", files: Sequence[str]) -> None:
         """Put the rows of files, in their order, into fewer ones; the files stay, for older versions."""
@@ -363,6 +372,22 @@ def check_version(table: str, version: int, newest: int) -> None:
     """
     if not 0 <= version <= newest:
         raise NotFound("version", str(version), [f"0 to {newest}"], within=f'table "{table}"')
+
+
+def _write(path: Path, delta: "DeltaTable", rows: "pa.Table", commit: "CommitProperties | None") -> None:
+    """Append rows in one version, with the columns that the table lacks."""
+    from deltalake import write_deltalake
+
+    write_deltalake(
+        delta,
+        rows,
+        mode="append",
+        schema_mode="merge",
+        commit_properties=commit,
+        post_commithook_properties=unhooked(),
+    )
+    flush_commit(path, delta.version())
+    checkpoint(path, delta, delta.version() - 1)
 
 
 def _is_table(path: Path) -> bool:

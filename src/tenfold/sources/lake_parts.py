@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from tenfold.sources.lake_tables import stands, unhooked
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
 
 ROWS_PER_FILE = 2_000_000
 SMALL, LARGE = 8 << 20, 100 << 20
@@ -72,14 +75,11 @@ class Written:
             for path, rest in cut():
                 kept.write([rest])
                 removed.append(path)
-            _commit(delta, self.rows | kept.rows, removed, properties)
-            kept.rows.clear()
-            self.rows.clear()
+            _commit(self._folder, delta, [self, kept], removed, properties)
 
     def replace(self, delta: "DeltaTable", files: "Sequence[Path]") -> None:
         """Put the files in the place of others that hold the same rows, in one version."""
-        _commit(delta, self.rows, files)
-        self.rows.clear()
+        _commit(self._folder, delta, [self], files)
 
     def _one(self, first: "pa.Table", pieces: "Iterator[pa.Table]") -> None:
         from pyarrow.parquet import ParquetWriter
@@ -106,12 +106,38 @@ def _repeating(rows: "pa.Table") -> list[str]:
 
 
 def _commit(
+    folder: Path,
     delta: "DeltaTable",
-    added: Mapping[Path, int],
+    written: Sequence[Written],
     removed: Sequence[Path],
     properties: "CommitProperties | None" = None,
 ) -> None:
-    """Add and remove files; as a change of data also where the rows are the same, or Delta would let two do it at once."""
+    """Add what was written and remove files, and remember as written only what is surely not part of the table.
+
+    It is a change of data also where the rows are the same, or Delta would let two do it at once.
+    """
+    added, before = [files.rows for files in written], delta.version()
+    actions = _actions(dict(chain.from_iterable(rows.items() for rows in added)), removed)
+    for files in written:
+        files.rows = {}
+    try:
+        delta.create_write_transaction(
+            actions,
+            "append",
+            delta.schema(),
+            commit_properties=properties,
+            post_commithook_properties=unhooked(),
+        )
+    except Exception:
+        # an error does not say that nothing was committed
+        if stands(folder, before, chain.from_iterable(added)):
+            return
+        for files, rows in zip(written, added, strict=True):
+            files.rows = rows
+        raise
+
+
+def _actions(added: Mapping[Path, int], removed: Sequence[Path]) -> "list[AddAction | RemoveAction]":
     from deltalake.transaction import AddAction, RemoveAction
 
     now = max((int(path.stat().st_mtime * 1000) for path in (*added, *removed)), default=0)
@@ -127,7 +153,7 @@ def _commit(
         )
         for path, rows in added.items()
     ]
-    delta.create_write_transaction([*new, *gone], "append", delta.schema(), commit_properties=properties)
+    return [*new, *gone]
 
 
 def smaller(files: Iterable[str], size: int) -> list[str]:

@@ -1,10 +1,12 @@
 """Delta tables that are open: to open one reads its commits since the last checkpoint, so it is done once in a process."""
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -15,12 +17,15 @@ from tenfold.sources.blobs import flush
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import CommitProperties, DeltaTable
+    from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 
+logger = logging.getLogger(__name__)
 CHECKED = "/checked"
 """A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
+CHECKPOINTS = 10
+"""Versions after which a table gets a checkpoint. What follows one is read again at each commit, by a thread for each entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,20 @@ def written_upto(writer: str, upto: int, *others: str) -> "CommitProperties":
     return CommitProperties(app_transactions=[Transaction(name, upto) for name in (writer, *others)])
 
 
+def unhooked() -> "PostCommitHookProperties":
+    """Return what keeps Delta from more than the commit: a checkpoint that fails would say of a commit that stands that it failed."""
+    from deltalake import PostCommitHookProperties
+
+    return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+def stands(path: Path, since: int, files: Iterable[Path]) -> bool:
+    """Return whether a commit after a version names one of the files."""
+    names = [file.name.encode() for file in files]
+    entries = takewhile(Path.exists, (_commit(path, version) for version in count(since + 1)))
+    return any(name in text for text in map(Path.read_bytes, entries) for name in names)
+
+
 def settle(path: Path, delta: "DeltaTable", before: int) -> None:
     """Bring a table forward to what was committed since a version, and force that to disk.
 
@@ -113,15 +132,28 @@ def settle(path: Path, delta: "DeltaTable", before: int) -> None:
     delta.update_incremental()
     for version in range(before + 1, delta.version() + 1):
         flush_commit(path, version)
+    checkpoint(path, delta, before)
+
+
+def checkpoint(path: Path, delta: "DeltaTable", before: int) -> None:
+    """Write a checkpoint where one is due since a version; one that cannot be written only costs readers time, until the next."""
+    if delta.version() // CHECKPOINTS == before // CHECKPOINTS:
+        return
+    log = path / "_delta_log"
+    try:
+        delta.create_checkpoint()
+        for item in (*log.glob(f"{delta.version():020d}.checkpoint.parquet"), log / "_last_checkpoint", log):
+            flush(item)
+    except Exception as error:  # noqa: BLE001 - Delta's errors and those of the system have no common parent
+        logger.warning('table "%s" got no checkpoint at version %d: %s', path.name, delta.version(), error)
 
 
 def flush_commit(path: Path, version: int) -> None:
-    """Force a commit, its checkpoint and its files to disk; the deltalake package itself does not."""
+    """Force a commit and its files to disk; the deltalake package itself does not."""
     log, commit = path / "_delta_log", _commit(path, version)
     actions = [msgspec.json.decode(line) for line in commit.read_bytes().splitlines()]
     added = [path / unquote(action["add"]["path"]) for action in actions if "add" in action]
-    checkpoint = (*log.glob(f"{version:020d}.checkpoint.parquet"), *log.glob("_last_checkpoint"))
-    for item in (*added, commit, *checkpoint, log, path):
+    for item in (*added, commit, log, path):
         flush(item)
 
 
