@@ -1,11 +1,13 @@
 """A project opened on a platform: what an app consists of, and who is made when first asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Self
 
+from tenfold.automation.askable import Load
+from tenfold.automation.at_hand import AtHand
 from tenfold.automation.audit import Audit
 from tenfold.automation.deliver import Delivery, deliveries
 from tenfold.automation.journal import Journal
@@ -18,7 +20,7 @@ from tenfold.monitoring.telemetry import Telemetry
 from tenfold.platform import Platform
 from tenfold.processing.ingest import Call, Ingested, ingest_all
 from tenfold.processing.quarantine import Quarantine
-from tenfold.registry.rollouts import Rollouts
+from tenfold.registry.rollouts import Rollout, Rollouts
 from tenfold.registry.versions import Registry, Version
 from tenfold.serving.answer.predictions import TOPIC, PredictionLog
 from tenfold.serving.answer.service import Service, Versions
@@ -137,6 +139,15 @@ class Opened:
         wanted = {release.model.name: release.degraded for release in self.project.releases}
         found = wanted.get(model.name, "refuse")
         return self.service(found) if isinstance(found, Model) else found == "stale"
+
+    def _given(self, model: Model) -> tuple[Load, Load, Callable[[Rollout], None]]:
+        """Return what `Rolling` is given of what loads versions."""
+
+        def fresh(number: int) -> object:  # from its files each time, which may go
+            return Versions(self.registry, self.blobs).get(model, number)
+
+        at_hand = AtHand(model.name, self.database, self.clock, self.platform.home)
+        return at_hand.given(fresh, partial(self.versions.get, model))
 
     def _model(self, model: Model | str) -> Model:
         return self.project.release(model).model if isinstance(model, str) else model

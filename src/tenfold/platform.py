@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenfold.automation import audit, deliver, homes, journal, outbox
+from tenfold.automation import at_hand, audit, deliver, homes, journal, outbox
 from tenfold.automation.mirror import Mirror
 from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.spelled import spelled
@@ -34,6 +34,7 @@ SCHEMA = "\n".join(
         tokens,
         deliver,
         homes,
+        at_hand,
     )
 )
 LAYOUT = 7

@@ -27,7 +27,7 @@ from tenfold.processing.ingest import Ingested, ingest
 from tenfold.registry.rollouts import Rollout
 from tenfold.registry.versions import StageEvent, Version
 from tenfold.serving.answer.predictions import BATCH, ONLINE, Predictions, read
-from tenfold.serving.answer.service import Service, Versions
+from tenfold.serving.answer.service import Service
 from tenfold.sources.base import Ends
 from tenfold.sources.owner import Process
 from tenfold.store.explain import Explanation, explain, find
@@ -203,8 +203,7 @@ class App(Opened):
             return pairs_of(chosen, self.lake, data, rollout, since, self.clock.now())
 
         parts = self.database, self.registry, self.rollouts, self.audit, self.traffic.counters, self.clock
-        fresh = partial(Versions(self.registry, self.blobs).get, chosen.model)
-        return Rolling(chosen, *parts, outcomes, fresh, partial(self.versions.get, chosen.model))
+        return Rolling(chosen, *parts, outcomes, *self._given(chosen.model))
 
     def promote(self, model: Model | str, number: int, *, by: str = "user", as_of: Any = None) -> str:
         """Judge a version by the release's gates and promote it; GateFailed says why not.

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from tenfold import Release
+from tenfold.automation.at_hand import AtHand
 from tenfold.automation.audit import Audit
 from tenfold.automation.pairs import Pairs
 from tenfold.automation.rollout import Rolling
@@ -44,7 +45,7 @@ def failing(counters, number):
 class Rolled:
     """The rollouts of a model whose versions are names, on a database."""
 
-    def __init__(self, database, clock, release=RELEASE):
+    def __init__(self, database, clock, release=RELEASE, home=None):
         self.database, self.clock, self.known, self.refused = database, clock, NO_PAIRS, {}
         self.registry = Registry(database, clock)
         self.rolling = Rolling(
@@ -56,9 +57,18 @@ class Rolled:
             Counters(database, clock),
             clock,
             lambda _: self.known,
-            lambda number: self.registry.get(MODEL, number),
-            self.load,
+            *self.given(home),
         )
+
+    def given(self, home):
+        """Return what loads versions, and notes where it is told in which home it does."""
+
+        def verify(number):
+            return self.registry.get(MODEL, number)
+
+        if home is None:
+            return verify, self.load, lambda _: None
+        return AtHand(MODEL, self.database, self.clock, home).given(self.load, self.load)
 
     def load(self, number):
         """Raise what keeps a version from being asked, where a test says so."""

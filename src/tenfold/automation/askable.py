@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tenfold.automation.deciding import Decision
 from tenfold.automation.release import Release
-from tenfold.core.errors import OtherKind, SchemaError
+from tenfold.core.errors import FilesElsewhere, OtherKind, SchemaError
 from tenfold.registry.rollouts import Rollout
 
 Load = Callable[[int], object]
@@ -42,6 +42,18 @@ def other_kind(load: Load, rollout: Rollout) -> str | None:
     """Return why no outcome says anything of a rollout: what one of its versions said is not what is predicted now."""
     found = (refusal(load, number) for number in (rollout.champion, rollout.candidate))
     return next((_told(error) for error in found if isinstance(error, OtherKind)), None)
+
+
+def is_left(load: Load, rollout: Rollout) -> bool:
+    """Return whether another home has to say how a rollout stands: it has the files of both versions, this one has not."""
+    for number in (rollout.champion, rollout.candidate):
+        try:
+            load(number)
+        except FilesElsewhere:
+            return True
+        except Exception:  # noqa: BLE001, S110 - what it raises is counted where it is asked
+            pass
+    return False
 
 
 def alone(load: Load, rollout: Rollout, release: Release, found: Decision) -> Decision:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.automation.askable import Load, Standing, alone, other_kind, unasked
+from tenfold.automation.askable import Load, Standing, alone, is_left, other_kind, unasked
 from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.deciding import FEW, Decision, Facts, decide, is_shown
 from tenfold.automation.pairs import Pairs
@@ -43,6 +43,8 @@ class Rolling:
         Loads a version as a server would, files checked and golden rows replayed; raises when it cannot be served.
     load
         Gives a version that is kept in memory, once it was loaded like that.
+    note
+        Notes in the state that this home has the files of a rollout's versions, where it has them.
     """
 
     release: Release
@@ -55,6 +57,7 @@ class Rolling:
     outcomes: Callable[[Rollout], Pairs]
     verify: Callable[[int], object]
     load: Load
+    note: Callable[[Rollout], None]
 
     def show(self, *, outcomes: bool = True) -> Standing | None:
         """Return where the newest rollout stands, with the evidence; None when there was none yet. Nothing is changed.
@@ -86,6 +89,7 @@ class Rolling:
         seen = self.rollouts.open(self._model)
         if seen is None:
             return None
+        self.note(seen)
         try:
             seen = self._by_the_clock(seen)
             found = self._servable(seen, self._decision(seen, outcomes=outcomes))
@@ -261,7 +265,8 @@ class Rolling:
     def _apply(self, seen: Rollout, found: Decision, *, outcomes: bool) -> str | None:
         # a look without the outcomes, or at one that is paused, does not know whether anything is still missing
         held = found.action == "hold" or (seen.held and (seen.paused or not outcomes))
-        if found.action in ("wait", "hold") and held == seen.held:
+        idle = found.action in ("wait", "hold") and held == seen.held
+        if idle or (found.action != "undo" and is_left(self.load, seen)):
             return None
         with self.database.transaction() as tx:
             if found.action == "undo":

@@ -57,6 +57,10 @@ class OtherKind(SchemaError):
     """A version was trained to predict something else than its model is declared to predict now."""
 
 
+class FilesGone(SchemaError):
+    """The stored files of a version are gone, here at least."""
+
+
 class NotFound(TenfoldError, LookupError):
     """A name that is not known, with the nearest one that is, or with `hint`, which says what to do instead.
 
@@ -80,6 +84,10 @@ class Conflict(TenfoldError):
 
 class Unavailable(TenfoldError):
     """An engine did not answer in time; nothing was changed, it is safe to retry."""
+
+
+class FilesElsewhere(Unavailable):
+    """The stored files of a version are gone here, while another home that shares the state has them."""
 
 
 class GateFailed(TenfoldError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tenfold.core.errors import NotFound, SchemaError
+from tenfold.core.errors import FilesGone, NotFound, SchemaError
 from tenfold.registry.versions import Version
 from tenfold.sources.base import Blobs
 from tenfold.sources.blobs import digest
@@ -18,8 +18,8 @@ def kept(blobs: Blobs, version: Version, model: Model) -> Package:
     Raises
     ------
     SchemaError
-        When its files are gone or damaged, or are not those that were registered, or as `load` says; OtherKind when
-        something else is predicted now.
+        When its files are gone or damaged, or are not those that were registered, or as `load` says; FilesGone for
+        the first of these, OtherKind when something else is predicted now.
     """
     files = _files(blobs, version)
     check_kind(model, manifest_of(files, model.name), version.number)
@@ -39,18 +39,15 @@ def _files(blobs: Blobs, version: Version) -> Mapping[str, bytes]:
     try:
         files = blobs.get(version.artefact)
     except NotFound as error:
-        raise _unread(version, f'are gone (no blob "{error.name}")') from error
+        raise FilesGone(_told(version, f'are gone (no blob "{error.name}")')) from error
     except SchemaError as error:
-        raise _unread(version, f"are damaged ({str(error).rstrip('.')})") from error
+        raise SchemaError(_told(version, f"are damaged ({str(error).rstrip('.')})")) from error
     if digest(files) != version.digest:
-        raise _unread(
-            version, "are not those that were registered: all of them and their hashes were replaced"
-        )
+        replaced = "are not those that were registered: all of them and their hashes were replaced"
+        raise SchemaError(_told(version, replaced))
     return files
 
 
-def _unread(version: Version, told: str) -> SchemaError:
+def _told(version: Version, what: str) -> str:
     again = f"tenfold models rebuild PROJECT.py {version.model} {version.number} --restore"
-    return SchemaError(
-        f"the files of {version.model} version {version.number} {told}. Make them again: {again}. Or roll back, or train it again."
-    )
+    return f"the files of {version.model} version {version.number} {what}. Make them again: {again}. Or roll back, or train it again."
