@@ -8,6 +8,8 @@ from tenfold import Project, Release
 from tenfold.automation import scoring
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS, to_us
+from tenfold.serving import batch
+from tenfold.serving.answer.predictions import PredictionLog
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
 
@@ -45,10 +47,54 @@ def test_partitions_that_overlap_send_a_row_once(home):
         assert sent(app)[0] == 2, "what is scored again is sent again, under the same ids"
 
 
-def test_a_row_is_sent_when_the_process_died_between_storing_and_sending(home, monkeypatch):
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    pass
 
+
+def killed_after_a_piece(app, monkeypatch):
+    """Score a day whose rows go downstream in pieces of four, and die between the first and the second."""
+    monkeypatch.setattr(batch, "PIECE", 4)
+    put, pieces = PredictionLog.copy, []
+
+    def copy(log, rows, *, key):
+        pieces.append(key)
+        if len(pieces) == 2:
+            raise Killed
+        put(log, rows, key=key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PredictionLog, "copy", copy)
+        with pytest.raises(Killed):
+            app.score(NAME, FIRST, FIRST + DAY)
+    app.database.execute("UPDATE journal_run SET lease_end = 0")  # as if its process were gone
+
+
+def test_every_row_is_sent_when_others_scored_some_again_between_two_pieces(home, monkeypatch):
+    with opened(home, PROJECT) as app:
+        killed_after_a_piece(app, monkeypatch)
+        gone = app.lake.read("scores").sort_by("at")["row_id"].to_pylist()[1]
+        placed = tiny.START + timedelta(hours=241)
+        later = (tiny.START + timedelta(days=40)).isoformat()
+        order = tiny.order(order_id=gone, due=later, placed=placed.isoformat())
+        app.ingest("orders", order, history=True)
+        app.flush()
+        app.score(NAME, FIRST, FIRST + 4 * HOUR, every="4h", again=True, by="bob")  # has a row less
+        app.score(NAME, FIRST, FIRST + DAY)
+        sent(app)
+        there = set(app.lake.read("decisions")["prediction_id"].to_pylist())
+        stored = set(app.lake.read("scores")["prediction_id"].to_pylist())
+        assert (len(stored), stored - there) == (11, set())
+
+
+def test_a_run_that_an_older_release_began_sends_what_it_had_not(home, monkeypatch):
+    with opened(home, PROJECT) as app:
+        killed_after_a_piece(app, monkeypatch)
+        app.database.execute("DELETE FROM journal_step WHERE name LIKE 'answer %'")  # it had none
+        app.score(NAME, FIRST, FIRST + DAY)
+        assert sent(app) == (12, 12, 12)
+
+
+def test_a_row_is_sent_when_the_process_died_between_storing_and_sending(home, monkeypatch):
     def dying(*given, **how):
         raise Killed
 

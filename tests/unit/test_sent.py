@@ -34,7 +34,7 @@ def scored(order):
 
 def sent(lake, log):
     """Return what was sent, as one comparable value."""
-    batch.send(lake, PART, PredictionLog(log))
+    batch.send(lake, PART, PredictionLog(log), run=7, version=lake.version(SCORES))
     batches = log.read(TOPIC, 0)
     rows = to_tables(batches).to_pylist() if batches else []
     assert all(row["features"] == row["ages"] == [] for row in rows)

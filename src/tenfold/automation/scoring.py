@@ -223,7 +223,7 @@ class Scoring:
             rows = tally(self._lake, part).rows if given["again"] else None
             return {"rows": rows, "table": self._lake.version(SCORES)}
 
-        def answer(results: Mapping[str, Any]) -> Any:
+        def answer(results: Mapping[str, Any]) -> Any:  # noqa: ARG001
             told = score(
                 ranges,
                 part,
@@ -234,16 +234,20 @@ class Scoring:
                 advance=shown.advance,
                 hold=hold,
             ).plain()
-            found = results[f"before {part.name}"]
+            return {"told": told, "table": self._lake.version(SCORES)}
+
+        def sent(results: Mapping[str, Any]) -> Any:
+            found, made = results[f"before {part.name}"], results[f"answer {part.name}"]
+            told, before = made["told"], -1 if given["again"] else found["table"]
             if self._log is not None:
                 hold()
-                send(self._lake, part, self._log, before=-1 if given["again"] else found["table"])
+                send(self._lake, part, self._log, run=run, version=made["table"], before=before)
             return (
                 self._replaced(part, run, given["by"], told | {"before": found}) if given["again"] else told
             )
 
-        # a step of its own: after a crash behind the commit, nobody could say what was there
-        return [(f"before {part.name}", before), (part.name, answer)]
+        # steps of their own: after a crash, nobody could say what was there before, and which rows were sent as a piece
+        return [(f"before {part.name}", before), (f"answer {part.name}", answer), (part.name, sent)]
 
     def _replaced(self, part: Partition, run: int, by: str, told: Mapping[str, Any]) -> Effect:
         """Return what was done, with its audit row, which is recorded with it."""

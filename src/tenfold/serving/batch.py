@@ -105,33 +105,35 @@ def score(
     return made if done and not some else tally(lake, part)
 
 
-def send(lake: Lake, part: Partition, log: PredictionLog, *, before: int = -1) -> None:
+def send(
+    lake: Lake, part: Partition, log: PredictionLog, *, run: int, version: int, before: int = -1
+) -> None:
     """Put what is stored for a partition into the log, without features, for those who are sent what is there.
 
     Once for the run that stored it: who asks for it again and finds it answered sends nothing.
 
     Parameters
     ----------
+    run
+        The number of the run, under which a piece is put once, however often this is called.
+    version
+        The version of the table that says which rows are a piece, the same at each call. What is sent of them is what is
+        stored now: others may have scored some of them again since.
     before
         The version of the table before this run: what it holds was sent when it was stored, by whichever partition.
     """
-    import pyarrow as pa
-
-    version = lake.version(SCORES)
     if version < 0:
         return
-    run, sent = lake.position(SCORES, part.writer), 0
+    sent, newest = 0, lake.version(SCORES)
     for start, end in _spans(from_arrow(stored(lake, part.model, part.start, part.end, ["at"], version), AT)):
-        rows = stored(lake, part.model, start, end, version=version).sort_by(ORDER)
+        rows = _bare(stored(lake, part.model, start, end, version=version))
+        now = rows if newest == version else _bare(stored(lake, part.model, start, end, version=newest))
         if before >= 0:
-            held = stored(lake, part.model, start, end, ["prediction_id"], before)["prediction_id"]
-            rows = rows.filter(pa.array(~_among(rows["prediction_id"], held)))
-        for name in ("features", "ages"):
-            blank = lists(np.zeros((rows.num_rows, 0)))
-            rows = rows.set_column(rows.column_names.index(name), name, blank)
+            rows = _less(rows, stored(lake, part.model, start, end, ["prediction_id"], before))
         for first in range(0, rows.num_rows, PIECE):
-            piece = rows.slice(first, PIECE).combine_chunks()
-            log.copy(piece, key=f"{part.writer}/{run}/{sent + first}")
+            piece = _only(now, rows.slice(first, PIECE))
+            if piece.num_rows:
+                log.copy(piece.combine_chunks(), key=f"{part.writer}/{run}/{sent + first}")
         sent += rows.num_rows
 
 
@@ -256,6 +258,28 @@ def taken(item: Column, rows: Places) -> Column:
         codes, values = item.coded
         found.__dict__["coded"] = codes[rows], values
     return found
+
+
+def _bare(rows: "pa.Table") -> "pa.Table":
+    """Return rows in the order in which they are sent, without features."""
+    for name in ("features", "ages"):
+        blank = lists(np.zeros((rows.num_rows, 0)))
+        rows = rows.set_column(rows.column_names.index(name), name, blank)
+    return rows.sort_by(ORDER)
+
+
+def _less(rows: "pa.Table", others: "pa.Table") -> "pa.Table":
+    """Return the rows that others are not."""
+    import pyarrow as pa
+
+    return rows.filter(pa.array(~_among(rows["prediction_id"], others["prediction_id"])))
+
+
+def _only(rows: "pa.Table", others: "pa.Table") -> "pa.Table":
+    """Return the rows that others are too."""
+    import pyarrow as pa
+
+    return rows.filter(pa.array(_among(rows["prediction_id"], others["prediction_id"])))
 
 
 def _among(names: "pa.Array", held: "pa.ChunkedArray") -> np.ndarray:
