@@ -244,7 +244,9 @@ def test_nothing_is_connected_before_it_is_needed_and_no_password_is_told():
     assert "s3cret" not in str(error.value)
 
 
-@pytest.mark.parametrize("schema", ["Fraud", "fraud; DROP TABLE run", "", "1st", "a" * 64])
+@pytest.mark.parametrize(
+    "schema", ["Fraud", "fraud; DROP TABLE run", "", "1st", "a" * 64, "pg_shop", "information_schema"]
+)
 def test_a_schema_that_is_not_a_name_is_refused(schema):
     with pytest.raises(DefinitionError, match=r'is not a name\. Use lower-case letters, digits and "_"'):
         states.state(f"{SECRET}#{schema}")

@@ -122,6 +122,22 @@ def test_the_command_line_works_on_postgres(address, tmp_path):
     assert (code, [run["run"] for run in told["runs"]]) == (0, ["r0001"])
 
 
+def test_doctor_tells_all_it_found_beside_what_postgres_refuses(postgres, tmp_path):
+    address = f"{postgres.url.replace('/postgres?', '/nope?')}#bank"
+    file = tmp_path / "project.py"
+    file.write_text(PROJECT.format(address=address))
+    command = [sys.executable, "-m", "tenfold.cli", "doctor", str(file), "--home", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = {item["check"]: item for item in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert 'CREATE DATABASE "nope"' in found["state"]["found"]
+    assert [found["state"]["ok"], found["project"]["ok"], found["batch = online"]["ok"]] == [
+        False,
+        True,
+        True,
+    ]
+
+
 def test_two_people_work_on_one_store(address, tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     people = [

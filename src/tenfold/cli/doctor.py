@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenfold.cli.errors import verbose
+from tenfold.cli.errors import told, verbose
 from tenfold.cli.extras import EXTRAS, is_there
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
@@ -178,11 +178,11 @@ def _arrived_after(log: "Log", topic: str, end: int, moment: int) -> "Batch | No
 
 
 def _log(home: Path, target: str | None) -> Iterator[Finding]:
-    """Look whether the log is the one that the lake was made of, and with a project the states too."""
-    if target is None and not (home / "lake").exists():
+    """Look whether the log is the one that the lake was made of, and with a project the states too, wherever they are."""
+    if not ((home / "lake").exists() if target is None else _is_somewhere(home, target)):
         return
     from tenfold.cli.options import Where
-    from tenfold.core.errors import DefinitionError, NotFound, TenfoldError
+    from tenfold.core.errors import DefinitionError, TenfoldError
     from tenfold.store.whole import OtherLog
 
     try:
@@ -194,10 +194,24 @@ def _log(home: Path, target: str | None) -> Iterator[Finding]:
         yield Finding("log", ok=True, found="the one that the rest was made of")
     except OtherLog as error:
         yield Finding("log", ok=False, found=error.found, fix=error.fix)
-    except (DefinitionError, NotFound):  # there is no such home yet, or no such project, which is told below
-        return
+    except DefinitionError as error:
+        yield Finding("state", ok=False, found=str(error), fix="Change that.")
     except TenfoldError as error:
         yield Finding("log", ok=False, found=str(error), fix="Try again, or choose another home.")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told beside all else that was found
+        yield Finding("log", ok=False, found=told(error)[1])
+
+
+def _is_somewhere(home: Path, target: str) -> bool:
+    """Return whether a project can be loaded, which is told elsewhere, and has a home or a database."""
+    from tenfold.cli.loading import load, load_platform
+    from tenfold.core.errors import TenfoldError
+
+    try:
+        load(target)
+        return load_platform(target).state is not None or (home / "state.db").exists()
+    except TenfoldError:
+        return False
 
 
 def _check_lake(home: Path) -> None:

@@ -62,7 +62,7 @@ def report(
         return USAGE
     if verbose and not isinstance(error, click.ClickException):
         click.echo("".join(traceback.format_exception(error)), err=True)
-    code, message = _told(error)
+    code, message = told(error)
     text = "\n".join([f"error: {message}", *_notes(error)])
     click.echo(clean(named(text, project)), err=True)
     return code
@@ -73,14 +73,15 @@ def _document(error: Exception, *, verbose: bool, project: str | None) -> tuple[
     if isinstance(error, click.Abort):
         code, message = INTERRUPTED, "interrupted"
     else:
-        code, message = _told(error)
-    told = {"type": type(error).__name__, "message": named("\n".join([message, *_notes(error)]), project)}
+        code, message = told(error)
+    found = {"type": type(error).__name__, "message": named("\n".join([message, *_notes(error)]), project)}
     if verbose and not isinstance(error, click.ClickException):
-        told["traceback"] = "".join(traceback.format_exception(error))
-    return code, json.dumps({"error": told})
+        found["traceback"] = "".join(traceback.format_exception(error))
+    return code, json.dumps({"error": found})
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def told(error: Exception) -> tuple[int, str]:
+    """Return the exit code of an error, and what it says."""
     if isinstance(error, click.ClickException):
         return USAGE, error.format_message()
     if isinstance(error, TenfoldError):

@@ -6,19 +6,17 @@ import secrets
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from tenfold.adapters.postgres.address import joined, parts
 from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
+from tenfold.adapters.postgres.told import Place, told
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.sources.pooled import Pooled
-from tenfold.sources.turn import Locked
-
-if TYPE_CHECKING:
-    import psycopg
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+OF_POSTGRES = re.compile(r"pg_|information_schema$")
 IDLE = 8
 """Most connections that are kept for later."""
 # A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction
@@ -67,7 +65,6 @@ KEEP = """
 INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
 ON CONFLICT (one) DO UPDATE SET layout = excluded.layout, digest = excluded.digest
 """
-LOCKED, FULL, IDLE_TOO_LONG, READ_ONLY, TOO_LONG = "55P03", "53100", "25P03", "25006", "54000"
 
 
 class PostgresDatabase(Pooled[Session]):
@@ -97,15 +94,17 @@ class PostgresDatabase(Pooled[Session]):
     """
 
     def __init__(self, address: str, *, schema: str = "tenfold", busy_ms: int = 30_000) -> None:
-        if not NAME.fullmatch(schema):
+        if not NAME.fullmatch(schema) or OF_POSTGRES.match(schema):
             raise DefinitionError(
-                f'schema "{schema}" is not a name. Use lower-case letters, digits and "_", such as "fraud_2".'
+                f'schema "{schema}" is not a name. Use lower-case letters, digits and "_", such as "fraud_2"; names that '
+                'begin with "pg_" are those of Postgres itself.'
             )
         said = parts(address)
         self._address, self._schema = joined(said), schema
         database = said.get("dbname") or said.get("user", "")
-        place = f"{said.get('host', 'localhost')}:{said.get('port', 5432)}"
-        super().__init__(f"schema {schema} of {database} at {place}", busy_ms)
+        server = f"{said.get('host', 'localhost')}:{said.get('port', 5432)}"
+        super().__init__(f"schema {schema} of {database} at {server}", busy_ms)
+        self._place = Place(self._name, schema, database, said.get("user") or "USER")
         self._patience = busy_ms / 1_000 + PATIENCE
         self._watches: list[PostgresChanges] = []
 
@@ -114,12 +113,15 @@ class PostgresDatabase(Pooled[Session]):
 
     def prepare(self, schema: str, *, layout: int = 0) -> None:
         """Make what is missing of a schema, whole or not at all."""
-        session = self._open()
         try:
-            self._make(session, schema, layout)
-        except BaseException as error:
-            session.connection.close()
-            self._tell(error)
+            session = self._connected()
+            try:
+                self._make(session, schema, layout)
+            except BaseException:
+                session.connection.close()
+                raise
+        except Exception as error:
+            self._tell(error, opening=True)
             raise
         self._closed = False
         self._give_back(session)
@@ -167,12 +169,15 @@ class PostgresDatabase(Pooled[Session]):
             session.execute(KEEP, (layout or kept, digest))
         session.several("COMMIT")
 
-    def _open(self) -> Session:
+    def _connected(self) -> Session:
         settings = SETTINGS.format(
             schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms)
         )
+        return Session(self._address, settings, self._patience)
+
+    def _open(self) -> Session:
         try:
-            return Session(self._address, settings, self._patience)
+            return self._connected()
         except Exception as error:
             self._tell(error)
             raise
@@ -231,6 +236,7 @@ class PostgresDatabase(Pooled[Session]):
             ) from later
         if not stored:
             self._tell(error)
+            raise error
 
     def _roll_back(self, connection: Session) -> None:
         import psycopg
@@ -242,23 +248,10 @@ class PostgresDatabase(Pooled[Session]):
         except psycopg.Error:
             connection.connection.close()  # which rolls back, too
 
-    def _tell(self, error: BaseException) -> None:
-        import psycopg
-
-        if not isinstance(error, psycopg.Error):
-            return
-        if isinstance(error, psycopg.DataError) and "NUL" in str(error):
-            raise SchemaError(
-                f'a text with the character NUL cannot be kept in database "{self._name}". Take it out.'
-            ) from error
-        if error.sqlstate == TOO_LONG:
-            raise SchemaError(
-                f'a name is too long to be found again in database "{self._name}": {_line(error)}. Shorten it.'
-            ) from error
-        why = _why(error, self._busy_ms)
-        if why:
-            kind = Locked if error.sqlstate == LOCKED else Unavailable
-            raise kind(f'database "{self._name}" {why}. Nothing was changed; it is safe to retry.') from error
+    def _tell(self, error: BaseException, *, opening: bool = False) -> None:
+        found = told(error, self._place, busy_ms=self._busy_ms, opening=opening)
+        if found is not None:
+            raise found from error
 
 
 class PostgresChanges:
@@ -314,26 +307,3 @@ def _has_waited(error: BaseException | None) -> bool:
     from tenfold.adapters.postgres.bounded import Silent
 
     return isinstance(error, Silent | ConnectionTimeout | LockNotAvailable)
-
-
-def _why(error: "psycopg.Error", busy_ms: int) -> str | None:
-    """Return why a database cannot serve now; None for an error that a retry does not help."""
-    import psycopg
-
-    if error.sqlstate == LOCKED:
-        return f"was locked by another writer for {busy_ms} ms"
-    if error.sqlstate == FULL:
-        return "cannot grow: the disk is full"
-    if error.sqlstate == READ_ONLY:
-        return "is a standby that takes no changes"
-    if (
-        isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        or error.sqlstate == IDLE_TOO_LONG
-    ):
-        return f"does not answer: {_line(error)}"
-    return None
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
