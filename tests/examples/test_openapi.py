@@ -250,7 +250,11 @@ def test_of_several_models_each_has_its_own_row_and_must_be_named(tmp_path):
         assert not takes.is_valid({"row": tiny.order(1)})
         assert not takes.is_valid(tiny.order(1))
         unnamed = client.post("/invocations", json={"instances": []})
-        assert (unnamed.status_code, unnamed.json()["message"][:12]) == (404, 'no model "".')
+        assert (unnamed.status_code, unnamed.json()["message"]) == (
+            400,
+            "no model is named. This project has several models (late_again, late_order): "
+            'ask at POST /invocations/MODEL, or send "params": {"model": ...}.',
+        )
         named = {"instances": [], "params": {"model": "late_again"}}
         assert client.post("/invocations", json=named).json() == {"predictions": []}
         assert client.post("/invocations/late_order", json={"instances": []}).json() == {"predictions": []}

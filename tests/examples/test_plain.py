@@ -5,15 +5,20 @@ import gc
 import json
 import shutil
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tenfold import Platform, Project, Release, VirtualClock
+from tenfold.core.errors import SchemaError
 from tenfold.processing.batches import to_table
 from tenfold.serving.answer.predictions import TOPIC
 from tenfold.serving.http.plain import GONE, Asked
+from tenfold.serving.http.predicting import asked_of
 from tests.examples import tiny
 from tests.examples.asked import opened
+from tests.unit.asking import asked
 
 ROW = json.dumps(tiny.order()).encode()
 GIVEN = {"host": "localhost", "content-type": "application/json"}
@@ -328,3 +333,31 @@ def test_one_that_wants_the_connection_closed_gets_it_closed(port):
     closing = whole(ROW, GIVEN | {"connection": "close"})
     found = answers(port, PLAIN, closing, count=9)
     assert [b"connection: close" in head for head, _ in found] == [False, True]
+
+
+SEVERAL = (
+    "This project has several models (late_again, late_order): "
+    'send {"model": ..., "row": {...}}, or "rows": [{...}, ...].'
+)
+
+
+@pytest.mark.parametrize("body", [ROW, b"{}", b'{"row": %s}' % ROW, b'{"rows": []}', b"[%s]" % ROW])
+def test_who_names_none_of_several_models_is_told_to_at_door_and_route(tmp_path, body):
+    project = Project(
+        "both", releases=[Release(tiny.late_order), Release(replace(tiny.late_order, name="late_again"))]
+    )
+    with project.open(Platform(home=tmp_path, clock=VirtualClock(tiny.ASK_AT))) as app:
+        api = app.asgi(hosts=())
+        status, headers, told = at_door(api, body)
+        assert (status, headers, told) == by_route(api, body)
+        explained = asked(api, "/explain", content=body)
+    why = "the body is not an object. " if body.startswith(b"[") else "no model is named. "
+    assert (status, json.loads(told)) == (422, {"error": {"kind": "SchemaError", "message": why + SEVERAL}})
+    assert (explained.status_code, explained.content) == (422, told)
+
+
+def test_of_many_models_some_are_named():
+    with pytest.raises(
+        SchemaError, match=r"several models \(m0, m1, m2, m3, m4, m5, m6, m7 and 2 more\): send"
+    ):
+        asked_of({f"m{number}": None for number in range(10)}, {}, None)

@@ -42,6 +42,8 @@ CSV = "text/csv"
 PARAMS = ("model", "returns")
 RETURNS = ("prediction", "score", "probabilities", "answer")
 """What may be asked for of a row: a part of its answer, or all of it."""
+SEND = 'ask at POST /invocations/MODEL, or send "params": {"model": ...}'
+"""How a request names its model; the parameters of a CSV are in its address."""
 _CODES: Mapping[int, str] = {
     404: "RESOURCE_DOES_NOT_EXIST",
     409: "RESOURCE_CONFLICT",
@@ -59,7 +61,7 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
     async def invocations(request: Request) -> Response:
         read, given, params = await _asked(request)
         name = request.path_params.get("model", params.get("model"))
-        answering = named(models, name)
+        answering = named(models, name, SEND)
         returns = _returns(params, answering.service.model)
         rows = read(given, types_of(answering.service.model.spine.root.fields))
         check_count(len(rows))

@@ -16,7 +16,11 @@ MAX_BODY = 1_000_000
 """Bytes of a /predict body; events may be ten times as large."""
 MAX_ASKED = 1_000
 """Rows of a /predict body: other requests wait for their answers."""
+SEND = 'send {"model": ..., "row": {...}}, or "rows": [{...}, ...]'
+"""How a request names its model."""
 _FIELDS = ("model", "row", "rows")
+_SHOWN = 8
+"""Names of models that an error tells at most."""
 
 
 def routes(models: Mapping[str, Answering]) -> list[Scoped]:
@@ -40,11 +44,13 @@ def asked_of(models: Mapping[str, Answering], body: Any, key: str | None) -> tup
 
 def chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[str, Any]]:
     """Return the service that is asked, and the row or the rows."""
+    if not isinstance(body, dict) and len(models) > 1:
+        raise SchemaError(f"the body is not an object. {_which(models, SEND)}")
     if not isinstance(body, dict):
         several = ' Several rows are sent as {"rows": [{...}, ...]}.' if isinstance(body, list) else ""
         raise SchemaError(f'the body is not an object. Send the row as {{"field": value, ...}}.{several}')
-    if len(models) == 1 and not body.keys() & set(_FIELDS):
-        return next(iter(models.values())), {"row": body}
+    if not body.keys() & set(_FIELDS):  # a bare row
+        return named(models, None), {"row": body}
     for name in body:
         if name not in _FIELDS:
             raise SchemaError(f'the body has an unknown field "{name[:100]}".{suggest(name, _FIELDS)}')
@@ -63,13 +69,21 @@ def chosen(models: Mapping[str, Answering], body: Any) -> tuple[Answering, dict[
     return answering, asked
 
 
-def named(models: Mapping[str, Answering], name: Any) -> Answering:
-    """Return what answers for a model; without a name the only one there is, NotFound when there are several."""
-    if name is None and len(models) == 1:
+def named(models: Mapping[str, Answering], name: Any, send: str = SEND) -> Answering:
+    """Return what answers for a model; without a name the only one there is, SchemaError with what to `send` when there are several."""
+    if name is None and len(models) > 1:
+        raise SchemaError(f"no model is named. {_which(models, send)}")
+    if name is None and models:
         return next(iter(models.values()))
     if not isinstance(name, str) or name not in models:
         raise NotFound("model", "" if name is None else str(name)[:100], models)
     return models[name]
+
+
+def _which(models: Mapping[str, Answering], send: str) -> str:
+    names = sorted(models)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"This project has several models ({', '.join(names[:_SHOWN])}{more}): {send}."
 
 
 def check_count(rows: int) -> None:
