@@ -386,12 +386,12 @@ class App(Opened):
         Raises
         ------
         DefinitionError
-            When others than this machine could ask, and no token was made.
+            When others than this machine could ask, and no token was made; when a name is none of a host.
         """
         from tenfold.serving.door.listening import LOCAL, check_host, listen
         from tenfold.serving.server import Bounds, run
 
-        check_host(host, self.tokens.list())
+        check_host(host, self.tokens.list(), names)
         local = host in LOCAL
         api = self.asgi(wait=wait, hosts=(*LOCAL, *names) if local else (), rate=rate, always=not local)
         with listening or listen(host, port) as found:

@@ -6,6 +6,9 @@ import pytest
 
 from tenfold import Platform
 from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import DefinitionError
+from tenfold.serving.door.hosts import is_known, names_of
+from tenfold.serving.door.listening import check_names
 from tests.examples import tiny
 from tests.unit.asking import asked
 
@@ -78,3 +81,25 @@ def test_a_path_is_answered_only_as_it_is_written(app, path):
     answer = asked(as_is, "/", "GET")
     assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "NotFound")
     assert asked(api, "/health", "GET").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["*.wild.example", "*", "", "https://api.bank.example", "a.example:443", "10.0.0.7:80", "[::1]", "a/b"],
+)
+def test_a_name_that_no_request_can_have_is_refused(app, name):
+    with pytest.raises(DefinitionError) as error:
+        app.serve(names=["api.bank.example", name])
+    assert str(error.value) == (
+        f'--name "{name}" is no name of a host: nobody could ask by it. Write --name api.bank.example, without scheme, port or '
+        'path, once for each name; "*" does not stand for names.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("api_1.bank.example.", "API_1.bank.example:443"), ("10.0.0.7", "10.0.0.7:80"), ("::1", "[::1]:80")],
+)
+def test_a_name_that_is_taken_is_answered_for(name, host):
+    check_names([name])
+    assert is_known(host, names_of([name]))

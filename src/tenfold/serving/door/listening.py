@@ -1,13 +1,16 @@
 """The socket a server listens on: opened by who outlives the server, so that no connection is lost when one ends."""
 
+import re
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.serving.connections import LOCAL as LOCAL
 
 BACKLOG = 4_096
 """Connections that wait while no server accepts them, as far as the system allows."""
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,13 +72,37 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def check_host(host: str, tokens: Sequence[object]) -> None:
-    """Refuse an address that others than this machine reach while everybody may ask."""
+def check_host(host: str, tokens: Sequence[object], names: Sequence[str] = ()) -> None:
+    """Refuse an address that others than this machine reach while everybody may ask, and names that are none of a host."""
+    check_names(names)
     if host not in LOCAL and not tokens:
         raise DefinitionError(
             f"everybody who reaches {host} could ask, because this home has no token. Make one first: "
             "tenfold tokens create PROJECT.py NAME --scope predict. Or serve this machine alone: --host 127.0.0.1."
         )
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse what no Host header is: nobody would be answered under it.
+
+    Examples
+    --------
+    >>> check_names(["api.bank.example", "10.0.0.7", "::1"])
+    """
+    for name in names:
+        if not _NAME.fullmatch(name) and not _is_address(name):
+            raise DefinitionError(
+                f'--name "{name}" is no name of a host: nobody could ask by it. Write --name api.bank.example, without scheme, '
+                'port or path, once for each name; "*" does not stand for names.'
+            )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_address(host: str) -> DefinitionError:
