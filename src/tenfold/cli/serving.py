@@ -3,12 +3,14 @@
 import functools
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenfold.cli.options import Function, Where
+from tenfold.cli.output import tell
 
 if TYPE_CHECKING:
     from socket import socket
@@ -36,13 +38,17 @@ OPTIONS = (
         help="Seconds a request waits for the worker to reach the newest event, and events wait to be stored, before status 503.",
     ),
     click.option(
-        "--rate", metavar="RATE", help="How often a token, or without tokens an address, may ask: 100/s."
+        "--rate",
+        metavar="RATE",
+        help="How often a token, or without tokens an address, may ask: 100/s. X-Forwarded-For is not read: behind a proxy, "
+        "only tokens have a rate of their own.",
     ),
     click.option(
         "--name",
         "names",
         multiple=True,
-        help="A further Host name to answer for, such as the one a proxy passes on; several are possible.",
+        help="A further Host name to answer for, such as the one a proxy passes on; several are possible. Who "
+        "comes by a proxy may ask unless there is a token.",
     ),
     click.option(
         "--timeout",
@@ -108,13 +114,28 @@ class Serving:
     def check(self, where: Where) -> None:
         """Refuse what no server process could do, before any is started."""
         from tenfold.serving.door.limits import Rate
-        from tenfold.serving.door.listening import LOCAL, check_host
+        from tenfold.serving.door.listening import LOCAL, check_host, check_names
 
         if self.rate is not None:
             Rate.of(self.rate)
+        check_names(self.names)
         if self.host not in LOCAL:
             with where.open() as app:
                 check_host(self.host, app.tokens.list())
+        elif self.names:
+            self._warn(where)
+
+    def _warn(self, where: Where) -> None:
+        """Say that whom a proxy passes on is asked for no token, while there is none."""
+        from tenfold.core.errors import Unavailable
+
+        with suppress(Unavailable), where.open() as app:  # which the server processes tell, and wait for
+            if not app.tokens.list():
+                shared = f"; all of them share the rate of {self.rate}" if self.rate else ""
+                make = where.named("Make one: tenfold tokens create PROJECT.py NAME --scope predict.")
+                tell(
+                    f"no token yet: whom a proxy passes on to {', '.join(self.names)} may ask for everything{shared}. {make}"
+                )
 
 
 def served(function: Function) -> Function:

@@ -113,7 +113,7 @@ def list_tokens(where: Where, *, as_json: bool) -> None:
             for token in found
         ]
         if not cells:
-            click.echo("no tokens: everybody on this machine may ask, and nobody else")
+            click.echo("no tokens: everybody on this machine may ask, and whom a proxy passes on by a --name")
             return
         table(console, "Tokens", ["name", "for", "state", "rate", "made", "expires", "last used"], cells)
 
