@@ -289,3 +289,12 @@ def test_an_address_that_is_none_is_refused(address):
 )
 def test_an_address_that_is_escaped_is_taken(address, place):
     assert repr(states.state(f"{address}#fraud")) == f"PostgresDatabase(schema fraud of {place})"
+
+
+def test_a_trace_tells_only_why_nothing_could_be_opened():
+    with pytest.raises(Unavailable) as error:
+        states.state(f"{SECRET}?connect_timeout=2#fraud").query(contract.NAMES)
+    chain = [error.value]
+    while (next_ := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(next_)
+    assert not any(isinstance(one, LookupError) for one in chain)

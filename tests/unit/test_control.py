@@ -10,6 +10,7 @@ import pytest
 from tenfold import Model, Platform, Project, Release, VirtualClock
 from tenfold.automation.supervise import control
 from tenfold.core.clock import SystemClock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import UNDONE
 from tests.examples import rolling, tiny
@@ -133,6 +134,30 @@ def test_what_fails_for_one_release_holds_up_no_other(home, caplog):
     assert said[0] == "late_order: RuntimeError: no disk; it is tried again"
     assert said[1].startswith("other: trained because of schedule")
     assert "the controller failed model=late_order" in caplog.text
+
+
+def test_that_something_is_away_is_told_once_and_without_a_trace(home, caplog):
+    said, tried = [], []
+    with opened(home) as app:
+        loop = app.loop(LATE)
+
+        def away(_):
+            tried.append(app.clock.now())
+            if len(tried) <= 3:
+                raise Unavailable("the database does not answer.")
+            return NO_PAIRS
+
+        candidate(app)
+        with controlled([replace(loop, rolling=replace(loop.rolling, outcomes=away))], app.clock, said):
+            for minute in range(1, 5):
+                until(lambda minute=minute: len(tried) == minute)
+                app.clock.set(tiny.ASK_AT + minute * UNITS["m"])
+            until(lambda: len(tried) == 5)
+    assert said == [
+        "late_order: Unavailable: the database does not answer; it is tried again",
+        "late_order: works again",
+    ]
+    assert caplog.text == ""
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_controller(home):

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from tenfold.automation.loop import Loop
 from tenfold.automation.schedule import Schedule
 from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 
 POLL = 0.05
@@ -294,17 +295,18 @@ def control(
     """Finish what a crash interrupted, and let every loop and schedule do what is due, once a minute of the clock.
 
     Errors and latency of a candidate are looked at every second, whatever else is done, so that a bad one is gone within about
-    two. What fails for one release is told, tried again a minute later, and holds up no other.
+    two. What fails for one release is told, tried again a minute later, and holds up no other; that something is away is told once,
+    and that it works again.
     """
     ended = threading.Event()
     watch = threading.Thread(target=_watch, args=(loops, clock, ended.is_set, tell), daemon=True)
     watch.start()
     try:
-        due = clock.now()
+        due, tries = clock.now(), Tries(tell)
         while not stopped():
             if not due - UNITS["m"] <= clock.now() < due:  # a clock that was set back does not hold it up
                 due = clock.now() + UNITS["m"]
-                _tick(loops, schedules, tell)
+                _tick(loops, schedules, tries)
             clock.sleep(POLL)
     finally:
         ended.set()
@@ -313,12 +315,12 @@ def control(
 
 def _watch(loops: Sequence[Loop], clock: Clock, ended: Callable[[], bool], tell: Tell) -> None:
     """Look at what candidates do, every second."""
-    look = clock.elapsed()
+    look, tries = clock.elapsed(), Tries(tell)
     while not ended():
         if clock.elapsed() >= look:
             look = clock.elapsed() + UNITS["s"]
             for loop in loops:
-                _safely(partial(_look, loop, tell), loop.release.model.name, tell)
+                tries.act(partial(_look, loop, tell), loop.release.model.name)
         clock.sleep(POLL)
 
 
@@ -331,11 +333,11 @@ def _said(loop: Loop, tell: Tell, what: str) -> None:
     tell(f"{loop.release.model.name}: {what}")
 
 
-def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tell: Tell) -> None:
+def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tries: "Tries") -> None:
     for loop in loops:
-        _safely(partial(_trained, loop, tell), loop.release.model.name, tell)
+        tries.act(partial(_trained, loop, tries.tell), loop.release.model.name)
     for schedule in schedules:
-        _safely(partial(_scored, schedule, tell), schedule.release.model.name, tell)
+        tries.act(partial(_scored, schedule, tries.tell), schedule.release.model.name, "scoring")
 
 
 def _trained(loop: Loop, tell: Tell) -> None:
@@ -353,9 +355,40 @@ def _scored(schedule: Schedule, tell: Tell) -> None:
         tell(f"{schedule.release.model.name}: scored {period}")
 
 
-def _safely(act: Callable[[], None], name: str, tell: Tell) -> None:
-    try:
-        act()
-    except Exception as error:
-        logger.exception("the controller failed model=%s", name)
-        tell(f"{name}: {type(error).__name__}: {error}; it is tried again")
+class Tries:
+    """Does what is tried again when it fails, and tells why it did; not again and again that something is away.
+
+    Examples
+    --------
+    >>> def away():
+    ...     raise Unavailable("the store does not answer.")
+    >>> tries = Tries(print)
+    >>> for act in (away, away, int, int):
+    ...     tries.act(act, "fraud")
+    fraud: Unavailable: the store does not answer; it is tried again
+    fraud: works again
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
+        self._away = set[tuple[str, str]]()
+
+    def act(self, act: Callable[[], object], name: str, what: str = "") -> None:
+        """Do something for a model."""
+        try:
+            act()
+        except Unavailable as error:
+            if (name, what) not in self._away:
+                self._away.add((name, what))
+                self._say(name, error)
+        except Exception as error:
+            self._away.discard((name, what))
+            logger.exception("the controller failed model=%s", name)
+            self._say(name, error)
+        else:
+            if (name, what) in self._away:
+                self._away.remove((name, what))
+                self.tell(f"{name}: works again")
+
+    def _say(self, name: str, error: Exception) -> None:
+        self.tell(f"{name}: {type(error).__name__}: {str(error).rstrip('.')}; it is tried again")

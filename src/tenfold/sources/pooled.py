@@ -86,14 +86,17 @@ class Pooled(ABC, Generic[Connection]):
         if self._closed:
             raise Unavailable(f'database "{self._name}" was closed. Open it again before using it.')
         self._after_fork()
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return self._open()
+        while (connection := self._kept()) is not None:
             if self._works(connection):
                 return connection
             self._quit(connection)
+        return self._open()
+
+    def _kept(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _give_back(self, connection: Connection) -> None:
         self._idle.append(connection)
