@@ -3,11 +3,11 @@
 import hashlib
 import re
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from tenfold.adapters.postgres.database import GLANCE
+from tenfold.adapters.postgres.database import GLANCE, IDLE
 from tenfold.automation import audit
 from tenfold.core.clock import SystemClock, VirtualClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
@@ -175,6 +175,26 @@ def test_what_may_not_be_deleted_may_not_be_truncated_or_replaced(fresh):
             database.execute(forged)
     assert told.list() == [first]
     database.close()
+
+
+def test_connections_that_nobody_needed_for_a_while_are_closed(fresh, monkeypatch):
+    name = fresh[-33:]
+    with closing(states.opened(f"{fresh[:-34]}&application_name={name}#{name}", TABLES)) as database:
+
+        def count():
+            asked = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = ?"
+            return database.query(asked, name)[0]["n"]
+
+        with ExitStack() as held:
+            for _ in range(IDLE + 2):
+                held.enter_context(database._connection())
+        assert len(database._idle) == IDLE
+        monkeypatch.setattr("tenfold.adapters.postgres.database.REST", 1)
+        count()
+        assert len(database._idle) <= 1
+        until = SystemClock().elapsed() + 30 * UNITS["s"]
+        while count() > 1:  # the server takes a moment to see that one was closed
+            assert SystemClock().elapsed() < until
 
 
 def test_an_error_that_is_swallowed_does_not_look_like_a_commit(fresh):

@@ -12,13 +12,18 @@ from tenfold.adapters.postgres.address import joined, parts
 from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
 from tenfold.adapters.postgres.told import Place, told
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
+from tenfold.core.times import UNITS
 from tenfold.sources.pooled import Pooled
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 OF_POSTGRES = re.compile(r"pg_|information_schema$")
 IDLE = 8
 """Most connections that are kept for later."""
+REST = UNITS["m"]
+"""Microseconds after which one that nobody needed is closed, when another one is given back."""
+CLOCK = SystemClock()
 # A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction
 # must not keep all others waiting for ever.
 SETTINGS = """
@@ -190,9 +195,18 @@ class PostgresDatabase(Pooled[Session]):
 
     def _give_back(self, connection: Session) -> None:
         if connection.is_idle and len(self._idle) < IDLE:
+            connection.rests_since = CLOCK.elapsed()
             super()._give_back(connection)
+            self._close_rested()
         else:
             self._quit(connection)
+
+    def _close_rested(self) -> None:
+        """Close what nobody needed for a while: the first of them, as who needs one takes the last."""
+        with suppress(IndexError, ValueError):  # another thread was first
+            while (first := self._idle[0]).rests_since < CLOCK.elapsed() - REST:
+                self._idle.remove(first)
+                self._quit(first)
 
     def _begin(self, connection: Session) -> None:
         try:

@@ -49,6 +49,8 @@ class Row(Sequence[Any]):
 class Session:
     """A connection, and by what its last transaction that wrote is known: a mark, and how many there were.
 
+    Since when it rests, in microseconds, is set by the pool that it is in.
+
     Parameters
     ----------
     patience
@@ -69,7 +71,7 @@ class Session:
         )
         self.connection.patience = patience
         self.connection.prepared_max = STATEMENTS
-        self.mark, self.turn = 0, 0
+        self.mark, self.turn, self.rests_since = 0, 0, 0
         _adapt(self.connection)
         self.several(settings)
 
