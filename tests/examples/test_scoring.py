@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tenfold import Project, Release
-from tenfold.core.errors import Conflict, DefinitionError
+from tenfold.core.errors import Conflict, DefinitionError, Unavailable
 from tenfold.core.times import UNITS, to_us
 from tenfold.registry.rollouts import SHADOW as IN_SHADOW
 from tenfold.serving import batch
@@ -184,6 +184,29 @@ def test_a_period_that_overlaps_one_that_is_scored_now_is_refused(home):
         assert len(stored) == len(set(stored)) == 12
         app.score(NAME, FIRST + 6 * hour, FIRST + 18 * hour, every="4h")
         assert len(told(app)) == 12
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_stops_a_batch_halfway_does_not_say_that_nothing_was_changed(home, again):
+    class Full(Unwatched):
+        left = 1
+
+        def advance(self, n=1, at=""):
+            self.left -= 1
+            if self.left < 0:
+                raise Unavailable("the disk is full. Nothing was changed. Make room and try again.")
+
+    wanted = {"every": "4h", "again": again}
+    with opened(home) as app:
+        for left in (0, 1):
+            watch = Full()
+            watch.left = left
+            with pytest.raises(Unavailable) as error:
+                app.score(NAME, FIRST, FIRST + 12 * 3_600_000_000, watch=watch, **wanted)
+            so_far = "1 of 3 partitions are stored, and the same call goes on behind them"
+            said = so_far if left else "Nothing was changed"
+            assert str(error.value) == f"the disk is full. {said}. Make room and try again."
+        assert app.batch(NAME, FIRST, FIRST + 12 * 3_600_000_000, **wanted).rows == 6
 
 
 @pytest.mark.parametrize("again", [False, True])

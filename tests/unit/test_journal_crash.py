@@ -143,3 +143,34 @@ def test_a_full_disk_fails_the_step_that_needs_room_and_the_run_goes_on_there(tm
     assert executed == ["train", "gate", "gate", "promote"]
     assert [row["step"] for row in database.query("SELECT step FROM effect")] == list(STEPS)
     database.close()
+
+
+class FullDisk(SQLiteDatabase):
+    """A database that there is no room for, when it is said to be."""
+
+    full = False
+
+    def execute(self, sql, *values):
+        if self.full:
+            raise Unavailable("the disk is full")
+        return super().execute(sql, *values)
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_what_a_call_of_this_process_left_is_free_at_once_and_tells_what_went_wrong(tmp_path, died):
+    database = FullDisk(tmp_path / "state.db", FULL_SCHEMA)
+    journal = Journal(database, VirtualClock(0))
+    run_id = journal.begin("release", "drift", {})
+    error = KeyboardInterrupt if died else OSError
+
+    def step(results):
+        database.full = True
+        raise error("no room")
+
+    with pytest.raises(error, match="no room"):
+        journal.run(run_id, [("a", step)], owner="a call")
+    database.full = False
+    assert journal.get(run_id).status == "running"
+    assert [run.id for run in journal.stuck()] == [run_id]
+    assert journal.run(run_id, [("a", lambda results: 1)], owner="another call") == {"input": {}, "a": 1}
+    database.close()

@@ -13,7 +13,7 @@ from tenfold.core.clock import Clock, SystemClock
 from tenfold.core.errors import Conflict, NotFound, Unavailable
 from tenfold.core.times import duration, iso
 from tenfold.sources.database import Database, Row, Transaction
-from tenfold.sources.owner import Process, heartbeat
+from tenfold.sources.owner import Process, at_work, heartbeat, is_at_work
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal_run (
@@ -85,6 +85,7 @@ HOLD = "UPDATE journal_run SET lease_end = ? WHERE id = ? AND owner = ? AND stat
 ADD_STEP = (
     "INSERT INTO journal_step (run_id, name, place, result, at, fence, code) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+TOLD = ("id", "kind", "cause", "status", "begun", "ended", "error", "owner", "fence", "note", "successor")
 SILENT = "this process gave no sign of life for longer than its lease"
 
 
@@ -119,8 +120,8 @@ class Journal:
     database must be idempotent.
 
     One owner at a time executes a run, under a lease that it renews while it works, so a step may take any time.
-    After a lease has ended, at once when its process is gone from this machine, another owner may take the run over;
-    from then on the old one, should it wake up, commits nothing. Give each thread that calls `run` its own owner name.
+    After a lease has ended, at once when its process is gone from this machine or its call of `run` came to an end, another
+    owner may take the run over; from then on the old one commits nothing. Give each thread that calls `run` its own name.
 
     A run that is resumed with other code than it began with says so in its `note`. Where the code of a step that is
     committed was edited, it is superseded by a run that keeps the steps before that one and executes the others.
@@ -203,7 +204,18 @@ class Journal:
             When another owner executes it or one that it must wait for, or has taken it over meanwhile, or an edited step
             is refused.
         """
-        present = codes(steps, declaration)
+        with at_work(owner):
+            return self._run(run_id, steps, owner, codes(steps, declaration), edited, apart)
+
+    def _run(
+        self,
+        run_id: str,
+        steps: Sequence[Step],
+        owner: str,
+        present: Mapping[str, str],
+        edited: str,
+        apart: Callable[[Mapping[str, Any]], bool],
+    ) -> dict[str, Any]:
         run_id, fence = self._claim(run_id, owner, present, edited, apart)
         run = self.get(run_id)
         results = {"input": run.input, **run.results}
@@ -221,7 +233,8 @@ class Journal:
                 self._end(run_id, fence, "done", None)
         except Exception as error:
             # Changes nothing when the run was taken over or is done already: the fence and the status are checked.
-            self._end(run_id, fence, "failed", f"{type(error).__name__}: {error}")
+            with suppress(Unavailable):  # what went wrong first is told
+                self._end(run_id, fence, "failed", f"{type(error).__name__}: {error}")
             raise
         return results
 
@@ -345,8 +358,8 @@ class Journal:
 
     def _is_free(self, row: Row, owner: str, me: Process) -> bool:
         holder = Process(row["host"], row["pid"], row["birth"])
-        is_mine = row["owner"] == owner and holder == me
-        return is_mine or row["lease_end"] <= self._wall.now() or holder.is_dead()
+        is_mine = row["owner"] == owner or not is_at_work(row["owner"])
+        return (holder == me and is_mine) or row["lease_end"] <= self._wall.now() or holder.is_dead()
 
     def _commit(self, step: tuple[str, int, str, int], outcome: Any, code: str, *, is_last: bool) -> Any:
         """Commit a step with its effect, the last one with the end of its run, and return its result as later steps will see it."""
@@ -374,21 +387,8 @@ class Journal:
 
     def _load(self, row: Row) -> JournalRun:
         steps = self._database.query(STEPS, row["id"])
-        return JournalRun(
-            id=row["id"],
-            kind=row["kind"],
-            cause=row["cause"],
-            input=_input(row),
-            status=row["status"],
-            begun=row["begun"],
-            ended=row["ended"],
-            error=row["error"],
-            owner=row["owner"],
-            fence=row["fence"],
-            note=row["note"],
-            successor=row["successor"],
-            results={step["name"]: msgspec.json.decode(step["result"]) for step in steps},
-        )
+        results = {step["name"]: msgspec.json.decode(step["result"]) for step in steps}
+        return JournalRun(input=_input(row), results=results, **{name: row[name] for name in TOLD})
 
 
 def _input(row: Row) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.journal import Journal, JournalRun
 from tenfold.automation.steps import Effect, Step
-from tenfold.core.errors import Conflict, NotFound
+from tenfold.core.errors import Conflict, NotFound, Unavailable
 from tenfold.core.times import duration, iso
 from tenfold.processing.frame import from_arrow
 from tenfold.serving.answer.predictions import SCORES, PredictionLog
@@ -186,14 +186,21 @@ class Scoring:
         def overlaps(other: Mapping[str, Any]) -> bool:
             return other["model"] == self.model.name and other["start"] < end and start < other["end"]
 
-        done = self._journal.run(
-            run_id,
-            steps,
-            owner=owner,
-            declaration=self.model.fingerprint,
-            edited="continue",
-            apart=overlaps,  # each would store, and send, rows that the other does not see yet
-        )
+        try:
+            done = self._journal.run(
+                run_id,
+                steps,
+                owner=owner,
+                declaration=self.model.fingerprint,
+                edited="continue",
+                apart=overlaps,  # each would store, and send, rows that the other does not see yet
+            )
+        except Unavailable as error:
+            stored_upto = int(run_id[1:]) if given["again"] else 1
+            count = sum(self._lake.position(SCORES, part.writer) >= stored_upto for part in parts)
+            if not count:
+                raise
+            raise halfway(error, count, len(parts)) from error
         return self._scored({part.name: done[part.name] for part in parts})
 
     def _partitions(
@@ -274,6 +281,18 @@ class Scoring:
         numbers = sum(told["rows"] - told.get("no_number", 0) for told in known)
         mean = sum(told["total"] for told in known) / numbers if numbers else None
         return Scored(rows, decided, mean, versions, done, no_number)
+
+
+def halfway(error: Unavailable, done: int, count: int) -> Unavailable:
+    """Return an error that says how many partitions are stored, in the place of one by which nothing was changed.
+
+    Examples
+    --------
+    >>> halfway(Unavailable("the disk is full. Nothing was changed. Make room and try again."), 2, 7)
+    Unavailable('the disk is full. 2 of 7 partitions are stored, and the same call goes on behind them. Make room and try again.')
+    """
+    so_far = f"{done} of {count} partitions are stored, and the same call goes on behind them"
+    return Unavailable(str(error).replace("Nothing was changed", so_far))
 
 
 def _span(every: str | None) -> int | None:

@@ -52,6 +52,34 @@ def heartbeat(beat: Callable[[], object], every: float) -> Iterator[None]:
         thread.join()
 
 
+# One entry for each call, so that two of the same name count twice. A process that is forked takes these along, and has none of them.
+_at_work: list[str] = []
+
+
+@contextmanager
+def at_work(owner: str) -> Iterator[None]:
+    """Remember, while the body runs, that an owner of this process is at work.
+
+    Examples
+    --------
+    >>> with at_work("me"):
+    ...     is_at_work("me")
+    True
+    >>> is_at_work("me")
+    False
+    """
+    _at_work.append(owner)
+    try:
+        yield
+    finally:
+        _at_work.remove(owner)
+
+
+def is_at_work(owner: str) -> bool:
+    """Return whether an owner of this process is at work; one that was has come to its end, whatever it left."""
+    return owner in _at_work
+
+
 def _birth(pid: int) -> int:
     """Return when a process started, in clock ticks since boot; 0 when it is gone or the system does not tell."""
     try:
