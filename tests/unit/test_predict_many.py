@@ -191,7 +191,7 @@ def test_a_row_that_is_asked_twice_is_stored_once(app, asked):
     answers = asked.predict_many([ROWS[0], ROWS[1], ROWS[0]], at=at)
     assert answers[0] == answers[2]
     assert len(logged(app)) == before + 2
-    with pytest.raises(Conflict, match=r"is for another row .* with the same id"):
+    with pytest.raises(Conflict, match=r"^two rows .* that differ have the same id and moment"):
         asked.predict_many([ROWS[0], ROWS[0] | {"amount": 3.0}], at=at)
 
 

@@ -14,6 +14,8 @@ from tenfold.processing.compiled import compile_row
 from tenfold.processing.evaluate import Made, evaluate
 from tenfold.processing.frame import Column, Frame, column, types_of
 from tenfold.serving.answer.answers import Said
+from tenfold.serving.answer.questions import Asks
+from tenfold.serving.rows.many import KnownMany, KnownRows
 from tenfold.serving.rows.plan import Known, added
 from tenfold.training.model import Model
 from tenfold.training.outputs import PROBABILITY
@@ -48,6 +50,19 @@ class Deciding:
         ]
         own = model.spine.fields.keys() | places.keys() | {AS_OF}
         self._said = [name for name in rules.reads if name not in own]
+
+    def asked(
+        self, asks: Asks, known: KnownMany | KnownRows, said: Said, versions: np.ndarray
+    ) -> Sequence[str]:
+        """Return the outputs of rows that are asked about: one by one where their features are."""
+        if isinstance(known, KnownMany):
+            return self.many(lambda: asks.frame or {}, asks.at, known.columns, said, versions)
+        return [
+            self.one(values, one, said.of(place), version) if self.by else ""
+            for place, (values, one, version) in enumerate(
+                zip(asks.values, known.rows, versions.tolist(), strict=True)
+            )
+        ]
 
     def one(self, values: Mapping[str, Any], known: Known, said: Said, version: int) -> str:
         """Return the outputs of a row, whose values are those of the spine's root."""

@@ -310,8 +310,8 @@ def taken(model: str, name: str, question: Question) -> Conflict:
     """Return why a row is not answered whose id belongs to an answer for another one."""
     if question.key is None:
         return Conflict(
-            f'answer "{name}" of this very moment is for another row of model "{model}" with the same id. Give each row an '
-            "id of its own."
+            f'two rows of model "{model}" that differ have the same id and moment, and so both the answer "{name}". Give each '
+            "row an id of its own."
         )
     return Conflict(
         f'key "{name}" was already used for another row of model "{model}". The first answer counts; give another row a new '

@@ -11,7 +11,8 @@ import numpy as np
 
 from tenfold.core.errors import SchemaError, TenfoldError
 from tenfold.processing.frame import Frame
-from tenfold.serving.answer.answers import Said, apart, as_json
+from tenfold.serving.answer import again
+from tenfold.serving.answer.answers import apart, as_json
 from tenfold.serving.answer.asking import joined, numbers, some
 from tenfold.serving.answer.marks import Marks
 from tenfold.serving.answer.outputs import Deciding
@@ -157,7 +158,7 @@ class Service:
             The moment of the request in microseconds UTC, of a mark that the states have reached. States answer for the
             present: no record may have arrived later than this by more than its source's lateness.
         key
-            The same key again gives the same answer, whatever changed in between.
+            The same key again gives the same answer, whatever changed in between; without one, what is so now is told.
         late
             The mark that the states have not reached; then the answer is that of the degraded mode.
 
@@ -236,17 +237,16 @@ class Service:
             if name not in told and of not in put_off and of not in lost:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(asks.take(list(first.values())), wanted, late, still, stages)
+            told |= self._answer(questions, asks.take(list(first.values())), wanted, late, still, stages)
         found: list[bytes | TenfoldError | None] = []
-        row = 0
+        rows = range(0)
         for place, question in enumerate(questions):
             if place in failed:
                 found.append(failed[place])
                 continue
-            rows = range(row, row + len(question.rows))
-            row = rows.stop
-            new = lost.get(place)
-            found.append(new or (None if place in put_off else self._told(question, rows, asks, told)))
+            rows = range(rows.stop, rows.stop + len(question.rows))
+            error = lost.get(place)
+            found.append(error or (None if place in put_off else self._told(question, rows, asks, told)))
         return found
 
     def _told(
@@ -289,6 +289,7 @@ class Service:
 
     def _answer(
         self,
+        questions: Sequence[Question],
         asks: Asks,
         wanted: Callable[[int], bool],
         late: Ends | None,
@@ -322,43 +323,34 @@ class Service:
             asks.request,
             found.said.shares,
             found.said.classes,
-            by._outputs(asks, known, found.said, versions),
+            by._deciding.asked(asks, known, found.said, versions),
             [by._deciding.by] * len(asks.of),
         )
         told: dict[str, Answered] = {}
         manifests = {part.version.number: part.version.package.manifest for part in parts}
-        texts = dict(zip(asks.id, as_json(answers, manifests, by._views, how.told), strict=True))
+        as_text = partial(as_json, manifests=manifests, views=by._views, besides=how.told)
+        texts = dict(zip(asks.id, as_text(answers), strict=True))
         while left := [
-            place for place, name in enumerate(asks.id) if name not in told and wanted(asks.of[place])
+            place for place, name in enumerate(answers.id) if name not in told and wanted(asks.of[place])
         ]:
             mine = self._predictions.answer(
                 apart(answers.take(np.array(left)), manifests), texts, self._place, still=still
             )
             if not mine:
-                told |= self._stored(asks.id[place] for place in left)
+                stored = self._stored(answers.id[place] for place in left)
+                answers, texts = again.renamed(questions, asks.of, answers, texts, stored, as_text)
+                told |= stored
                 continue
             told |= mine
             stages.ended("log")
-            kept = None if len(mine) == len(asks.id) else [at for at in left if asks.id[at] in mine]
+            kept = None if len(mine) == len(asks.id) else [at for at in left if answers.id[at] in mine]
             by._asking.count(parts, kept)
             if how.mode == ONLINE:  # what is not exact says nothing of a candidate
-                stored = parts if kept is None else some(parts, kept)
-                self.traffic.answered(route, self.model, answers, stored, known.matrix)
-        return told
-
-    def _outputs(
-        self, asks: Asks, known: KnownMany | KnownRows, said: Said, versions: np.ndarray
-    ) -> Sequence[str]:
-        """Return what the rules of the model make of what was said."""
-        decide = self._deciding
-        if isinstance(known, KnownMany):
-            return decide.many(lambda: asks.frame or {}, asks.at, known.columns, said, versions)
-        return [
-            decide.one(values, one, said.of(place), version) if decide.by else ""
-            for place, (values, one, version) in enumerate(
-                zip(asks.values, known.rows, versions.tolist(), strict=True)
-            )
-        ]
+                new = parts if kept is None else some(parts, kept)
+                self.traffic.answered(route, self.model, answers, new, known.matrix)
+        if answers.id is asks.id:
+            return told
+        return {name: told[now] for name, now in zip(asks.id, answers.id, strict=True) if now in told}
 
     def features(self, row: Any, at: int) -> Known:
         """Return the features of a row as `predict` would read them at that moment; nothing is logged."""
