@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from tenfold import Platform, Project, Release, VirtualClock
 from tenfold.core.errors import Conflict
+from tenfold.serving.answer.questions import Question
 from tests.examples import grouped, tiny
 from tests.examples.grouped import logged
 
@@ -115,3 +116,30 @@ def test_with_a_key_the_first_answer_counts(app, service):
     assert service.predict(PAST, at=LATER, key="k") == first
     with pytest.raises(Conflict, match='key "k" was already used for another row'):
         service.predict(PAST | {"amount": 99.0}, at=LATER, key="k")
+
+
+@pytest.mark.parametrize("rows", [[PAST], [PAST, tiny.order(2), tiny.order(3)]], ids=len)
+def test_a_key_that_is_used_for_another_number_of_rows_meanwhile_is_a_conflict(app, service, rows):
+    first, both = [], [PAST, tiny.order(2)]
+
+    def meanwhile(_):
+        if not first:
+            first.append(None)
+            first.append(app.predict_many(tiny.late_order, both, key="k"))
+        return True
+
+    (told,) = service.answer([Question(rows, "k")], tiny.ASK_AT, wanted=meanwhile)
+    assert str(told).startswith('key "k" was already used for another number of rows of model "late_order"')
+    assert service.predict_many(both, at=LATER, key="k") == first[1]
+    assert [row["prediction_id"] for batch in logged(app) for row in batch] == ["k/0", "k/1"]
+
+
+def test_a_key_of_a_row_of_its_own_may_be_in_the_way_of_a_list(app, service):
+    service.predict(PAST, at=tiny.ASK_AT, key="order-7/1")
+    for rows in ([tiny.order(2)], [tiny.order(2), tiny.order(3)]):
+        with pytest.raises(Conflict) as error:
+            service.predict_many(rows, at=tiny.ASK_AT, key="order-7")
+        assert str(error.value) == (
+            'key "order-7" was already used for another number of rows of model "late_order", or key "order-7/1" for '
+            "a single one. The first answer counts; give other rows a new key."
+        )

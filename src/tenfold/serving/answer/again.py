@@ -5,7 +5,15 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from tenfold.serving.answer.predictions import Answered, Predictions
-from tenfold.serving.answer.questions import Question
+from tenfold.serving.answer.questions import Asks, Question
+
+
+def of_lists(questions: Sequence[Question], asks: Asks, stored: Mapping[str, Answered]) -> bool:
+    """Return whether a row of a question about several rows with a key is stored: then the question counts as a whole."""
+    return any(
+        name in stored and questions[of].key is not None and not questions[of].alone
+        for of, name in zip(asks.of, asks.id, strict=True)
+    )
 
 
 def renamed(

@@ -245,7 +245,7 @@ class Questions:
         )
 
 
-def _keys(question: Question) -> Sequence[str | None]:
+def _keys(question: Question) -> list[str | None]:
     if question.key is None or question.alone:
         return [question.key] * len(question.rows)
     return [f"{question.key}/{place}" for place in range(len(question.rows))]
@@ -297,11 +297,12 @@ def _reused(model: str, questions: Sequence[Question], told: Container[str]) -> 
     found = {}
     for place, question in enumerate(questions):
         if question.key and not question.alone:
-            stored = sum(name in told for name in _keys(question) if name)
-            if 0 < stored < len(question.rows) or _behind(question) in told:
+            keys = _keys(question)
+            used = [name for name in (*keys, _behind(question)) if name in told]
+            if used and used != keys:
                 found[place] = Conflict(
-                    f'key "{question.key}" was already used for another number of rows of model "{model}". The first answer '
-                    "counts; give other rows a new key."
+                    f'key "{question.key}" was already used for another number of rows of model "{model}", or key "{used[-1]}" for '
+                    "a single one. The first answer counts; give other rows a new key."
                 )
     return found
 

@@ -237,7 +237,10 @@ class Service:
             if name not in told and of not in put_off and of not in lost:
                 first.setdefault(name, place)
         if first:
-            told |= self._answer(questions, asks.take(list(first.values())), wanted, late, still, stages)
+            new = self._answer(questions, asks.take(list(first.values())), wanted, late, still, stages)
+            if new is None:
+                return self.answer(questions, at, wanted=wanted, late=late, still=still)
+            told |= new
         found: list[bytes | TenfoldError | None] = []
         rows = range(0)
         for place, question in enumerate(questions):
@@ -295,8 +298,11 @@ class Service:
         late: Ends | None,
         still: Ends | None,
         stages: Stages,
-    ) -> dict[str, Answered]:
-        """Answer rows with different ids and store the answers: those of this call, or the ones that were first."""
+    ) -> dict[str, Answered] | None:
+        """Answer rows with different ids and store the answers: those of this call, or the ones that were first.
+
+        None when a key of several rows was used meanwhile: what counts then is to be looked up once more.
+        """
         route = self.traffic.routes.look(self.model.name)
         if self._hurried and route.candidate is not None:
             raise Locked(f"version {route.candidate} is asked too, and may take its time.")
@@ -338,6 +344,8 @@ class Service:
             )
             if not mine:
                 stored = self._stored(answers.id[place] for place in left)
+                if again.of_lists(questions, asks, stored):
+                    return None
                 answers, texts = again.renamed(questions, asks.of, answers, texts, stored, as_text)
                 told |= stored
                 continue
