@@ -2,12 +2,15 @@
 
 import os
 from contextlib import contextmanager
+from errno import ENOSPC
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
+from tenfold.core.errors import Unavailable
 from tenfold.sources.lake import DeltaLake
 from tenfold.sources.lake_parts import MOST_SMALL, Written
 
@@ -159,3 +162,27 @@ def test_a_commit_that_did_not_come_about_leaves_no_file(tmp_path):
         commit(files, Refusing(tmp_path / "t"))
     assert set((tmp_path / "t").glob("*.parquet")) == before
     assert held(DeltaLake(tmp_path)) == [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(ENOSPC, "No space left on device"), True),
+        (
+            DeltaError("Kernel error: Unable to copy data to file: No space left on device (os error 28)"),
+            True,
+        ),
+        (OSError("Error writing bytes to file. Detail: [errno 122] Disk quota exceeded"), True),
+        (OSError("Unable to rename file: Is a directory (os error 21)"), False),
+        (ValueError("there are 28 of them"), False),
+    ],
+)
+def test_a_table_without_room_is_told_in_a_sentence(tmp_path, error, told):
+    def pieces():
+        yield rows(0)
+        raise error
+
+    full = f'table "{tmp_path / "t"}" cannot grow: the disk is full. Make room and try again.'
+    with pytest.raises(Unavailable if told else type(error)) as raised:
+        DeltaLake(tmp_path).append("t", pieces(), writer="w", upto=1)
+    assert str(raised.value) == (full if told else str(error))

@@ -23,6 +23,7 @@ from tenfold.sources.lake_tables import (
     checkpoint,
     files_of,
     flush_commit,
+    growing,
     position_of,
     schema_of,
     settle,
@@ -109,12 +110,14 @@ class DeltaLake:
 
         path = self._path(table)
         check_upto(upto)
-        if instead or check or not isinstance(rows, pa.Table):
-            pieces = (storable(piece, table) for piece in ([rows] if isinstance(rows, pa.Table) else rows))
-            done = self._append_pieces(path, pieces, instead, writer, upto, after, check)
-        else:
-            plain = storable(rows, table)
-            done = self._retry(table, lambda: self._append(path, plain, writer, upto, after))
+        with growing(path):
+            if instead or check or not isinstance(rows, pa.Table):
+                given = [rows] if isinstance(rows, pa.Table) else rows
+                pieces = (storable(piece, table) for piece in given)
+                done = self._append_pieces(path, pieces, instead, writer, upto, after, check)
+            else:
+                plain = storable(rows, table)
+                done = self._retry(table, lambda: self._append(path, plain, writer, upto, after))
         if done and _is_table(path):
             self._tidy(path)
         return done
@@ -143,7 +146,8 @@ class DeltaLake:
 
     def compact(self, table: str) -> Mapping[str, int]:
         path = self._there(table)
-        return self._retry(table, lambda: self._compact(path))
+        with growing(path):
+            return self._retry(table, lambda: self._compact(path))
 
     @cached_property
     def _engine(self) -> "duckdb.DuckDBPyConnection":

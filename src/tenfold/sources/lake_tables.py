@@ -1,11 +1,13 @@
 """Delta tables that are open: to open one reads its commits since the last checkpoint, so it is done once in a process."""
 
 import logging
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
 from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from tenfold.core.errors import Unavailable
 from tenfold.sources.blobs import flush
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ CHECKED = "/checked"
 """A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
+FULL = re.compile(rf"(os error|errno) ({ENOSPC}|{EDQUOT})\b", re.IGNORECASE)
 CHECKPOINTS = 10
 """Versions after which a table gets a checkpoint. What follows one is read again at each commit, by a thread for each entry."""
 
@@ -84,6 +88,27 @@ class Tables:
             if path not in self._newest:
                 self._newest[path] = threading.Lock(), DeltaTable(path)
             return self._newest[path]
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[None]:
+    """Tell in a sentence that a table has no room: three libraries write to it, each with errors of its own.
+
+    Examples
+    --------
+    >>> with growing(Path("lake/payments")):
+    ...     raise OSError("Unable to copy data to file: No space left on device (os error 28)")
+    Traceback (most recent call last):
+    tenfold.core.errors.Unavailable: table "lake/payments" cannot grow: the disk is full. Make room and try again.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not FULL.search(str(error)):
+            raise
+        raise Unavailable(
+            f'table "{path}" cannot grow: the disk is full. Make room and try again.'
+        ) from error
 
 
 def files_of(delta: "DeltaTable") -> list[str]:
