@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
-from tenfold.automation.supervise import _tick
+from tenfold.automation.supervise import Tries, _tick
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 from tests.examples import tiny
@@ -46,7 +46,7 @@ def test_it_keeps_out_no_successor(app):
 
 def test_the_loop_replaces_it_by_schedule(app):
     app.clock.set(tiny.ASK_AT + DAY)
-    _tick([app.loop()], [], print)
+    _tick([app.loop()], [], Tries(print))
     assert [item.decision for item in app.audit.list(kind="training")] == []
     assert app.registry.production(NAME).number == 2
 

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
-from tenfold.automation.supervise import _tick
+from tenfold.automation.supervise import Tries, _tick
 from tenfold.core.times import UNITS, iso, to_us
 from tenfold.platform import SCHEMA
 from tenfold.sources.sqlite import SQLiteDatabase
@@ -39,7 +39,7 @@ def opened(home, **how):
         def look(after):
             said.clear()
             app.clock.set(NOW + after)
-            _tick([app.loop()], [app.schedule(release)], said.append)
+            _tick([app.loop()], [app.schedule(release)], Tries(said.append))
             return list(said)
 
         yield app, look

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from lightgbm import LGBMRegressor
 
 from tenfold import FeatureView, Label, Model, Platform, Project, Release, VirtualClock, checks, col
-from tenfold.automation.supervise import _tick
+from tenfold.automation.supervise import Tries, _tick
 from tenfold.cli import cli
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
@@ -69,7 +69,7 @@ def test_another_kind_ends_the_rollout_and_the_look_goes_on(home, changed, kind)
     )
     with opened(home, changed, tiny.ASK_AT + 3 * DAY, monitors=[monitor], retrain_every="1d") as app:
         assert app.rollout().show().decision.action == "undo"
-        _tick([app.loop()], [], print)
+        _tick([app.loop()], [], Tries(print))
         undone = app.audit.list(f"{NAME}/2", "rollout")[-1]
         assert (undone.decision, undone.by) == ("undone", "loop")
         assert undone.why.startswith(
