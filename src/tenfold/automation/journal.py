@@ -204,19 +204,14 @@ class Journal:
             When another owner executes it or one that it must wait for, or has taken it over meanwhile, or an edited step
             is refused.
         """
+        present = codes(steps, declaration)
         with at_work(owner):
-            return self._run(run_id, steps, owner, codes(steps, declaration), edited, apart)
+            run_id, fence = self._claim(run_id, owner, present, edited, apart)
+            return self._executed(run_id, fence, steps, present)
 
-    def _run(
-        self,
-        run_id: str,
-        steps: Sequence[Step],
-        owner: str,
-        present: Mapping[str, str],
-        edited: str,
-        apart: Callable[[Mapping[str, Any]], bool],
+    def _executed(
+        self, run_id: str, fence: int | None, steps: Sequence[Step], present: Mapping[str, str]
     ) -> dict[str, Any]:
-        run_id, fence = self._claim(run_id, owner, present, edited, apart)
         run = self.get(run_id)
         results = {"input": run.input, **run.results}
         if fence is None:
