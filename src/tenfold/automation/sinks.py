@@ -133,9 +133,8 @@ class TableSink:
 
     def __init__(self, lake: Lake, table: str, home: str = "") -> None:
         self._lake, self._table = lake, table
-        self._writer = (
-            f"{WRITER}/{home}" if home else WRITER
-        )  # what it is up to is a place in the log of a home
+        # how far a table is, is a place in the log of a home
+        self._writer = f"{WRITER}/{home}" if home else WRITER
 
     def put(self, part: Part) -> None:
         writer = f"{WRITER}/{part.id}" if part.late else self._writer

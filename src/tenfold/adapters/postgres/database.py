@@ -133,9 +133,8 @@ class PostgresDatabase(Pooled[Session]):
 
     def changes(self) -> "PostgresChanges":
         """Return what tells in one round trip whether anybody wrote; closed with the database."""
-        quick = self.hurried(
-            min(self._busy_ms, GLANCE * 500)
-        )  # a lock is told of before it looks like silence
+        # a lock is told of before it looks like silence
+        quick = self.hurried(min(self._busy_ms, GLANCE * 500))
         quick._address, quick._patience = joined(parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
         found = PostgresChanges(quick)
         self._watches.append(found)
