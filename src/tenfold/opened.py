@@ -1,6 +1,6 @@
 """A project opened on a platform: what an app consists of, and who is made when first asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from types import TracebackType
@@ -108,6 +108,11 @@ class Opened:
         """For each address that a release names, what it was not sent yet."""
         parts = self.log, self.lake, self.database, self.clock, self.platform.home
         return deliveries(sinks(self.project.releases), *parts)
+
+    def _downstream(self) -> Iterator[tuple[str, int | None, int]]:
+        """Yield of each address how many answers wait for it, None where that cannot be told, and how many it refused."""
+        for found in (delivery.waiting() for delivery in self.deliveries):
+            yield found.sink, None if found.problem else found.answers, sum(found.refused.values())
 
     @cached_property
     def states(self) -> OnlineStore:

@@ -356,6 +356,7 @@ class App(Opened):
             wait=wait,
             hosts=hosts,
             gate=gate,
+            downstream=self._downstream,
         )
 
     def serve(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tenfold import Platform
+from tenfold import Platform, Project, Release
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
@@ -19,6 +19,7 @@ from tests.examples import tiny
 from tests.examples.asked import Asked, opened
 from tests.examples.served import serving
 from tests.states import locked
+from tests.unit.downstream import Downstream
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +193,25 @@ def test_what_was_counted_while_the_clock_was_ahead_does_not_stand_still(tmp_pat
             assert client.post("/predict", json=tiny.order(place)).status_code == 200
             found.append(samples(client.get("/metrics").text)[name])
     assert found == [1, 2, 3, 4]
+
+
+def test_what_waits_and_what_was_refused_downstream_is_told(home, tmp_path):
+    shutil.copytree(home, tmp_path / "home")
+    place = Downstream().start()
+    place.statuses = [403]
+    project = Project("tiny", releases=[Release(tiny.late_order, to=["table:decisions", place.url])])
+    with opened(tmp_path / "home", project) as app, closing(Asked(app.asgi())) as client:
+
+        def told(what):
+            found = samples(client.get("/metrics").text)
+            return [found.get((f"tenfold_downstream_{what}", to)) for to in ("table:decisions", place.url)]
+
+        before = sum(delivery.waiting().answers for delivery in app.deliveries) / 2
+        assert client.post("/predict", json={"rows": [tiny.order(20), tiny.order(21)]}).status_code == 200
+        assert (told("waiting"), told("refused")) == ([before + 2, before + 2], [0, 0])
+        for delivery in app.deliveries:
+            delivery.send()
+        assert (told("waiting"), told("refused")) == ([0, 0], [0, before + 2])
+        app.database.execute("UPDATE sink_cursor SET upto = 99 WHERE sink LIKE 'table%'")
+        assert told("waiting") == [None, 0], "it was sent answers of another log"
+    place.stop()

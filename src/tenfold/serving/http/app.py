@@ -70,6 +70,7 @@ def application(
     hosts: Sequence[str] = (),
     gate: Gate | None = None,
     tracing: Tracing | None = None,
+    downstream: metrics.Downstream = tuple,
 ) -> Starlette:
     """Return the ASGI application over services by model name.
 
@@ -85,6 +86,8 @@ def application(
         Decides who may pass; without one everybody may.
     tracing
         Makes spans of requests; what the environment says unless given, which may be none.
+    downstream
+        Tells for `/metrics` what waits for the places that answers are sent to.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def application(
             *explaining.routes(models),
             *invocations.routes(models),
             *inference.routes(models, ready.reason),
-            *metrics.routes(models, traffic),
+            *metrics.routes(models, traffic, downstream),
             *openapi.routes(declared, sources, lambda: app.routes),
             Scoped("/events/{source}", guarded(events), methods=["POST"], needs=INGEST),
             *probes.routes(services, ready, gate),

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,15 @@ BUCKETS = [f"{edge / 1e6:g}" for edge in EDGES]
 SETTLED = 10
 """Minutes after which counts of a minute do not change any more, so that they are read once."""
 Totals = Counter[tuple[str, int, str]]
+Downstream = Callable[[], Iterable[tuple[str, int | None, int]]]
+"""Tells of each place that answers are sent to how many wait, None where that cannot be told, and how many it refused."""
 
 
 class Metrics:
     """Collects what there is to say of models and requests, as it is now."""
 
-    def __init__(self, models: Mapping[str, Answering], traffic: Traffic) -> None:
-        self._models, self._traffic = models, traffic
+    def __init__(self, models: Mapping[str, Answering], traffic: Traffic, downstream: Downstream) -> None:
+        self._models, self._traffic, self._downstream = models, traffic, downstream
         self._settled: Totals = Counter()
         self._upto, self._lock = 0, threading.Lock()
 
@@ -44,6 +46,7 @@ class Metrics:
         yield from self._requests()
         yield from self._versions()
         yield from self._now()
+        yield from self._sent()
 
     def _requests(self) -> Iterator["Metric"]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -131,6 +134,24 @@ class Metrics:
             late.add_metric([view], behind.get("seconds", 0))
         yield from (number, share, lag, late, queue)
 
+    def _sent(self) -> Iterator["Metric"]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        waiting = GaugeMetricFamily(
+            "tenfold_downstream_waiting", "Answers that a place was not sent yet, at most.", labels=["to"]
+        )
+        refused = GaugeMetricFamily(
+            "tenfold_downstream_refused",
+            "Answers that a place refused and that were set aside.",
+            labels=["to"],
+        )
+        with suppress(Unavailable):  # which is when one looks here
+            for to, answers, set_aside in self._downstream():
+                if answers is not None:
+                    waiting.add_metric([to], answers)
+                refused.add_metric([to], set_aside)
+        yield from (waiting, refused)
+
     def _lags(self) -> dict[str, dict[str, float]]:
         """Return how far the states of each view lag; nothing of those that cannot be read now."""
         found: dict[str, dict[str, float]] = {}
@@ -157,11 +178,11 @@ def _buckets(counts: Mapping[str, int], beyond: int) -> list[tuple[str, int]]:
     return [*found, ("+Inf", total + beyond)]
 
 
-def routes(models: Mapping[str, Answering], traffic: Traffic | None) -> list[Scoped]:
+def routes(models: Mapping[str, Answering], traffic: Traffic | None, downstream: Downstream) -> list[Scoped]:
     """Return the route that Prometheus asks; none where there are no models."""
     if traffic is None:
         return []
-    metrics = Metrics(models, traffic)
+    metrics = Metrics(models, traffic, downstream)
 
     def told() -> tuple[bytes, str]:
         try:
