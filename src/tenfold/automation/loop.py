@@ -345,11 +345,11 @@ class Loop:
         if not new or self.registry.production(model.name) is None:
             return
         last = self.audit.list(model.name, "monitor", 1)
-        horizon = model.label.horizon_us
+        takes = model.label.takes_us
         longest = max(check.window or 0 for check in new)
-        served = self.matured(now - horizon - longest, now)
+        served = self.matured(now - takes - longest, now)
         for check in new:
-            rows = served.between(now - horizon - (check.window or 0), now)
+            rows = served.between(now - takes - (check.window or 0), now)
             told = rows.numbered()
             no_number = len(rows.y) - len(told.y)
             verdict = judge(check, told.metrics([check.metric])[check.metric])
