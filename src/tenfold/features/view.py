@@ -17,7 +17,7 @@ from tenfold.core.vector import Vector, by_vector
 from tenfold.core.windows import Window
 from tenfold.features.kernel.decay import LIFE
 from tenfold.features.kernel.inputs import Aggregate
-from tenfold.processing.derive import Source
+from tenfold.processing.derive import Source, read_by
 from tenfold.sources.declare import SOURCES, check_kind, check_name
 
 _ANY_TYPE = ("count", "first", "last", "lag", "n_unique", "mode", "approx_n_unique")
@@ -210,23 +210,20 @@ class FeatureView:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that changes a value of this view."""
-        keys = None if self.entity is None else self.entity.keys
         texts = {name: expr.text for name, expr in self.features.items()}
-        return fingerprint(
-            self.name, self.source.fingerprint, keys, texts, *([] if self.ttl is None else [self.ttl])
-        )
+        # by its lateness a state keeps what an older request may ask for
+        return fingerprint(*self._meaning(*self.features.values()), self.source.root.lateness, texts)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """By feature a hash of everything that changes its values, whatever becomes of the others of the view."""
-        return {name: self._fingerprint(expr) for name, expr in self.features.items()}
+        return {name: fingerprint(*self._meaning(expr), expr.text) for name, expr in self.features.items()}
 
-    def _fingerprint(self, expr: Expr) -> str:
+    def _meaning(self, *exprs: Expr) -> tuple[object, ...]:
+        """Return what beside their texts changes the values of expressions: what the fields that they read mean."""
+        read, others = read_by(exprs)
         keys = None if self.entity is None else self.entity.keys
-        others = {
-            node.text: node.args[2].fingerprints[node.args[1]] for node in expr.walk() if node.fn == "feature"
-        }
-        return fingerprint(self.name, self.source.fingerprint, keys, expr.text, self.ttl, others)
+        return self.name, self.source.meaning({*read, *self.keys}), keys, self.ttl, others
 
     def _types(self) -> dict[str, str]:
         return {name: item.type for name, item in self.source.fields.items()}

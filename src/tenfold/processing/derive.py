@@ -1,6 +1,6 @@
 """Derived sources: the same cleaning and the same added columns in backfill, stream and replay."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -140,8 +140,30 @@ class Derived:
         upstream = [view.fingerprint for view in self.upstream]
         return fingerprint(self.name, self.source.fingerprint, added, where, *upstream)
 
+    def meaning(self, fields: Collection[str]) -> str:
+        """Return a hash of everything that changes what a record means to who reads some of its fields."""
+        parts, added = [] if self.where is None else [self.where], {}
+        for name, expr in reversed(list(self.added.items())):  # it may read those before it
+            if name in fields or name in read_by(parts)[0]:
+                added[name] = expr.text
+                parts.append(expr)
+        read, marks = read_by(parts)
+        where = None if self.where is None else self.where.text
+        return fingerprint(
+            self.name, self.source.meaning({*fields, *read} - added.keys()), added, where, marks
+        )
+
 
 Source = Events | Derived
+
+
+def read_by(exprs: Iterable[Expr]) -> tuple[set[str], dict[str, str]]:
+    """Return the fields that expressions read, and the hash of each feature they read, by its text."""
+    nodes = [node for expr in exprs for node in expr.walk() if node.fn in ("col", "feature")]
+    views = {node.text: (node.args[2], node.args[1]) for node in nodes if node.fn == "feature"}
+    fields = {node.args[0] for node in nodes if node.fn == "col"}
+    keys = {key for view, _ in views.values() for key in view.keys}
+    return fields | keys, {text: view.fingerprints[name] for text, (view, name) in views.items()}
 
 
 def _check_one(value: object, where: str) -> None:

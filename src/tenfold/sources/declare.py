@@ -3,7 +3,7 @@
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -225,6 +225,17 @@ class Events:
         valid = {reason: condition.text for reason, condition in self.valid.items()}
         rules = [self.known, self.delay, self.lateness, self.deleted, self.moves]
         return fingerprint(self.name, types_, self.time, self.ids, *rules, valid)
+
+    def meaning(self, fields: Collection[str]) -> str:
+        """Return a hash of everything that changes what a record means to who reads some of its fields.
+
+        Which rows are stored, `valid` and `lateness`, is not in it: a record that is stored means the same.
+        """
+        read = {*fields, *self.timed, *self.ids, *([] if self.deleted is None else [self.deleted])}
+        types_ = {name: [kind.type, kind.nullable] for name, kind in self.fields.items() if name in read}
+        return fingerprint(
+            self.name, types_, self.time, self.ids, self.known, self.delay, self.deleted, self.moves
+        )
 
     def _check_time(self, role: str, name: str) -> None:
         self._need(role, name)
