@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tenfold import Platform, Project, Release
-from tenfold.automation.supervise import control
+from tenfold.automation.control import control
 from tenfold.core.clock import VirtualClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS, to_us

@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
-from tenfold.automation.supervise import Tries, _tick
+from tenfold.automation.control import Tries, _tick
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS
 from tests.examples import tiny

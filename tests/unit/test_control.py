@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tenfold import Model, Platform, Project, Release, VirtualClock
-from tenfold.automation.supervise import control
+from tenfold.automation.control import control
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS

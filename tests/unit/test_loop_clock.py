@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tenfold import Platform, Project, Release, VirtualClock, checks
-from tenfold.automation.supervise import Tries, _tick
+from tenfold.automation.control import Tries, _tick
 from tenfold.core.times import UNITS, iso, to_us
 from tenfold.platform import SCHEMA
 from tenfold.sources.sqlite import SQLiteDatabase

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from lightgbm import LGBMRegressor
 
 from tenfold import FeatureView, Label, Model, Platform, Project, Release, VirtualClock, checks, col
-from tenfold.automation.supervise import Tries, _tick
+from tenfold.automation.control import Tries, _tick
 from tenfold.cli import cli
 from tenfold.core.errors import Unavailable
 from tenfold.core.times import UNITS

@@ -235,7 +235,7 @@ def controller(where: Where) -> None:
     stopped = threading.Event()
     once = "every decision is taken once"
     with on_signals(stopped.set), at_work(where, "controller", once), where.open() as app:
-        from tenfold.automation.supervise import control
+        from tenfold.automation.control import control
 
         tell(f"watching {app.project.name}")
         ready()
