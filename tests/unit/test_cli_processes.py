@@ -146,8 +146,9 @@ def test_a_signal_that_comes_while_another_server_takes_over_counts_too(place):
     process.send_signal(signal.SIGHUP)
     wait_for(process, "server started")
     process.send_signal(signal.SIGHUP)
-    wait_for(process, "the new server has taken over")
+    wait_for(process, "new processes are asked for once more; the old processes go on")
     wait_for(process, "starting new processes")
+    wait_for(process, "the new server has taken over")
     process.terminate()
     assert process.wait(60) == 0
     process.stderr.close()

@@ -139,6 +139,34 @@ def test_the_old_processes_stay_when_a_new_one_does_not_get_ready(monkeypatch, l
     assert sorted(words_of(after)) == ["a stopped", "a stopped", "b stopped", "b stopped"]
 
 
+def test_those_that_wait_to_take_over_end_when_others_are_asked_for_and_these_run_the_code_of_then(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(supervise, "PATIENCE", 20_000_000)
+    told, code, fresh = [], tmp_path / "code.py", tmp_path / "fresh"
+    code.write_text(f"import pathlib, sys; pathlib.Path({str(fresh)!r}).touch(); sys.stdin.read()")
+    asked = iter([True])
+
+    def again():
+        if fresh.exists():
+            fresh.unlink()
+            code.write_text(SAYS[-1])
+            return True
+        return next(asked, False)
+
+    Supervisor(
+        {"a": SAYS, "b": SAYS},
+        SystemClock(),
+        tell=told.append,
+        replacing={"b": [sys.executable, str(code)]},
+    ).run(lambda: sum("stopped" in line for line in told) == 4, again)
+    starting = "starting new processes; the old ones go on until all of the new ones are ready"
+    why = "new processes are asked for once more; the old processes go on"
+    assert [line for line in told if line[:2] not in ("a ", "b ")] == [starting, why, starting]
+    each = [f"{name} {done}" for name in "ab" for done in ("started", "stopped")]
+    assert sorted(words_of(line for line in told if line[:2] in ("a ", "b "))) == sorted(3 * each)
+
+
 def test_a_process_may_take_the_time_of_its_drain_to_end(monkeypatch):
     monkeypatch.setattr(supervise, "GRACE", 10_000)
     slow = (

@@ -23,6 +23,8 @@ PATIENCE = 10 * UNITS["m"]
 SERVER, WORKER = "server", "worker"
 """The first word of the names of processes that answer requests, and of the one that these wait for."""
 
+AGAIN = "new processes are asked for once more"
+
 Tell = Callable[[str], object]
 
 
@@ -190,10 +192,10 @@ class Supervisor:
         self._replacing, self._drain = replacing, int(drain * 1e6)
         self._children, self._endings = self._made({}), list[Ending]()
 
-    def take_over(self, stopped: Callable[[], bool]) -> bool:
+    def take_over(self, stopped: Callable[[], bool], again: Callable[[], bool]) -> bool:
         """Start the processes while something else does their work; return whether they are ready, none is left otherwise."""
         self._children = []
-        self._replace(stopped)
+        self._replace(stopped, again)
         if not self._children:
             self._finish()
         return bool(self._children)
@@ -210,7 +212,7 @@ class Supervisor:
             while not stopped():
                 self._look()
                 if again():
-                    self._replace(stopped)
+                    self._replace(stopped, again)
                 self._clock.sleep(POLL)
         finally:
             if self._listening is not None:
@@ -240,17 +242,26 @@ class Supervisor:
             return make()
         return make(keep=[self._listening.fileno()], drain=self._drain)
 
-    def _replace(self, stopped: Callable[[], bool]) -> None:
-        """Start all processes once more; when the new ones are ready end the old ones, and when one is not, the new ones."""
+    def _replace(self, stopped: Callable[[], bool], again: Callable[[], bool]) -> None:
+        """Have new processes take over; those that are not all ready when others are asked for end, and the others are started."""
+        while self._in_the_way(stopped, again) == AGAIN:
+            pass
+
+    def _in_the_way(self, stopped: Callable[[], bool], again: Callable[[], bool]) -> str:
+        """Start all processes once more; when the new ones are ready end the old ones, and when one is not, the new ones.
+
+        Return what stood in the way, "" when nothing did.
+        """
         self._tell("starting new processes; the old ones go on until all of the new ones are ready")
         new = ending = self._made(self._replacing)
         try:
-            if why := self._started(new) or self._until_ready(new, stopped):
+            if why := self._started(new) or self._until_ready(new, stopped, again):
                 self._tell(f"{why}; the old processes go on")
             else:
                 ending, self._children = self._children, new
         finally:
             self._endings.append(Ending(ending))
+        return why
 
     def _started(self, new: Sequence[Child]) -> str:
         """Start processes; return what stood in the way, "" when nothing did."""
@@ -261,7 +272,9 @@ class Supervisor:
                 return f"new {child.name} could not be started, {error}"
         return ""
 
-    def _until_ready(self, new: Sequence[Child], stopped: Callable[[], bool]) -> str:
+    def _until_ready(
+        self, new: Sequence[Child], stopped: Callable[[], bool], again: Callable[[], bool]
+    ) -> str:
         """Wait until processes are ready, while the others are looked after; return what stood in the way, "" when nothing did."""
         deadline = self._clock.elapsed() + PATIENCE
         while not all(child.ready for child in new):
@@ -270,6 +283,8 @@ class Supervisor:
                     return f"new {child.name} ended with code {code}"
             if stopped():
                 return "told to stop"
+            if again():
+                return AGAIN
             if self._clock.elapsed() > deadline:
                 late = ", ".join(child.name for child in new if not child.ready)
                 return f"not ready after {PATIENCE // UNITS['s']} s: new {late}"

@@ -168,12 +168,14 @@ class Alone:
     def _take_over(self) -> None:
         """Have another process take over whenever that is asked for, until it succeeds; look after it while the server ends."""
         self._answers.wait()
-        while not self._taken.is_set():
+        again = partial(was_asked, self._asked)
+        # `_ending` before `get`: what was put to wake this may have been taken for a signal
+        while not (self._ending.is_set() or self._taken.is_set()):
             self._asked.get()
-            was_asked(self._asked)
+            again()
             if self._ending.is_set():
                 return
-            if self._supervisor.take_over(self._ending.is_set):
+            if self._supervisor.take_over(self._ending.is_set, again):
                 self._taken.set()
                 tell("the new server has taken over; this process looks after it")
                 os.kill(os.getpid(), signal.SIGINT)  # which ends the server at once, without --drain
