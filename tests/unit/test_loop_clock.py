@@ -111,8 +111,32 @@ def test_a_period_that_ends_later_than_now_is_not_recorded_as_scored(home, monke
 
         monkeypatch.setattr(type(schedule.scoring), "run", set_right)
         assert look(FAR) == []
-        assert app.audit.list(NAME, "score") == []
+        assert [item.decision for item in app.audit.list(NAME, "score")] == ["set back"]
         assert len(look(2 * DAY)) == 1
+
+
+def test_what_was_scored_too_early_is_scored_again_when_its_time_has_come(home):
+    def order(app, name, hours):
+        due = iso(NOW + 2 * DAY + hours * HOUR)
+        app.ingest("orders", tiny.order(order_id=name, due=due), history=True)
+
+    with opened(home, score_every="1d") as (app, look):
+        look(2 * DAY)
+        start = to_us(app.schedule(app.project.release()).state()["until"])
+        order(app, "before", 1)
+        assert len(look(4 * DAY)) == 1  # one look by a clock that is two days ahead
+        assert look(2 * DAY + HOUR) == look(2 * DAY + 2 * HOUR) == []
+        told = app.audit.list(NAME, "score")[-1]
+        assert (told.decision, told.evidence) == ("set back", {"end": start, "early": start + 2 * DAY})
+        order(app, "after", 2)
+        order(app, "tomorrow", 25)
+        # also where nothing looked until after the time that the clock showed
+        assert look(5 * DAY) == [f"{NAME}: scored {iso(start)}/{iso(start + 2 * DAY)}"]
+        assert look(5 * DAY) == [f"{NAME}: scored {iso(start + 2 * DAY)}/{iso(start + 3 * DAY)}"]
+        assert look(5 * DAY) == []
+        stored = app.lake.read("scores")
+        assert {"before", "after", "tomorrow"} <= set(stored.column("row_id").to_pylist())
+        assert len(set(stored.column("prediction_id").to_pylist())) == stored.num_rows
 
 
 @pytest.fixture

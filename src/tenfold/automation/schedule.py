@@ -9,7 +9,7 @@ from tenfold.automation.release import Release
 from tenfold.automation.scoring import KIND, Scored, Scoring
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, TenfoldError
-from tenfold.core.times import duration, iso
+from tenfold.core.times import FOREVER, duration, iso
 from tenfold.features.view import with_upstream
 from tenfold.registry.stages import champions
 from tenfold.registry.versions import Registry
@@ -17,6 +17,8 @@ from tenfold.training.model import Model
 
 BY = "schedule"
 """Who asks for it, in the audit log."""
+BACK = "set back"
+"""The decision to score again what was scored by a clock that was ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Schedule:
     """Scores what is due of a release; `tick` may be called at any time, in any process, and twice.
 
     It begins with the partition in which the first version in Production was made, and leaves none out: what was missed
-    while nothing ran is done when it runs again. How far it is stands in the audit log.
+    while nothing ran is done when it runs again. How far it is stands in the audit log. What a clock that was ahead had it
+    score before its time is scored again when that has come.
 
     Parameters
     ----------
@@ -41,25 +44,32 @@ class Schedule:
 
     def tick(self) -> list[str]:
         """Score the partitions that are due, and return the periods that were scored."""
+        self._look_back()
         due = self.due()
         if due is None:
             return []
         start, end = due
         self.flush()
+        early = self._early(start)
+        end = min(end, early or end)
+        cause = f"{BY} after {_seq(self._newest('scored', until=FOREVER))}" if early else BY
+        again = bool(early) and self.scoring.holds(start, end)
+        every = str(self.release.score_every)
         try:
-            done = self.scoring.run(start, end, every=str(self.release.score_every), by=BY, cause=BY)
+            done = self.scoring.run(start, end, every=every, again=again, by=BY, cause=cause)
         except Conflict:
             return []  # another process is at it
         except TenfoldError as error:
-            evidence = {"error": type(error).__name__}
-            self._record("failed", str(error), evidence, f"failed/{start}/{end}")
+            evidence = {"error": type(error).__name__, "start": start, "end": end}
+            self._record("failed", str(error), evidence, f"{cause}/failed/{start}/{end}")
             return []
-        if end > self.clock.now():
-            return []  # the clock was ahead: more of it is to come
+        if end > self.clock.now():  # the clock was ahead: more of it is to come
+            self._set_back(start, end)
+            return []
         period = f"{iso(start)}/{iso(end)}"
         why = f"{done.rows:,} rows of {period}"
         why += f", {done.no_number:,} without a number" if done.no_number else ""
-        self._record("scored", why, _evidence(done) | {"start": start, "end": end}, f"{start}/{end}")
+        self._record("scored", why, _evidence(done) | {"start": start, "end": end}, f"{cause}/{start}/{end}")
         return [period]
 
     def due(self) -> tuple[int, int] | None:
@@ -75,7 +85,7 @@ class Schedule:
         """Return how often it scores, up to when it has, and what it did last; None without a schedule."""
         if self.release.score_every is None:
             return None
-        done, last = self._newest("scored"), self._newest()
+        done, last = self._mark(), self._newest()
         return {
             "every": self.release.score_every,
             "until": iso(done.evidence["end"]) if done else None,
@@ -83,22 +93,53 @@ class Schedule:
         }
 
     def _first(self) -> int | None:
-        if done := self._newest("scored"):
-            return int(done.evidence["end"])
+        if mark := self._mark():
+            return int(mark.evidence["end"])
         name, every = self.release.model.name, duration(self.release.score_every)
         if self.registry.production(name) is None:
             return None
         first = champions(self.registry.history(name))[0]
         return self.registry.get(name, first).created // every * every
 
-    def _newest(self, decision: str | None = None) -> Decision | None:
+    def _mark(self) -> Decision | None:
+        """Return the newest decision that says up to when it has scored."""
+        return max(self._newest("scored"), self._newest(BACK, until=FOREVER), key=_seq)
+
+    def _early(self, start: int) -> int | None:
+        """Return up to when a clock that was ahead had it score, if that is later than the beginning of a period."""
+        back = self._newest(BACK, until=FOREVER)
+        return back.evidence["early"] if back and back.evidence["early"] > start else None
+
+    def _look_back(self) -> None:
+        """Notice while the clock is right that it was ahead: later nobody could tell that its decisions were too early."""
+        last = self._newest(until=FOREVER)
+        if last is None or last.at <= self.clock.now():
+            return
+        first = self._first()
+        if first is not None:
+            self._set_back(first, int(last.evidence.get("end", first)))
+
+    def _set_back(self, first: int, early: int) -> None:
+        """Go back to a moment, from which on all up to another one is scored again when its time has come."""
+        back = self._newest(BACK, until=FOREVER)
+        early = max(early, self._early(first) or early)
+        if early <= first or (back and (back.evidence["end"], back.evidence["early"]) == (first, early)):
+            return
+        why = f"{iso(first)}/{iso(early)} was scored by a clock that was ahead: it is scored again once it is over"
+        self._record(BACK, why, {"end": first, "early": early}, f"{BY}/back/{first}/{early}/{_seq(back)}")
+
+    def _newest(self, decision: str | None = None, *, until: int | None = None) -> Decision | None:
         """Return what it last did; what it did by a clock that was ahead does not count when that is right again."""
-        return self.audit.newest(KIND, self.release.model.name, BY, decision, until=self.clock.now())
+        until = self.clock.now() if until is None else until
+        return self.audit.newest(KIND, self.release.model.name, BY, decision, until=until)
 
     def _record(self, decision: str, why: str, evidence: dict[str, Any], cause: str) -> None:
-        self.audit.record(
-            KIND, self.release.model.name, decision, why, by=BY, evidence=evidence, cause=f"{BY}/{cause}"
-        )
+        self.audit.record(KIND, self.release.model.name, decision, why, by=BY, evidence=evidence, cause=cause)
+
+
+def _seq(decision: Decision | None) -> int:
+    """Return the place of a decision among all, 0 for none."""
+    return decision.seq if decision else 0
 
 
 def late(model: Model) -> int:

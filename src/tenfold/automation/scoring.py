@@ -159,6 +159,10 @@ class Scoring:
         elif start <= run.input["start"] and run.input["end"] <= end:
             self._journal.withdraw(run.id, f"{by} has its period scored again", fence=run.fence)
 
+    def holds(self, start: int, end: int) -> bool:
+        """Return whether anything is stored for rows predicted in [start, end)."""
+        return bool(stored(self._lake, self.model.name, start, end, ["at"]).num_rows)
+
     def resume(self) -> int:
         """Finish the runs that nobody works on, each from its first unfinished partition; return how many."""
         mine = [
