@@ -25,9 +25,8 @@ def simple_answers(model: Model, material: Material, columns: int = 1) -> dict[s
         How many classes there are; 1 for scores and values.
     """
     test, fitted = material.test(), material.fit()
-    y = material.y[fitted]
-    usual = _shares(y, columns) if columns > 1 else np.array(y.mean())
-    rows = material.rows
+    rows, y = material.rows, material.y  # classes as places among those of the columns
+    usual = _shares(y[fitted], columns) if columns > 1 else np.array(y[fitted].mean())
     assert rows.places is not None  # noqa: S101 - they come from a dataset
     series = material.dataset.codes(_series(model))[rows.places]
     hour = (rows.at // HOUR) % (WEEK // HOUR)
@@ -40,8 +39,8 @@ def simple_answers(model: Model, material: Material, columns: int = 1) -> dict[s
     for name, by in (("persistence", series), ("seasonal naive", series * (WEEK // HOUR) + hour)):
         by = np.where(series < 0, -1, by)
         asked = np.r_[spaced(material, fitted, AFTER_ROWS), np.arange(test.start, test.stop)]
-        last = newest_known(by, rows.at, rows.y, model.label.takes_us, asked)
-        answers[name] = _told(last, rows.y[asked], test.stop - test.start, usual, columns, is_value=is_value)
+        last = newest_known(by, rows.at, y, model.label.takes_us, asked)
+        answers[name] = _told(last, y[asked], test.stop - test.start, usual, columns, is_value=is_value)
     return answers
 
 
