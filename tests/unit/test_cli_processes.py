@@ -86,6 +86,41 @@ def test_a_supervised_process_ends_with_the_one_that_started_it(place):
     process.stderr.close()
 
 
+IN_TURN = """
+from tenfold import Platform, Project, Release
+from tenfold.automation.memory import MemoryMirror
+from tests.examples.bare import late_order
+
+project = Project("tiny", releases=[Release(late_order, to=["topic:decisions"])])
+platform = Platform(mirrors=[MemoryMirror("there")])
+"""
+TELLS = {
+    "controller": "watching tiny\n",
+    "deliver": "delivering to topic:decisions\n",
+    "mirror": "showing tiny in there\n",
+}
+
+
+@pytest.mark.parametrize("comes", [True, False])
+@pytest.mark.parametrize("verb", TELLS)
+def test_what_one_process_of_a_kind_does_waits_for_its_turn(tmp_path, verb, comes):
+    declared = tmp_path / "declared.py"
+    declared.write_text(IN_TURN)
+    options = ["--home", str(tmp_path / "home"), "--supervised", "--in-turn"]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = start(verb, str(declared), *options, *["--follow"] * (verb != "controller"), stdin=theirs)
+        theirs.close()
+        assert ours.recv(1) == b".", "it is ready"
+        if comes:
+            ours.send(b".")
+            wait_for(process, TELLS[verb])
+        process.terminate()
+        assert process.wait(60) == 0
+    assert TELLS[verb] not in process.stderr.read()
+    process.stderr.close()
+
+
 def test_who_was_killed_is_at_work_no_more(tmp_path):
     waits = (
         "import pathlib, sys; from tenfold.sources.locked import among\n"

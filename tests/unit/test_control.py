@@ -118,6 +118,22 @@ def test_the_controller_says_what_outcomes_or_time_decided(home):
     assert said[0].startswith("late_order: candidate held in canary at 50%: ")
 
 
+def test_a_controller_that_is_told_to_stop_finishes_what_it_does_and_begins_nothing_more(home):
+    ended, said = threading.Event(), []
+    with opened(home) as app:
+        mine, other = app.loop(LATE), app.loop(OTHER)
+
+        def dataset():
+            ended.set()
+            return other.dataset()
+
+        candidate(app)
+        app.clock.set(LATER)
+        control([replace(other, dataset=dataset), mine], app.clock, ended.is_set, tell=said.append)
+    assert [line.partition(":")[0] for line in said] == ["other"], said
+    assert said[0].startswith("other: trained because of schedule")
+
+
 def test_what_fails_for_one_release_holds_up_no_other(home, caplog):
     said = []
     with opened(home) as app:

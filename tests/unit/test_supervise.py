@@ -38,6 +38,20 @@ def on_term(act, ready):
     ]
 
 
+def in_turn(log, last):
+    """Return a program that says it is ready, and works from when its turn comes until some time after it is asked to end."""
+    return [
+        sys.executable,
+        "-c",
+        "import os, signal, sys, time\n"
+        f"def say(what): print(what, os.getpid(), file=open({str(log)!r}, 'a'))\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep({last}), say('ends'), sys.exit()))\n"
+        "os.write(0, b'.')\n"
+        "os.read(0, 1) and say('works')\n"
+        "sys.stdin.read()",
+    ]
+
+
 def test_the_supervisor_restarts_what_dies_and_stops_the_rest(monkeypatch):
     monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
     told: list[str] = []
@@ -96,6 +110,37 @@ def test_new_processes_take_over_when_all_are_ready_and_those_of_a_kind_end_toge
     assert sorted(line for line in told if "stopped" in line) == sorted(2 * ends)
     pids = [line.split()[-1] for line in told if "started (process" in line]
     assert len(set(pids)) == 6
+
+
+def test_who_takes_over_is_given_its_turn_when_the_one_before_has_ended(monkeypatch, tmp_path):
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
+    log, gate, told = tmp_path / "log", tmp_path / "gate", []
+    os.mkfifo(gate)
+    slow = f"import os, sys; open({str(gate)!r}).read(); os.write(0, b'.'); sys.stdin.read()"
+    asked, opened = iter([True]), []
+
+    def said():
+        return log.read_text().splitlines() if log.exists() else []
+
+    def stopped():
+        new = [line for line in told if line.startswith("controller started")]
+        if len(new) == 2 and not opened:
+            SystemClock().sleep(0.5)
+            assert len(said()) == 1, "the new one waits while the old one works"
+            opened.append(gate.write_text("go"))
+        if len(said()) == 3 and not any("ended" in line for line in told):
+            os.kill(int(said()[2].split()[1]), signal.SIGKILL)
+        return len(said()) == 4
+
+    Supervisor(
+        {"controller": in_turn(log, 0.5), "server": SAYS},
+        SystemClock(),
+        tell=told.append,
+        replacing={"server": [sys.executable, "-c", slow]},
+    ).run(stopped, lambda: bool(said()) and next(asked, False))
+    pids = [line.split()[-1].rstrip(")") for line in told if line.startswith("controller started")]
+    works = [f"works {pid}" for pid in pids]
+    assert said() == [works[0], f"ends {pids[0]}", *works[1:], f"ends {pids[2]}"]
 
 
 def test_what_cannot_be_started_is_tried_again_and_costs_the_others_nothing(monkeypatch, tmp_path):

@@ -37,7 +37,7 @@ def control(
         while not stopped():
             if not due - UNITS["m"] <= clock.now() < due:  # a clock that was set back does not hold it up
                 due = clock.now() + UNITS["m"]
-                _tick(loops, schedules, tries)
+                _tick(loops, schedules, tries, stopped)
             clock.sleep(POLL)
     finally:
         ended.set()
@@ -64,11 +64,19 @@ def _said(loop: Loop, tell: Tell, what: str) -> None:
     tell(f"{loop.release.model.name}: {what}")
 
 
-def _tick(loops: Sequence[Loop], schedules: Sequence[Schedule], tries: "Tries") -> None:
+def _tick(
+    loops: Sequence[Loop],
+    schedules: Sequence[Schedule],
+    tries: "Tries",
+    stopped: Callable[[], bool] = bool,
+) -> None:
+    """Do what is due; nothing more is begun once `stopped`, as another controller waits for its turn."""
     for loop in loops:
-        tries.act(partial(_trained, loop, tries.tell), loop.release.model.name)
+        if not stopped():
+            tries.act(partial(_trained, loop, tries.tell), loop.release.model.name)
     for schedule in schedules:
-        tries.act(partial(_scored, schedule, tries.tell), schedule.release.model.name, "scoring")
+        if not stopped():
+            tries.act(partial(_scored, schedule, tries.tell), schedule.release.model.name, "scoring")
 
 
 def _trained(loop: Loop, tell: Tell) -> None:

@@ -32,7 +32,8 @@ class Child:
     """One process that should run: started, watched, started again after a pause, asked to end.
 
     Its stdin is a socket. When this process is gone, however it died, the child reads its end; and the child writes to it when
-    it is ready. It is not in the terminal's process group, so that Ctrl-C reaches it in its turn.
+    it is ready, and reads from it that its turn has come. It is not in the terminal's process group, so that Ctrl-C reaches it
+    when it is asked to end.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._started = self._due = clock.elapsed()
-        self._pause = FIRST_PAUSE
+        self._pause, self._has_turn = FIRST_PAUSE, False
 
     def look(self) -> None:
         """Start the process when it is due; when it has died, say so and decide when it is due again."""
@@ -101,12 +102,27 @@ class Child:
         self._line, self._next, self.ready = line, self._command, False
         self._started = self._clock.elapsed()
         self._tell(f"{self.name} started (process {self._process.pid})")
+        if self._has_turn:
+            self._say_turn()
+
+    def give_turn(self) -> None:
+        """Tell the process, and those that are started in its place, that none before it does the same work any more."""
+        if not self._has_turn:
+            self._has_turn = True
+            self._say_turn()
+
+    def _say_turn(self) -> None:
+        if self._line is not None:
+            with suppress(OSError):  # it has died, which the next look finds
+                self._line.send(b".")
 
     def hear(self) -> int | None:
         """Take what the process has said, and return the code with which it has ended, None while it runs."""
         if self._process is None or self._line is None:
             return None
-        with suppress(BlockingIOError):
+        with suppress(
+            BlockingIOError, ConnectionResetError
+        ):  # it has said nothing, or died without reading its turn
             self.ready = bool(self._line.recv(64)) or self.ready
         return self._process.poll()
 
@@ -150,6 +166,10 @@ class Ending:
         for child in reversed(children):
             if child.kind != WORKER:
                 child.ask_to_end()
+
+    def names(self) -> set[str]:
+        """Return the names of those that have not ended."""
+        return {child.name for child in self._left}
 
     def is_over(self) -> bool:
         """Return whether all have ended; to be called now and then."""
@@ -222,10 +242,14 @@ class Supervisor:
             self._finish()
 
     def _look(self) -> None:
-        """Look after what should run and what should end."""
+        """Look after what should run and what should end; who has no namesake left that should end is given its turn."""
         for child in self._children:
             child.look()
         self._endings = [ending for ending in self._endings if not ending.is_over()]
+        leaving = set[str]().union(*(ending.names() for ending in self._endings))
+        for child in self._children:
+            if child.name not in leaving:
+                child.give_turn()
 
     def _finish(self) -> None:
         """Wait until none is left that should end."""

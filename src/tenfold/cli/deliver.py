@@ -7,7 +7,7 @@ import click
 
 from tenfold.cli.options import Where, as_json, on_project, on_signals
 from tenfold.cli.output import answer, plural, tell
-from tenfold.cli.processes import ready, supervised
+from tenfold.cli.processes import its_turn, ready, supervised
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,9 +51,10 @@ def deliver(
         if follow:
             stopped = threading.Event()
             with on_signals(stopped.set):
-                tell(f"delivering to {', '.join(delivery.name for delivery in chosen)}")
                 ready()
-                keep_sending(chosen, app.clock, stopped.is_set, tell=tell)
+                if its_turn(stopped.is_set):
+                    tell(f"delivering to {', '.join(delivery.name for delivery in chosen)}")
+                    keep_sending(chosen, app.clock, stopped.is_set, tell=tell)
             return
         found = [_send(delivery, again=again, look=look) for delivery in chosen]
     answer({"places": found}, lambda console: _draw(console, found), as_json=as_json)

@@ -7,7 +7,7 @@ import click
 
 from tenfold.cli.options import Where, as_json, on_project, on_signals
 from tenfold.cli.output import answer, plural, tell
-from tenfold.cli.processes import ready, supervised
+from tenfold.cli.processes import its_turn, ready, supervised
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,11 @@ def mirror(ctx: click.Context, where: Where, *, look: bool, again: bool, follow:
         if follow:
             stopped = threading.Event()
             with on_signals(stopped.set):
-                tell(
-                    f"showing {app.project.name} in {', '.join(box.mirror.name for box in app.elsewhere.outboxes)}"
-                )
                 ready()
-                keep_sending(app.elsewhere.outboxes, app.clock, stopped.is_set, tell=tell)
+                if its_turn(stopped.is_set):
+                    names = ", ".join(box.mirror.name for box in app.elsewhere.outboxes)
+                    tell(f"showing {app.project.name} in {names}")
+                    keep_sending(app.elsewhere.outboxes, app.clock, stopped.is_set, tell=tell)
             return
         found = [_send(outbox, again=again, look=look) for outbox in app.elsewhere.outboxes]
     answer({"mirrors": found}, lambda console: _draw(console, found), as_json=as_json)

@@ -21,22 +21,28 @@ from tenfold.serving.door.listening import listen
 if TYPE_CHECKING:
     from tenfold.automation.supervise import Supervisor
 
-SUPERVISED = "tenfold.supervised"
+SUPERVISED, IN_TURN = "tenfold.supervised", "tenfold.in_turn"
+POLL = 0.05
+"""Seconds between two looks whether a process that waits for its turn should stop."""
 
 Asked = SimpleQueue[None]
 """Has an entry for each time that new processes were asked for; a signal may put one there at any moment."""
 
 
 def supervised(function: Function) -> Function:
-    """Add the hidden option that makes a process end when the one that started it is gone, and tell it what `ready` says."""
+    """Add the hidden options that make a process end when the one that started it is gone, tell it what `ready` says, and wait."""
 
     def follow(ctx: click.Context, __: click.Parameter, value: bool) -> None:
         if value:
-            ctx.meta[SUPERVISED] = True
-            threading.Thread(target=_end_with_parent, args=(ctx,), daemon=True).start()
+            ctx.meta[SUPERVISED] = turn = threading.Event()
+            threading.Thread(target=_end_with_parent, args=(ctx, turn), daemon=True).start()
 
-    option = click.option("--supervised", is_flag=True, hidden=True, expose_value=False, callback=follow)
-    return option(function)
+    def wait(ctx: click.Context, __: click.Parameter, value: bool) -> None:
+        ctx.meta[IN_TURN] = value
+
+    hidden = partial(click.option, is_flag=True, hidden=True, expose_value=False)
+    # an option of its own: who started this may be of a release that does not tell anybody of a turn
+    return hidden("--supervised", callback=follow)(hidden("--in-turn", callback=wait)(function))
 
 
 def ready() -> None:
@@ -44,6 +50,14 @@ def ready() -> None:
     if SUPERVISED in click.get_current_context().meta:
         with suppress(OSError):  # it is gone, or its end is a pipe
             os.write(0, b".")
+
+
+def its_turn(stopped: Callable[[], bool]) -> bool:
+    """Return when no process before this one does the same work any more, or it should stop; whether it may do it."""
+    meta = click.get_current_context().meta
+    while meta[IN_TURN] and not stopped() and not meta[SUPERVISED].wait(POLL):
+        pass
+    return not stopped()
 
 
 @contextmanager
@@ -62,11 +76,14 @@ def at_work(where: Where, kind: str, once: str) -> Iterator[None]:
         yield
 
 
-def _end_with_parent(ctx: click.Context) -> None:
-    """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to, and killed when that takes long."""
+def _end_with_parent(ctx: click.Context, turn: threading.Event) -> None:
+    """Wait for the end of stdin, whose other end the supervisor holds; then end as if asked to, and killed when that takes long.
+
+    What comes before the end says that it is this one's turn.
+    """
     with suppress(ConnectionResetError):  # it was killed before it read what `ready` said
         while os.read(0, 4096):
-            pass
+            turn.set()
     os.kill(os.getpid(), signal.SIGTERM)
     from tenfold.automation.supervise import GRACE
     from tenfold.core.clock import SystemClock
@@ -239,8 +256,10 @@ def controller(where: Where) -> None:
     with on_signals(stopped.set), at_work(where, "controller", once), where.open() as app:
         from tenfold.automation.control import control
 
-        tell(f"watching {app.project.name}")
         ready()
+        if not its_turn(stopped.is_set):
+            return
+        tell(f"watching {app.project.name}")
         loops = [app.loop(release) for release in app.project.releases]
         schedules = [app.schedule(release) for release in app.project.releases]
         control(loops, app.clock, stopped.is_set, tell=tell, schedules=schedules)
@@ -272,10 +291,10 @@ def _beside(where: Where) -> dict[str, list[str]]:
     place = [*where.arguments, "--supervised"]
     commands = {
         "worker": [*python, "worker", *place],
-        "controller": [*python, "controller", *place],
+        "controller": [*python, "controller", *place, "--in-turn"],
     }
     if load_platform(where.target).mirrors:
-        commands["mirror"] = [*python, "mirror", *place, "--follow"]
+        commands["mirror"] = [*python, "mirror", *place, "--in-turn", "--follow"]
     if any(release.to for release in load(where.target).releases):
-        commands["deliver"] = [*python, "deliver", *place, "--follow"]
+        commands["deliver"] = [*python, "deliver", *place, "--in-turn", "--follow"]
     return commands
