@@ -14,9 +14,10 @@ from tenfold import Client, Project, Release
 from tenfold.cli import cli
 from tenfold.core.errors import SchemaError
 from tenfold.serving.http.explaining import WAITING
-from tests.examples import tiny
+from tests.examples import rolling, tiny
 from tests.examples.asked import Asked, opened
 from tests.examples.served import serving
+from tests.unit.tiny_home import own_copy
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,25 @@ def test_nothing_is_logged(app, client):
     before = app.log.ends().offsets.get("predictions", 0)
     assert client.post("/explain", json=tiny.order(2)).status_code == 200
     assert app.log.ends().offsets.get("predictions", 0) == before
+
+
+def test_what_is_explained_counts_for_no_version(rolling_built, tmp_path):
+    row = tiny.order(amount=rolling.ODD)
+    with rolling.opened(own_copy(rolling_built, tmp_path)) as app, closing(Asked(app.asgi())) as client:
+
+        def explained(shop):
+            told = client.post("/explain", json=row | {"shop": shop})
+            return told.json()["version"] if told.status_code == 200 else None
+
+        number = rolling.begun(app, rolling.FINE)
+        assert {explained(f"s{place}") for place in range(30)} == {1, number}
+        app.rollout().undo(by="ann")
+        worse = rolling.begun(app, rolling.RAISES)
+        assert {explained(f"s{place}") for place in range(30)} == {1}
+        app.traffic.counters.flush()
+        for version in (1, number, worse):
+            served = app.traffic.counters.total(tiny.late_order.name, version)
+            assert (served.asked, served.failed) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
@@ -90,6 +91,13 @@ class Asking:
         self._limited, self._lock = Limited(), threading.Lock()
         self._loading: dict[int, tuple[Call[Loaded], int]] = {}
         self._stuck: set[int] = set()
+        self._counted = True
+
+    def uncounted(self) -> "Asking":
+        """Return what asks the same versions and counts nothing: whoever asks why gets no answer that a candidate is judged by."""
+        found = copy(self)
+        found._counted = False
+        return found
 
     def close(self) -> None:
         """End the threads in which candidates are asked; may be called twice."""
@@ -325,8 +333,9 @@ class Asking:
         return Part(version, rows, X, found, took=self._clock.elapsed() - begun)
 
     def _count(self, number: int, rows: int, took: int, **failed: int) -> None:
-        name = self.model.name
-        self._counters.add(name, number, rows=rows, took=took, budget=self._budget, **failed)
+        if self._counted:
+            name = self.model.name
+            self._counters.add(name, number, rows=rows, took=took, budget=self._budget, **failed)
 
 
 def _missing(score: np.ndarray) -> int:

@@ -68,14 +68,13 @@ class Explaining:
         model, service = self._service.model, self._service
         values, known = self._checked(row), service.features(row, at)
         route = service.traffic.routes.look(model.name)
-        asking = service.traffic.asking(model)
+        asking = service.traffic.asking(model).uncounted()
         (part,) = asking.many(
             route,
             lambda: entities(model, route.sticky, lambda name: [values[name]], 1),
             lambda codes: vector(known, codes),
             1,
         )
-        asking.count([part])
         return {**self._answer(values, known, part, name), **told, **why(part, known, self._ages(known))}
 
     def _ages(self, known: Known) -> dict[str, float | None]:
