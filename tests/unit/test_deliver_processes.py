@@ -75,8 +75,8 @@ def test_the_storage_on_disk(tmp_path):
     place.close()
 
 
-def call(folder, verb, *args):
-    return CliRunner().invoke(cli, [verb, str(folder / "delivering.py"), *args, "--home", str(folder)])
+def call(folder, verb, *args, file="delivering.py"):
+    return CliRunner().invoke(cli, [verb, str(folder / file), *args, "--home", str(folder)])
 
 
 def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstream, monkeypatch):
@@ -111,6 +111,30 @@ def test_the_command_line_says_what_waits_and_what_was_refused(tmp_path, downstr
     wrong = call(tmp_path, "deliver", "--to", "topic:decision")
     assert wrong.exit_code == 3
     assert 'Did you mean "topic:decisions"' in wrong.stderr
+
+
+def test_what_is_wrong_with_one_place_keeps_no_other_waiting(tmp_path, downstream, monkeypatch):
+    wrong = downstream.url.replace("127.0.0.1", "localhost")
+    places = [wrong, downstream.url, "topic:decisions"]
+    (tmp_path / "one_wrong.py").write_text(
+        PROJECT.replace('"topic:decisions", "table:decisions", "{url}"', str(places)[1:-1])
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TENFOLD_TOKEN_LOCALHOST", "tök")
+    with Project("tiny", releases=[Release(bare.late_order)]).open(Platform(home=tmp_path)) as app:
+        app.predictions.write(answers("a", "b", model="late_order"), key="k")
+    downstream.statuses = [503]
+    sent = call(tmp_path, "deliver", "--json", file="one_wrong.py")
+    found = json.loads(sent.stdout)["places"]
+    assert [(item["to"], item["sent"], item["waiting"]) for item in found] == [
+        (wrong, 0, 2),
+        (downstream.url, 0, 2),
+        ("topic:decisions", 2, 0),
+    ]
+    problem = "TENFOLD_TOKEN_LOCALHOST holds characters that no header can. Set it again."
+    assert [item["problem"] for item in found] == [problem, f"{downstream.url} answered 503: no thanks.", ""]
+    assert sent.exit_code == 2
+    assert "Traceback" in call(tmp_path, "deliver", "-v", file="one_wrong.py").stderr
 
 
 def test_a_project_that_names_no_place_says_so(tmp_path):

@@ -125,6 +125,18 @@ def test_an_answer_that_is_cut_short_is_none_and_the_rows_are_sent_again(place, 
     assert wire.taken[-1] == ("b", 3)
 
 
+def test_an_answer_in_chunks_of_a_size_below_zero_is_none_and_the_rows_are_sent_again(place, wire):
+    delivery = place.delivery(wire.url)
+    place.answer("a")
+    wire.answers = [b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n-5\r\nabc\r\n0\r\n\r\n"]
+    with pytest.raises(Unavailable) as broken:
+        delivery.send()
+    assert str(broken.value) == f"no answer from {wire.url}: the answer is not HTTP."
+    assert (delivery.waiting().answers, delivery.waiting().refused) == (1, {})
+    assert delivery.send() == 1
+    assert wire.taken == [("a", 1), ("a", 2)]
+
+
 def test_what_comes_before_a_post_is_no_answer_to_it(place, wire):
     delivery = place.delivery(wire.url)
     place.answer("a")

@@ -79,7 +79,7 @@ class Webhook:
         again = self._connection is not None
         try:
             return self._in_time(body, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             if again and not isinstance(error, TimeoutError):
                 return self._post(body, name)
@@ -155,6 +155,8 @@ def _why(error: Exception) -> str:
     """Return what became of an exchange without a whole answer."""
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut short"
+    if type(error) is ValueError:  # of a size below zero, for one
+        return "the answer is not HTTP"
     return one_line(str(error))[:200] or type(error).__name__
 
 

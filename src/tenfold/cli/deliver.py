@@ -1,10 +1,12 @@
 """Answers on their way downstream: deliver, which sends them to the places that releases name."""
 
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenfold.cli.errors import told
 from tenfold.cli.options import Where, as_json, on_project, on_signals
 from tenfold.cli.output import answer, plural, tell
 from tenfold.cli.processes import its_turn, ready, supervised
@@ -40,6 +42,7 @@ def deliver(
     """Send answers to the places that the releases of PROJECT name, and say what still waits.
 
     Exit code 75 when a place does not answer: nothing is lost, and no request waits for it; 1 when it refused something.
+    What goes wrong at one place keeps none of the others waiting; the exit code is that of the first.
     """
     from tenfold.automation.deliver import follow as keep_sending
 
@@ -56,16 +59,15 @@ def deliver(
                     tell(f"delivering to {', '.join(delivery.name for delivery in chosen)}")
                     keep_sending(chosen, app.clock, stopped.is_set, tell=tell)
             return
-        found = [_send(delivery, again=again, look=look) for delivery in chosen]
+        done = [_send(delivery, again=again, look=look, verbose=ctx.obj.verbose) for delivery in chosen]
+    found = [item for item, _ in done]
     answer({"places": found}, lambda console: _draw(console, found), as_json=as_json)
-    if not look and any(item["problem"] for item in found):
-        ctx.exit(75)
-    if any(item["refused"] for item in found):
-        ctx.exit(1)
+    if code := next((code for _, code in done if code), int(any(item["refused"] for item in found))):
+        ctx.exit(code)
 
 
 def _chosen(app: "App", target: str, only: str | None) -> "list[Delivery]":
-    from tenfold.automation.sinks import shown, told
+    from tenfold.automation import sinks
     from tenfold.core.errors import DefinitionError, NotFound
 
     known = {delivery.name: delivery for delivery in app.deliveries}
@@ -75,21 +77,22 @@ def _chosen(app: "App", target: str, only: str | None) -> "list[Delivery]":
         )
     if only is None:
         return list(known.values())
-    if shown(only) not in known:
-        raise NotFound("place", told(only), known)
-    return [known[shown(only)]]
+    if sinks.shown(only) not in known:
+        raise NotFound("place", sinks.told(only), known)
+    return [known[sinks.shown(only)]]
 
 
-def _send(delivery: "Delivery", *, again: bool, look: bool) -> dict[str, Any]:
-    from tenfold.core.errors import Unavailable
-
-    sent, problem = 0, ""
+def _send(delivery: "Delivery", *, again: bool, look: bool, verbose: bool) -> tuple[dict[str, Any], int]:
+    """Return what became of a place, and the exit code: whatever is wrong with it, the others come next."""
+    sent, problem, code = 0, "", 0
     try:
         sent = 0 if look else delivery.send(again=again)
-    except Unavailable as error:
-        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - it is told with the places
+        code, problem = told(error)
+        if verbose:
+            tell("".join(traceback.format_exception(error)))
     found = waiting(delivery)
-    return {**found, "sent": sent, "problem": problem or found["problem"]}
+    return {**found, "sent": sent, "problem": problem or found["problem"]}, code
 
 
 def waiting(delivery: "Delivery") -> dict[str, Any]:
