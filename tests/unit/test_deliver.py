@@ -13,7 +13,6 @@ from tenfold.automation.sinks import Part, Refused, TableSink, TopicSink
 from tenfold.automation.webhook import documents
 from tenfold.core.errors import DefinitionError, Unavailable
 from tenfold.serving.answer.predictions import BATCH, SHADOW, Predictions
-from tenfold.sources.locked import alone
 from tests.examples import tiny
 from tests.unit.delivering import Place, answers, names
 from tests.unit.downstream import Downstream
@@ -117,16 +116,6 @@ def test_to_begin_now_holds_although_a_process_is_sending(place, answer):
     delivery.sink.answer = None
     assert delivery.send() == 1
     assert delivery.sink.taken == [*(() if answer else names(0, 2)), "later"]
-
-
-def test_two_processes_do_not_send_at_once(place):
-    place.answer("a")
-    delivery = place.delivery()
-    lock = next(iter([delivery]))
-    assert lock.send() == 1
-    (path,) = place.folder.glob("sink-*.lock")
-    with alone(path, "delivering"), pytest.raises(Unavailable, match="another process is delivering"):
-        delivery.send()
 
 
 class Died(BaseException):

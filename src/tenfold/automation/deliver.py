@@ -2,10 +2,12 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenfold.automation.answers import Answers, Cursor
 from tenfold.automation.homes import FILE, Home, identify
@@ -18,7 +20,7 @@ from tenfold.features.records import OFFSET
 from tenfold.serving.answer.predictions import TOPIC
 from tenfold.sources.base import Lake, Log
 from tenfold.sources.database import Database
-from tenfold.sources.locked import alone
+from tenfold.sources.locked import in_turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,12 +58,18 @@ ON CONFLICT (sink, first) DO UPDATE SET
 """
 ACCEPT = "DELETE FROM sink_refused WHERE sink = ? AND first = ?"
 HELD = "SELECT max(upto) AS upto FROM (SELECT upto FROM sink_cursor UNION ALL SELECT upto FROM sink_refused) AS held"
-REFUSED = "SELECT first, upto, base, answers, at, why FROM sink_refused WHERE sink = ? ORDER BY first"
+REFUSED = "SELECT answers, why FROM sink_refused WHERE sink = ? ORDER BY at, first"
+AGAIN = """
+SELECT base, first, upto FROM sink_refused WHERE sink = ? AND first >= ? AND upto <= ? ORDER BY first LIMIT 1
+"""
+
+PATIENCE = 30.0
+"""Seconds that a process waits for its turn: longer than a part of another one takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a sink was not sent: at most so many answers of the log, and those it refused by the reason it gave.
+    """What a sink was not sent: at most so many answers of the log, and all that it refused by the reason it gave.
 
     `problem` says why that cannot be told, where the log is not the one of which it was sent answers.
     """
@@ -115,7 +123,7 @@ class Delivery:
     def waiting(self) -> Waiting:
         """Return what is not sent yet; it looks only at this side."""
         refused: dict[str, int] = {}
-        for row in self._refused():
+        for row in self.database.query(REFUSED, self._key):
             refused[row["why"]] = refused.get(row["why"], 0) + row["answers"]
         try:
             return Waiting(self.name, self.check(), refused)
@@ -137,7 +145,9 @@ class Delivery:
         return end - cursor.first
 
     def send(self, *, again: bool = False, stopped: Callable[[], bool] = bool) -> int:
-        """Send everything that is not sent yet; return how many answers the sink took.
+        """Send what the log holds by now and is not sent yet; return how many answers the sink took.
+
+        Other processes have their turn between two parts.
 
         Parameters
         ----------
@@ -149,15 +159,23 @@ class Delivery:
         Raises
         ------
         Unavailable
-            When it does not answer, another process sends to it, or the log is another one: what was sent stays sent.
+            When it does not answer, another process does not let go, or the log is another one: what was sent stays sent.
         """
-        lock = hashlib.sha256(self.name.encode()).hexdigest()[:12]
-        with alone(self.folder / f"sink-{lock}.lock", f"delivering to {self.name}"):
-            self.check()
-            sent = self._send_again() if again else 0
-            while not stopped() and (taken := self._send_next()) is not None:
-                sent += taken
-            return sent
+        self.check()
+        sent, end = 0, _end(self.log)
+        steps = chain(self._send_again(end) if again else (), self._send_new(end))
+        while not stopped():
+            with self._turn(stopped) as held:
+                taken = next(steps, None) if held else None
+            if taken is None:
+                break
+            sent += taken
+        return sent
+
+    def _turn(self, stopped: Callable[[], bool]) -> AbstractContextManager[bool]:
+        name = hashlib.sha256(self.name.encode()).hexdigest()[:12]
+        path, doing = self.folder / f"sink-{name}.lock", f"delivering to {self.name}"
+        return in_turn(path, doing, self.clock, PATIENCE, stopped)
 
     def skip(self) -> None:
         """Leave out everything that is in the log by now: the sink begins with what is answered next.
@@ -176,13 +194,15 @@ class Delivery:
         cursor = self._cursor()
         return any(batch.end > cursor.first for batch in self.log.read(TOPIC, cursor.base, limit=2))
 
-    def _send_next(self) -> int | None:
-        """Send a part of what comes next; None when there is nothing more."""
-        cursor = self._cursor()
-        found = self._answers.part(cursor, self.models, self.sink.most)
-        if found is None:
-            return None
-        rows, upto = found
+    def _send_new(self, end: int) -> Iterator[int]:
+        """Send the parts up to an offset, one at a time."""
+        while (cursor := self._cursor()).first < end:
+            found = self._answers.part(cursor, self.models, self.sink.most)
+            if found is None:
+                return
+            yield self._send_next(cursor, *found)
+
+    def _send_next(self, cursor: Cursor, rows: "pa.Table", upto: int) -> int:
         after = self._answers.cursor(upto)
         if not len(rows):
             self._move(cursor, after)
@@ -203,38 +223,36 @@ class Delivery:
         self.parts += 1
         return len(rows)
 
-    def _send_again(self) -> int:
-        sent, parts = 0, [Cursor(row["base"], row["first"], row["upto"]) for row in self._refused()]
-        parts.reverse()
-        while parts:
-            part = parts.pop()
+    def _send_again(self, end: int) -> Iterator[int]:
+        """Send once more what was refused up to an offset, a part at a time."""
+        at = 0
+        while refused := self.database.query(AGAIN, self._key, at, end):
+            part = Cursor(*refused[0])
             found = self._answers.part(part, self.models, self.sink.most)
-            if found is not None and len(found[0]):
-                try:
-                    self.sink.put(self._part(found[0], part.first, part.upto, late=True))
-                except SchemaError as error:
-                    parts += self._still_refused(part, found[0], error)
-                    continue
-                sent += len(found[0])
-            self.database.execute(ACCEPT, self._key, part.first)
-        return sent
+            rows = found[0] if found is not None else ()
+            try:
+                if len(rows):
+                    self.sink.put(self._part(rows, part.first, part.upto, late=True))
+            except SchemaError as error:
+                at = self._still_refused(part, rows, error)
+                yield 0
+            else:
+                self.database.execute(ACCEPT, self._key, part.first)
+                yield len(rows)
 
-    def _still_refused(self, part: Cursor, rows: "pa.Table", error: SchemaError) -> list[Cursor]:
-        """Keep what was refused again; return the halves to send, the first one last, when one row may be to blame."""
+    def _still_refused(self, part: Cursor, rows: "pa.Table", error: SchemaError) -> int:
+        """Keep what was refused again, in halves when one row may be to blame; return the offset to go on from."""
         half = _half(rows, error)
         if half is None:
             sql, values = self._refusal(part, len(rows), error)
             self.database.execute(sql, *values)
-            return []
+            return part.upto
         behind = Cursor(self._answers.cursor(half).base, half, part.upto)
         before, count = Cursor(part.base, part.first, half), len(rows) // 2
         with self.database.transaction() as tx:
             tx.execute(*self._refusal(before, count, error))  # in place of the whole, which has the same key
             tx.execute(*self._refusal(behind, len(rows) - count, error))
-        return [behind, before]
-
-    def _refused(self) -> list[Any]:
-        return self.database.query(REFUSED, self._key)
+        return part.first
 
     def _refusal(self, part: Cursor, count: int, error: SchemaError) -> tuple[str, tuple[object, ...]]:
         now = self.clock.now()

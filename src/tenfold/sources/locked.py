@@ -1,13 +1,18 @@
 """Locks that the system takes back when their holder dies."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
+from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable
 from tenfold.sources.owner import Process
+
+POLL = 0.02
+"""Seconds between two looks whether a lock is free."""
 
 
 @contextmanager
@@ -24,11 +29,56 @@ def alone(path: Path, doing: str) -> Iterator[None]:
     tenfold.core.errors.Unavailable: another process is counting. Wait until it is done.
     """
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Unavailable(f"another process is {doing}. Wait until it is done.") from error
+        if not _take(file):
+            raise _taken(doing)
         yield
+
+
+@contextmanager
+def in_turn(
+    path: Path, doing: str, clock: Clock, patience: float, stopped: Callable[[], bool] = bool
+) -> Iterator[bool]:
+    """Hold what `alone` holds, in turn with others who let it go and want it again; False when `stopped` meanwhile.
+
+    `Unavailable` when it is not free after so many seconds. Who waits stands in the door, so that who has just let go
+    comes behind.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from tenfold.core.clock import SystemClock
+    >>> rule = Path(mkdtemp()) / "lock", "counting", SystemClock(), 9
+    >>> with in_turn(*rule) as held, in_turn(*rule, stopped=lambda: True) as other:
+    ...     held, other
+    (True, False)
+    """
+    until = clock.elapsed() + int(patience * 1e6)
+
+    def wait(file: IO[str]) -> bool:
+        while not _take(file):
+            if stopped():
+                return False
+            if clock.elapsed() >= until:
+                raise _taken(doing)
+            clock.sleep(POLL)
+        return True
+
+    with path.with_name(f"{path.name}.door").open("w") as door, path.open("w") as file:
+        held = wait(door) and wait(file)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield held
+
+
+def _take(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _taken(doing: str) -> Unavailable:
+    return Unavailable(f"another process is {doing}. Wait until it is done.")
 
 
 @contextmanager
