@@ -99,3 +99,21 @@ def test_two_processes_do_not_send_at_once(tmp_path):
     assert place.topic() == ["a"]
     assert delivery.send() == 1
     place.close()
+
+
+def test_what_was_refused_in_many_words_is_told_in_a_few(place):
+    sink, delivery = Visited(place), place.delivery()
+    delivery.sink = sink
+    for number, why in enumerate(
+        [*(f"x:/y answered 403: request {number}." for number in range(5)), *"abcd"]
+    ):
+        place.answer(f"p{number}")
+        sink.why = Refused(why)
+        assert delivery.send() == 0
+        place.clock.set(number)
+    assert delivery.waiting().refused == {
+        "x:/y answered 403, lastly: request 4.": 5,
+        "a": 1,
+        "b": 1,
+        "other reasons.": 2,
+    }

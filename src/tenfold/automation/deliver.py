@@ -1,7 +1,9 @@
 """Answers sent downstream: what a sink was not sent follows from the prediction log and a cursor, so no request waits for one."""
 
 import hashlib
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -65,12 +67,16 @@ SELECT base, first, upto FROM sink_refused WHERE sink = ? AND first >= ? AND upt
 
 PATIENCE = 30.0
 """Seconds that a process waits for its turn: longer than a part of another one takes."""
+REASONS, OTHERS = 3, "other reasons."
+"""How many reasons of refusals are told, and what the rest of them are told as."""
+_ANSWERED = re.compile(r"\S+ answered \d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What a sink was not sent: at most so many answers of the log, and all that it refused by the reason it gave.
 
+    Of many reasons those that begin with the same status are one, in the words of the newest, and the rarest `OTHERS`.
     `problem` says why that cannot be told, where the log is not the one of which it was sent answers.
     """
 
@@ -122,9 +128,8 @@ class Delivery:
 
     def waiting(self) -> Waiting:
         """Return what is not sent yet; it looks only at this side."""
-        refused: dict[str, int] = {}
-        for row in self.database.query(REFUSED, self._key):
-            refused[row["why"]] = refused.get(row["why"], 0) + row["answers"]
+        rows = self.database.query(REFUSED, self._key)
+        refused = _by_reason([(row["why"], row["answers"]) for row in rows])
         try:
             return Waiting(self.name, self.check(), refused)
         except Unavailable as error:
@@ -282,6 +287,28 @@ def _half(rows: "pa.Table", error: SchemaError) -> int | None:
         half: int = rows.column(OFFSET)[len(rows) // 2].as_py()
         return half
     return None
+
+
+def _by_reason(refused: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Return of refusals, the newest last, how many answers were refused for each reason; of many only the most frequent.
+
+    Examples
+    --------
+    >>> _by_reason([(f"https://a.example/b answered 403: no, {place}.", 5) for place in range(4)])
+    {'https://a.example/b answered 403, lastly: no, 3.': 20}
+    >>> _by_reason([(f"column {place} is missing.", place) for place in range(1, 7)])
+    {'column 6 is missing.': 6, 'column 5 is missing.': 5, 'column 4 is missing.': 4, 'other reasons.': 6}
+    """
+    many = len({why for why, _ in refused}) > REASONS
+    counts, told = Counter[str](), {}
+    for why, answers in refused:
+        found = _ANSWERED.match(why) if many else None  # what a place says may name each part
+        kind = found[0] if found else why
+        counts[kind] += answers
+        told[kind] = why.replace(f"{kind}:", f"{kind}, lastly:", 1)
+    most = counts.most_common()
+    rest = sum(count for _, count in most[REASONS:])
+    return {told[kind]: count for kind, count in most[:REASONS]} | ({OTHERS: rest} if rest else {})
 
 
 def deliveries(

@@ -114,6 +114,8 @@ def lines(places: list[dict[str, Any]]) -> list[str]:
     >>> refused = {"https://a.example/b answered 403.": 5}
     >>> lines([{"to": "https://a.example/b", "waiting": 2, "refused": refused, "problem": ""}])
     ['https://a.example/b: at most 2 answers wait, 5 answers were refused: it answered 403.']
+    >>> lines([{"to": "topic:b", "waiting": 1, "refused": {"no.": 1}, "problem": ""}])
+    ['topic:b: at most 1 answer waits, 1 answer was refused: no.']
     >>> lines(
     ...     [
     ...         {
@@ -131,7 +133,7 @@ def lines(places: list[dict[str, Any]]) -> list[str]:
             [
                 item["problem"].rstrip(".") or f"{item['to']}: {_waits(item['waiting'])}",
                 *(
-                    f"{plural(count, 'answer')} were refused: {why.replace(item['to'], 'it', 1)}"
+                    f"{plural(count, 'answer')} {'was' if count == 1 else 'were'} refused: {why.replace(item['to'], 'it', 1)}"
                     for why, count in item["refused"].items()
                 ),
             ]
@@ -141,7 +143,7 @@ def lines(places: list[dict[str, Any]]) -> list[str]:
 
 
 def _waits(count: int) -> str:
-    return f"at most {plural(count, 'answer')} wait" if count else "nothing waits"
+    return f"at most {plural(count, 'answer')} wait{'s' if count == 1 else ''}" if count else "nothing waits"
 
 
 def _draw(console: "Console", found: list[dict[str, Any]]) -> None:
