@@ -5,8 +5,10 @@ Answers are MessagePack too, column by column (`packed`).
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +17,7 @@ import numpy as np
 from tenfold.core.errors import SchemaError
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import (
+    DTYPES,
     Column,
     Frame,
     arrow_type,
@@ -27,7 +30,7 @@ from tenfold.processing.frame import (
 )
 from tenfold.processing.packed import ARRAYS, MARK, unknown, unpack
 from tenfold.sources.base import Batch
-from tenfold.sources.declare import Events
+from tenfold.sources.declare import Events, field_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +48,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
 _OWN = 3
 """How many values of few rows stand before the cells, which come row by row."""
+
+_NAMED = re.compile(f"(.*?):({'|'.join(map(re.escape, DTYPES))})(?: |\\Z)", re.DOTALL)
+"""A column of few rows: its name and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +231,7 @@ def _opened(batch: Batch) -> list[Any]:
 
 def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Column]:
     """Return batches of few rows as columns, with offsets, arrivals and from when each row counts as known."""
-    names = [name.split(":") for name in rows[0][_OWN - 1].split(" ")]
+    names = _named(rows[0][_OWN - 1], (len(rows[0]) - _OWN) // batches[0].count)
     cells = list(itertools.chain.from_iterable([values[_OWN:] for values in rows]))
     frame = {name: column(type_, cells[place :: len(names)]) for place, (name, type_) in enumerate(names)}
     offset, arrival = _places(batches)
@@ -237,6 +243,22 @@ def _few(batches: Sequence[Batch], rows: Sequence[list[Any]]) -> dict[str, Colum
         frame[KNOWN] = Column("int", moved, known.valid)
     sure = np.ones(len(offset), dtype=np.bool_)
     return frame | {OFFSET: Column("int", offset, sure), ARRIVAL: Column("int", arrival, sure)}
+
+
+@cache
+def _named(header: str, width: int) -> Sequence[tuple[str, str]]:
+    """Return the names of so many columns with their types, from how they are written: "id:str at:time".
+
+    A name with a space or a colon, which could be declared once, is the nearest one that can be declared now.
+    """
+    found = [(name, type_) for name, type_ in _NAMED.findall(header)]
+    names = [field_name(name) for name, _ in found]
+    if len(found) != width or len(set(names)) < width:
+        raise SchemaError(
+            f'the log holds rows whose columns cannot be told apart, "{header[:200]}": names of fields could have spaces and '
+            "colons once. Rename those fields, and load the history again into a new home."
+        )
+    return tuple((name, type_) for name, (_, type_) in zip(names, found, strict=True))
 
 
 def _as_declared(source: Events, frame: Frame) -> Frame:

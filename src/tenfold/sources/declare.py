@@ -21,6 +21,8 @@ from tenfold.core.times import UNITS, duration
 SOURCES = "Give the Events, the Table or the Derived itself."
 """What to write where something else than a source was given."""
 _NAME = re.compile("[a-z][a-z0-9_]*")
+_ODD = re.compile(r"[ :\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+"""What cannot be in the name of a field: small batches of the log write `name:type name:type`, in UTF-8."""
 _TYPES = {int: "int", float: "float", bool: "bool", str: "str", datetime: "time"}
 
 
@@ -55,12 +57,33 @@ def fields_of(schema: type, source: str) -> dict[str, Field]:
             f'source "{source}": the schema {schema.__name__} has no annotated fields. '
             "Write a class with lines such as `amount: float`."
         )
+    for name in fields:
+        _check_field(source, name)
     if len({name.lower() for name in fields}) < len(fields):
         raise DefinitionError(
             f'source "{source}": two fields of {schema.__name__} differ only in capitals, which SQL does not tell apart. '
             "Rename one."
         )
     return fields
+
+
+def _check_field(source: str, name: str) -> None:
+    if name != (better := field_name(name)):
+        raise DefinitionError(
+            f'source "{source}": the field name {name!r} is empty or has a space, a colon or a control character. '
+            f'Rename the field, for example to "{better}".'
+        )
+
+
+def field_name(name: str) -> str:
+    """Return the nearest name that a field may have, the same one where it may have that.
+
+    Examples
+    --------
+    >>> field_name("größe.m-2"), field_name("card no"), field_name(" a:b ")
+    ('größe.m-2', 'card_no', 'a_b')
+    """
+    return _ODD.sub(" ", name).strip(" ").replace(" ", "_") or "field"
 
 
 def _field(source: str, name: str, hint: object) -> Field:
@@ -107,8 +130,8 @@ class Events:
     name
         Lower-case letters, digits and underscores; the log topic and the lake table have this name.
     schema
-        An annotated class; types int, float, bool, str, datetime (with time zone), `Annotated[Decimal, 2]` (18 digits, 2 of
-        them behind the point), each optionally `| None`.
+        An annotated class whose names have no spaces and colons; types int, float, bool, str, datetime (with time zone),
+        `Annotated[Decimal, 2]` (18 digits, 2 of them behind the point), each optionally `| None`.
     time
         The field that says when it happened.
     id
