@@ -272,6 +272,7 @@ WRONG = [
     (["tpic:decisions"], 'Did you mean "topic:"'),
     (["topic:Decisions"], "not lower-case letters"),
     (["table:../x"], "not lower-case letters"),
+    ([f"table:{'a' * 101}"], "has 101 characters, and files are named after it"),
     (["ftp://host/x"], "is no place to deliver to"),
     (["https://"], "is not an address"),
     (["https://host/a b"], "is not an address"),

@@ -1,4 +1,4 @@
-"""Names that a header of the log cannot hold are refused; what was stored under such a name is read again."""
+"""Names that a header of the log or a file cannot hold are refused; what was stored under such a name is read again."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tenfold import (
+    Derived,
     Entity,
     Events,
     FeatureView,
@@ -19,10 +20,13 @@ from tenfold import (
     count,
 )
 from tenfold.core.errors import DefinitionError, SchemaError
+from tenfold.sources.declare import LONGEST
 from tests.examples import tiny
+from tests.unit.declared import by_card, label, payments, view
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = int(AT.timestamp() * 1e6)
+LONG = "a" * (LONGEST + 1)
 
 
 def visits(name, type_=str):
@@ -120,3 +124,30 @@ def test_columns_that_cannot_be_told_apart_are_an_error_that_says_so(tmp_path, h
         app.log.append("visits", stored(header, [1] * 4), 1)
         with pytest.raises(SchemaError, match="the log holds rows whose columns cannot be told apart"):
             app.process()
+
+
+@pytest.mark.parametrize(
+    ("kind", "declare"),
+    [
+        ("source", lambda name: Events(name, payments.schema, time="at", id="payment_id")),
+        ("source", lambda name: Derived(name, source=payments)),
+        (
+            "model",
+            lambda name: Model(
+                name, spine=payments, features=[by_card], label=label, estimator=tiny.ESTIMATOR
+            ),
+        ),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_refused(kind, declare):
+    assert declare(LONG[1:]).name == LONG[1:]
+    with pytest.raises(DefinitionError) as caught:
+        declare(LONG)
+    assert str(caught.value) == (
+        f'{kind} name "aaaaaaaaaaaaaaaaaaaa…" has 101 characters, and files are named after it. Use at most 100, for '
+        'example "late_departures".'
+    )
+
+
+def test_other_names_may_be_longer():
+    assert [*view({LONG: count(window="1h")}, name=LONG).features] == [LONG]

@@ -11,6 +11,7 @@ from tenfold.features.records import OFFSET
 from tenfold.processing.batches import to_bytes, to_table
 from tenfold.serving.connections import LOCAL
 from tenfold.sources.base import Batch, Lake, Log
+from tenfold.sources.declare import LONGEST
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,6 +195,10 @@ def check_address(address: object, where: str) -> None:
         if not _NAME.fullmatch(rest):
             raise DefinitionError(
                 f"{what}: the name is not lower-case letters, digits and underscores. {_EXAMPLES}"
+            )
+        if kind == "table" and len(rest) > LONGEST:
+            raise DefinitionError(
+                f"{what}: the name has {len(rest)} characters, and files are named after it. Use at most {LONGEST}."
             )
     elif kind in ("http", "https"):
         _check_url(address, where, what)

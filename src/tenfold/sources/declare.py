@@ -20,6 +20,9 @@ from tenfold.core.times import UNITS, duration
 
 SOURCES = "Give the Events, the Table or the Derived itself."
 """What to write where something else than a source was given."""
+LONGEST = 100
+"""Characters of a name that is part of the names of files: with what stands around it, that is less than the 200 of a blob."""
+_FILED = ("source", "model")
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _ODD = re.compile(r"[ :\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 """What cannot be in the name of a field: small batches of the log write `name:type name:type`, in UTF-8."""
@@ -128,7 +131,7 @@ class Events:
     Parameters
     ----------
     name
-        Lower-case letters, digits and underscores; the log topic and the lake table have this name.
+        Up to 100 lower-case letters, digits and underscores; the log topic and the lake table have this name.
     schema
         An annotated class whose names have no spaces and colons; types int, float, bool, str, datetime (with time zone),
         `Annotated[Decimal, 2]` (18 digits, 2 of them behind the point), each optionally `| None`.
@@ -351,8 +354,13 @@ def check_kind(where: str, value: object, kinds: Any, instead: str) -> None:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raise DefinitionError unless a name is lower-case letters, digits and underscores."""
+    """Raise DefinitionError unless a name is lower-case letters, digits and underscores, and fits in those of files."""
     if not _NAME.fullmatch(str(name)):
         raise DefinitionError(
             f'{kind} name "{name}" is not lower-case letters, digits and underscores, for example "late_departures".'
+        )
+    if kind in _FILED and len(name) > LONGEST:
+        raise DefinitionError(
+            f'{kind} name "{name[:20]}…" has {len(name)} characters, and files are named after it. Use at most {LONGEST}, for '
+            'example "late_departures".'
         )
