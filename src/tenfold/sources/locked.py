@@ -1,6 +1,7 @@
 """Locks that the system takes back when their holder dies."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable
+from tenfold.core.room import in_room
 from tenfold.sources.owner import Process
 
 POLL = 0.02
@@ -99,6 +101,17 @@ def among(folder: Path, kind: str, group: int = 0) -> Iterator[list[str]]:
     ...     len(first), len(second), len(other)
     (0, 1, 0)
     """
+    with in_room(folder):
+        others, file = _come_in(folder, kind, group)
+    with file:
+        try:
+            yield others
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _come_in(folder: Path, kind: str, group: int) -> tuple[list[str], IO[str]]:
+    """Return who else of a kind is at work in a folder, and the file by whose lock this one is known."""
     folder.mkdir(parents=True, exist_ok=True)
     me, mine = Process.current(), folder / f"{kind}-{uuid4().hex}"
     with (folder / "lock").open("w") as door:  # so that nobody finds a file that its maker has not locked yet
@@ -106,13 +119,8 @@ def among(folder: Path, kind: str, group: int = 0) -> Iterator[list[str]]:
         others = [told for path in folder.glob(f"{kind}-*") if (told := _holder(path, group))]
         file = mine.open("w")
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(f"{group}\nprocess {me.pid} on {me.host}")
-        file.flush()
-    with file:
-        try:
-            yield others
-        finally:
-            mine.unlink(missing_ok=True)
+        os.write(file.fileno(), f"{group}\nprocess {me.pid} on {me.host}".encode())
+    return others, file
 
 
 def at_work(folder: Path, kind: str) -> list[str]:

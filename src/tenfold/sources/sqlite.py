@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from tenfold.core.errors import SchemaError, Unavailable
+from tenfold.core.room import in_room, is_full
 from tenfold.sources.pooled import Pooled
 from tenfold.sources.turn import Locked
 
@@ -70,7 +71,8 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
 
     def prepare(self, schema: str, *, layout: int = 0) -> None:
         """Make what is missing of a schema, whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with in_room(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = self._open()
         except sqlite3.OperationalError as error:
@@ -149,7 +151,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
     def _tell(self, error: BaseException) -> None:
         if not isinstance(error, sqlite3.OperationalError):
             return
-        if _family(error) == sqlite3.SQLITE_FULL:
+        if _family(error) == sqlite3.SQLITE_FULL or (_is_nowhere(error) and is_full(self._path.parent)):
             raise Unavailable(
                 f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
             ) from error
@@ -237,6 +239,14 @@ def is_locked(error: sqlite3.OperationalError) -> bool:
     False
     """
     return _family(error) == sqlite3.SQLITE_BUSY
+
+
+def _is_nowhere(error: sqlite3.OperationalError) -> bool:
+    """Return whether reading or writing failed, as making the file of the shared index does on a full disk.
+
+    Not where a sync failed: then what was written may be there.
+    """
+    return _family(error) == sqlite3.SQLITE_IOERR and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_FSYNC
 
 
 def _family(error: sqlite3.OperationalError) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import lmdb
 
 from tenfold.core.errors import Unavailable
+from tenfold.core.room import is_full, no_room
 from tenfold.store.base import Damaged, Get, Moved, Used
 from tenfold.store.memory import check_keys
 
@@ -71,6 +72,7 @@ class LMDBOnlineStore:
         except DAMAGE as error:
             raise self._damaged(error) from error
         except lmdb.Error as error:
+            self._tell_full(error)
             raise Unavailable(
                 f'online store "{path}" cannot be opened: {error} A process may open it once; share that object.'
             ) from error
@@ -121,6 +123,9 @@ class LMDBOnlineStore:
             raise Unavailable(
                 f'online store "{self._path}" is full. Nothing was written; open it with a larger map_size.'
             ) from error
+        except lmdb.Error as error:
+            self._tell_full(error)
+            raise
 
     def offsets(self) -> dict[str, int]:
         self._check_there()
@@ -151,6 +156,10 @@ class LMDBOnlineStore:
 
     def close(self) -> None:
         self._env.close()
+
+    def _tell_full(self, error: lmdb.Error) -> None:
+        if is_full(self._path):
+            raise Unavailable(no_room(self._path)) from error
 
     def _damaged(self, error: lmdb.Error) -> Damaged:
         return Damaged(
