@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tenfold.automation.askable import Load
 from tenfold.automation.at_hand import AtHand
@@ -28,6 +28,7 @@ from tenfold.serving.answer.traffic import Traffic
 from tenfold.serving.door.tokens import Tokens
 from tenfold.serving.rows.degraded import Careful
 from tenfold.store.base import OnlineStore
+from tenfold.store.fits import Fits
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.offline import History
@@ -61,6 +62,7 @@ class Opened:
         self.versions = Versions(self.registry, self.blobs)
         self.predictions, self.rollouts = PredictionLog(self.log), Rollouts(self.database)
         self._whole = Whole(self.log, self.lake, [*project.sources, TOPIC])
+        self._fits = Fits(self.log, self.lake)
         self._services: dict[str, Service] = {}
         self._history: tuple[dict[str, int], dict[str, Dataset]] = ({}, {})
 
@@ -162,9 +164,23 @@ class Opened:
         self._lake_sink().check()
         self._state_sink().check()
 
-    def _ingest_all(self, calls: Sequence[Call], *, wait: float | None = None) -> list[Ingested | Exception]:
+    def check_declared(self) -> None:
+        """Raise DefinitionError when a source is declared otherwise than what is stored of it; each is looked at once."""
+        with suppress(Unavailable):  # who stores or reads next is told
+            self._fits.check(*self.project.sources.values())
+
+    def _way_in(self) -> dict[str, Any]:
+        """Return what rows are checked with and stored by."""
         self._whole.check()
-        return ingest_all(calls, log=self.log, quarantine=self.quarantine, clock=self.clock, wait=wait)
+        return {
+            "log": self.log,
+            "quarantine": self.quarantine,
+            "clock": self.clock,
+            "fits": self._fits.check,
+        }
+
+    def _ingest_all(self, calls: Sequence[Call], *, wait: float | None = None) -> list[Ingested | Exception]:
+        return ingest_all(calls, **self._way_in(), wait=wait)
 
     def _state_sink(self) -> StateSink:
         views = [view for view in self.project.views.values() if view.entity is not None]
@@ -175,6 +191,7 @@ class Opened:
 
     def dataset(self, model: Model | str) -> Dataset:
         """Return the rows of a model's spine with features, over the newest lake tables; computed once per version."""
+        self.check_declared()
         newest = {name: self.lake.version(name) for name in self.project.sources}
         if self._history[0] != newest:
             self._history = (newest, {})
@@ -188,6 +205,7 @@ class Opened:
         model = self._model(model)
 
         def ranges() -> Ranges:
+            self.check_declared()
             newest = {name: self.lake.version(name) for name in self.project.sources}
             return Ranges(model, History(self.lake, newest), lambda: self.dataset(model))
 

@@ -91,20 +91,13 @@ class App(Opened):
         key
             Makes it idempotent: the same key again stores nothing.
         """
-        root, aside = self.project.source(source), self.quarantine
-        self._whole.check()
-        return ingest(root, data, log=self.log, quarantine=aside, clock=self.clock, history=history, key=key)
+        return ingest(self.project.source(source), data, **self._way_in(), history=history, key=key)
 
     def worker(self, *, rows: int = 50_000, seconds: float = 10.0) -> Worker:
         """Return the stream worker, which folds the log into online states and lake tables."""
-        return Worker(
-            self._state_sink(),
-            self._lake_sink(),
-            self.clock,
-            observe=self.telemetry.fresh,
-            rows=rows,
-            seconds=seconds,
-        )
+        self.check_declared()
+        sinks = self._state_sink(), self._lake_sink()
+        return Worker(*sinks, self.clock, observe=self.telemetry.fresh, rows=rows, seconds=seconds)
 
     def process(self) -> int:
         """Fold everything that is in the log into states and lake tables; return how many records became visible."""
@@ -332,7 +325,7 @@ class App(Opened):
     def asgi(
         self, *, wait: float = 5.0, hosts: Sequence[str] = (), rate: str | None = None, always: bool = False
     ) -> "Starlette":
-        """Return the HTTP application.
+        """Return the HTTP application; DefinitionError when a source is declared otherwise than it is stored.
 
         Parameters
         ----------
@@ -348,6 +341,7 @@ class App(Opened):
         from tenfold.serving.door.gate import Gate
         from tenfold.serving.http.app import application
 
+        self.check_declared()
         gate = Gate.of(self.database, self.tokens, self.platform.home, self.clock, rate=rate, always=always)
         return application(
             {release.model.name: self.service(release.model) for release in self.project.releases},

@@ -176,8 +176,9 @@ def test_a_batch_of_the_log_holds_the_exact_value(rows):
 
     other = Events("sales", Changed, time="at", id="sale_id")
     assert refused(lambda: read_frame(other, [batch]), SchemaError) == (
-        'column "price" was stored as decimal128(18, 2) and is declared as decimal128(18, 3) now. A column that is a decimal '
-        "never changes its type: give the new field another name, or load the history again into a new home."
+        'source "sales": the log holds records whose field "price" is Annotated[Decimal, 2], not Annotated[Decimal, 3]. A field '
+        "never changes its type: declare it as Annotated[Decimal, 2] if no record has it as Annotated[Decimal, 3]. If the log "
+        "holds both, load the history again into a new home, where what comes as Annotated[Decimal, 2] has another name."
     )
 
 

@@ -242,8 +242,9 @@ def worker(where: Where) -> None:
     once = "every record counts once"
     with on_signals(stopped.set), at_work(where, "worker", once), where.open() as app:
         tell(f"processing {app.project.name}")
+        work = app.worker()
         ready()
-        app.worker().run(stopped.is_set)
+        work.run(stopped.is_set)
 
 
 @click.command()
@@ -256,6 +257,7 @@ def controller(where: Where) -> None:
     with on_signals(stopped.set), at_work(where, "controller", once), where.open() as app:
         from tenfold.automation.control import control
 
+        app.check_declared()
         ready()
         if not its_turn(stopped.is_set):
             return

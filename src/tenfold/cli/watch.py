@@ -214,12 +214,14 @@ def status(where: Where, *, as_json: bool) -> None:
 
 
 def _wrong(app: "App") -> list[str]:
-    """Return why the log cannot be the one that the rest was made of, if it cannot."""
+    """Return why the log cannot be the one that the rest was made of, or a source not declared as it is, if so."""
+    from tenfold.core.errors import DefinitionError
     from tenfold.store.whole import OtherLog
 
     try:
         app.check_log()
-    except OtherLog as error:
+        app.check_declared()
+    except (OtherLog, DefinitionError) as error:
         return [str(error)]
     return []
 

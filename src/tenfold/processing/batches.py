@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 
 from tenfold.core.errors import SchemaError
+from tenfold.processing.changed import mixed, spelled, without
 from tenfold.processing.conform import KNOWN
 from tenfold.processing.frame import (
     DTYPES,
     Column,
     Frame,
     arrow_type,
-    check_decimal,
     column,
     concat,
     from_arrow,
@@ -114,15 +114,29 @@ def to_table(batch: Batch) -> "pa.Table":
 
 
 def to_tables(batches: Sequence[Batch]) -> "pa.Table":
-    """Return log batches as one table; a column that some of them lack is null there."""
-    return joined([table for part in _parts(batches) for table in _tables(*part)])
+    """Return log batches of a topic as one table; a column that some of them lack is null there."""
+    return joined([table for part in _parts(batches) for table in _tables(*part)], batches[0].topic)
 
 
-def joined(tables: "Sequence[pa.Table]") -> "pa.Table":
-    """Return tables as one; a column that some of them lack is null there."""
+def joined(tables: "Sequence[pa.Table]", topic: str) -> "pa.Table":
+    """Return tables of a topic as one; a column that some of them lack is null there.
+
+    Raises
+    ------
+    SchemaError
+        When a column has another type in one of them than in one before.
+    """
     import pyarrow as pa
 
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    try:
+        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    except pa.ArrowTypeError as error:
+        types: dict[str, pa.DataType] = {}
+        for item in itertools.chain.from_iterable(table.schema for table in tables):
+            if types.setdefault(item.name, item.type) != item.type:
+                both = spelled(item.type), spelled(types[item.name])
+                raise SchemaError(mixed(topic, item.name, *both)) from error
+        raise
 
 
 def _tables(batches: list[Batch], rows: list[list[Any]]) -> list["pa.Table"]:
@@ -172,9 +186,12 @@ def to_frame(source: Events, table: "pa.Table", *marked: str) -> Frame:
     Raises
     ------
     SchemaError
-        When rows were stored without a field that may not be missing.
+        When rows were stored without a field that may not be missing, or with another type.
     """
     types = types_of(source.fields)
+    for name, type_ in types.items():
+        if name in table.column_names and (held := table.schema.field(name).type) != arrow_type(type_):
+            raise SchemaError(mixed(source.name, name, spelled(held), spelled(type_)))
     frame = from_arrow(declared(source, table), types) | from_arrow(table, dict.fromkeys(marked, "int"))
     check_present(source, frame)
     return frame
@@ -196,10 +213,7 @@ def check_present(source: Events, frame: Frame) -> None:
     """Raise SchemaError when a column of a source lacks values that may not be missing."""
     for name, field in source.fields.items():
         if name in frame and not field.nullable and np.count_nonzero(valid := frame[name].valid) < len(valid):
-            raise SchemaError(
-                f'source "{source.name}" has rows that were stored without the field "{name}": declare it `| None`, '
-                "or load the history again into a new home."
-            )
+            raise SchemaError(without(source.name, name))
 
 
 def _parts(batches: Sequence[Batch]) -> Iterator[tuple[list[Batch], list[list[Any]]]]:
@@ -264,16 +278,16 @@ def _named(header: str, width: int) -> Sequence[tuple[str, str]]:
 def _as_declared(source: Events, frame: Frame) -> Frame:
     rows = len(frame[OFFSET])
     own = {
-        name: _cast(name, frame[name], field.type) if name in frame else column(field.type, [None] * rows)
+        name: _typed(source, name, frame[name]) if name in frame else column(field.type, [None] * rows)
         for name, field in source.fields.items()
     }
     check_present(source, own)
     return own | {name: frame[name] for name in (KNOWN, OFFSET, ARRIVAL)}
 
 
-def _cast(name: str, item: Column, type_: str) -> Column:
-    """Return a column as its field is declared now."""
-    if item.type == type_:
-        return item
-    check_decimal(name, arrow_type(item.type), arrow_type(type_))
-    return column(type_, item.plain())
+def _typed(source: Events, name: str, item: Column) -> Column:
+    """Return a stored column, which must have the type that its field is declared with now."""
+    declared_as = source.fields[name].type
+    if item.type != declared_as:
+        raise SchemaError(mixed(source.name, name, spelled(item.type), spelled(declared_as)))
+    return item

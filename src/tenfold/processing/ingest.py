@@ -25,6 +25,7 @@ PATIENCE = 0.05
 """Seconds that calls wait for those among them with rows that do not fit: longer than a commit of this process takes."""
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Fits = Callable[[Events], object]
 
 
 class Call(NamedTuple):
@@ -54,6 +55,7 @@ def ingest(
     clock: Clock,
     history: bool = False,
     key: str | None = None,
+    fits: Fits = lambda _: None,
 ) -> Ingested:
     """Check rows and append those that fit to the log; returns when they are durable.
 
@@ -68,6 +70,8 @@ def ingest(
         happens now: they count as known from their arrival when that is later.
     key
         Makes the call idempotent: the same key again stores nothing, counts nothing twice and answers the same.
+    fits
+        Is given the source first, and raises when it is declared otherwise than what is stored of it.
 
     Raises
     ------
@@ -76,6 +80,7 @@ def ingest(
         could be stored may be used again.
     """
     call = Call(source, data, key)
+    fits(source)
     checked = _check(call, log, clock, history=history)
     if checked.rejects:
         quarantine.add(checked.aside)
@@ -86,7 +91,13 @@ def ingest(
 
 
 def ingest_all(
-    calls: Sequence[Call], *, log: Log, quarantine: Quarantine, clock: Clock, wait: float | None = None
+    calls: Sequence[Call],
+    *,
+    log: Log,
+    quarantine: Quarantine,
+    clock: Clock,
+    wait: float | None = None,
+    fits: Fits = lambda _: None,
 ) -> list[Ingested | Exception]:
     """Do what `ingest` does for each call, with one append for all of them, and return what each returned or raised.
 
@@ -98,9 +109,16 @@ def ingest_all(
         Seconds after which other writers are waited for no more. Then nothing of the calls is stored, but rows that do not
         fit may be kept already, which the error says. Without, a call with such rows is not stored and gets `Locked` when
         others write to where these are kept, so that no other call waits for that; those of the log are waited for.
+    fits
+        As `ingest` takes it.
     """
     until = None if wait is None else clock.elapsed() + int(wait * 1e6)
-    found = [_tried(partial(_check, call, log, clock)) for call in calls]
+
+    def checked(call: Call) -> _Checked:
+        fits(call.source)
+        return _check(call, log, clock)
+
+    found = [_tried(partial(checked, call)) for call in calls]
     bad = [place for place, one in enumerate(found) if isinstance(one, _Checked) and one.rejects]
     kept = _together(partial(_set_aside, quarantine, clock, until), [found[place] for place in bad])
     for place, error in zip(bad, kept, strict=True):

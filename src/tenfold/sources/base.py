@@ -141,6 +141,10 @@ class Lake(Protocol):
         """Return the newest version number, -1 when there is no such table."""
         ...
 
+    def columns(self, table: str) -> "pa.Schema":
+        """Return the columns of a table as it stands, nullable where rows are known to lack them, without reading rows."""
+        ...
+
     def compact(self, table: str) -> Mapping[str, int]:
         """Merge small files; readable versions stay readable."""
         ...

@@ -20,7 +20,7 @@ from tenfold.sources.lake_tables import (
     CHECKPOINTS,
     Snapshot,
     Tables,
-    checkpoint,
+    columns_of,
     files_of,
     flush_commit,
     growing,
@@ -28,6 +28,7 @@ from tenfold.sources.lake_tables import (
     schema_of,
     settle,
     unhooked,
+    write,
     written_upto,
 )
 from tenfold.sources.lake_types import check_types, storable
@@ -144,6 +145,9 @@ class DeltaLake:
         with self._tables.newest(path) as delta:
             return int(delta.version())
 
+    def columns(self, table: str) -> "pa.Schema":
+        return columns_of(self._snapshot(table, None))
+
     def compact(self, table: str) -> Mapping[str, int]:
         path = self._there(table)
         with growing(path):
@@ -188,7 +192,7 @@ class DeltaLake:
             check_types(path.name, schema_of(delta), rows.schema)
             # Rows of no length change no schema: a column that no file has could not be read.
             added = rows if rows.num_rows else schema_of(delta).empty_table()
-            _write(path, delta, added, written_upto(writer, upto))
+            write(path, delta, added, written_upto(writer, upto))
         return True
 
     def _append_pieces(
@@ -236,7 +240,7 @@ class DeltaLake:
             held = schema_of(delta)
             check_types(path.name, held, rows.schema)
             if set(rows.schema.names) - set(held.names):
-                _write(path, delta, rows.slice(0, 0), None)
+                write(path, delta, rows.slice(0, 0), None)
 
     def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
         """Yield the files that hold rows which meet a condition, each with the rows that do not."""
@@ -376,22 +380,6 @@ def check_version(table: str, version: int, newest: int) -> None:
     """
     if not 0 <= version <= newest:
         raise NotFound("version", str(version), [f"0 to {newest}"], within=f'table "{table}"')
-
-
-def _write(path: Path, delta: "DeltaTable", rows: "pa.Table", commit: "CommitProperties | None") -> None:
-    """Append rows in one version, with the columns that the table lacks."""
-    from deltalake import write_deltalake
-
-    write_deltalake(
-        delta,
-        rows,
-        mode="append",
-        schema_mode="merge",
-        commit_properties=commit,
-        post_commithook_properties=unhooked(),
-    )
-    flush_commit(path, delta.version())
-    checkpoint(path, delta, delta.version() - 1)
 
 
 def _is_table(path: Path) -> bool:

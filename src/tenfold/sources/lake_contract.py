@@ -254,6 +254,9 @@ def adds_columns(make: Make) -> None:
         "country": [None, "FR", None],
     }
     assert lake.read("payments", version=before).equals(_rows([0]))
+    held = lake.columns("payments")
+    assert held.types == lake.read("payments").schema.types
+    assert [item.name for item in held if not item.nullable] == ["_offset"]
 
 
 def refuses_another_type(make: Make) -> None:
@@ -287,7 +290,7 @@ def refuses_a_position_of_nothing(make: Make) -> None:
 def names_what_it_knows(make: Make) -> None:
     lake = make()
     lake.append("payments", _rows([0]), writer="w", upto=1)
-    for ask in (lake.read, lake.compact):
+    for ask in (lake.read, lake.columns, lake.compact):
         assert (
             refused(NotFound, ask, "payment")
             == 'no table "payment". Did you mean "payments"? Known: payments.'

@@ -123,6 +123,30 @@ def schema_of(delta: "DeltaTable") -> "pa.Schema":
     return pa.schema(delta.schema().to_arrow())
 
 
+def columns_of(found: Snapshot) -> "pa.Schema":
+    """Return the columns of a version, nullable where rows are known to lack them; files say so of themselves."""
+    import pyarrow as pa
+
+    lack = {name for file in found.files for name in _lacking(Path(file), found.schema.names)}
+    return pa.schema([item.with_nullable(item.name in lack) for item in found.schema])
+
+
+def _lacking(file: Path, names: Iterable[str]) -> set[str]:
+    """Return which columns rows of a file lack; none where it cannot be read, which who reads the rows is told."""
+    import pyarrow as pa
+    from pyarrow.parquet import read_metadata
+
+    try:
+        held = read_metadata(file)
+    except (OSError, pa.ArrowException) as error:
+        logger.warning('"%s" does not say which columns its rows have: %s', file, error)
+        return set()
+    parts = [held.row_group(place) for place in range(held.num_row_groups)]
+    columns = [part.column(place) for part in parts for place in range(part.num_columns)]
+    empty = {item.path_in_schema for item in columns if item.statistics and item.statistics.null_count}
+    return empty | (set(names) - set(held.schema.to_arrow_schema().names) if held.num_rows else set())
+
+
 def position_of(delta: "DeltaTable", writer: str) -> int:
     """Return up to where a writer wrote, 0 when it never did."""
     return delta.transaction_version(writer) or 0
@@ -171,6 +195,22 @@ def checkpoint(path: Path, delta: "DeltaTable", before: int) -> None:
             flush(item)
     except Exception as error:  # noqa: BLE001 - Delta's errors and those of the system have no common parent
         logger.warning('table "%s" got no checkpoint at version %d: %s', path.name, delta.version(), error)
+
+
+def write(path: Path, delta: "DeltaTable", rows: "pa.Table", commit: "CommitProperties | None") -> None:
+    """Append rows in one version, with the columns that the table lacks."""
+    from deltalake import write_deltalake
+
+    write_deltalake(
+        delta,
+        rows,
+        mode="append",
+        schema_mode="merge",
+        commit_properties=commit,
+        post_commithook_properties=unhooked(),
+    )
+    flush_commit(path, delta.version())
+    checkpoint(path, delta, delta.version() - 1)
 
 
 def flush_commit(path: Path, version: int) -> None:

@@ -44,12 +44,34 @@ def _keeps(kind: "pa.DataType") -> bool:
     return any(test(kind) for test in (*plain, types.is_binary, types.is_date32, types.is_decimal128))
 
 
+class OtherType(SchemaError):
+    """Rows have a column of another type than those that are stored."""
+
+    def __init__(self, table: str, column: str, stored: "pa.DataType", new: "pa.DataType") -> None:
+        self.column, self.stored, self.new = column, stored, new
+        super().__init__(
+            f'column "{column}" of table "{table}" is {stored}, but the rows have {new}. '
+            f"Cast it to {stored}, or write to another table."
+        )
+
+
+def lacking(rows: "pa.Table") -> "pa.Schema":
+    """Return the columns of rows, nullable where rows lack them.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> [field.nullable for field in lacking(pa.table({"a": [1, 2], "b": [1, None]}))]
+    [False, True]
+    """
+    import pyarrow as pa
+
+    return pa.schema([item.with_nullable(rows[item.name].null_count > 0) for item in rows.schema])
+
+
 def check_types(table: str, stored: "pa.Schema", new: "pa.Schema") -> None:
-    """Raise SchemaError when a column that both schemas have changed its type."""
+    """Raise OtherType when a column that both schemas have changed its type."""
     for field in new:
         held = stored.field(field.name).type if field.name in stored.names else field.type
         if held != field.type:
-            raise SchemaError(
-                f'column "{field.name}" of table "{table}" is {held}, but the rows have {field.type}. '
-                f"Cast it to {held}, or write to another table."
-            )
+            raise OtherType(table, field.name, held, field.type)

@@ -13,7 +13,7 @@ from tenfold.sources.base import Append, Batch, Ends
 from tenfold.sources.blobs import digest, encode, taken
 from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
-from tenfold.sources.lake_types import check_types, storable
+from tenfold.sources.lake_types import check_types, lacking, storable
 from tenfold.sources.log import check_counts, check_still, keys_of
 from tenfold.sources.turn import PROMPT
 
@@ -171,6 +171,10 @@ class MemoryLake:
     def version(self, table: str) -> int:
         check_name(table)
         return len(self._versions.get(table, [])) - 1
+
+    def columns(self, table: str) -> "pa.Schema":
+        newest = self._newest(table)
+        return lacking(self._versions[table][newest])
 
     def compact(self, table: str) -> Mapping[str, int]:
         with self._lock:

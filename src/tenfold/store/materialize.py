@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tenfold.core.errors import SchemaError
 from tenfold.core.times import FOREVER
 from tenfold.features.records import ARRIVAL, OFFSET, rows_of
 from tenfold.features.state.chunks import SIZES, Sizes, is_divided
@@ -13,8 +14,10 @@ from tenfold.features.state.divided import divide, fold_divided, is_large
 from tenfold.features.state.fold import fold
 from tenfold.features.view import FeatureView
 from tenfold.processing.batches import joined, read_frame, to_tables
+from tenfold.processing.changed import mixed, spelled
 from tenfold.processing.frame import Frame
 from tenfold.sources.base import Batch, Ends, Lake, Log
+from tenfold.sources.lake_types import OtherType
 from tenfold.store.base import SINK, Get, OnlineStore
 from tenfold.store.few import FEW, spliced
 from tenfold.store.few import keyed as of_few
@@ -255,20 +258,34 @@ class LakeSink:
     def flush(self, rest: Callable[[], None] | None = None) -> int:
         """Move everything that is in the log by now, nothing newer, a topic after the other; return how many records that were.
 
+        A topic whose records do not fit its table is told when the others were moved.
+
         Parameters
         ----------
         rest
             Is called again and again meanwhile, between pieces of a few thousand records; all at once without.
         """
         ends = self._log.ends().offsets
-        return sum(self._flush(topic, ends.get(topic, 0), rest) for topic in self._topics)
+        moved, wrong = 0, []
+        for topic in self._topics:
+            try:
+                moved += self._flush(topic, ends.get(topic, 0), rest)
+            except SchemaError as error:
+                wrong.append(error)
+        if wrong:
+            raise wrong[0]
+        return moved
 
     def _flush(self, topic: str, end: int, rest: Callable[[], None] | None) -> int:
         moved = 0
         while (position := self._lake.position(topic, SINK)) < end:
             rows, upto = self._next(topic, position, end, rest)
-            if self._lake.append(topic, rows, writer=SINK, upto=upto, after=position):
-                moved += upto - position
+            try:
+                stored = self._lake.append(topic, rows, writer=SINK, upto=upto, after=position)
+            except OtherType as error:
+                types = spelled(error.new), spelled(error.stored)
+                raise SchemaError(mixed(topic, error.column, *types)) from error
+            moved += upto - position if stored else 0
         if position > end:  # another process may have moved what came meanwhile
             self.check()
         return moved
@@ -295,7 +312,7 @@ class LakeSink:
             if rest:
                 rest()
         alike = all(table.schema.equals(tables[0].schema) for table in tables)
-        return (_each(tables, rest) if rest and alike and len(tables) > 1 else joined(tables)), upto
+        return (_each(tables, rest) if rest and alike and len(tables) > 1 else joined(tables, topic)), upto
 
 
 def _each(pieces: Iterable[T], rest: Callable[[], None]) -> Iterator[T]:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from tenfold.core.clock import Clock
+from tenfold.core.errors import SchemaError
 from tenfold.core.times import UNITS
 from tenfold.sources.base import Batch
 from tenfold.sources.turn import Locked
@@ -65,6 +66,9 @@ class Worker:
             except Locked as error:
                 logger.warning("the worker goes on: %s", error)
                 self._clock.sleep(PAUSE)
+            except SchemaError:
+                self._flush_others()
+                raise
         self.drain()
 
     def _run(self, stopped: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
@@ -111,8 +115,16 @@ class Worker:
         except OtherLog:
             self._lake.check()  # which says more
             raise
+        except SchemaError:
+            self._flush_others()
+            raise
         self._lake.flush()
         return total
+
+    def _flush_others(self) -> None:
+        """Move into the lake what fits, where some records of a source do not."""
+        with suppress(SchemaError):
+            self._lake.flush()
 
 
 def _go_last() -> None:
