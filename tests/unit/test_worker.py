@@ -245,6 +245,33 @@ def test_a_break_is_as_long_as_three_pieces_until_the_next_ones_are_due():
     assert len(clock.slept) == 3
 
 
+@pytest.mark.parametrize("during", [False, True])
+def test_a_worker_that_is_told_to_stop_leaves_much_to_the_next_one(monkeypatch, during):
+    monkeypatch.setattr(materialize, "LAKE", (5, 500, 10**9))
+    log, lake, stopped, clock = filled(100, calls=100), Lake(), threading.Event(), Sleeping()
+    append = lake.append
+
+    def slow(*args, **kwargs):
+        stopped.set()
+        clock.passed += 2_000_000
+        return append(*args, **kwargs)
+
+    lake.append = slow
+    states = StateSink(log, MemoryOnlineStore(), [VIEW])
+    worker = Worker(states, LakeSink(log, lake, ["sales"]), clock, rows=1)
+    if not during:
+        stopped.set()
+    worker.run(stopped.is_set)
+    moved = lake.position("sales", SINK)
+    assert moved in ((15, 20) if during else (15,))  # one more may have been under way
+    assert not states.behind()
+    assert worker.drain() == 0
+    assert lake.position("sales", SINK) == 100
+    assert sorted(lake.read("sales")["sale_id"].to_pylist()) == sorted(
+        sale(place, 1)["sale_id"] for place in range(100)
+    )
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("breaks", [True, False])
 def test_what_comes_while_the_lake_is_written_waits_in_every_topic(breaks):

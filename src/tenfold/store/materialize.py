@@ -255,7 +255,7 @@ class LakeSink:
     def __init__(self, log: Log, lake: Lake, topics: Sequence[str]) -> None:
         self._log, self._lake, self._topics = log, lake, topics
 
-    def flush(self, rest: Callable[[], None] | None = None) -> int:
+    def flush(self, rest: Callable[[], None] | None = None, over: Callable[[], bool] = bool) -> int:
         """Move everything that is in the log by now, nothing newer, a topic after the other; return how many records that were.
 
         A topic whose records do not fit its table is told when the others were moved.
@@ -264,21 +264,23 @@ class LakeSink:
         ----------
         rest
             Is called again and again meanwhile, between pieces of a few thousand records; all at once without.
+        over
+            Is asked before each commit whether to leave the rest.
         """
         ends = self._log.ends().offsets
         moved, wrong = 0, []
         for topic in self._topics:
             try:
-                moved += self._flush(topic, ends.get(topic, 0), rest)
+                moved += self._flush(topic, ends.get(topic, 0), rest, over)
             except SchemaError as error:
                 wrong.append(error)
         if wrong:
             raise wrong[0]
         return moved
 
-    def _flush(self, topic: str, end: int, rest: Callable[[], None] | None) -> int:
+    def _flush(self, topic: str, end: int, rest: Callable[[], None] | None, over: Callable[[], bool]) -> int:
         moved = 0
-        while (position := self._lake.position(topic, SINK)) < end:
+        while (position := self._lake.position(topic, SINK)) < end and not over():
             rows, upto = self._next(topic, position, end, rest)
             try:
                 stored = self._lake.append(topic, rows, writer=SINK, upto=upto, after=position)

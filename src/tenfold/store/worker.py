@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
-from tenfold.core.times import UNITS
+from tenfold.core.times import FOREVER, UNITS
 from tenfold.sources.base import Batch
 from tenfold.sources.turn import Locked
 from tenfold.store.materialize import LakeSink, StateSink
@@ -22,6 +22,8 @@ PAUSE = 0.1
 """Seconds before another try where somebody else kept a database for too long."""
 REST, LONGEST = 3, 1.0
 """How many times as long as a piece of the lake took nothing is done for it, and seconds at most: requests go first."""
+LAST = 5 * UNITS["s"]
+"""How long after it was told to stop the worker begins with more of what is left; then it leaves that to the next one."""
 NICE = 10
 """The priority of who writes the lake: 0 is everybody's, 19 the last."""
 
@@ -55,23 +57,24 @@ class Worker:
         self._rows, self._pause = rows, int(seconds * 1e6)
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Process until `stopped`, then move what is left into the lake."""
+        """Process until `stopped`, then what is left and may be moved in a few seconds; the next one goes on behind it."""
+        over = self._ending(stopped)
         while not stopped():
             try:
                 self._lake.check()  # first: what is to be done for it is all that may have to be done
                 self._states.check()
                 # requests wait for the states, nobody for the lake
                 with ThreadPoolExecutor(1, "lake", _go_last) as aside:
-                    self._run(stopped, aside)
+                    self._run(stopped, over, aside)
             except Locked as error:
                 logger.warning("the worker goes on: %s", error)
                 self._clock.sleep(PAUSE)
             except SchemaError:
-                self._flush_others()
+                self._flush_others(over)
                 raise
-        self.drain()
+        self.drain(over)
 
-    def _run(self, stopped: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
+    def _run(self, stopped: Callable[[], bool], over: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
         waiting = 0
         flushed = busy = self._clock.elapsed()
         moving: Future[int] | None = None
@@ -89,7 +92,20 @@ class Worker:
                 moving.result()  # raises what went wrong
                 moving, flushed = None, self._clock.elapsed()
             if waiting >= self._rows or self._clock.elapsed() - flushed > self._pause:
-                waiting, moving = 0, aside.submit(self._lake.flush, self._rest(stopped))
+                waiting, moving = 0, aside.submit(self._lake.flush, self._rest(stopped), over)
+        over()  # from now on
+
+    def _ending(self, stopped: Callable[[], bool]) -> Callable[[], bool]:
+        """Return what says whether the time is over that there is once all is to end, which counts from the first look then."""
+        until = FOREVER
+
+        def over() -> bool:
+            nonlocal until
+            if until == FOREVER and stopped():
+                until = self._clock.elapsed() + LAST
+            return self._clock.elapsed() >= until
+
+        return over
 
     def _rest(self, stopped: Callable[[], bool]) -> Callable[[], None]:
         """Return what is called between two pieces of the lake, and takes a break unless the lake lags or all is to end."""
@@ -104,11 +120,11 @@ class Worker:
 
         return rest
 
-    def drain(self) -> int:
-        """Process everything that is in the log by now and return how many records became visible."""
+    def drain(self, over: Callable[[], bool] = bool) -> int:
+        """Process everything that is in the log by now, unless it is `over` before, and return how many records became visible."""
         total = 0
         try:
-            while self._states.behind():
+            while self._states.behind() and not over():
                 done = self._states.advance()
                 self._observe(done)
                 total += sum(batch.count for batch in done)
@@ -116,15 +132,15 @@ class Worker:
             self._lake.check()  # which says more
             raise
         except SchemaError:
-            self._flush_others()
+            self._flush_others(over)
             raise
-        self._lake.flush()
+        self._lake.flush(over=over)
         return total
 
-    def _flush_others(self) -> None:
+    def _flush_others(self, over: Callable[[], bool]) -> None:
         """Move into the lake what fits, where some records of a source do not."""
         with suppress(SchemaError):
-            self._lake.flush()
+            self._lake.flush(over=over)
 
 
 def _go_last() -> None:
