@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated
 
 import jsonschema_rs
@@ -11,10 +12,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tenfold import Events, Platform, Project, Release, col
-from tenfold.serving.http import schemas
+from tenfold.core.errors import Unavailable
+from tenfold.serving.door.tokens import SCOPES
+from tenfold.serving.door.web import failed
+from tenfold.serving.http import inference, invocations, schemas
 from tenfold.serving.rows.asked import Asked
 from tests.examples import tiny
 from tests.examples.asked import asked
+from tests.unit import asking
 
 METHODS = {"get", "post"}
 
@@ -157,13 +162,61 @@ def test_errors_under_v2_are_as_it_says(client, document):
     assert {status for status, valid in forms.items() if valid == [False, True]} == {"408", "431"}
     assert {status for status, valid in forms.items() if valid == [True, False]} == {
         "400",
+        "401",
+        "403",
         "404",
         "409",
         "413",
         "415",
+        "429",
         "503",
         "default",
     }
+
+
+def refusals(app, method, path, needs):
+    """Yield the answers to who may not pass: without a token, with one for something else, too often, and while none can be read."""
+    ask = partial(asking.asked, app.asgi(), path, method.upper())
+    name = f"{method} {path}"
+    other = app.tokens.create(f"{name} other", [next(one for one in SCOPES if one != needs)])
+    own = app.tokens.create(name, [needs], rate="1/h")
+    yield ask()
+    yield ask(token=other)
+    ask(token=own)
+    yield ask(token=own)
+    api = app.asgi()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app.tokens, "list", lambda _: away())
+        yield asking.asked(api, path, method.upper())
+
+
+def away():
+    raise Unavailable("the database is away.")
+
+
+def test_who_may_not_pass_is_told_so_as_it_says(document, tmp_path):
+    with tiny.project.open(Platform(home=tmp_path)) as app:
+        for path, item in document["paths"].items():
+            for method in METHODS & item.keys():
+                told, needs = item[method]["responses"], item[method].get("x-scope")
+                if needs is None:
+                    assert not {"401", "403", "429"} & told.keys()
+                    continue
+                found = list(refusals(app, method, path.replace("{version}", "1"), needs))
+                assert [answer.status_code for answer in found] == [401, 403, 429, 503]
+                for answer in found:
+                    one = told.get(str(answer.status_code), told["default"])
+                    sent = {"www-authenticate", "retry-after"} & answer.headers.keys()
+                    assert len(sent) == 1
+                    assert sent == one["headers"].keys()
+                    schema = one["content"]["application/json"]["schema"]
+                    assert validator(document, schema).is_valid(answer.json())
+
+
+@pytest.mark.parametrize("told", [failed, invocations.told, inference.told])
+def test_who_is_to_ask_again_is_told_when_in_every_form(told):
+    assert told(503, "Unavailable", "no exact answer.").headers["retry-after"] == "1"
+    assert "retry-after" not in told(404, "NotFound", "no model.").headers
 
 
 @pytest.mark.parametrize(

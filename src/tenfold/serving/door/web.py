@@ -190,8 +190,12 @@ class Failed(Response):
 
 def failed(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer that says what went wrong."""
-    again = {"retry-after": "1"} if status == 503 else {}
-    return Failed(status, kind, message, {**again, **(headers or {})})
+    return Failed(status, kind, message, {**later(status), **(headers or {})})
+
+
+def later(status: int) -> dict[str, str]:
+    """Return the headers that say when to ask again, where that may help."""
+    return {"retry-after": "1"} if status == 503 else {}
 
 
 def in_form(response: Response, path: str) -> Response:

@@ -29,6 +29,7 @@ from tenfold.serving.door.web import (
     decoded,
     guarded,
     key_of,
+    later,
     wrong_type,
 )
 from tenfold.serving.http.predicting import MAX_BODY, check_count, named
@@ -113,7 +114,7 @@ def routes(models: Mapping[str, Answering], why_not: Callable[[str | None], Awai
 
 def told(status: int, _: str, message: str) -> Response:
     """Return an error as the protocol has it: what a client must change is a 400."""
-    return as_json(400 if status == 422 else status, {"error": message})
+    return as_json(400 if status == 422 else status, {"error": message}, later(status))
 
 
 def _ready(holds: bool, **more: Any) -> Response:

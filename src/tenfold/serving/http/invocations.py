@@ -33,6 +33,7 @@ from tenfold.serving.door.web import (
     decoded,
     guarded,
     key_of,
+    later,
     wrong_type,
 )
 from tenfold.serving.http.predicting import MAX_BODY, check_count, named
@@ -87,7 +88,9 @@ def routes(models: Mapping[str, Answering]) -> list[Scoped]:
 def told(status: int, _: str, message: str) -> Response:
     """Return an error as MLflow's server gives it: what a client must change is a 400."""
     status = 400 if status == 422 else status
-    return as_json(status, {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": message})
+    return as_json(
+        status, {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": message}, later(status)
+    )
 
 
 async def _asked(request: Request) -> tuple[Read, Any, Mapping[str, Any]]:

@@ -38,6 +38,12 @@ _BEFORE = {
     "431": "The head of the request is too long.",
 }
 """What a connection says before a path is known."""
+_DOOR = {
+    "401": "No token, or one that does not count.",
+    "403": "A token for something else.",
+    "429": "More often than the rate allows.",
+}
+"""What is said before a route that needs a token is asked."""
 _FORMS = {"error": "422", "mlflow_error": "400", "inference_error": "400"}
 """Per form of errors the status of what a client must change."""
 
@@ -69,7 +75,7 @@ def document(models: Mapping[str, Model], sources: Mapping[str, Events], served:
         route = _route(served, method, path)
         if route is not None:
             found = paths.setdefault(path, {})
-            found[method] = operation | _security(route)
+            found[method] = _guarded(operation, path, route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -98,9 +104,14 @@ def _route(served: Sequence[Any], method: str, path: str) -> Any:
     )
 
 
-def _security(route: Any) -> Schema:
+def _guarded(operation: Schema, path: str, route: Any) -> Schema:
+    """Return an operation with the scope that it needs, and what the door says where it is not met."""
     needs = getattr(route, "needs", OPEN)
-    return {} if needs == OPEN else {"security": [{"token": []}, {}], "x-scope": str(needs)}
+    if needs == OPEN:
+        return operation
+    form = "inference_error" if f"{path}/".startswith("/v2/") else "error"
+    responses = {**operation["responses"], **_errors(_DOOR, form)}
+    return {**operation, "responses": responses, "security": [{"token": []}, {}], "x-scope": str(needs)}
 
 
 def _components(models: Mapping[str, Model], sources: Mapping[str, Events]) -> Iterator[tuple[str, Schema]]:
@@ -323,14 +334,11 @@ def _post(summary: str, body: Schema, answer: Schema, *more: Schema, form: str =
         content[CSV] = {
             "schema": {"type": "string", "description": "Rows after a line with the names of the fields."}
         }
-    told = {
-        _FORMS[form] if status == "422" else status: _told(why, _ref(form)) for status, why in _WHY.items()
-    }
     return {
         "summary": summary,
         "parameters": [_KEYED, *more],
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": _told("The answer.", answer), **told, **_other(form)},
+        "responses": {"200": _told("The answer.", answer), **_errors(_WHY, form), **_other(form)},
     }
 
 
@@ -344,10 +352,24 @@ def _get(summary: str, answer: Schema, *more: Schema, media: str = JSON, form: s
 
 def _other(form: str) -> Schema:
     """Return what else may go wrong: under /v2 the door keeps to the form, and the connection, which knows no path, does not."""
+    other = _told("Any other error.", _any(form)) | {"headers": schemas.AGAIN}
+    return {"default": other, **(_errors(_BEFORE, "error") if form == "inference_error" else {})}
+
+
+def _any(form: str) -> Schema:
+    """Return the schema of an error that a route or the door says, which has no form of MLflow's."""
     forms = [form, "error"] if form == "mlflow_error" else [form]
-    found = {"default": _told("Any other error.", {"anyOf": [_ref(name) for name in forms]})}
-    if form == "inference_error":
-        found |= {status: _told(why, _ref("error")) for status, why in _BEFORE.items()}
+    return {"anyOf": [_ref(name) for name in forms]}
+
+
+def _errors(whys: Mapping[str, str], form: str) -> Schema:
+    """Return what is said of errors by status, with the headers that they have."""
+    found = {}
+    for status, why in whys.items():
+        told = _told(why, _any(form) if status == "503" else _ref(form))  # which the door says too
+        if status in schemas.HEADERS:
+            told["headers"] = schemas.HEADERS[status]
+        found[_FORMS[form] if status == "422" else status] = told
     return found
 
 

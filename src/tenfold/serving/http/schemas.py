@@ -11,6 +11,21 @@ from tenfold.training.model import Model
 
 Schema = dict[str, Any]
 
+_CHALLENGE = {
+    "www-authenticate": {
+        "description": "What is asked for, and what is wrong with the token that was sent.",
+        "schema": {"type": "string"},
+    }
+}
+AGAIN = {
+    "retry-after": {
+        "description": "After how many seconds to ask again.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+HEADERS = {"401": _CHALLENGE, "403": _CHALLENGE, "429": AGAIN, "503": AGAIN}
+"""The headers of answers that say what went wrong, by status."""
+
 
 def _times(years: str, told: str) -> Schema:
     """Return the schema of an instant of some years with its zone, as RFC 3339 writes it."""
