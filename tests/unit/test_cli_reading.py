@@ -1,6 +1,7 @@
 """The commands that read: what they print where, as text and as JSON."""
 
 import json
+import os
 import re
 import shutil
 from importlib import import_module
@@ -16,6 +17,7 @@ from tenfold.core.clock import SharedClock
 from tenfold.core.times import to_us
 from tenfold.monitoring.report import drift
 from tenfold.serving.answer.predictions import ONLINE, read
+from tenfold.sources.locked import among
 from tests.examples import shop
 from tests.unit.cli_project import NOW, ROOT, ROW, SHOP, ask, folder_with_history, run
 
@@ -251,7 +253,13 @@ def test_explain_shows_the_records_behind_a_value(place):
 
 def test_retire_leaves_the_states_of_what_is_declared(place):
     assert ask(place, "retire") == {"states": 0}
-    assert run(place, "retire").stdout == "0 states removed\n"
+    quiet = run(place, "retire")
+    assert (quiet.stdout, quiet.stderr) == ("0 states removed\n", "")
+    with among(place / "home/running", "worker"):
+        done = run(place, "retire")
+    assert done.stdout == "0 states removed\n"
+    assert done.stderr.startswith(f"a worker is at work on this home, process {os.getpid()} on ")
+    assert done.stderr.endswith("Start it again, and then this command.\n")
 
 
 def test_a_run_is_shown_as_text_as_json_and_as_a_page(place, tmp_path):

@@ -74,8 +74,15 @@ def retire(where: Where, *, as_json: bool) -> None:
 
     For when no worker and no server of an older declaration runs any more.
     """
+    from tenfold.sources.locked import at_work
+
     with where.read() as app:
         removed = app.retire()
+    for who in at_work(where.home / "running", "worker"):
+        tell(
+            f"a worker is at work on this home, {who}: if it has an older declaration, it folds the states of that again. "
+            "Start it again, and then this command."
+        )
     answer({"states": removed}, line(f"{plural(removed, 'state')} removed"), as_json=as_json)
 
 
