@@ -9,7 +9,7 @@ from tenfold.automation.evidence import error_of
 from tenfold.automation.slices import worse_slices
 from tenfold.core.clock import Clock
 from tenfold.core.times import iso
-from tenfold.monitoring.checks import Check, Verdict, judge
+from tenfold.monitoring.checks import NO_CHAMPION, Check, Verdict, judge
 from tenfold.monitoring.skew import Skew
 from tenfold.training.compared import Compared, compared, numbered
 from tenfold.training.folds import Split
@@ -23,6 +23,8 @@ TIMED, ROUNDS = 500, 4
 """Single rows whose scoring is timed, and how often at most: what else a machine does makes some late, but not each time."""
 SURE = 1.645
 """Standard errors to the one-sided 95 % bound of a mean."""
+NOT_COMPARED = "not compared"
+"""What a gate says where there is a champion that it cannot be compared with; why stands in a verdict of its own."""
 FEWEST = 30
 """Rows below which the bound of a mean says nothing."""
 
@@ -37,6 +39,8 @@ class Case:
         From when on rows are predicted that the champion cannot have learned from.
     rolled_out
         Whether shadow or canary compare the two versions after the gates.
+    alone
+        What a gate says that would compare, where there is no champion here.
     """
 
     model: Model
@@ -47,6 +51,7 @@ class Case:
     skew: Callable[[], Skew]
     unseen: int = 0
     rolled_out: bool = False
+    alone: str = NO_CHAMPION
 
 
 def judge_candidate(gates: Sequence[Check], case: Case) -> list[Verdict]:
@@ -74,7 +79,8 @@ def _comparable(gates: Sequence[Check], case: Case, every: Compared) -> tuple[Ca
     if seen:
         told.append(_learned(gates, case, seen, few=few))
     if few:
-        return replace(case, champion=None), replace(every, predictions=every.predictions[1:]), told
+        alone = replace(case, champion=None, alone=NOT_COMPARED)
+        return alone, replace(every, predictions=every.predictions[1:]), told
     return (replace(case, rows=case.rows.take(fine)), every.take(fine), told) if told else (case, every, [])
 
 
@@ -100,7 +106,7 @@ def _verdict(check: Check, case: Case, every: Compared, both: Compared) -> Verdi
     if not check.metric:
         return _JUDGES[check.kind](check, case, both)
     if check.kind != "beats_champion" or case.champion is None:
-        return judge(check, _value(check, every, -1))
+        return judge(check, _value(check, every, -1), alone=case.alone)
     verdict = judge(check, _value(check, both, -1), _value(check, both, 0))
     if verdict.passed is None:
         return verdict
@@ -124,7 +130,7 @@ def _interval(check: Check, both: Compared) -> str:
 def _not_worse(check: Check, case: Case, both: Compared) -> Verdict:
     """Judge whether a candidate is shown not to be worse by the margin, and whether it is shown to be in a slice."""
     if case.champion is None:
-        return Verdict(check.text, True, None, "there is no champion to compare with")
+        return Verdict(check.text, True, None, case.alone)
     kind, metric = case.model.kind, case.model.metrics[0]
     champion, candidate = (losses(kind, metric, both.y, said, both.groups) for said in both.predictions)
     share = float(champion.mean()) if case.model.kind == "regression" else 1.0

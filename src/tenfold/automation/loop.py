@@ -7,7 +7,7 @@ from threading import get_ident
 from typing import Any
 
 from tenfold.automation.audit import Audit, Decision, check_by
-from tenfold.automation.gates import Case, judge_candidate, passed, reason, unseen
+from tenfold.automation.gates import NOT_COMPARED, Case, judge_candidate, passed, reason, unseen
 from tenfold.automation.journal import Journal, JournalRun
 from tenfold.automation.release import Release
 from tenfold.automation.rollout import LOOP, Rolling
@@ -15,7 +15,7 @@ from tenfold.automation.steps import Effect, Step
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, GateFailed, SchemaError, TenfoldError
 from tenfold.core.times import FOREVER, UNITS, iso
-from tenfold.monitoring.checks import Check, Verdict, judge
+from tenfold.monitoring.checks import NO_CHAMPION, Check, Verdict, judge
 from tenfold.monitoring.performance import Matured
 from tenfold.monitoring.skew import Skew
 from tenfold.registry.stages import former
@@ -200,7 +200,8 @@ class Loop:
         rows = dataset.training_set(split.now, start=split.test[0], end=split.test[1])
         production = self.registry.production(model.name)
         champion, told = self._champion(production)
-        verdicts = [*self._verdicts(number, champion, rows, split), *told]
+        alone = NOT_COMPARED if told else NO_CHAMPION
+        verdicts = [*self._verdicts(number, champion, alone, rows, split), *told]
         return {
             "passed": passed(verdicts),
             "why": reason(verdicts, rows),
@@ -221,13 +222,13 @@ class Loop:
         try:
             return self.versions.get(self.release.model, production.number).package, []
         except SchemaError as error:
-            why = f"version {production.number} in production is not asked any more, so nothing is compared: {error}"
+            why = f"version {production.number} in production is not asked any more: {error}"
             return None, [
                 Verdict("a champion that can be asked", passed=True, value=None, why=why.rstrip("."))
             ]
 
     def _verdicts(
-        self, number: int, champion: Package | None, rows: TrainingSet, split: Split
+        self, number: int, champion: Package | None, alone: str, rows: TrainingSet, split: Split
     ) -> list[Verdict]:
         model = self.release.model
         try:
@@ -239,7 +240,9 @@ class Loop:
             return self.skew(split.test[0])
 
         known = 0 if champion is None else champion.manifest.period[1] + model.label.takes_us
-        case = Case(model, rows, candidate, champion, self.clock, skew, known, self.release.has_rollout)
+        case = Case(
+            model, rows, candidate, champion, self.clock, skew, known, self.release.has_rollout, alone
+        )
         return [*judge_candidate(self.release.gates, case), *unseen(candidate, model, split)]
 
     def _decide(

@@ -10,6 +10,7 @@ from tenfold.core.times import duration
 from tenfold.training.metrics import METRICS
 
 ACTIONS = ("alert", "retrain")
+NO_CHAMPION = "there is no champion to compare with"
 _TEXTS = {
     "not_worse": "not worse than the champion by {bound:g}, nor in a slice",
     "latency": "99 % of single rows within {ms:g} ms",
@@ -140,8 +141,10 @@ def _check(kind: str, metric: str, bound: float, window: str | None, then: str) 
     return Check(kind, metric, bound, None if window is None else duration(window, name="window"), then)
 
 
-def judge(check: Check, value: float | None, champion: float | None = None) -> Verdict:
-    """Return the verdict of a check on a metric's value, and on the champion's value of the same rows."""
+def judge(
+    check: Check, value: float | None, champion: float | None = None, *, alone: str = NO_CHAMPION
+) -> Verdict:
+    """Return the verdict of a check on a metric's value, and on the champion's of the same rows; `alone` says why there is none."""
     if value is None or math.isnan(value):
         return Verdict(
             check.text, None, None, f"{check.metric} cannot be computed: no matured rows of both outcomes"
@@ -149,9 +152,7 @@ def judge(check: Check, value: float | None, champion: float | None = None) -> V
     metric = METRICS[check.metric]
     if check.kind == "beats_champion":
         if champion is None:
-            return Verdict(
-                check.text, True, value, f"{check.metric} {value:.4f}; there is no champion to compare with"
-            )
+            return Verdict(check.text, True, value, f"{check.metric} {value:.4f}; {alone}")
         gain = metric.gain(champion, value)
         why = f"{check.metric} {value:.4f} against the champion's {champion:.4f}: gain {gain:+.4f}, needed {check.bound:+g}"
         return Verdict(check.text, gain >= check.bound, value, why)
