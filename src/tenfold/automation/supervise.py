@@ -120,9 +120,8 @@ class Child:
         """Take what the process has said, and return the code with which it has ended, None while it runs."""
         if self._process is None or self._line is None:
             return None
-        with suppress(
-            BlockingIOError, ConnectionResetError
-        ):  # it has said nothing, or died without reading its turn
+        # it has said nothing, or died without reading its turn
+        with suppress(BlockingIOError, ConnectionResetError):
             self.ready = bool(self._line.recv(64)) or self.ready
         return self._process.poll()
 
