@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from tenfold.core.errors import Unavailable
+from tenfold.core.room import FULL
 from tenfold.sources.blobs import flush
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CHECKED = "/checked"
 """A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
-FULL = re.compile(rf"(os error|errno) ({ENOSPC}|{EDQUOT})\b", re.IGNORECASE)
+_FULL = re.compile(rf"(os error|errno) ({'|'.join(map(str, FULL))})\b", re.IGNORECASE)
 CHECKPOINTS = 10
 """Versions after which a table gets a checkpoint. What follows one is read again at each commit, by a thread for each entry."""
 
@@ -104,7 +104,7 @@ def growing(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not FULL.search(str(error)):
+        if not _FULL.search(str(error)):
             raise
         raise Unavailable(
             f'table "{path}" cannot grow: the disk is full. Make room and try again.'
