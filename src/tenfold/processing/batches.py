@@ -189,19 +189,25 @@ def to_frame(source: Events, table: "pa.Table", *marked: str) -> Frame:
         When rows were stored without a field that may not be missing, or with another type.
     """
     types = types_of(source.fields)
-    for name, type_ in types.items():
-        if name in table.column_names and (held := table.schema.field(name).type) != arrow_type(type_):
-            raise SchemaError(mixed(source.name, name, spelled(held), spelled(type_)))
     frame = from_arrow(declared(source, table), types) | from_arrow(table, dict.fromkeys(marked, "int"))
     check_present(source, frame)
     return frame
 
 
 def declared(source: Events, table: "pa.Table") -> "pa.Table":
-    """Return the columns a source declares; one that the table does not have is null."""
+    """Return the columns a source declares; one that the table does not have is null.
+
+    Raises
+    ------
+    SchemaError
+        When one has another type in the table.
+    """
     import pyarrow as pa
 
     held = set(table.column_names)
+    for name, field in source.fields.items():
+        if name in held and (found := table.schema.field(name).type) != arrow_type(field.type):
+            raise SchemaError(mixed(source.name, name, spelled(found), spelled(field.type)))
     columns = {
         name: table.column(name) if name in held else pa.nulls(table.num_rows, arrow_type(field.type))
         for name, field in source.fields.items()

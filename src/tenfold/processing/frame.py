@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tenfold.core.decimals import DIGITS, PLACES
-from tenfold.core.errors import SchemaError
 from tenfold.processing import units
 
 if TYPE_CHECKING:
@@ -117,25 +116,8 @@ def concat(parts: Sequence[Column]) -> Column:
 
 
 def from_arrow(table: "pa.Table", types: Mapping[str, str]) -> dict[str, Column]:
-    """Return the columns of an Arrow table that `types` names.
-
-    Raises
-    ------
-    SchemaError
-        When a decimal has become another type, or another type a decimal.
-    """
-    for name, type_ in types.items():
-        check_decimal(name, table.schema.field(name).type, arrow_type(type_))
+    """Return the columns of an Arrow table that `types` names, which have these types there."""
     return {name: _from_arrow(table.column(name), type_) for name, type_ in types.items()}
-
-
-def check_decimal(name: str, stored: Any, declared: Any) -> None:
-    """Raise SchemaError when a column is stored or declared as a decimal and not as both: its units would be others."""
-    if stored != declared and ("decimal" in str(stored) or "decimal" in str(declared)):
-        raise SchemaError(
-            f'column "{name}" was stored as {stored} and is declared as {declared} now. A column that is a decimal never '
-            "changes its type: give the new field another name, or load the history again into a new home."
-        )
 
 
 def _from_arrow(chunks: "pa.ChunkedArray", type_: str) -> Column:
