@@ -129,6 +129,49 @@ def test_what_a_person_saw_is_in_the_audit_log(rolled):
     assert (undone["asked"], undone["pairs"]) == (100, 0)
 
 
+def meanwhile(rolled, *acts):
+    """Let each of these be done right after somebody looked at the rollout, before anything is stored."""
+    left = list(acts)
+
+    def load(_):
+        if left:
+            left.pop(0)()
+
+    rolled.rolling = replace(rolled.rolling, load=load)
+
+
+@pytest.mark.parametrize("act", ["approve", "pause", "undo"])
+def test_what_a_person_asks_for_holds_although_it_moved_on_in_that_moment(rolled, act):
+    rolled.known = BETTER
+    other = replace(rolled.rolling)
+    meanwhile(rolled, other.advance)
+    after = getattr(rolled.rolling, act)(by="ann")
+    told = rolled.rolling.audit.list(f"{MODEL}/2", "rollout")[-2:]
+    done = {"approve": "approved", "pause": "paused", "undo": "undone"}[act]
+    assert [item.decision for item in told] == ["to canary at 10%", done]
+    assert (after.paused, after.approved) == (act == "pause", "ann" if act == "approve" else None)
+    assert rolled.check() == ("undone" if act == "undo" else "canary", 1)
+
+
+def test_undone_in_the_moment_of_its_promotion_it_is_taken_back(rolled):
+    for hours in (0, 1):
+        rolled.advance(BETTER, hours=hours)
+    rolled.clock.set(rolled.clock.now() + HOUR)
+    meanwhile(rolled, replace(rolled.rolling).advance)
+    rolled.rolling.undo(by="ann")
+    told = rolled.rolling.audit.list(f"{MODEL}/2", "rollout")[-2:]
+    assert [item.decision for item in told] == ["promoted", "undone"]
+    assert rolled.check() == ("undone", 1)
+
+
+def test_a_person_decides_nothing_of_a_rollout_that_began_in_that_moment(rolled):
+    meanwhile(rolled, lambda: rolled.begin(rolled.register()))
+    with pytest.raises(Conflict, match="version 2 moved on since you looked; nothing was changed"):
+        rolled.rolling.undo(by="ann")
+    assert rolled.newest().candidate == 3
+    assert rolled.check() == ("shadow", 1)
+
+
 @pytest.mark.parametrize("by", ["", " "])
 @pytest.mark.parametrize("act", ["approve", "pause", "resume", "undo"])
 def test_nobody_decides_nothing(rolled, act, by):

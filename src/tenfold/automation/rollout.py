@@ -12,6 +12,7 @@ from tenfold.automation.askable import Load, Standing, alone, is_left, other_kin
 from tenfold.automation.audit import Audit, check_by
 from tenfold.automation.deciding import FEW, Decision, Facts, decide, is_shown
 from tenfold.automation.pairs import Pairs
+from tenfold.automation.persons import in_vain, insisting
 from tenfold.automation.release import Release
 from tenfold.automation.rollback import check_servable
 from tenfold.core.clock import Clock
@@ -33,7 +34,8 @@ AHEAD = UNITS["m"]
 class Rolling:
     """The rollouts of one release: driven by `advance`, which may be called at any time, in any process, and twice.
 
-    `approve`, `pause`, `resume` and `undo` are for persons; each is in the audit log.
+    `approve`, `pause`, `resume` and `undo` are for persons; each is in the audit log, and holds for the rollout however far it
+    went in that moment.
 
     Parameters
     ----------
@@ -143,6 +145,7 @@ class Rolling:
                 f"See: tenfold rollout show PROJECT.py {self._model}."
             )
 
+    @insisting
     def approve(self, *, by: str, why: str = "asked for") -> Rollout:
         """Agree to the promotion: needed where the release says so; else it stands in for outcomes that do not come.
 
@@ -157,23 +160,26 @@ class Rolling:
         """
         seen = self.rollouts.the(self._model)
         if seen.approved:
-            raise self._nothing(seen, f"is approved already, by {seen.approved}", "end it", "undo")
+            raise in_vain(seen, f"is approved already, by {seen.approved}", "end it", "undo")
         return self._told(seen, "approved", by=by, why=why, outcomes=True, approved=by)
 
+    @insisting
     def pause(self, *, by: str, why: str = "asked for") -> Rollout:
         """Let it go no further; a candidate that something speaks against is still undone."""
         seen = self.rollouts.the(self._model)
         if seen.paused:
-            raise self._nothing(seen, "is paused already", "let it go on", "resume")
+            raise in_vain(seen, "is paused already", "let it go on", "resume")
         return self._told(seen, "paused", by=by, why=why, paused=True)
 
+    @insisting
     def resume(self, *, by: str, why: str = "asked for") -> Rollout:
         """Let one that is paused or held go on; the time of its present step begins again."""
         seen, now = self.rollouts.the(self._model), self.clock.now()
         if not (seen.paused or seen.held):
-            raise self._nothing(seen, "is not paused and goes on by itself", "stop it there", "pause")
+            raise in_vain(seen, "is not paused and goes on by itself", "stop it there", "pause")
         return self._told(seen, "resumed", by=by, why=why, paused=False, held=False, since=now)
 
+    @insisting
     def undo(self, *, by: str, why: str = "asked for") -> Rollout:
         """End the rollout that is under way, or take back the newest promotion: the champion answers everything again.
 
@@ -338,13 +344,6 @@ class Rolling:
                 f"before version {seen.candidate}, version {event.version} of {seen.model} was in production, not "
                 f"{seen.champion}. Nothing was changed. Use: tenfold rollback PROJECT.py {seen.model}."
             )
-
-    def _nothing(self, seen: Rollout, stands: str, wish: str, verb: str) -> Conflict:
-        """Return the error of what a person asked for in vain."""
-        return Conflict(
-            f"the rollout of {seen.model} version {seen.candidate}, {seen.where}, {stands}; nothing was changed. "
-            f"To {wish}: tenfold rollout {verb} PROJECT.py {seen.model}."
-        )
 
     def _undone(self, newest: Rollout | None) -> str:
         """Return why there is nothing to undo, and what there is to do instead."""

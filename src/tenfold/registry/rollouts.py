@@ -108,6 +108,17 @@ class Rollout:
         return f"canary at {100 * self.share:.6g}%" if self.phase == CANARY else self.phase
 
 
+class Moved(Conflict):
+    """A rollout is not any more as it was seen."""
+
+    def __init__(self, seen: Rollout) -> None:
+        super().__init__(
+            f"the rollout of {seen.model} version {seen.candidate} moved on since you looked; nothing was changed. "
+            f"Look again: tenfold rollout show PROJECT.py {seen.model}."
+        )
+        self.seen = seen
+
+
 class Rollouts:
     """The rollouts of a project; durable when a method returns, usable from several processes.
 
@@ -182,17 +193,14 @@ class Rollouts:
 
         Raises
         ------
-        Conflict
+        Moved
             When it changed meanwhile. Nothing was changed.
         """
         names = ("phase", "step", "share", "since", "paused", "approved", "held")
         values = [changes.get(name, getattr(seen, name)) for name in names]
         rows = tx.execute(CHANGE, (*values, seen.id, seen.seq)).fetchall()
         if not rows:
-            raise Conflict(
-                f"the rollout of {seen.model} version {seen.candidate} moved on since you looked; nothing was changed. "
-                f"Look again: tenfold rollout show PROJECT.py {seen.model}."
-            )
+            raise Moved(seen)
         return _rollout(rows[0])
 
 
