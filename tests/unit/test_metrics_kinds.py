@@ -62,6 +62,14 @@ def test_ndcg_equals_scikit_learn_with_ties(rows, k):
             assert np.isnan(value)
 
 
+def test_ndcg_of_outcomes_whose_gain_is_too_large_for_a_number_is_that_of_smaller_ones():
+    y, groups = np.array([3.0, 1, 0, 2, 4, 0]), np.array([1, 1, 1, 1, 2, 2])
+    for score in (y, -y, np.array([1.0, 2, 2, 0, 0, 1])):
+        usual, large = (per_group("ndcg", y + more, score, groups, 10)[1] for more in (100, 5_000))
+        assert large == pytest.approx(usual)
+    assert usual[1] < 0.7
+
+
 def test_a_score_that_says_nothing_earns_nothing_in_average_precision():
     y, groups = [1, 0, 0, 0], [7, 7, 7, 7]
     assert evaluate(["map@10"], y, [0.5] * 4, groups) == {"map@10": 0.25}

@@ -10,6 +10,8 @@ from tenfold.core.errors import SchemaError
 from tenfold.training.metric import Floats, Metric, Weighted, paired
 
 KS = (1, 3, 5, 10, 20, 50, 100)
+LARGE = 512.0
+"""Outcomes up to here have gains that are numbers, and so has the sum of many."""
 
 
 def ndcg(y: ArrayLike, score: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
@@ -62,7 +64,7 @@ def _ranked(place: np.ndarray, *keys: Floats) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ndcg(y: Floats, score: Floats, place: np.ndarray, groups: int, k: int) -> Floats:
-    gain = np.exp2(y) - 1
+    gain = _gains(y, place, groups)
 
     def total(by: Floats, gains: Floats) -> Floats:
         order, rank = _ranked(place, -by)
@@ -74,6 +76,15 @@ def _ndcg(y: Floats, score: Floats, place: np.ndarray, groups: int, k: int) -> F
     best = total(y, gain)
     found: Floats = np.divide(total(score, shared), best, out=np.full(groups, np.nan), where=best > 0)
     return found
+
+
+def _gains(y: Floats, place: np.ndarray, groups: int) -> Floats:
+    """Return 2^y - 1, as a share of 2 to the largest of the group where that is too large for a number."""
+    most = np.zeros(groups)
+    np.maximum.at(most, place, y)
+    down = np.where(most > LARGE, most, 0.0)[place]
+    gains: Floats = np.exp2(y - down) - np.exp2(-down)
+    return gains
 
 
 def _shared(gain: Floats, place: np.ndarray, score: Floats) -> Floats:
