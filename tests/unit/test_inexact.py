@@ -73,7 +73,7 @@ of_shop = FeatureView(
 def model(view, value):
     label = Label(payments, on="card", value=value, horizon="1h")
     estimator = LGBMClassifier(n_estimators=2, min_child_samples=2, verbosity=-1)
-    return Model("risk", spine=payments, features=[view], label=label, estimator=estimator)
+    return Model("risk", spine=payments, features=[view], label=label, estimator=estimator, test_window="2h")
 
 
 def payment(number, card, hours, amount, price="1.00"):
@@ -118,6 +118,16 @@ def test_rows_without_features_are_left_out_of_a_training_set_and_counted(opened
         assert "too large to sum exactly 4" in str(learned.report)
         with pytest.raises(Inexact, match=r'^card="large" as of 2024-05-01T0'):
             _ = app.dataset("risk").columns
+
+
+def test_rows_without_features_are_left_out_of_a_batch_and_cost_no_other_row_its_answer(opened, caplog):
+    with opened(of_card, col("amount") > 4) as app:
+        app.promote("risk", app.train("risk").number)
+        scored = app.score("risk", START, NOW)
+        assert sorted(scored.row) == sorted(
+            f"p{number}" for number in range(18) if number not in range(11, 15)
+        )
+        assert 'rows without features model=risk rows=4 why=card="large" as of 2024-05-01T0' in caplog.text
 
 
 def test_who_asks_is_told_which_key_it_was_and_other_keys_are_answered(opened):

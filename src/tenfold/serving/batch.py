@@ -1,5 +1,6 @@
 """Scores the rows of a partition as of their own prediction times, in pieces, and stores them in the lake as one version."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,8 @@ from tenfold.training.vector import Categories, encode
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -175,8 +178,8 @@ class _Rows:
     deciding: Deciding
 
     def pieces(self, start: int, end: int, held: "pa.Table | None") -> Iterator[Places]:
-        """Yield the positions of the rows predicted in [start, end) piece by piece, without those that are answered."""
-        rows = self.dataset.select(start, end)
+        """Yield the positions of the rows predicted in [start, end) piece by piece, without those that are answered or have no features."""
+        rows = self._with_features(self.dataset.select(start, end))
         if held is not None and held.num_rows:
             rows = rows[~_among(self._ids(rows), held["prediction_id"])]
         for first in range(0, len(rows), PIECE):
@@ -185,7 +188,7 @@ class _Rows:
     def answer(self, rows: Places) -> tuple[Predictions, Sequence[Predictions]]:
         """Return the answers for rows, and what is stored: these, and what other versions of a rollout say of the rows."""
         dataset, model = self.dataset, self.dataset.model
-        columns = {name: taken(item, rows) for name, item in dataset.columns.items()}
+        columns = {name: taken(item, rows) for name, item in dataset.computed[0].items()}
         count = len(dataset.at[rows])
 
         def matrix(categories: Categories) -> np.ndarray:
@@ -204,6 +207,15 @@ class _Rows:
         manifests = {part.version.number: part.version.package.manifest for part in parts}
         aside = self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
         return answers, [*apart(answers, manifests), *aside]
+
+    def _with_features(self, rows: np.ndarray) -> np.ndarray:
+        """Return positions without those of rows of which a window holds more than can be summed exactly: they cost no other row anything."""
+        refused = self.dataset.computed[1]
+        left = refused.rows[rows]
+        if left.any():
+            name = self.dataset.model.name
+            logger.warning("rows without features model=%s rows=%s why=%s", name, left.sum(), refused.error)
+        return rows[~left]
 
     def _ids(self, rows: Places) -> "pa.Array":
         return ids(self.dataset.model.name, texts(self.dataset.ids[rows]), self.dataset.at[rows])

@@ -119,13 +119,13 @@ class Dataset:
         Inexact
             When a row has no features, as a window holds more than can be summed exactly; names its key.
         """
-        columns, refused = self._features
+        columns, refused = self.computed
         if refused.error is not None:
             raise refused.error
         return columns
 
     @cached_property
-    def _features(self) -> tuple[dict[str, Column], Refused]:
+    def computed(self) -> tuple[dict[str, Column], Refused]:
         """The features, and which rows have none."""
         refused = Refused(len(self.at))
         return features_of(self.model, self.history, self.spine, self.at, refused), refused
@@ -189,7 +189,7 @@ class Dataset:
         mature = self.at + self.model.label.takes_us < now
         found = self.outcomes(now)
         labelled = ~np.isnan(found.values)
-        computed, refused = self._features
+        computed, refused = self.computed
         fits = ~(refused.rows | found.refused.rows)
         rows = period & mature & labelled & fits
         dropped = {
