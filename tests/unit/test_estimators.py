@@ -149,6 +149,26 @@ def test_a_declaration_is_not_changed_by_fitting(made):
     assert unfitted(forest).random_state == 0
 
 
+def test_arrays_of_an_estimator_of_ones_own_come_back_in_their_shape():
+    class Level:
+        def get_state(self):
+            return {"level": np.array(2.5), "turned": np.arange(6.0).reshape(2, 3).T}
+
+        @classmethod
+        def from_state(cls, arrays):
+            made = cls()
+            made.arrays = dict(arrays)
+            return made
+
+        def predict(self, X):
+            return np.zeros(len(X))
+
+    made = engine_of(Level(), Context("regression", {"a": "float"}, {}, Level()))
+    arrays = made._estimator.arrays
+    assert arrays["level"].shape == ()
+    assert arrays["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
 def test_an_estimator_that_no_format_takes_says_what_to_do(made):
     with pytest.raises(DefinitionError, match=r"Mean cannot be stored in a file that is safe.*get_state"):
         made.fit(parcels.model(Mean(), "minutes"))

@@ -37,7 +37,7 @@ class State(Scored):
                     "Texts and settings belong to the class or to its parameters."
                 )
         data = _safetensors().save(
-            {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+            {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
         )
         return cls(_name_of(kind), data, context)
 
