@@ -83,3 +83,12 @@ def test_versions_that_differ_by_the_same_on_every_row_are_told_apart_only_by_mu
     gates = [checks.not_worse(by=0.005)]
     (found,) = judged(np.where(Y == 1, 0.5 + better, 0.5 - better), champion, gates=gates)
     assert found.passed is passed
+
+
+@pytest.mark.parametrize(
+    ("metric", "missing"),
+    [("roc_auc", "no matured rows of both outcomes"), ("mean_absolute_error", "no matured rows")],
+)
+def test_a_metric_without_rows_says_what_is_missing_for_it(metric, missing):
+    told = checks.judge(checks.at_most(metric, 1.0), None)
+    assert (told.passed, told.why) == (None, f"{metric} cannot be computed: {missing}")

@@ -123,6 +123,11 @@ def test_rows_without_features_are_left_out_of_a_training_set_and_counted(opened
 def test_rows_without_features_are_left_out_of_a_batch_and_cost_no_other_row_its_answer(opened, caplog):
     with opened(of_card, col("amount") > 4) as app:
         app.promote("risk", app.train("risk").number)
+        done = app.batch("risk", START, NOW)
+        assert (done.rows, done.left_out) == (14, 4)
+        parts = app.batch("risk", START, NOW, every="10m", again=True).partitions.values()
+        assert {(part["rows"] > 0, part["left_out"] > 0) for part in parts} == {(False, True), (True, False)}
+        assert sum(part["left_out"] for part in parts) == 4
         scored = app.score("risk", START, NOW)
         assert sorted(scored.row) == sorted(
             f"p{number}" for number in range(18) if number not in range(11, 15)

@@ -69,6 +69,7 @@ class Schedule:
         period = f"{iso(start)}/{iso(end)}"
         why = f"{done.rows:,} rows of {period}"
         why += f", {done.no_number:,} without a number" if done.no_number else ""
+        why += f", {done.left_out:,} left out without features" if done.left_out else ""
         self._record("scored", why, _evidence(done) | {"start": start, "end": end}, f"{cause}/{start}/{end}")
         return [period]
 
@@ -153,5 +154,6 @@ def _evidence(done: Scored) -> dict[str, Any]:
         "rows": done.rows,
         "decided": done.decided,
         "no_number": done.no_number,
+        "left_out": done.left_out,
         "versions": dict(done.versions),
     }

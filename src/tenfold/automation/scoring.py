@@ -40,6 +40,8 @@ class Scored:
         The mean score of the rows that have one; None when there are none.
     no_number
         How many of the rows have neither score nor decision, because the version that answered gave no finite number.
+    left_out
+        How many more rows were not answered, as a window of theirs holds more than can be summed exactly; the log says of one why.
     versions
         Rows by the version that answered.
     partitions
@@ -53,6 +55,7 @@ class Scored:
     versions: Mapping[str, int]
     partitions: Mapping[str, Mapping[str, Any]]
     no_number: int = 0
+    left_out: int = 0
 
 
 class Scoring:
@@ -279,12 +282,14 @@ class Scoring:
             for number, count in told["versions"].items():
                 versions[number] = versions.get(number, 0) + count
         decided = None if self.model.threshold is None else sum(told["decided"] for told in done.values())
-        no_number = sum(told.get("no_number", 0) for told in done.values())
-        # an older release counted none, and its total was null where one was among the rows
+        no_number, left_out = (
+            sum(told.get(name, 0) for told in done.values()) for name in ("no_number", "left_out")
+        )
+        # an older release counted neither, and its total was null where one was among the rows
         known = [told for told in done.values() if told["total"] is not None]
         numbers = sum(told["rows"] - told.get("no_number", 0) for told in known)
         mean = sum(told["total"] for told in known) / numbers if numbers else None
-        return Scored(rows, decided, mean, versions, done, no_number)
+        return Scored(rows, decided, mean, versions, done, no_number, left_out)
 
 
 def halfway(error: Unavailable, done: int, count: int) -> Unavailable:

@@ -146,12 +146,16 @@ def score(
         "decided_true": found.decided,
         "mean_score": found.mean,
         "no_number": found.no_number,
+        "left_out": found.left_out,
         "versions": found.versions,
         "partitions": found.partitions,
     }
     told = f"{plural(found.rows, 'row')} scored"
     told += "" if found.decided is None else f", {found.decided:,} decided true"
     told += f", {found.no_number:,} without a number" if found.no_number else ""
+    told += f", {found.left_out:,} left out without features" if found.left_out else ""
     told += f", in {plural(len(found.partitions), 'partition')}"
-    text = line(f"{chosen.name}: {told if found.rows else 'no row is predicted in this period'}")
+    text = line(
+        f"{chosen.name}: {told if found.rows or found.left_out else 'no row is predicted in this period'}"
+    )
     answer(document, text, as_json=as_json)

@@ -146,9 +146,8 @@ def judge(
 ) -> Verdict:
     """Return the verdict of a check on a metric's value, and on the champion's of the same rows; `alone` says why there is none."""
     if value is None or math.isnan(value):
-        return Verdict(
-            check.text, None, None, f"{check.metric} cannot be computed: no matured rows of both outcomes"
-        )
+        missing = " of both outcomes" if METRICS[check.metric].needs == "score" else ""
+        return Verdict(check.text, None, None, f"{check.metric} cannot be computed: no matured rows{missing}")
     metric = METRICS[check.metric]
     if check.kind == "beats_champion":
         if champion is None:

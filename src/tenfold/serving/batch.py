@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -89,6 +89,7 @@ def score(
         route = traffic.routes.look(part.model)
         for dataset, start, end in ranges.read(part.start, part.end):
             rows = _Rows(dataset, traffic, route, Deciding(dataset.model))
+            made.left_out += rows.left_out(start, end)
             for answers, tables in ahead(rows.answer, rows.pieces(start, end, held)):
                 made.add(answers.score, answers.decision, answers.version)
                 for table in tables:
@@ -105,7 +106,7 @@ def score(
         instead=replaced,
         check=hold,
     )
-    return made if done and not some else tally(lake, part)
+    return made if done and not some else replace(tally(lake, part), left_out=made.left_out)
 
 
 def send(
@@ -177,9 +178,20 @@ class _Rows:
     route: Route
     deciding: Deciding
 
+    def left_out(self, start: int, end: int) -> int:
+        """Return how many rows have no features, as a window of theirs holds more than can be summed exactly, and log why."""
+        refused = self.dataset.computed[1]
+        count = int(refused.rows[self.dataset.select(start, end)].sum())
+        if count:
+            logger.warning(
+                "rows without features model=%s rows=%s why=%s", self.dataset.model.name, count, refused.error
+            )
+        return count
+
     def pieces(self, start: int, end: int, held: "pa.Table | None") -> Iterator[Places]:
         """Yield the positions of the rows predicted in [start, end) piece by piece, without those that are answered or have no features."""
-        rows = self._with_features(self.dataset.select(start, end))
+        rows = self.dataset.select(start, end)
+        rows = rows[~self.dataset.computed[1].rows[rows]]
         if held is not None and held.num_rows:
             rows = rows[~_among(self._ids(rows), held["prediction_id"])]
         for first in range(0, len(rows), PIECE):
@@ -207,15 +219,6 @@ class _Rows:
         manifests = {part.version.number: part.version.package.manifest for part in parts}
         aside = self.traffic.shadow_batch(self.route, model, answers, parts, matrix)
         return answers, [*apart(answers, manifests), *aside]
-
-    def _with_features(self, rows: np.ndarray) -> np.ndarray:
-        """Return positions without those of rows of which a window holds more than can be summed exactly: they cost no other row anything."""
-        refused = self.dataset.computed[1]
-        left = refused.rows[rows]
-        if left.any():
-            name = self.dataset.model.name
-            logger.warning("rows without features model=%s rows=%s why=%s", name, left.sum(), refused.error)
-        return rows[~left]
 
     def _ids(self, rows: Places) -> "pa.Array":
         return ids(self.dataset.model.name, texts(self.dataset.ids[rows]), self.dataset.at[rows])

@@ -62,12 +62,14 @@ def partitions(model: str, at: np.ndarray, start: int, end: int, every: int | No
 class Tally:
     """What was answered, added up: rows, those decided true, the sum of the scores, and rows by version.
 
-    `no_number` rows have no score, as their version gave no finite number; nothing is added up of them.
+    `no_number` rows have no score, as their version gave no finite number; nothing is added up of them. `left_out` rows are none of
+    the answered: they have no features.
     """
 
     rows: int = 0
     decided: int = 0
     no_number: int = 0
+    left_out: int = 0
     total: float = 0.0
     versions: dict[str, int] = field(default_factory=dict)
 
@@ -87,6 +89,7 @@ class Tally:
             "rows": self.rows,
             "decided": self.decided,
             "no_number": self.no_number,
+            "left_out": self.left_out,
             "total": self.total,
             "versions": dict(self.versions),
         }
