@@ -173,6 +173,12 @@ def test_a_commit_that_did_not_come_about_leaves_no_file(tmp_path):
             True,
         ),
         (OSError("Error writing bytes to file. Detail: [errno 122] Disk quota exceeded"), True),
+        (
+            DeltaError(
+                'Could not create local directory: t Error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'
+            ),
+            True,
+        ),
         (OSError("Unable to rename file: Is a directory (os error 21)"), False),
         (ValueError("there are 28 of them"), False),
     ],

@@ -17,6 +17,7 @@ from pathlib import Path
 from tenfold.store.lmdb import LMDBOnlineStore
 LMDBOnlineStore(Path(sys.argv[1])).write({b"key": bytes(1_000_000)}, {})
 """
+NAMED = "import sys; from pathlib import Path; from tenfold.automation.homes import own_id; own_id(Path(sys.argv[1]))"
 INSIDE = ["unshare", "--map-root-user", "--mount"]
 """Runs a command that may mount a disk of its own, which is gone with it."""
 FILLED = """
@@ -72,4 +73,12 @@ def test_states_that_have_no_room_are_told_too(on_full_disk):
     done = run("-c", WRITING, home / "online")
     assert done.stderr.splitlines()[-1].endswith(
         f'Unavailable: "{home}/online" cannot be written: the disk is full. Make room and try again.'
+    )
+
+
+def test_a_home_that_cannot_be_given_a_name_is_told_too(on_full_disk):
+    run, home = on_full_disk
+    done = run("-c", NAMED, home)
+    assert done.stderr.splitlines()[-1].endswith(
+        f'Unavailable: "{home}/id" cannot be written: the disk is full. Make room and try again.'
     )

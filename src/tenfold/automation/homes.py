@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.automation.outbox import home_id
+from tenfold.core.room import in_room
 from tenfold.sources.blobs import flush
 from tenfold.sources.database import Database
 
@@ -58,8 +59,9 @@ def own_id(folder: Path) -> str:
     path = folder / FILE
     if path.exists() and len(found := path.read_text()) == LENGTH:
         return found
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with in_room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with in_room(path), path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         found = file.read()

@@ -27,7 +27,7 @@ CHECKED = "/checked"
 """A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
-_FULL = re.compile(rf"(os error|errno) ({'|'.join(map(str, FULL))})\b", re.IGNORECASE)
+_FULL = re.compile(rf"(os error |errno |code: )({'|'.join(map(str, FULL))})\b", re.IGNORECASE)
 CHECKPOINTS = 10
 """Versions after which a table gets a checkpoint. What follows one is read again at each commit, by a thread for each entry."""
 
