@@ -306,10 +306,14 @@ class App(Opened):
         self.flush()
         model = self._model(model)
         history = self.dataset(model).history
+        # what was asked says which rows are ranked among each other, and nothing else
+        unread = ["features", "ages", *([] if model.kind == "ranking" else ["request"])]
         found = [
             mature(model, history, part, self.clock.now()).without_features()
             for mode in modes
-            for part in self.versions.of_kind(model, told(self.lake, model.name, mode, start, end))
+            for part in self.versions.of_kind(
+                model, told(self.lake, model.name, mode, start, end, without=unread)
+            )
         ]
         return first_answers(*found)
 

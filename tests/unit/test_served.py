@@ -6,7 +6,7 @@ import pytest
 from tenfold.core.times import UNITS, to_us
 from tenfold.monitoring import served
 from tenfold.monitoring.report import drift
-from tenfold.serving.answer.predictions import BATCH, read
+from tenfold.serving.answer.predictions import BATCH, SCORES, TOPIC, read
 from tests.examples import tiny
 from tests.unit.tiny_home import opened, own_copy, two_versions
 
@@ -65,3 +65,23 @@ def test_drift_and_outcomes_are_those_of_all_rows(app, monkeypatch):
     assert parts[1].predictions.score.tobytes() == whole[1].predictions.score.tobytes()
     assert parts[1].predictions.row == whole[1].predictions.row
     assert parts[1].predictions.features.shape == (len(whole[1].y), 0)
+
+
+class Noting(Counting):
+    """A lake that notes which columns of answers were read."""
+
+    def __init__(self, lake):
+        super().__init__(lake)
+        self.columns = set()
+
+    def read(self, table, **how):
+        if table in (SCORES, TOPIC) and how.get("where") != "false":
+            self.columns |= set(how["columns"])
+        return super().read(table, **how)
+
+
+def test_what_was_asked_is_not_read_to_measure_answers(app):
+    app.lake = lake = Noting(app.lake)
+    assert len(app.matured(NAME, FIRST, END).y) > 7
+    assert "score" in lake.columns
+    assert lake.columns.isdisjoint({"features", "ages", "request", "answer"})
