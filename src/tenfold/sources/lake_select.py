@@ -46,8 +46,20 @@ def _in_order(rows: "pa.Table") -> "pa.Table":
     """Return rows ordered by `_offset`, if there is one: as a rule they are, and only to look takes a tenth of sorting."""
     if OFFSET not in rows.column_names:
         return rows
+    import pyarrow as pa
+
     offset = rows[OFFSET].to_numpy()
-    return rows if (offset[1:] >= offset[:-1]).all() else rows.take(np.argsort(offset, kind="stable"))
+    first = np.flatnonzero(
+        np.append(True, offset[1:] < offset[:-1])
+    )  # of rows that are in order, such as those of a file
+    if len(first) < 2:
+        return rows
+    last = np.append(first[1:], len(offset)) - 1
+    order = np.argsort(offset[first], kind="stable")
+    if (offset[last[order[:-1]]] >= offset[first[order[1:]]]).any():
+        return rows.take(np.argsort(offset, kind="stable"))
+    # slices are no copies, and texts of more than 2 GB in all could not be copied
+    return pa.concat_tables([rows.slice(first[at], last[at] - first[at] + 1) for at in order.tolist()])
 
 
 def holding(
