@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TABLE = re.compile(r"[a-z][a-z0-9_]*")
-# The deltalake package makes URLs of paths and fails on these.
-UNUSABLE = re.compile(r"[\[\]%]")
+# The deltalake package makes URLs of paths and fails on these, or takes another folder.
+UNUSABLE = re.compile(r"[\[\]%\\^|\x00-\x1f\x7f\ud800-\udfff]")
 ATTEMPTS = 12
 FIRST_WAIT = 0.005
 LONGEST_WAIT = 0.5
@@ -90,7 +90,8 @@ class DeltaLake:
         self._root = root.resolve()
         if UNUSABLE.search(str(self._root)):
             raise DefinitionError(
-                f'the lake cannot be at "{self._root}". Choose a path without "[", "]" and "%".'
+                f'the lake cannot be at {str(self._root)!r}. Choose a path in UTF-8 without "[", "]", "%", "\\", "^", "|" and control '
+                "characters."
             )
         self._root.mkdir(parents=True, exist_ok=True)
         self._clock = clock or SystemClock()
