@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tenfold import Project, Release
@@ -49,6 +51,18 @@ def test_every_answer_goes_to_a_topic_a_table_and_an_address(place, downstream):
     stored = place.lake.read("decisions").to_pylist()[1]
     assert {"request", "features", "answer"}.isdisjoint(stored)
     assert json.loads(stored["outputs"]) == {"action": "block"}
+
+
+def test_rows_that_are_not_sent_are_not_all_in_memory(place):
+    text, calls = "x" * 100_000, 100
+    for call in range(calls):
+        few = answers(*names(10 * call, 10 * call + 10))
+        place.kept.write(replace(few, request=[text] * 10), key=str(call))
+    pool = pa.default_memory_pool()
+    most = max(pool.max_memory(), pool.bytes_allocated() + 10 * calls * len(text) // 2)
+    assert place.delivery().send() == 10 * calls
+    assert pool.max_memory() <= most
+    assert place.topic() == names(0, 10 * calls)
 
 
 def test_large_batches_go_in_parts_and_in_order(place, downstream):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenfold.features.records import OFFSET
-from tenfold.processing.batches import to_tables
+from tenfold.processing.batches import joined, to_tables
 from tenfold.serving.answer.predictions import SHADOW, TOPIC
-from tenfold.sources.base import Batch, Log
+from tenfold.sources.base import Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,9 @@ COLUMNS = (
 )
 """What is sent of an answer: not the row that was asked about, nor its features."""
 BATCHES, ROWS = 500, 20_000
-"""How much of the log is read at a time."""
+"""How much of the log is kept at a time."""
+OPENED = 10
+"""How many batches are opened together: with all that was asked and answered, which is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +90,25 @@ class Answers:
         wanted = max(cursor.upto, cursor.first + 1)
         begin, end = (self._bounds[0][0], self._bounds[-1][1]) if self._bounds else (0, 0)
         if not begin <= cursor.first < wanted <= end:
-            batches = self._read(cursor.base, wanted)
-            if not batches:
+            if not self._read(cursor.base, wanted):
                 return None
-            begin = batches[0].base
-            self._bounds, self._rows = (
-                [(batch.base, batch.end) for batch in batches],
-                to_tables(batches).select(COLUMNS),
-            )
+            begin = self._bounds[0][0]
         assert self._rows is not None  # noqa: S101 - for the type checker
         return self._rows.slice(cursor.first - begin)
 
-    def _read(self, base: int, wanted: int) -> list[Batch]:
-        """Return batches from a base on that reach an offset; none when the log does not."""
-        batches: list[Batch] = []
-        while found := self._log.read(TOPIC, base, limit=BATCHES, rows=ROWS):
-            batches += found
+    def _read(self, base: int, wanted: int) -> bool:
+        """Keep rows from a base on that reach an offset; return False when the log does not."""
+        bounds: list[tuple[int, int]] = []
+        tables: list[pa.Table] = []
+        enough = max(base + ROWS, wanted)
+        while base < wanted or (len(bounds) < BATCHES and base < enough):
+            found = self._log.read(TOPIC, base, limit=OPENED, rows=enough - base)
+            if not found:
+                break
+            bounds += [(batch.base, batch.end) for batch in found]
+            tables.append(to_tables(found).select(COLUMNS))
             base = found[-1].end
-            if base >= wanted:
-                return batches
-        return []
+        if base < wanted:
+            return False
+        self._bounds, self._rows = bounds, joined(tables, TOPIC)
+        return True
