@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -31,8 +31,11 @@ SET search_path TO "{schema}";
 SET synchronous_commit TO on;
 SET default_transaction_isolation TO 'read committed';
 SET lock_timeout TO {busy_ms};
-SET idle_in_transaction_session_timeout TO {idle_ms}
+SET idle_in_transaction_session_timeout TO {idle_ms};
+SELECT {who}
 """
+# Behind a pooler a transaction may be in a session that another client, of another project, left as it liked.
+WHO = "pg_backend_pid() AS server, current_setting('search_path') AS path"
 IDLE_IN_TRANSACTION_MS = 60_000
 PATIENCE = 30.0
 """Seconds without a word after which a server is taken to hang, beside those in which it waits for another writer."""
@@ -56,15 +59,20 @@ RECENT = 128
 MARKS = "ALTER TABLE tenfold_state ADD COLUMN IF NOT EXISTS marks bigint[] NOT NULL DEFAULT '{}'"
 BEGIN = f"""
 BEGIN;
-UPDATE tenfold_state SET commits = commits + 1, marks[commits % {RECENT}] = {{mark}} RETURNING commits
+UPDATE "{{schema}}".tenfold_state SET commits = commits + 1, marks[commits % {RECENT}] = {{mark}}
+RETURNING commits, {WHO}
 """
 COMMITS = "SELECT commits FROM tenfold_state"
 STORED = "SELECT 1 FROM tenfold_state WHERE ? = ANY(marks)"
 ALONE = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('tenfold {schema}', 0))"
-KNOWN = """
-SELECT to_regnamespace(?1) IS NOT NULL AS schema, to_regclass(?2) IS NOT NULL AS state,
+KNOWN = f"""
+SELECT {WHO}, to_regnamespace(?1) IS NOT NULL AS schema, to_regclass(?2) IS NOT NULL AS state,
     EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(?2) AND attname = 'marks') AS marks
 """
+SHARED = (
+    "is behind a pooler that gives each transaction another session, so that it may be among the tables of another "
+    "project. Let one be kept for each connection (PgBouncer: pool_mode = session), or name the server itself."
+)
 FOUND = "SELECT layout, digest FROM tenfold_state"
 KEEP = """
 INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
@@ -121,6 +129,7 @@ class PostgresDatabase(Pooled[Session]):
         try:
             session = self._connected()
             try:
+                self._look_beside(session)
                 self._make(session, schema, layout)
             except BaseException:
                 session.connection.close()
@@ -133,12 +142,17 @@ class PostgresDatabase(Pooled[Session]):
 
     def changes(self) -> "PostgresChanges":
         """Return what tells in one round trip whether anybody wrote; closed with the database."""
+        found = PostgresChanges(self._glancing())
+        self._watches.append(found)
+        return found
+
+    def _glancing(self) -> Self:
+        """Return the same for who cannot wait; it is to be closed too."""
         # a lock is told of before it looks like silence
         quick = self.hurried(min(self._busy_ms, GLANCE * 500))
         quick._address, quick._patience = joined(parts(self._address) | {"connect_timeout": GLANCE}), GLANCE
-        found = PostgresChanges(quick)
-        self._watches.append(found)
-        return found
+        quick._closed = False
+        return quick
 
     def hurried(self, busy_ms: int) -> Self:
         """Return the same for writers who get `Locked` after that many milliseconds; it is to be closed too."""
@@ -152,11 +166,20 @@ class PostgresDatabase(Pooled[Session]):
             self._watches.pop().close()
         super().close()
 
+    def _look_beside(self, session: Session) -> None:
+        """Refuse a pooler that lets a second connection have the session of the first."""
+        if session.who[0] == session.connection.info.backend_pid:
+            return  # the server itself
+        with suppress(Unavailable), closing(self._glancing()) as beside, beside._connection() as other:
+            if other.who[0] == session.who[0]:
+                raise DefinitionError(f'database "{self._name}" {SHARED}')
+
     def _make(self, session: Session, schema: str, layout: int) -> None:
         session.several(ALONE.format(schema=self._schema))
-        there, state, marks = session.execute(
-            KNOWN, (self._schema, f"{self._schema}.tenfold_state")
-        ).fetchall()[0]
+        known = session.execute(KNOWN, (self._schema, f"{self._schema}.tenfold_state")).fetchall()[0]
+        *who, there, state, marks = known
+        if who != session.who:
+            raise DefinitionError(f'database "{self._name}" {SHARED}')
         found = session.execute(FOUND).fetchone() if state else None
         kept = found["layout"] if found else 0
         if layout and found and kept != layout:
@@ -175,7 +198,7 @@ class PostgresDatabase(Pooled[Session]):
 
     def _connected(self) -> Session:
         settings = SETTINGS.format(
-            schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms)
+            schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms), who=WHO
         )
         return Session(self._address, settings, self._patience)
 
@@ -210,7 +233,10 @@ class PostgresDatabase(Pooled[Session]):
     def _begin(self, connection: Session) -> None:
         try:
             connection.mark = secrets.randbits(63)
-            row = connection.several(BEGIN.format(mark=connection.mark)).fetchone()
+            begin = BEGIN.format(schema=self._schema, mark=connection.mark)
+            row = connection.several(begin).fetchone()
+            if row and [row["server"], row["path"]] != connection.who:
+                raise Unavailable(f'database "{self._name}" {SHARED} Nothing was changed.')
         except BaseException:
             self._roll_back(connection)
             raise

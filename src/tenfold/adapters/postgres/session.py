@@ -49,7 +49,7 @@ class Row(Sequence[Any]):
 class Session:
     """A connection, and by what its last transaction that wrote is known: a mark, and how many there were.
 
-    Since when it rests, in microseconds, is set by the pool that it is in.
+    Which session of the server it has is the row that the settings return in the end. Since when it rests, in microseconds, is set by the pool that it is in.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Session:
         self.connection.prepared_max = STATEMENTS
         self.mark, self.turn, self.rests_since = 0, 0, 0
         _adapt(self.connection)
-        self.several(settings)
+        self.who = list(self.several(settings).fetchone() or ())
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> "psycopg.Cursor[Row]":
         """Run one statement in our SQL."""
