@@ -222,6 +222,14 @@ def test_text_that_postgres_cannot_keep_is_refused_in_words(fresh):
     database.close()
 
 
+def test_numbers_are_the_same_to_the_bit_where_the_role_shows_fewer_digits(fresh):
+    address, schema = fresh.split("#")
+    fewer = f"{address}&options=-c%20extra_float_digits%3D0#{schema}"
+    with closing(states.opened(fewer, TABLES)) as database:
+        database.execute("INSERT INTO item VALUES (?, 0, ?)", "a", 0.1 + 0.2)
+        assert database.query("SELECT share FROM item")[0]["share"] == 0.1 + 0.2
+
+
 def test_states_of_projects_lie_apart_in_one_database(postgres):
     first, second = (states.opened(states.fresh(postgres.url), TABLES) for _ in range(2))
     first.execute(contract.ADD, "a", 0, None)

@@ -25,11 +25,12 @@ REST = UNITS["m"]
 """Microseconds after which one that nobody needed is closed, when another one is given back."""
 CLOCK = SystemClock()
 # A commit is on the disk when it returns, whatever the server is set to. A machine that vanished within a transaction
-# must not keep all others waiting for ever.
+# must not keep all others waiting for ever. Numbers come as text, and with fewer digits they are others.
 SETTINGS = """
 SET search_path TO "{schema}";
 SET synchronous_commit TO on;
 SET default_transaction_isolation TO 'read committed';
+SET extra_float_digits TO 1;
 SET lock_timeout TO {busy_ms};
 SET idle_in_transaction_session_timeout TO {idle_ms};
 SELECT {who}
