@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
+from tenfold.adapters.postgres.address import parts
 from tenfold.adapters.postgres.database import GLANCE, IDLE
 from tenfold.automation import audit
 from tenfold.core.clock import SystemClock, VirtualClock
@@ -317,6 +318,12 @@ def test_an_address_that_is_none_is_refused(address):
 )
 def test_an_address_that_is_escaped_is_taken(address, place):
     assert repr(states.state(f"{address}#fraud")) == f"PostgresDatabase(schema fraud of {place})"
+
+
+def test_of_several_servers_the_one_that_takes_changes_is_meant_unless_another_is_named():
+    several, one = parts("postgresql://ann@a,b/ml"), parts("postgresql://ann@a/ml")
+    assert (several["target_session_attrs"], "target_session_attrs" in one) == ("read-write", False)
+    assert parts("postgresql://ann@a,b/ml?target_session_attrs=any")["target_session_attrs"] == "any"
 
 
 def test_a_trace_tells_only_why_nothing_could_be_opened():

@@ -44,7 +44,9 @@ class Pooler:
     def _serve(self, client):
         with suppress(OSError), client:
             _exactly(client, struct.unpack("!i", _exactly(client, 4))[0] - 4)
-            client.sendall(b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0K\0\0\0\x0c\0\0\0\0\0\0\0\0Z\0\0\0\x05I")
+            client.sendall(
+                b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0K\0\0\0\x0c\0\0\0\0\0\0\0\0Z\0\0\0\x05I"
+            )
             while (asked := _message(client))[:1] != b"X":
                 session = self._taken()
                 try:

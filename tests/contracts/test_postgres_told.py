@@ -109,3 +109,15 @@ def test_a_statement_that_the_server_gives_up_is_told_as_that(postgres):
         database.query("SELECT pg_sleep(10)")
     assert 'ALTER ROLE "tenfold" SET statement_timeout = 0' in str(error.value)
     assert "safe to retry" not in str(error.value)
+
+
+def test_a_server_that_takes_no_changes_is_told_as_that(postgres):
+    schema = states.fresh("")
+    with closing(states.opened(f"{postgres.url}{schema}", TABLES)):
+        read_only = f"{postgres.url}&options=-c%20default_transaction_read_only%3Don{schema}"
+        with closing(states.opened(read_only, TABLES)) as database:
+            assert database.query(contract.NAMES) == []
+            with pytest.raises(
+                Unavailable, match=r"it is a standby, or its default_transaction_read_only is on"
+            ):
+                database.execute(contract.ADD, "a", 0, None)

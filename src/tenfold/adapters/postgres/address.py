@@ -40,6 +40,8 @@ def parts(address: str) -> dict[str, Any]:
             'the address of a Postgres database is not one. Write "postgresql://user@host:5432/database", '
             'and in a password, or any other part, %40 for "@", %2F for "/", %3A for ":", %3F for "?" and %25 for "%".'
         )
+    if "," in str(found.get("host", "")):  # after a promotion the first of them may be a standby
+        found.setdefault("target_session_attrs", "read-write")
     return found
 
 

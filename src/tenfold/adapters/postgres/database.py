@@ -199,7 +199,10 @@ class PostgresDatabase(Pooled[Session]):
 
     def _connected(self) -> Session:
         settings = SETTINGS.format(
-            schema=self._schema, busy_ms=self._busy_ms, idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms), who=WHO
+            schema=self._schema,
+            busy_ms=self._busy_ms,
+            idle_ms=max(IDLE_IN_TRANSACTION_MS, self._busy_ms),
+            who=WHO,
         )
         return Session(self._address, settings, self._patience)
 

@@ -109,7 +109,10 @@ def _why(error: "psycopg.Error", place: Place, busy_ms: int) -> str | None:
     if error.sqlstate == FULL:
         return f"cannot grow: the disk is full. {RETRY}"
     if error.sqlstate == READ_ONLY:
-        return f"is a standby that takes no changes. {RETRY}"
+        return (
+            f"takes no changes: it is a standby, or its default_transaction_read_only is on. {RETRY} When it is told again, "
+            "name the server that takes them, or switch that off."
+        )
     if error.sqlstate == CANCELLED and "statement timeout" in str(error):
         return (
             f"gave up a statement: {_line(error)}. Nothing was changed. When it is told again, let statements take longer: "
