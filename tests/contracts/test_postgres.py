@@ -105,6 +105,16 @@ def test_a_table_that_is_locked_for_long_is_waited_for_once_by_who_looks_at_what
     database.close()
 
 
+def test_a_commit_in_place_of_one_that_a_failover_lost_is_seen(fresh):
+    with closing(states.opened(fresh, TABLES)) as database, closing(database.changes()) as changes:
+        database.execute(contract.ADD, "a", 0, None)
+        assert changes.since_last()
+        with database._connection() as session:  # the standby that was promoted did not have it
+            session.several("DELETE FROM item; UPDATE tenfold_state SET commits = commits - 1")
+        database.execute(contract.ADD, "b", 0, None)
+        assert [changes.since_last(), changes.since_last()] == [True, False]
+
+
 def test_who_may_not_pass_as_tokens_cannot_be_read_is_not_told_where_they_are(own, tmp_path):
     database, clock = states.opened(states.fresh(own.url), tokens.SCHEMA), SystemClock()
     known = tokens.Tokens(database, clock)

@@ -63,7 +63,8 @@ BEGIN;
 UPDATE "{{schema}}".tenfold_state SET commits = commits + 1, marks[commits % {RECENT}] = {{mark}}
 RETURNING commits, {WHO}
 """
-COMMITS = "SELECT commits FROM tenfold_state"
+# A standby that is promoted may lack the last ones, and give their numbers to others.
+COMMITS = f"SELECT commits, marks[(commits - 1) % {RECENT}] AS mark FROM tenfold_state"
 STORED = "SELECT 1 FROM tenfold_state WHERE ? = ANY(marks)"
 ALONE = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('tenfold {schema}', 0))"
 KNOWN = f"""
@@ -306,15 +307,14 @@ class PostgresChanges:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
-        self._seen: int | None = None
+        self._seen: tuple[int, int] | None = None
         self._trying: threading.Thread | None = None
         self._closed, self._why = threading.Event(), ""
 
     def since_last(self) -> bool:
         """Return whether there was a commit since the last call; True the first time."""
-        commits = self.query(COMMITS)[0]["commits"]
-        before, self._seen = self._seen, commits
-        return bool(before != commits)
+        before, self._seen = self._seen, tuple(self.query(COMMITS)[0])
+        return before != self._seen
 
     def query(self, sql: str, *values: object) -> list[Any]:
         """Return all rows of a statement that reads."""
