@@ -1,5 +1,6 @@
 """A pooler between that gives each transaction another session, as PgBouncer does with `pool_mode = transaction`."""
 
+import re
 import socket
 import struct
 import threading
@@ -22,8 +23,8 @@ class Pooler:
     """Gives each transaction the next of its sessions, whoever asks."""
 
     def __init__(self, server, sessions):
-        self._free = threading.Condition()
-        self._sessions = [_session(server) for _ in range(sessions)]
+        self._free, self._server = threading.Condition(), server
+        self._sessions, self._many = [_session(server) for _ in range(sessions)], sessions
         self.listening = socket.create_server(("127.0.0.1", 0))
         port = self.listening.getsockname()[1]
         self.url = f"postgresql://tenfold@127.0.0.1:{port}/postgres?sslmode=disable&gssencmode=disable"
@@ -32,6 +33,8 @@ class Pooler:
     def close(self):
         self.listening.shutdown(socket.SHUT_RDWR)
         self.listening.close()
+        with self._free:
+            assert self._free.wait_for(lambda: len(self._sessions) == self._many, 30)
         for session in self._sessions:
             session.close()
 
@@ -52,6 +55,10 @@ class Pooler:
                 try:
                     while not self._passed(client, session, asked):
                         asked = _message(client)
+                except OSError:  # the client left a transaction open
+                    session.close()
+                    session = _session(self._server)
+                    raise
                 finally:
                     self._give_back(session)
 
@@ -73,7 +80,7 @@ class Pooler:
     def _give_back(self, session):
         with self._free:
             self._sessions.append(session)
-            self._free.notify()
+            self._free.notify_all()
 
 
 def _session(server):
@@ -133,8 +140,25 @@ def test_what_a_pooler_would_write_elsewhere_is_refused(pooled, postgres):
     with closing(states.opened(f"{postgres.url}{name}", TABLES)) as direct:
         late = states.state(f"{pooled(MANY).url}{name}")
         with closing(late):
-            for _ in range(MANY - 1):
+            for _ in range(MANY):
                 with pytest.raises(Unavailable, match=rf"{REFUSED}.* Nothing was changed\.$"):
                     late.execute(contract.ADD, "a", 0, None)
-            late.execute(contract.ADD, "b", 0, None)  # in the session that it began with
-        assert [row["name"] for row in direct.query(contract.NAMES)] == ["b"]
+                assert not late._idle, "who keeps it is refused even when the pooler is mended"
+        assert direct.query(contract.NAMES) == []
+
+
+def test_a_statement_that_was_prepared_in_another_session_is_told_as_the_same(pooled, postgres):
+    name = states.fresh("")
+    with (
+        closing(states.opened(f"{postgres.url}{name}", TABLES)),
+        closing(states.state(f"{pooled(MANY).url}{name}")) as late,
+    ):
+        told = []
+        for _ in range(4 * MANY):
+            try:
+                late.query("SELECT 1")
+            except Unavailable as error:
+                told.append(str(error))
+                assert not late._idle, "it was kept"
+        assert told
+        assert all(re.search(REFUSED, text) for text in told), told

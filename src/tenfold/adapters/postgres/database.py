@@ -11,7 +11,7 @@ from typing import Any, Self
 from tenfold.adapters.postgres.address import joined, parts
 from tenfold.adapters.postgres.session import Session
 from tenfold.adapters.postgres.sql import JSON_EACH, statements
-from tenfold.adapters.postgres.told import Place, told
+from tenfold.adapters.postgres.told import SHARED, Place, told
 from tenfold.core.clock import SystemClock
 from tenfold.core.errors import DefinitionError, SchemaError, Unavailable
 from tenfold.core.times import UNITS
@@ -71,10 +71,6 @@ KNOWN = f"""
 SELECT {WHO}, to_regnamespace(?1) IS NOT NULL AS schema, to_regclass(?2) IS NOT NULL AS state,
     EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(?2) AND attname = 'marks') AS marks
 """
-SHARED = (
-    "is behind a pooler that gives each transaction another session, so that it may be among the tables of another "
-    "project. Let one be kept for each connection (PgBouncer: pool_mode = session), or name the server itself."
-)
 FOUND = "SELECT layout, digest FROM tenfold_state"
 KEEP = """
 INSERT INTO tenfold_state (one, layout, digest, commits) VALUES (1, ?, ?, 0)
@@ -241,6 +237,7 @@ class PostgresDatabase(Pooled[Session]):
             begin = BEGIN.format(schema=self._schema, mark=connection.mark)
             row = connection.several(begin).fetchone()
             if row and [row["server"], row["path"]] != connection.who:
+                connection.connection.close()
                 raise Unavailable(f'database "{self._name}" {SHARED} Nothing was changed.')
         except BaseException:
             self._roll_back(connection)

@@ -77,7 +77,13 @@ class Session:
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> "psycopg.Cursor[Row]":
         """Run one statement in our SQL."""
-        return self.connection.execute(statement(sql), values or None)
+        from psycopg import errors
+
+        try:
+            return self.connection.execute(statement(sql), values or None)
+        except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement, errors.ProtocolViolation):
+            self.connection.close()  # it is not in the session in which it prepared its statements
+            raise
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> "psycopg.Cursor[Row]":
         """Run one statement in our SQL for many rows of values."""

@@ -22,6 +22,11 @@ NO_ENTRY = re.compile(
 NO_ADDRESS = re.compile(
     r"invalid (\S+ )*(value|port number)|could not match|unrecognized configuration parameter"
 )
+NOT_PREPARED = {"26000", "42P05"}
+SHARED = (
+    "is behind a pooler that gives each transaction another session, so that it may be among the tables of another "
+    "project. Let one be kept for each connection (PgBouncer: pool_mode = session), or name the server itself."
+)
 RETRY = "Nothing was changed; it is safe to retry."
 
 
@@ -81,6 +86,8 @@ def _lasting(error: "psycopg.Error", place: Place, *, opening: bool) -> str | No
             f'CREATE SCHEMA "{place.schema}" AUTHORIZATION "{place.user}"; one that is there, with its tables, must belong to '
             "this user."
         )
+    if error.sqlstate in NOT_PREPARED:
+        return SHARED
     if error.sqlstate in GONE and not opening:
         return (
             f"has lost what was in it, or lets this user see it no more: {said}. "
