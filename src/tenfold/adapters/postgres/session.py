@@ -15,6 +15,8 @@ SOON = 2
 """A statement is prepared when it has run so often."""
 STATEMENTS = 500
 """Most statements that stay prepared."""
+ELSEWHERE = {"26000", "42P05", "08P01", "42P01"}
+"""What is said in a session in which a statement was not prepared, or whose tables are others."""
 
 
 class Row(Sequence[Any]):
@@ -49,7 +51,8 @@ class Row(Sequence[Any]):
 class Session:
     """A connection, and by what its last transaction that wrote is known: a mark, and how many there were.
 
-    Which session of the server it has is the row that the settings return in the end. Since when it rests, in microseconds, is set by the pool that it is in.
+    Which session of the server it has is the row that the settings return in the end. Since when it rests, in
+    microseconds, is set by the pool that it is in.
 
     Parameters
     ----------
@@ -77,12 +80,13 @@ class Session:
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> "psycopg.Cursor[Row]":
         """Run one statement in our SQL."""
-        from psycopg import errors
+        import psycopg
 
         try:
             return self.connection.execute(statement(sql), values or None)
-        except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement, errors.ProtocolViolation):
-            self.connection.close()  # it is not in the session in which it prepared its statements
+        except psycopg.Error as error:
+            if error.sqlstate in ELSEWHERE:
+                self.connection.close()  # a pooler gave it another session: the next one makes its settings anew
             raise
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> "psycopg.Cursor[Row]":
