@@ -1,12 +1,13 @@
 """The answers of the prediction log in their order, a part at a time."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenfold.features.records import OFFSET
 from tenfold.processing.batches import joined, to_tables
 from tenfold.serving.answer.predictions import SHADOW, TOPIC
-from tenfold.sources.base import Log
+from tenfold.sources.base import Batch, Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,8 +31,8 @@ COLUMNS = (
 """What is sent of an answer: not the row that was asked about, nor its features."""
 BATCHES, ROWS = 500, 20_000
 """How much of the log is kept at a time."""
-OPENED = 10
-"""How many batches are opened together: with all that was asked and answered, which is not kept."""
+READ, OPENED = 100, 1 << 17
+"""How many batches are read together, and bytes of them opened: with all that was asked and answered, which is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,23 @@ class Answers:
         tables: list[pa.Table] = []
         enough = max(base + ROWS, wanted)
         while base < wanted or (len(bounds) < BATCHES and base < enough):
-            found = self._log.read(TOPIC, base, limit=OPENED, rows=enough - base)
+            found = self._log.read(TOPIC, base, limit=READ, rows=enough - base)
             if not found:
                 break
             bounds += [(batch.base, batch.end) for batch in found]
-            tables.append(to_tables(found).select(COLUMNS))
+            tables += [to_tables(some).select(COLUMNS) for some in _portions(found)]
             base = found[-1].end
         if base < wanted:
             return False
         self._bounds, self._rows = bounds, joined(tables, TOPIC)
         return True
+
+
+def _portions(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
+    """Yield batches that are opened together, one at least."""
+    first = size = 0
+    for place, batch in enumerate(batches):
+        size += len(batch.data)
+        if size > OPENED or place == len(batches) - 1:
+            yield batches[first : place + 1]
+            first, size = place + 1, 0

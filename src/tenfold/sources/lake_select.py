@@ -15,6 +15,8 @@ OFFSET = "_offset"
 USE_UTC = "SET TimeZone = 'UTC'"
 FROM_FILES = "FROM read_parquet(?, union_by_name = true)"
 FROM_ROWS = "FROM stored_rows"
+RUNS = 10_000
+"""Most runs of rows in order that are put one behind the other: of more the rows are copied, which takes less time."""
 HOLDING = "SELECT DISTINCT _file FROM read_parquet(?, union_by_name = true, filename = '_file')"
 
 
@@ -49,14 +51,14 @@ def _in_order(rows: "pa.Table") -> "pa.Table":
     import pyarrow as pa
 
     offset = rows[OFFSET].to_numpy()
-    first = np.flatnonzero(
-        np.append(True, offset[1:] < offset[:-1])
-    )  # of rows that are in order, such as those of a file
+    # where rows begin that are in order, such as those of a file
+    first = np.flatnonzero(np.append(True, offset[1:] < offset[:-1]))
     if len(first) < 2:
         return rows
     last = np.append(first[1:], len(offset)) - 1
     order = np.argsort(offset[first], kind="stable")
-    if (offset[last[order[:-1]]] >= offset[first[order[1:]]]).any():
+    mixed = (offset[last[order[:-1]]] >= offset[first[order[1:]]]).any()
+    if mixed or len(first) > RUNS:
         return rows.take(np.argsort(offset, kind="stable"))
     # slices are no copies, and texts of more than 2 GB in all could not be copied
     return pa.concat_tables([rows.slice(first[at], last[at] - first[at] + 1) for at in order.tolist()])
