@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from tenfold.core.errors import Conflict, GateFailed, NotFound, TenfoldError, Unavailable
-from tenfold.core.room import FULL, no_room
+from tenfold.core.room import no_room, trouble_of
 from tenfold.ui.markup import clean
 
 USAGE, DEFECT, INTERRUPTED = 2, 101, 130
@@ -87,8 +87,8 @@ def told(error: Exception) -> tuple[int, str]:
         return USAGE, error.format_message()
     if isinstance(error, TenfoldError):
         return next((code for kind, code in _CODES.items() if isinstance(error, kind)), USAGE), str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
-        return _CODES[Unavailable], no_room(error.filename or "a file")
+    if isinstance(error, OSError) and (trouble := trouble_of(error)):
+        return _CODES[Unavailable], no_room(error.filename or "a file", trouble)
     if isinstance(error, PermissionError) and error.filename is not None:
         return USAGE, (
             f'this user may not write "{error.filename}". Be the user it belongs to, or choose another home: --home PATH.'

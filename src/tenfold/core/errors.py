@@ -90,6 +90,10 @@ class FilesElsewhere(Unavailable):
     """The stored files of a version are gone here, while another home that shares the state has them."""
 
 
+class DiskFailed(Unavailable):
+    """A disk is full, may only be read or has errors; the message says so where something may be stored all the same."""
+
+
 class GateFailed(TenfoldError):
     """A version was refused by a gate; `results` holds each check's evidence."""
 

@@ -1,17 +1,49 @@
-"""Room on disk: whether there is any, and taken before it is needed for files that are mapped into memory."""
+"""Room on disk: why a file cannot be written, and room taken before it is needed for files that are mapped into memory."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EIO, ENOSPC, EROFS
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import DiskFailed
 
-FULL = ENOSPC, EDQUOT
-"""The numbers of errors that say that there is no room."""
 LEAST = 1 << 20
 """Bytes below which a disk is full to who asks why it failed: what did not fit is not on it."""
+
+
+class Trouble(NamedTuple):
+    """What a disk does not do, why, and what is to be done."""
+
+    what: str
+    why: str
+    fix: str
+
+
+FULL = Trouble("be written", "the disk is full", "Make room and try again.")
+READ_ONLY = Trouble(
+    "be written",
+    "the disk may only be read",
+    "A disk with errors becomes so: see the system's log, make it writable and try again.",
+)
+BROKEN = Trouble(
+    "be read or written", "the disk has errors", "See the system's log, mend the disk and try again."
+)
+TROUBLES: Mapping[int, Trouble] = {ENOSPC: FULL, EDQUOT: FULL, EROFS: READ_ONLY, EIO: BROKEN}
+"""By the numbers of errors."""
+
+
+def trouble_of(error: OSError) -> Trouble | None:
+    """Return what is wrong with the disk, None when it is something else.
+
+    Examples
+    --------
+    >>> trouble_of(OSError(EROFS, "Read-only file system")).why
+    'the disk may only be read'
+    """
+    return TROUBLES.get(error.errno or 0)
 
 
 def is_full(folder: Path) -> bool:
@@ -26,28 +58,45 @@ def is_full(folder: Path) -> bool:
     return found.f_bavail * found.f_frsize < LEAST
 
 
+def refused(folder: Path) -> int:
+    """Return the number of the error with which the system refuses to have a file made in a folder, 0 when it does not.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> refused(Path(mkdtemp()))
+    0
+    """
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
 @contextmanager
 def in_room(path: Path) -> Iterator[None]:
-    """Raise Unavailable in place of an error inside that says that there is no room for a file or folder.
+    """Raise DiskFailed in place of an error inside that says that the disk does not take a file or folder.
 
     Examples
     --------
     >>> with in_room(Path("home")):
     ...     raise OSError(ENOSPC, "No space left on device")
     Traceback (most recent call last):
-    tenfold.core.errors.Unavailable: "home" cannot be written: the disk is full. Make room and try again.
+    tenfold.core.errors.DiskFailed: "home" cannot be written: the disk is full. Make room and try again.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        trouble = trouble_of(error)
+        if trouble is None:
             raise
-        raise Unavailable(no_room(path)) from error
+        raise DiskFailed(no_room(path, trouble)) from error
 
 
-def no_room(path: object) -> str:
-    """Return the sentence that says that there is no room for a file or folder."""
-    return f'"{path}" cannot be written: the disk is full. Make room and try again.'
+def no_room(path: object, trouble: Trouble = FULL) -> str:
+    """Return the sentence that says why a file or folder cannot be written."""
+    return f'"{path}" cannot {trouble.what}: {trouble.why}. {trouble.fix}'
 
 
 def reserve(file: int, size: int, what: str) -> None:
@@ -58,7 +107,7 @@ def reserve(file: int, size: int, what: str) -> None:
     Raises
     ------
     Unavailable
-        When the disk is full.
+        When the disk is full, or fails otherwise.
 
     Examples
     --------
@@ -74,6 +123,7 @@ def reserve(file: int, size: int, what: str) -> None:
     try:
         os.posix_fallocate(file, 0, size)
     except OSError as error:
-        if error.errno not in FULL:
+        trouble = trouble_of(error)
+        if trouble is None:
             raise
-        raise Unavailable(f"{what} cannot be made: the disk is full. Make room and try again.") from error
+        raise DiskFailed(f"{what} cannot be made: {trouble.why}. {trouble.fix}") from error

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from tenfold.core.errors import Unavailable
-from tenfold.core.room import FULL
+from tenfold.core.errors import DiskFailed
+from tenfold.core.room import TROUBLES
 from tenfold.sources.blobs import flush
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CHECKED = "/checked"
 """A writer of its own, beside the other one, of what is stored only when a check says so."""
 KEPT = 32
 """Older versions whose files are remembered."""
-_FULL = re.compile(rf"(os error |errno |code: )({'|'.join(map(str, FULL))})\b", re.IGNORECASE)
+_TROUBLE = re.compile(rf"(os error |errno |code: )({'|'.join(map(str, TROUBLES))})\b", re.IGNORECASE)
 CHECKPOINTS = 10
 """Versions after which a table gets a checkpoint. What follows one is read again at each commit, by a thread for each entry."""
 
@@ -92,23 +92,23 @@ class Tables:
 
 @contextmanager
 def growing(path: Path) -> Iterator[None]:
-    """Tell in a sentence that a table has no room: three libraries write to it, each with errors of its own.
+    """Tell in a sentence that the disk does not take a table: three libraries write to it, each with errors of its own.
 
     Examples
     --------
     >>> with growing(Path("lake/payments")):
     ...     raise OSError("Unable to copy data to file: No space left on device (os error 28)")
     Traceback (most recent call last):
-    tenfold.core.errors.Unavailable: table "lake/payments" cannot grow: the disk is full. Make room and try again.
+    tenfold.core.errors.DiskFailed: table "lake/payments" cannot grow: the disk is full. Make room and try again.
     """
     try:
         yield
     except Exception as error:
-        if not _FULL.search(str(error)):
+        said = _TROUBLE.search(str(error))
+        if said is None:
             raise
-        raise Unavailable(
-            f'table "{path}" cannot grow: the disk is full. Make room and try again.'
-        ) from error
+        trouble = TROUBLES[int(said[2])]
+        raise DiskFailed(f'table "{path}" cannot grow: {trouble.why}. {trouble.fix}') from error
 
 
 def files_of(delta: "DeltaTable") -> list[str]:

@@ -34,7 +34,8 @@ class Pooled(ABC, Generic[Connection]):
         Raises
         ------
         Unavailable
-            When another writer held the lock for too long, the disk is full, or the database is away; nothing was changed.
+            When another writer held the lock for too long, the disk is full or fails, or the database is away; nothing was
+            changed, unless the message says that the commit may be found later.
         """
         return _Whole(self)
 

@@ -6,13 +6,15 @@ import sqlite3
 from pathlib import Path
 from typing import Self
 
-from tenfold.core.errors import SchemaError, Unavailable
-from tenfold.core.room import in_room, is_full
+from tenfold.core.errors import DiskFailed, SchemaError, Unavailable
+from tenfold.core.room import BROKEN, FULL, READ_ONLY, Trouble, in_room, is_full, refused
 from tenfold.sources.pooled import Pooled
 from tenfold.sources.turn import Locked
 
 BEGIN = "BEGIN IMMEDIATE"
 WAL_ATTEMPTS = 100
+FAILED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""Kinds of errors of which the disk may be the cause."""
 
 
 class SQLiteDatabase(Pooled[sqlite3.Connection]):
@@ -67,17 +69,14 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         self._path = path
         self._page, self._checkpoint = page, checkpoint
         self._watches: list[SQLiteChanges] = []
+        self._only_read = False
         self.prepare(schema, layout=layout)
 
     def prepare(self, schema: str, *, layout: int = 0) -> None:
         """Make what is missing of a schema, whole or not at all."""
         with in_room(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            connection = self._open()
-        except sqlite3.OperationalError as error:
-            self._tell(error)
-            raise
+        connection = self._open()
         try:
             self._use_wal(connection)
             self._check_layout(connection, layout)
@@ -108,10 +107,19 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             self._watches.pop().close()
         super().close()
 
-    def _works(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - a file does not go away
-        return True
+    def _works(self, connection: sqlite3.Connection) -> bool:  # noqa: ARG002 - they were opened alike
+        # One that was opened while the disk might only be read still does so when it may be written again.
+        return not self._only_read
 
     def _open(self) -> sqlite3.Connection:
+        self._only_read = False
+        try:
+            return self._connected()
+        except sqlite3.OperationalError as error:
+            self._tell(error)
+            raise
+
+    def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=self._busy_ms / 1_000, isolation_level=None, check_same_thread=False
         )
@@ -142,7 +150,13 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             return False
 
     def _commit(self, connection: sqlite3.Connection) -> None:
-        connection.execute("COMMIT")
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            # What fails behind the last write of a commit is its sync, or its place in the index: then it may be there.
+            if _family(error) == sqlite3.SQLITE_IOERR and _code(error) != sqlite3.SQLITE_IOERR_WRITE:
+                raise self._unsure(error) from error
+            raise
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
@@ -151,17 +165,55 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
     def _tell(self, error: BaseException) -> None:
         if not isinstance(error, sqlite3.OperationalError):
             return
-        if _family(error) == sqlite3.SQLITE_FULL or (_is_nowhere(error) and is_full(self._path.parent)):
-            raise Unavailable(
-                f'database "{self._path}" cannot grow: the disk is full. Nothing was changed. Make room and try again.'
-            ) from error
-        if _family(error) == sqlite3.SQLITE_READONLY:
-            raise PermissionError(errno.EACCES, "it may only be read", str(self._path)) from error
         if is_locked(error):
             raise Locked(
                 f'database "{self._path}" was locked by another writer for {self._busy_ms} ms. '
                 "Nothing was changed; it is safe to retry."
             ) from error
+        if _code(error) == sqlite3.SQLITE_IOERR_FSYNC:
+            raise self._unsure(error) from error
+        if _family(error) not in FAILED:
+            return
+        self._only_read = self._only_read or _family(error) == sqlite3.SQLITE_READONLY
+        number = self._refused()
+        trouble = self._trouble(error, number)
+        if trouble is not None:
+            what = "grow" if trouble is FULL else trouble.what
+            raise DiskFailed(
+                f'database "{self._path}" cannot {what}: {trouble.why}. Nothing was changed. {trouble.fix}'
+            ) from error
+        if number in (errno.EACCES, errno.EPERM) or _family(error) == sqlite3.SQLITE_READONLY:
+            raise PermissionError(errno.EACCES, "it may only be read", str(self._path)) from error
+
+    def _refused(self) -> int:
+        """Return the number of the error with which the system refuses to have the file written, 0 when it does not."""
+        # None of SQLite's files is opened for that: to close it again takes away all locks that this process has on it.
+        files = (self._path.with_name(f"{self._path.name}{end}") for end in ("", "-wal", "-shm"))
+        may = all(os.access(file, os.W_OK) for file in files if file.exists())
+        return refused(self._path.parent) or (0 if may else errno.EACCES)
+
+    def _trouble(self, error: sqlite3.OperationalError, number: int) -> Trouble | None:
+        """Return what is wrong with the disk, None when it is something else."""
+        family = _family(error)
+        if family == sqlite3.SQLITE_FULL or (family == sqlite3.SQLITE_IOERR and is_full(self._path.parent)):
+            return FULL
+        if number == errno.EROFS or (_code(error) == sqlite3.SQLITE_READONLY and not number):
+            return READ_ONLY
+        if family == sqlite3.SQLITE_IOERR:
+            return BROKEN._replace(why=f"{BROKEN.why} ({error.sqlite_errorname})")
+        return None
+
+    def _unsure(self, error: sqlite3.OperationalError) -> DiskFailed:
+        """Return what says that a commit failed behind its last byte.
+
+        No connection sees it and the next commit is written over it, but where all processes die before that, who opens the
+        file finds it whole.
+        """
+        trouble = self._trouble(error, self._refused()) or BROKEN
+        return DiskFailed(
+            f'database "{self._path}" did not confirm a commit: {trouble.why}. What was to be stored may be found there later, or '
+            f"not; sent again under the same key, it is stored once. {trouble.fix}"
+        )
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         # SQLite does not wait for a lock when it changes the journal mode, so an empty transaction does the waiting.
@@ -241,14 +293,10 @@ def is_locked(error: sqlite3.OperationalError) -> bool:
     return _family(error) == sqlite3.SQLITE_BUSY
 
 
-def _is_nowhere(error: sqlite3.OperationalError) -> bool:
-    """Return whether reading or writing failed, as making the file of the shared index does on a full disk.
-
-    Not where a sync failed: then what was written may be there.
-    """
-    return _family(error) == sqlite3.SQLITE_IOERR and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_FSYNC
-
-
 def _family(error: sqlite3.OperationalError) -> int:
     """Return what kind of error it is: the low byte of SQLite's code."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    return _code(error) & 0xFF
+
+
+def _code(error: sqlite3.OperationalError) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))

@@ -10,8 +10,8 @@ from typing import Any
 
 import lmdb
 
-from tenfold.core.errors import Unavailable
-from tenfold.core.room import is_full, no_room
+from tenfold.core.errors import DiskFailed, Unavailable
+from tenfold.core.room import FULL, TROUBLES, Trouble, is_full, no_room
 from tenfold.store.base import Damaged, Get, Moved, Used
 from tenfold.store.memory import check_keys
 
@@ -67,12 +67,13 @@ class LMDBOnlineStore:
     def __init__(self, path: Path, *, map_size: int = 2**36) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._failed: Trouble | None = None
         try:
             self._env = lmdb.open(str(path), map_size=map_size, max_dbs=2, max_readers=512)
         except DAMAGE as error:
             raise self._damaged(error) from error
         except lmdb.Error as error:
-            self._tell_full(error)
+            self._tell(error)
             raise Unavailable(
                 f'online store "{path}" cannot be opened: {error} A process may open it once; share that object.'
             ) from error
@@ -124,7 +125,7 @@ class LMDBOnlineStore:
                 f'online store "{self._path}" is full. Nothing was written; open it with a larger map_size.'
             ) from error
         except lmdb.Error as error:
-            self._tell_full(error)
+            self._tell(error)
             raise
 
     def offsets(self) -> dict[str, int]:
@@ -157,11 +158,19 @@ class LMDBOnlineStore:
     def close(self) -> None:
         self._env.close()
 
-    def _tell_full(self, error: lmdb.Error) -> None:
-        if is_full(self._path):
-            raise Unavailable(no_room(self._path)) from error
+    def _tell(self, error: lmdb.Error) -> None:
+        found = (trouble for number, trouble in TROUBLES.items() if os.strerror(number) in str(error))
+        trouble = FULL if is_full(self._path) else next(found, None)
+        if trouble is not None:
+            self._failed = trouble
+            raise DiskFailed(no_room(self._path, trouble)) from error
 
-    def _damaged(self, error: lmdb.Error) -> Damaged:
+    def _damaged(self, error: lmdb.Error) -> Unavailable:
+        if self._failed is not None and isinstance(error, lmdb.PanicError):
+            return DiskFailed(
+                f'online store "{self._path}" cannot be used any more by this process, since {self._failed.why}. '
+                f"What it held before is whole. {self._failed.fix} This process has to be started again."
+            )
         return Damaged(
             f'online store "{self._path}" is damaged: {error}. End all processes, remove that folder and start them again: '
             "it is made anew from the log."

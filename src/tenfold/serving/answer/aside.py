@@ -142,6 +142,10 @@ class Aside:
                 found = shadow(group)
                 if found is not None:
                     self._predictions.keep(found)
+            except Unavailable as error:
+                logger.warning(
+                    "shadow was not kept model=%s rows=%s: %s", group[0].asking.model.name, len(group), error
+                )
             except Exception:  # a log that cannot be written must not end the thread that counts
                 logger.exception(
                     "shadow was not kept model=%s rows=%s", group[0].asking.model.name, len(group)

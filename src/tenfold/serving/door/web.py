@@ -11,7 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tenfold.core.errors import Conflict, MissingExtra, NotFound, SchemaError, TenfoldError, Unavailable
+from tenfold.core.errors import (
+    Conflict,
+    DiskFailed,
+    MissingExtra,
+    NotFound,
+    SchemaError,
+    TenfoldError,
+    Unavailable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +161,8 @@ def answer_of(error: Exception, path: str, told: Told | None = None) -> Response
     """Return the answer to a request that failed; `told` as `guarded` takes it."""
     told = told or failed
     if isinstance(error, TenfoldError):
+        if isinstance(error, DiskFailed):
+            logger.error("request failed path=%s: %s", path, error)
         found = (status for kind, status in _STATUS.items() if isinstance(error, kind))
         return told(*next(found, (400, type(error).__name__)), str(error))
     logger.error("request failed path=%s", path, exc_info=error)
