@@ -19,6 +19,7 @@ from tenfold.cli.errors import told, verbose
 from tenfold.cli.extras import EXTRAS, is_there
 from tenfold.cli.options import as_json, home
 from tenfold.cli.output import answer, plural
+from tenfold.core.room import TROUBLES, Trouble, refused
 from tenfold.core.times import UNITS, iso
 from tenfold.serving.door.listening import is_free
 
@@ -112,14 +113,12 @@ def _extras() -> Finding:
 
 
 def _home(home: Path) -> Finding:
-    place = _existing(home)
-    ok = os.access(place, os.W_OK | os.X_OK)
-    return Finding(
-        "home",
-        ok,
-        f"{home} can{'' if ok else 'not'} be written",
-        "" if ok else "Choose another one: --home PATH.",
-    )
+    number = refused(_existing(home))
+    if not number:
+        return Finding("home", ok=True, found=f"{home} can be written")
+    other = Trouble("be written", os.strerror(number), "Choose another one: --home PATH.")
+    trouble = TROUBLES.get(number, other)
+    return Finding("home", ok=False, found=f"{home} cannot {trouble.what}: {trouble.why}", fix=trouble.fix)
 
 
 def _disk(home: Path) -> Finding:
@@ -135,15 +134,14 @@ def _clock(home: Path) -> Iterator[Finding]:
     if not (home / "log.db").exists():
         return
     from tenfold.core.clock import SystemClock
-    from tenfold.core.errors import TenfoldError
     from tenfold.sources.log import SQLiteLog
 
     clock = SystemClock()
     try:
         with closing(SQLiteLog(home / "log.db", clock)) as log:
             yield _against(log, clock.now())
-    except TenfoldError as error:
-        yield Finding("clock", ok=False, found=str(error), fix="Try again, or choose another home.")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told beside all else that was found
+        yield Finding("clock", ok=False, found=told(error)[1], fix="Try again, or choose another home.")
 
 
 def _against(log: "Log", now: int) -> Finding:
