@@ -216,6 +216,37 @@ def test_a_commit_takes_no_more_than_it_may(monkeypatch, rest, most, commits):
     assert lake.read("sales").num_rows == 5 * PIECE
 
 
+class Heavy(Log):
+    """A log that keeps how many bytes were read between two of its marks."""
+
+    def __init__(self):
+        super().__init__(CLOCK)
+        self.read_now, self.pieces = 0, []
+
+    def read(self, *args, **kwargs):
+        found = super().read(*args, **kwargs)
+        self.read_now += sum(len(batch.data) for batch in found)
+        return found
+
+    def mark(self):
+        self.pieces.append(self.read_now)
+        self.read_now = 0
+
+
+@pytest.mark.parametrize("each", [1, 30])
+def test_rows_with_long_texts_are_read_a_few_at_a_time(each):
+    """What a piece takes is only known when it is there."""
+    log, lake, rows, long = Heavy(), Lake(), 1_200, 100_000
+    for first in range(0, rows, each):
+        some = [sale(place, 1, shop=f"{place:06}" + "a" * long) for place in range(first, first + each)]
+        ingest(sales, some, log=log, quarantine=None, clock=CLOCK)
+    LakeSink(log, lake, ["sales"]).flush(log.mark)
+    assert sum(log.pieces) > rows * long
+    assert max(log.pieces) < materialize.ENOUGH + each * (long + 200) < 20 << 20
+    assert (len(lake.tables), max(lake.tables)) == (2, 4)
+    assert sorted(lake.read("sales")["shop"].to_pylist()) == [f"{row:06}" + "a" * long for row in range(rows)]
+
+
 class Sleeping(VirtualClock):
     """A clock whose time passes as it is told, and that keeps for how long it was slept."""
 
