@@ -18,7 +18,7 @@ from tenfold.core.expr import Expr
 from tenfold.core.times import FOREVER, iso, to_us
 from tenfold.declared import Declared
 from tenfold.monitoring.performance import Matured, first_answers, mature
-from tenfold.monitoring.served import told
+from tenfold.monitoring.served import parts, told
 from tenfold.monitoring.skew import Skew, skew
 from tenfold.opened import Opened
 from tenfold.platform import Platform
@@ -320,9 +320,9 @@ class App(Opened):
     def skew(self, model: Model | str, start: Any = 0, end: Any = FOREVER // 4) -> Skew:
         """Recompute every feature vector that was served online and compare it bit by bit."""
         model = self._model(model)
-        served = read(self.lake, model.name, ONLINE, to_us(start), to_us(end))
-        history = self.dataset(model).history
-        return skew(model, history, served, lambda number: self.versions.get(model, number).package.manifest)
+        data = partial(self.dataset, model)
+        served = parts(self.lake, model.name, ONLINE, to_us(start), to_us(end))
+        return skew(model, data, served, lambda number: self.versions.get(model, number).package.manifest)
 
     # serving ---------------------------------------------------------------------------------------
 

@@ -1,14 +1,16 @@
 """Monitors read what was served a part at a time, and say what they would say of all at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tenfold.core.times import UNITS, to_us
 from tenfold.monitoring import served
 from tenfold.monitoring.report import drift
-from tenfold.serving.answer.predictions import BATCH, SCORES, TOPIC, read
+from tenfold.serving.answer.predictions import BATCH, ONLINE, SCORES, TOPIC, read
 from tests.examples import tiny
-from tests.unit.tiny_home import opened, own_copy, two_versions
+from tests.unit.tiny_home import one_byte, opened, own_copy, two_versions
 
 built = pytest.fixture(scope="module")(two_versions)
 NAME = tiny.late_order.name
@@ -85,3 +87,71 @@ def test_what_was_asked_is_not_read_to_measure_answers(app):
     assert len(app.matured(NAME, FIRST, END).y) > 7
     assert "score" in lake.columns
     assert lake.columns.isdisjoint({"features", "ages", "request", "answer"})
+
+
+def ask(app, first, rows):
+    """Ask about an order of each shop in turn, a second after the other."""
+    for place in range(first, first + rows):
+        app.clock.set(app.clock.now() + UNITS["s"])
+        app.predict(NAME, tiny.order(place, shop="ab"[place % 2], amount=1.0 + place))
+
+
+def test_skew_is_that_of_all_rows(built, tmp_path, monkeypatch):
+    home = own_copy(built, tmp_path)
+    with opened(home) as app:
+        ask(app, 0, 12)
+        app.rollback(NAME)
+        ask(app, 12, 13)
+        app.flush()
+        asked = read(app.lake, NAME, ONLINE, 0, END * 2)
+        wrong = replace(asked, id=[f"wrong {name}" for name in asked.id], features=asked.features.copy())
+        wrong.features[::2, 1] += 1
+        wrong.features[5, :3] = np.nan
+        app.predictions.write(wrong, key="wrong")
+        app.flush()
+    with opened(home) as app:
+        whole = app.skew(NAME)
+        assert (whole.rows, whole.cells, whole.left) == (50, 200, 0)
+        assert len(whole.features) > 1
+        monkeypatch.setattr(served, "ROWS", 7)
+        app.lake = lake = Counting(app.lake)
+        assert app.skew(NAME) == whole
+        assert list(app.skew(NAME).features) == list(whole.features)
+        assert lake.most <= 7
+    one_byte(home / "blobs" / "late_order@r0002")
+    with opened(home) as app:
+        parts = app.skew(NAME)
+        assert (parts.rows, parts.left) == (26, 24)
+        monkeypatch.undo()
+        assert app.skew(NAME) == parts
+
+
+class Meanwhile(Counting):
+    """A lake of which a part was read before something comes."""
+
+    comes = None
+
+    def read(self, table, **how):
+        found = super().read(table, **how)
+        if "features" in found.column_names and found.num_rows and self.comes is not None:
+            comes, self.comes = self.comes, None
+            comes()
+        return found
+
+
+def test_answers_made_from_records_that_come_between_two_parts_are_no_skew(built, tmp_path, monkeypatch):
+    monkeypatch.setattr(served, "ROWS", 7)
+    with opened(own_copy(built, tmp_path)) as app:
+        ask(app, 0, 12)
+        app.flush()
+        app.lake = lake = Meanwhile(app.lake)
+        app.skew(NAME)  # has read the history
+
+        def comes():
+            app.ingest("visits", [tiny.visit(place, at=tiny.NOW, minutes=9.0) for place in range(3)])
+            ask(app, 20, 3)
+            app.flush()
+
+        lake.comes = comes
+        found = app.skew(NAME)
+        assert (found.rows, found.mismatches, found.left) == (15, 0, 0)
