@@ -43,7 +43,7 @@ def test_the_four_drivers_agree(history, last):
     drivers = world.all_drivers()
     for name in ("stream", "lake", "log"):
         assert mismatches(drivers["request"], drivers[name]) == [], name
-    found = skew(model, world.history(), world.served(), lambda _: PACKAGE.manifest)
+    found = skew(model, world.dataset, [world.served()], lambda _: PACKAGE.manifest)
     assert (found.mismatches, found.cells) == (0, drivers["request"].size)
 
 

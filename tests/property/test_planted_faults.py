@@ -63,7 +63,7 @@ def world():
 
 
 def measured(world):
-    return skew(model, world.history(), world.served(), lambda _: PACKAGE.manifest)
+    return skew(model, world.dataset, [world.served()], lambda _: PACKAGE.manifest)
 
 
 def test_without_a_fault_nothing_differs(world):

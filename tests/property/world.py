@@ -23,6 +23,7 @@ from tenfold.store import materialize, offline
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.memory import MemoryOnlineStore
 from tenfold.store.online import lookup
+from tenfold.training.dataset import Dataset
 from tenfold.training.vector import assemble, encode, keys_of
 from tests.property.shop import (
     CATEGORIES,
@@ -140,6 +141,9 @@ class World:
 
     def history(self):
         return offline.History(self.lake)
+
+    def dataset(self):
+        return Dataset(model, self.history())
 
     # The four drivers, each a matrix of (prediction, feature)
 

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -13,7 +12,6 @@ from tenfold import Derived, Entity, Events, FeatureView, Label, Model, Platform
 from tenfold.core.clock import VirtualClock
 from tenfold.core.times import to_us
 from tenfold.monitoring.skew import skew
-from tenfold.training.dataset import Dataset
 from tests.examples import tiny
 from tests.property.shop import PACKAGE, START, model, order_row
 from tests.property.world import World
@@ -165,9 +163,7 @@ def test_a_prediction_logs_the_exact_text_and_is_the_same_when_it_is_computed_ag
         "request.dear",
     ]
     assert [matrix[name] for name in names] == [0.3, 0.15, 0.2, 12.1, 1.0]
-    found = skew(
-        model, partial(Dataset, model, world.history()), [world.served()], lambda _: PACKAGE.manifest
-    )
+    found = skew(model, world.dataset, [world.served()], lambda _: PACKAGE.manifest)
     assert (found.mismatches, found.cells) == (0, len(model.columns))
 
 
