@@ -22,7 +22,7 @@ help:  ## list the targets
 
 setup: .venv/ready  ## make .venv
 
-demo: .venv/ready  ## run a production ML system through a year of real flights (4 to 7 minutes)
+demo: .venv/ready  ## run a production ML system through a year of real flights (4 to 10 minutes)
 	$(BIN)/python -m examples.flights.demo --out build $(ARGS)
 
 leak: .venv/ready  ## show the usual leak: better offline, worse live, and its cure (about a minute)
