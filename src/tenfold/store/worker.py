@@ -16,7 +16,7 @@ from tenfold.sources.turn import Locked
 from tenfold.store.materialize import LakeSink, StateSink
 from tenfold.store.whole import OtherLog
 
-IDLE, LONG_IDLE = 0.001, 0.005
+IDLE, LONG_IDLE = 0.001, 0.01
 """Seconds to wait when there is nothing new, and when there was nothing for a second."""
 PAUSE = 0.1
 """Seconds before another try where somebody else kept a database for too long."""
