@@ -1,5 +1,8 @@
 """Rows read range by range have the features that all rows together have, to the bit, whatever was corrected and moved."""
 
+import itertools
+import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from tenfold import Derived, Entity, Events, FeatureView, Label, Model, Platform, Project, Release, col, count
 from tenfold.core.clock import VirtualClock
+from tenfold.core.errors import Unavailable
 from tenfold.core.times import to_us
 from tenfold.sources.memory import MemoryBlobs, MemoryLake, MemoryLog
 from tenfold.store.memory import MemoryOnlineStore
@@ -180,3 +184,30 @@ def test_memory_is_that_of_a_range(tmp_path, monkeypatch):
         seen = sum(len(part.at) for part, _, _ in read.read(to_us(START), to_us(START) + 600 * HOUR))
         assert seen == 600
         assert max(most) == 100
+
+
+def test_the_next_rows_are_made_while_others_are_asked_about(tmp_path):
+    """Each range once, all but the first by a thread, and what one of them raises is told when it is its turn."""
+    project, made, clock, rows = opened(MODELS[0], [(n, "a", 1, "x", n, 0) for n in range(100)], [])
+    by = []
+    with project.open(Platform(home=tmp_path, clock=clock, **made)) as app:
+        app.ingest("sales", rows["sales"], history=True)
+        app.flush()
+        start, end = to_us(START), to_us(START) + 100 * HOUR
+        with closing(Ranges(MODELS[0], History(app.lake), lambda: None, rows=30)) as read:
+            make = read._dataset
+
+            def noted(first, until):
+                by.append(threading.current_thread() is threading.main_thread())
+                if until == end:
+                    raise Unavailable("the lake is away.")
+                return make(first, until)
+
+            read._dataset = noted
+            read.times(start, end)
+            parts = read.read(start, end)
+            seen = [len(part.select(first, until)) for part, first, until in itertools.islice(parts, 3)]
+            assert seen == [30, 30, 30]
+            with pytest.raises(Unavailable, match="is away"):
+                next(parts)
+    assert by == [True, False, False, False]

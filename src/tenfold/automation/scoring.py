@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -181,8 +181,11 @@ class Scoring:
         return done
 
     def _finished(self, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
+        with closing(self._ranges()) as ranges:
+            return self._done(ranges, run_id, given, watch)
+
+    def _done(self, ranges: Ranges, run_id: str, given: Mapping[str, Any], watch: Watch | None) -> Scored:
         start, end, every = given["start"], given["end"], _span(given["every"])
-        ranges = self._ranges()
         parts = self._partitions(ranges.times(start, end), start, end, every, again=given["again"])
         shown = (watch or Unwatched()).step(f"score {self.model.name}", sum(part.rows for part in parts))
         # each call is an owner of its own: another thread of this process may be at the same run

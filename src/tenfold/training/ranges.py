@@ -1,6 +1,7 @@
 """Rows of a model's spine with their features, range by range of their prediction times: as many as fit memory at once."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Slice(NamedTuple):
 
 
 class Ranges:
-    """Rows predicted in ranges of a period, to be asked for in order.
+    """Rows predicted in ranges of a period, to be asked for in order; a thread makes the next ones meanwhile.
 
     Parameters
     ----------
@@ -45,7 +46,13 @@ class Ranges:
         self._model, self._history, self._whole, self._rows = model, history, whole, rows
         self._again = Again(history.lake)
         self._held: Slice | None = None
+        self._next: Future[Slice] | None = None
+        self._pool = ThreadPoolExecutor(1, "ranges")
         self._times, self._last = np.zeros(0, dtype=np.int64), 0
+
+    def close(self) -> None:
+        """End the thread; may be called twice."""
+        self._pool.shutdown(cancel_futures=True)
 
     def times(self, start: int, end: int) -> np.ndarray:
         """Return when rows are predicted in a period, sorted; some may turn out to be no rows, as later versions of others."""
@@ -64,15 +71,29 @@ class Ranges:
 
     def read(self, start: int, end: int) -> Iterator[Slice]:
         """Yield the rows predicted in [start, end), in one or several parts; within the period `times` was asked for."""
-        if self._held is not None and self._held.start <= start and end <= self._held.end:
-            yield Slice(self._held.dataset, start, end)
-            return
         while start < end:
-            until = self._until(start)
-            self._held = None  # before the next rows are read: they need its memory
-            self._held = Slice(self._dataset(start, until), start, until)
-            yield Slice(self._held.dataset, start, min(end, until))
+            held = self._held
+            if held is None or not held.start <= start < held.end:
+                held = self._held = self._after(start)
+            until = min(end, held.end)
+            yield Slice(held.dataset, start, until)
             start = until
+
+    def _after(self, start: int) -> Slice:
+        """Return the range that begins at a moment, or holds it, and have the next one made."""
+        self._held = None
+        ahead = None if self._next is None else self._next.result()
+        found = ahead if ahead is not None and ahead.start <= start < ahead.end else self._made(start)
+        # not before this one is there: to make one takes more memory than to hold it
+        self._next = self._pool.submit(self._made, found.end) if found.end < self._last else None
+        return found
+
+    def _made(self, start: int) -> Slice:
+        """Return the range that begins at a moment, with its features."""
+        until = self._until(start)
+        dataset = self._dataset(start, until)
+        _ = dataset.computed
+        return Slice(dataset, start, until)
 
     def _until(self, start: int) -> int:
         """Return the end of a range with the most rows that are read at once; at least one instant."""
