@@ -355,6 +355,7 @@ class App(Opened):
             hosts=hosts,
             gate=gate,
             downstream=self._downstream,
+            store=self.log.check,
         )
 
     def serve(

@@ -91,6 +91,10 @@ class Log(Protocol):
         """Return the present moment and where the log ends at it; exact unless the clock is set back afterwards."""
         ...
 
+    def check(self) -> None:
+        """Raise what an append would where nothing can be stored now; write and sync as one does, and change nothing."""
+        ...
+
     def prompt(self, seconds: float = PROMPT) -> "Log":
         """Return the same log for who keeps others waiting: it raises `Locked` rather than to wait longer for a writer; closed with it."""
         ...

@@ -36,6 +36,8 @@ READ = f"SELECT {COLUMNS} FROM batches WHERE topic = ? AND base >= ? AND base < 
 ENDS = 'SELECT topic, "end", arrival FROM ends'
 SET_END = "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)"
 LAYOUT = 2
+SAME = f"PRAGMA user_version = {LAYOUT}"
+"""Has the next commit write a page and sync it although nothing changes: a commit that writes none proves nothing of the disk."""
 PAGE, CHECKPOINT = 8_192, 1_600
 """Bytes of a page, and pages between two checkpoints: a batch changes a few pages, and most checkpoints write a page once."""
 INSERT, ROW = f"INSERT INTO batches ({COLUMNS}) VALUES ", "(?, ?, ?, ?, ?, ?)"
@@ -115,6 +117,10 @@ class SQLiteLog:
         # With the lock, although nothing is written: no append may have its arrival and not be visible yet.
         with self._turn, self._database.transaction() as connection:
             return Ends(*self._ends(connection))
+
+    def check(self) -> None:
+        with self._turn, self._database.transaction() as connection:
+            connection.execute(SAME)
 
     def prompt(self, seconds: float = PROMPT) -> "SQLiteLog":
         if seconds not in self._prompts:

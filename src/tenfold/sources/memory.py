@@ -67,6 +67,9 @@ class MemoryLog:
         with self._lock:
             return Ends(self._moment(), self._ends())
 
+    def check(self) -> None:
+        """Do nothing: memory takes what comes."""
+
     def prompt(self, seconds: float = PROMPT) -> "MemoryLog":  # noqa: ARG002 - nothing takes long in memory
         return self
 

@@ -1,8 +1,8 @@
-"""Whether a server should be sent requests: versions loaded, plans warm, states near the end of the log, not ending."""
+"""Whether a server should be sent requests: versions loaded, plans warm, states near the end of a log that takes more, not ending."""
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
@@ -25,11 +25,18 @@ class Ready:
     ----------
     wait
         Seconds that a request waits for the states: as far may they lag.
+    store
+        Raises what keeps answers and events from being stored. It tries that by itself: there may be no other traffic.
     """
 
-    def __init__(self, services: Mapping[str, Service], clock: Clock, *, wait: float) -> None:
+    def __init__(
+        self, services: Mapping[str, Service], clock: Clock, *, wait: float, store: Callable[[], object]
+    ) -> None:
         self.ending = False
-        self._looks = {name: _Look(service, clock, wait) for name, service in services.items()}
+        self._store = store
+        self._models = {name: _Model(service, clock, wait) for name, service in services.items()}
+        self._looks = {name: _Look(model.look, clock) for name, model in self._models.items()}
+        self._stores = _Look(self._try, clock)
         self._warming: asyncio.Task[str] | None = None
 
     def start(self) -> "asyncio.Task[str]":
@@ -41,25 +48,32 @@ class Ready:
     async def reason(self, model: str | None = None) -> str:
         """Return why no requests should be sent here, or why those for a model get no answer; "" when there is no reason."""
         if model is not None:
-            return await self._looks[model].reason()
+            return await self._stores.reason() or await self._looks[model].reason()
         if self.ending:
             return "the server is shutting down."
         if not self.start().done():
             return "the server is loading its versions."
-        for look in self._looks.values():
+        for look in (self._stores, *self._looks.values()):
             if found := await look.reason():
                 return found
         return ""
 
     def _load(self) -> str:
-        return next(filter(None, (look.load() for look in self._looks.values())), "")
+        return next(filter(None, (model.load() for model in self._models.values())), "")
+
+    async def _try(self) -> str:
+        try:
+            await run_in_threadpool(self._store)
+        except TenfoldError as error:
+            return str(error)
+        return ""
 
 
 class _Look:
-    """Looks at one model, and keeps what it found for a moment."""
+    """Looks at something, and keeps the reason that it found for a moment."""
 
-    def __init__(self, service: Service, clock: Clock, wait: float) -> None:
-        self._service, self._clock, self._wait = service, clock, wait
+    def __init__(self, look: Callable[[], Coroutine[None, None, str]], clock: Clock) -> None:
+        self._look, self._clock = look, clock
         self._looking: asyncio.Task[str] | None = None
         self._found: tuple[int, str] | None = None
 
@@ -73,7 +87,15 @@ class _Look:
         self._found = (self._clock.elapsed(), found)
         return found
 
-    async def _look(self) -> str:
+
+class _Model:
+    """Whether rows of one model get an answer."""
+
+    def __init__(self, service: Service, clock: Clock, wait: float) -> None:
+        self._service, self._clock, self._wait = service, clock, wait
+
+    async def look(self) -> str:
+        """Return why not, "" when they do."""
         return await run_in_threadpool(self.load) or await self._behind()
 
     def load(self) -> str:

@@ -19,7 +19,7 @@ An events call of which no row fits is answered 422, with the counts beside the 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -71,6 +71,7 @@ def application(
     gate: Gate | None = None,
     tracing: Tracing | None = None,
     downstream: metrics.Downstream = tuple,
+    store: Callable[[], object] = bool,
 ) -> Starlette:
     """Return the ASGI application over services by model name.
 
@@ -88,6 +89,8 @@ def application(
         Makes spans of requests; what the environment says unless given, which may be none.
     downstream
         Tells for `/metrics` what waits for the places that answers are sent to.
+    store
+        Raises for `/ready` what keeps answers and events from being stored.
 
     Raises
     ------
@@ -125,7 +128,7 @@ def application(
             return as_json(422, {**answer, "error": {"kind": "SchemaError", "message": done.message}})
         return as_json(200, answer)
 
-    ready = Ready(services, SystemClock(), wait=wait)
+    ready = Ready(services, SystemClock(), wait=wait, store=store)
     app = Starlette(
         routes=[
             *predicting.routes(models),
