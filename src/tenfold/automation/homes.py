@@ -70,8 +70,12 @@ def own_id(folder: Path) -> str:
             file.truncate(0)
             file.write(found)
             file.flush()
-            flush(path)
-            flush(folder)
+            try:
+                flush(path)
+                flush(folder)
+            except OSError:
+                file.truncate(0)  # or it would count as kept from now on
+                raise
     return found
 
 

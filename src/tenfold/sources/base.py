@@ -122,7 +122,7 @@ class Lake(Protocol):
         instead: str = "",
         check: Callable[[], object] | None = None,
     ) -> bool:
-        """Append rows as one version; return False when this writer already wrote up to there.
+        """Append rows as one version; return False when this writer already wrote up to there, which is durable then too.
 
         With `after`, also when its position is no longer that: the same writer, elsewhere, was first. Rows may come as
         several tables, taken one after the other and only when they are to be stored. With `instead`, an SQL condition,

@@ -6,6 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,9 +27,8 @@ from tenfold.sources.lake_tables import (
     growing,
     position_of,
     schema_of,
-    settle,
     unhooked,
-    write,
+    widen,
     written_upto,
 )
 from tenfold.sources.lake_types import check_types, storable
@@ -119,17 +119,14 @@ class DeltaLake:
                 done = self._append_pieces(path, pieces, instead, writer, upto, after, check)
             else:
                 plain = storable(rows, table)
-                done = self._retry(table, lambda: self._append(path, plain, writer, upto, after))
+                done = self._append(path, plain, writer, upto, after)
         if done and _is_table(path):
             self._tidy(path)
         return done
 
     def position(self, table: str, writer: str) -> int:
         path = self._path(table)
-        if not _is_table(path):
-            return 0
-        with self._tables.newest(path) as delta:
-            return position_of(delta, writer)
+        return _position(path, writer, self._tables.newest)
 
     def read(
         self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str = ""
@@ -179,22 +176,14 @@ class DeltaLake:
         return path
 
     def _append(self, path: Path, rows: "pa.Table", writer: str, upto: int, after: int | None) -> bool:
-        if (
-            not _is_table(path)
-            and is_next(0, upto, after)
-            and self._create(path, rows, written_upto(writer, upto))
-        ):
-            return True
         if not _is_table(path):
-            return False
-        with self._tables.newest(path) as delta:
-            if not is_next(position_of(delta, writer), upto, after):
+            if not is_next(0, upto, after):
                 return False
-            check_types(path.name, schema_of(delta), rows.schema)
-            # Rows of no length change no schema: a column that no file has could not be read.
-            added = rows if rows.num_rows else schema_of(delta).empty_table()
-            write(path, delta, added, written_upto(writer, upto))
-        return True
+            if self._create(path, rows, written_upto(writer, upto)):
+                return True
+        # Rows of no length change no schema: a column that no file has could not be read.
+        pieces = iter([rows] if rows.num_rows else [])
+        return self._append_pieces(path, pieces, "", writer, upto, after, None)
 
     def _append_pieces(
         self,
@@ -207,26 +196,25 @@ class DeltaLake:
         check: Callable[[], object] | None,
     ) -> bool:
         """Write pieces to files as they come, then make these part of the table without the rows they replace."""
-        if not is_next(self.position(path.name, writer), upto, after):
+        if not is_next(_position(path, writer, self._tables.stored), upto, after):
             return False
         first, pieces = first_and_all(pieces)
         if first is None and not _is_table(path):
             return True
         if first is not None:
-            self._fit(path, first)
+            self._retry(path.name, partial(self._fit, path, first))
         files = Written(path)
 
         def attempt() -> bool:
-            with self._tables.newest(path) as delta:
+            with self._tables.stored(path) as delta:
                 if not is_next(position_of(delta, writer), upto, after):
                     return False
-                before = delta.version()
                 if check is not None:
                     check()
                 # of two commits with a check, the later one finds that its table is not the newest
                 said = written_upto(writer, upto, *([CHECKED] if check else []))
                 files.commit(delta, partial(self._cut, delta, instead), said)
-                settle(path, delta, before)
+                self._tables.settle(path, delta)
             return True
 
         with files:
@@ -237,11 +225,12 @@ class DeltaLake:
         """Make the table when it is missing, and give it the columns it lacks."""
         if not _is_table(path):
             self._create(path, rows.slice(0, 0), None)
-        with self._tables.newest(path) as delta:
+        with self._tables.stored(path) as delta:
             held = schema_of(delta)
             check_types(path.name, held, rows.schema)
             if set(rows.schema.names) - set(held.names):
-                write(path, delta, rows.slice(0, 0), None)
+                widen(delta, rows)
+                self._tables.settle(path, delta)
 
     def _cut(self, delta: "DeltaTable", instead: str) -> "Iterator[tuple[Path, pa.Table]]":
         """Yield the files that hold rows which meet a condition, each with the rows that do not."""
@@ -283,7 +272,7 @@ class DeltaLake:
         return True
 
     def _compact(self, path: Path) -> dict[str, int]:
-        with self._tables.newest(path) as delta:
+        with self._tables.stored(path) as delta:
             before = files_of(delta)
             self._merge(path, delta, smaller(before, LARGE))
             return {"files_before": len(before), "files_after": len(files_of(delta))}
@@ -293,7 +282,7 @@ class DeltaLake:
         from deltalake.exceptions import CommitFailedError
 
         try:
-            with self._tables.newest(path) as delta:
+            with self._tables.stored(path) as delta:
                 small = smaller(files_of(delta), SMALL)
                 if len(small) > MOST_SMALL:
                     self._merge(path, delta, small)
@@ -310,9 +299,8 @@ class DeltaLake:
         with Written(path) as merged, self._engine.cursor() as connection:
             sources = ([glob.escape(file) for file in run] for run in runs(files, MERGED))
             merged.write(select(connection, source, schema, table=path.name) for source in sources)
-            before = delta.version()
             merged.replace(delta, [Path(file) for file in files])
-            settle(path, delta, before)
+            self._tables.settle(path, delta)
 
     def _retry(self, table: str, attempt: Callable[[], T]) -> T:
         from deltalake.exceptions import CommitFailedError
@@ -381,6 +369,13 @@ def check_version(table: str, version: int, newest: int) -> None:
     """
     if not 0 <= version <= newest:
         raise NotFound("version", str(version), [f"0 to {newest}"], within=f'table "{table}"')
+
+
+def _position(path: Path, writer: str, given: "Callable[[Path], AbstractContextManager[DeltaTable]]") -> int:
+    if not _is_table(path):
+        return 0
+    with given(path) as delta:
+        return position_of(delta, writer)
 
 
 def _is_table(path: Path) -> bool:

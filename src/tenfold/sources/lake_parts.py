@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from tenfold.sources.blobs import flush
 from tenfold.sources.lake_tables import stands, unhooked
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Written:
             if first is None:
                 return
             self._one(first, rest)
+            flush(self._folder)
 
     def commit(self, delta: "DeltaTable", cut: Cut, properties: "CommitProperties") -> None:
         """Make the files part of the table in one version; those that lose rows are replaced by what stays of them."""
@@ -93,7 +95,8 @@ class Written:
                 writer.write_table(piece)
                 self.rows[path] += piece.num_rows
                 if self.rows[path] >= ROWS_PER_FILE:
-                    return
+                    break
+        flush(path)  # before a commit names it: one that failed behind that could not be taken back
 
 
 def _repeating(rows: "pa.Table") -> list[str]:

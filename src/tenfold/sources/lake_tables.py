@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -16,7 +16,7 @@ import msgspec
 
 from tenfold.core.errors import DiskFailed
 from tenfold.core.room import TROUBLES
-from tenfold.sources.blobs import flush
+from tenfold.sources.blobs import flush, rewrite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,7 @@ class Tables:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._newest: dict[Path, tuple[threading.Lock, DeltaTable]] = {}
+        self._stored: dict[Path, int] = {}
         self._older: OrderedDict[tuple[Path, int], Snapshot] = OrderedDict()
 
     @contextmanager
@@ -61,6 +62,37 @@ class Tables:
             if _commit(path, delta.version() + 1).exists():
                 delta.update_incremental()
             yield delta
+
+    @contextmanager
+    def stored(self, path: Path) -> "Iterator[DeltaTable]":
+        """Give it in the same way, when it is on disk up to there: who committed may have failed, or died, behind a commit that stands."""
+        with self.newest(path) as delta:
+            self._force(path, delta)
+            yield delta
+
+    def settle(self, path: Path, delta: "DeltaTable") -> None:
+        """Bring a table that was given as stored forward to what was committed since, and force that to disk.
+
+        Some ways to commit leave a table where it was, and others may have come between.
+        """
+        before = self._stored[path]
+        delta.update_incremental()
+        self._force(path, delta)
+        checkpoint(path, delta, before)
+
+    def _force(self, path: Path, delta: "DeltaTable") -> None:
+        """Force commits to disk that may not be there yet; the files that they name were before.
+
+        Of older ones that this process does not know, who committed behind them made sure.
+        """
+        known = self._stored.get(path, -1)
+        if known == delta.version():
+            return
+        for version in range(max(known, delta.version() - CHECKPOINTS) + 1, delta.version() + 1):
+            rewrite(_commit(path, version))
+        for folder in (path / "_delta_log", *(() if path in self._stored else (path, path.parent))):
+            flush(folder)
+        self._stored[path] = delta.version()
 
     def at(self, path: Path, version: int) -> Snapshot:
         """Return a version of a table, which must exist: it never changes."""
@@ -173,17 +205,6 @@ def stands(path: Path, since: int, files: Iterable[Path]) -> bool:
     return any(name in text for text in map(Path.read_bytes, entries) for name in names)
 
 
-def settle(path: Path, delta: "DeltaTable", before: int) -> None:
-    """Bring a table forward to what was committed since a version, and force that to disk.
-
-    Some ways to commit leave a table where it was, and others may have come between.
-    """
-    delta.update_incremental()
-    for version in range(before + 1, delta.version() + 1):
-        flush_commit(path, version)
-    checkpoint(path, delta, before)
-
-
 def checkpoint(path: Path, delta: "DeltaTable", before: int) -> None:
     """Write a checkpoint where one is due since a version; one that cannot be written only costs readers time, until the next."""
     if delta.version() // CHECKPOINTS == before // CHECKPOINTS:
@@ -191,26 +212,22 @@ def checkpoint(path: Path, delta: "DeltaTable", before: int) -> None:
     log = path / "_delta_log"
     try:
         delta.create_checkpoint()
-        for item in (*log.glob(f"{delta.version():020d}.checkpoint.parquet"), log / "_last_checkpoint", log):
-            flush(item)
+        _keep(log, [log / f"{delta.version():020d}.checkpoint.parquet", log / "_last_checkpoint"])
     except Exception as error:  # noqa: BLE001 - Delta's errors and those of the system have no common parent
         logger.warning('table "%s" got no checkpoint at version %d: %s', path.name, delta.version(), error)
 
 
-def write(path: Path, delta: "DeltaTable", rows: "pa.Table", commit: "CommitProperties | None") -> None:
-    """Append rows in one version, with the columns that the table lacks."""
+def widen(delta: "DeltaTable", rows: "pa.Table") -> None:
+    """Give a table the columns of some rows that it lacks, in a version without rows."""
     from deltalake import write_deltalake
 
     write_deltalake(
         delta,
-        rows,
+        rows.slice(0, 0),
         mode="append",
         schema_mode="merge",
-        commit_properties=commit,
         post_commithook_properties=unhooked(),
     )
-    flush_commit(path, delta.version())
-    checkpoint(path, delta, delta.version() - 1)
 
 
 def flush_commit(path: Path, version: int) -> None:
@@ -220,6 +237,17 @@ def flush_commit(path: Path, version: int) -> None:
     added = [path / unquote(action["add"]["path"]) for action in actions if "add" in action]
     for item in (*added, commit, log, path):
         flush(item)
+
+
+def _keep(folder: Path, files: Sequence[Path]) -> None:
+    """Force new files to disk, or remove them: readers would take for the table what a checkpoint is after a power cut."""
+    try:
+        for item in (*files, folder):
+            flush(item)
+    except OSError:
+        for file in files:
+            file.unlink()
+        raise
 
 
 def _commit(path: Path, version: int) -> Path:

@@ -20,12 +20,14 @@ class Parts:
 
     def make(self, step: str, make: Callable[[], Files]) -> Files:
         """Return the files of a step, made now unless they exist."""
+        if step in self._made:
+            return self._made[step]
         try:
-            return self.get(step)
+            files = self.get(step)
         except NotFound:
             files = make()
         if self._blobs is not None:
-            self._blobs.put(self._name(step), files)
+            self._blobs.put(self._name(step), files)  # also what was there, which it makes sure is on disk
         self._made[step] = files
         return files
 
