@@ -133,6 +133,11 @@ class ExpectsAnything(MemoryLog):
         return super().append_all(appends, still=still and Ends(0, {}))
 
 
+class ReadsMore(MemoryLog):
+    def read(self, topic, after, *, size=0, **limits):
+        return super().read(topic, after, **limits)
+
+
 class FollowsTheClock(MemoryLog):
     def _moment(self):
         return self._clock.now()
@@ -206,6 +211,10 @@ def test_a_log_that_forgets_keys_fails_the_checks_of_keys():
         "log_is_the_same_for_those_in_a_hurry",
         "log_reopens",
     }
+
+
+def test_a_log_that_does_not_look_at_bytes_fails_the_check_of_them():
+    assert failures(sources.log_checks(), lambda: cache(ReadsMore)) == {"log_limits_bytes"}
 
 
 def test_a_log_that_stores_some_of_several_fails_the_check_of_all_or_none():

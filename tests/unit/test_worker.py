@@ -233,18 +233,47 @@ class Heavy(Log):
         self.read_now = 0
 
 
+def long_texts(rows, each):
+    """Return a log of sales with long texts, in calls of so many, and those rows."""
+    log = Heavy()
+    found = [sale(place, 1, shop=f"{place % 7:06}" + "a" * LONG) for place in range(rows)]
+    for first in range(0, rows, each):
+        ingest(sales, found[first : first + each], log=log, quarantine=None, clock=CLOCK)
+    return log, [row["shop"] for row in found]
+
+
+LONG = 100_000
+
+
 @pytest.mark.parametrize("each", [1, 30])
 def test_rows_with_long_texts_are_read_a_few_at_a_time(each):
     """What a piece takes is only known when it is there."""
-    log, lake, rows, long = Heavy(), Lake(), 1_200, 100_000
-    for first in range(0, rows, each):
-        some = [sale(place, 1, shop=f"{place:06}" + "a" * long) for place in range(first, first + each)]
-        ingest(sales, some, log=log, quarantine=None, clock=CLOCK)
+    rows = 1_200
+    (log, shops), lake = long_texts(rows, each), Lake()
     LakeSink(log, lake, ["sales"]).flush(log.mark)
-    assert sum(log.pieces) > rows * long
-    assert max(log.pieces) < materialize.ENOUGH + each * (long + 200) < 20 << 20
+    assert sum(log.pieces) > rows * LONG
+    assert max(log.pieces) < materialize.ENOUGH + each * (LONG + 200) < 20 << 20
     assert (len(lake.tables), max(lake.tables)) == (2, 4)
-    assert sorted(lake.read("sales")["shop"].to_pylist()) == [f"{row:06}" + "a" * long for row in range(rows)]
+    assert lake.read("sales")["shop"].to_pylist() == shops
+
+
+@pytest.mark.parametrize("each", [1, 30])
+def test_rows_with_long_texts_are_folded_a_few_at_a_time(monkeypatch, each):
+    """Neither those that are new nor those that a new view still lacks are more than it may have in memory."""
+    monkeypatch.setattr(materialize, "BYTES", 4 << 20)
+    (log, _), store = long_texts(210, each), MemoryOnlineStore()
+    newest = FeatureView("newest", entity=SHOP, source=sales, features={"shop": col("shop").last()})
+    for views in ([VIEW], [VIEW, newest]):
+        sink = StateSink(log, store, views)
+        while sink.behind():
+            log.mark()
+            sink.advance()
+            log.mark()
+    assert max(log.pieces) < materialize.BYTES + each * (LONG + 200) < 8 << 20
+    monkeypatch.setattr(materialize, "BYTES", 1 << 40)
+    at_once = MemoryOnlineStore()
+    StateSink(log, at_once, [VIEW, newest]).advance()
+    assert (list(store.items()), store.offsets()) == (list(at_once.items()), at_once.offsets())
 
 
 class Sleeping(VirtualClock):

@@ -1,6 +1,6 @@
 """What a storage engine must do: three narrow protocols, each with its checks in `contract.py`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +29,22 @@ class Batch:
     def end(self) -> int:
         """The offset after the last record."""
         return self.base + self.count
+
+
+def portion(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Yield batches up to the one with which they take so many bytes.
+
+    Examples
+    --------
+    >>> batches = [Batch("payments", base, 1, 5, 5, b"12345") for base in range(4)]
+    >>> [[batch.base for batch in portion(batches, size)] for size in (1, 5, 6, 90)]
+    [[0], [0], [0, 1], [0, 1, 2, 3]]
+    """
+    for batch in batches:
+        yield batch
+        size -= len(batch.data)
+        if size <= 0:
+            break
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +95,13 @@ class Log(Protocol):
         """
         ...
 
-    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
-        """Return up to `limit` batches, in order, whose base offset is at least `after` and less than `rows` behind it."""
+    def read(
+        self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40, size: int = 2**40
+    ) -> list[Batch]:
+        """Return up to `limit` batches, in order, whose base offset is at least `after` and less than `rows` behind it.
+
+        None follows the one with which they take `size` bytes.
+        """
         ...
 
     def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:

@@ -30,6 +30,7 @@ def log_checks() -> list[Callable[[MakeLog], None]]:
         log_starts_empty,
         log_offsets_have_no_gaps,
         log_limits_whole_batches,
+        log_limits_bytes,
         log_key_is_stored_once,
         log_key_belongs_to_a_topic,
         log_several_keys_are_stored_all_or_not_at_all,
@@ -88,6 +89,18 @@ def log_limits_whole_batches(make: MakeLog) -> None:
     assert log.read("payments", stored[1].end, rows=stored[2].count + 1) == stored[2:4]
     assert log.read("payments", stored[1].end, rows=stored[2].count) == stored[2:3]
     assert log.read("payments", stored[1].end, limit=1, rows=100) == stored[2:3]
+
+
+def log_limits_bytes(make: MakeLog) -> None:
+    log = make(VirtualClock(NOW))
+    stored = [_append(log, "payments", size) for size in (10, 20, 30, 40)]
+    for size, found in ((1, 1), (10, 1), (11, 2), (60, 3), (61, 4), (1_000, 4)):
+        assert log.read("payments", 0, size=size) == stored[:found]
+    assert log.read("payments", stored[0].end, size=21) == stored[1:3]
+    assert log.read("payments", stored[0].end, size=1_000, limit=2) == stored[1:3]
+    assert log.read("payments", stored[0].end, size=1_000, rows=20) == stored[1:2]
+    stored.append(_append(log, "payments", 1))  # what was not read to its end holds nothing up
+    assert log.read("payments", stored[2].end, size=1_000) == stored[3:]
 
 
 def log_key_is_stored_once(make: MakeLog) -> None:

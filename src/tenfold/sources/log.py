@@ -11,7 +11,7 @@ import msgspec
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError
-from tenfold.sources.base import Append, Batch, Ends
+from tenfold.sources.base import Append, Batch, Ends, portion
 from tenfold.sources.sqlite import SQLiteDatabase
 from tenfold.sources.turn import PROMPT, Overtaken, Turn
 
@@ -105,8 +105,13 @@ class SQLiteLog:
             _insert(connection, new)
         return found
 
-    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
-        return list(starmap(Batch, self._database.query(READ, topic, after, after + rows, limit)))
+    def read(
+        self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40, size: int = 2**40
+    ) -> list[Batch]:
+        def some(found: sqlite3.Cursor) -> list[Batch]:
+            return list(portion(starmap(Batch, found), size))
+
+        return self._database.each(some, READ, topic, after, after + rows, limit)
 
     def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:
         bases = dict(self._database.query(FIND_ALL, topic, _encode(keys).decode())) if keys else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import NotFound
-from tenfold.sources.base import Append, Batch, Ends
+from tenfold.sources.base import Append, Batch, Ends, portion
 from tenfold.sources.blobs import digest, encode, taken
 from tenfold.sources.lake import check_name, check_upto, check_version, is_next
 from tenfold.sources.lake_select import select
@@ -53,12 +53,14 @@ class MemoryLog:
                 check_still(still, self._moment(), self._ends())
             return [self._append(one) for one in appends]
 
-    def read(self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40) -> list[Batch]:
+    def read(
+        self, topic: str, after: int, *, limit: int = 100, rows: int = 2**40, size: int = 2**40
+    ) -> list[Batch]:
         with self._lock:
             batches = self._batches.get(topic, [])
             first = bisect_left(batches, after, key=lambda batch: batch.base)
             behind = bisect_left(batches, after + rows, key=lambda batch: batch.base)
-            return batches[first : min(first + limit, behind)]
+            return list(portion(batches[first : min(first + limit, behind)], size))
 
     def find(self, topic: str, keys: Sequence[str]) -> dict[str, Batch]:
         return {key: self._keys[topic, key] for key in keys if (topic, key) in self._keys}

@@ -3,14 +3,17 @@
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from tenfold.core.errors import DiskFailed, SchemaError, Unavailable
 from tenfold.core.room import BROKEN, FULL, READ_ONLY, Trouble, in_room, is_full, refused
 from tenfold.sources.pooled import Pooled
 from tenfold.sources.turn import Locked
 
+Made = TypeVar("Made")
 BEGIN = "BEGIN IMMEDIATE"
 WAL_ATTEMPTS = 100
 FAILED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
@@ -88,6 +91,11 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         self._closed = False
         self._opened = os.stat(self._path)
         self._idle.append(connection)
+
+    def each(self, work: Callable[[sqlite3.Cursor], Made], sql: str, *values: object) -> Made:
+        """Return what a function makes of the rows of a statement, from one snapshot; what it does not take is not read."""
+        with self._connection() as connection, closing(connection.execute(sql, values)) as rows:
+            return work(rows)
 
     def changes(self) -> "SQLiteChanges":
         """Return what tells cheaply whether anybody wrote to the file; closed with it."""

@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Changes = dict[bytes, bytes | None]
 """What keys of the store hold from now on, None where nothing."""
-BATCHES, ROWS = 20_000, 200_000
-"""How many batches and records are folded at a time, at most; a batch is not cut."""
+BATCHES, ROWS, BYTES = 20_000, 200_000, 32 << 20
+"""How many batches and records are folded at a time, at most, and after how many bytes that ends; a batch is not cut."""
 LAKE = 100_000, 500_000, 64 << 20
 """The same of a commit to the lake, and about how many bytes, which are in memory until then."""
 PIECE, MOST_PIECES = 2_000, 25
 """Records that are brought into the lake's form, or written, at a time; more where that would be too many pieces."""
-READ, ENOUGH = (100, 1_000), 16 << 20
-"""Records that are read before and after it is known what they take, and the bytes after which a piece ends."""
+ENOUGH = 16 << 20
+"""The bytes after which such a piece ends."""
 LARGE = 500_000
 """Bytes of a state that is folded alone."""
 KEYS = 2_000
@@ -71,7 +71,7 @@ class StateSink:
         self._groups = {group_name(view): view.source.root.name for view in views}
 
     def advance(self) -> list[Batch]:
-        """Process what is new, about ROWS records a view at most, and return the batches that all views have by this call."""
+        """Process what is new, about ROWS records or BYTES a view at most, and return the batches that all views have by this call."""
         offsets = self._store.offsets()
         for group in self._groups:
             if RETIRED + group in offsets:
@@ -138,7 +138,7 @@ class StateSink:
         front = FOREVER
         for mark in sorted(groups, reverse=True):
             # Not beyond the views in front: who catches up meets them at their mark and goes on with them.
-            read = self._log.read(topic, mark, limit=BATCHES, rows=ROWS)
+            read = self._log.read(topic, mark, limit=BATCHES, rows=ROWS, size=BYTES)
             if read:
                 self._check_begins(read, topic, mark, group_name(groups[mark][0]))
             batches = [item for item in read if item.end <= front]
@@ -308,28 +308,15 @@ class LakeSink:
         upto = first
         while left and room > 0 and upto < min(end, first + most):
             # What came meanwhile stays: a prediction in the lake never lacks a record there that it was made from.
-            batches = self._piece(topic, upto, min(upto + size, end), left)
+            batches = self._log.read(topic, upto, limit=left, rows=min(size, end - upto), size=ENOUGH)
+            if not batches or batches[0].base != upto:
+                raise other("the lake was", within(topic, upto), tables_of([topic]))
             tables.append(to_tables(batches))
             upto, left, room = batches[-1].end, left - len(batches), room - tables[-1].nbytes
             if rest:
                 rest()
         alike = all(table.schema.equals(tables[0].schema) for table in tables)
         return (_each(tables, rest) if rest and alike and len(tables) > 1 else joined(tables, topic)), upto
-
-    def _piece(self, topic: str, first: int, end: int, limit: int) -> list[Batch]:
-        """Return up to `limit` batches that begin in [first, end), fewer where they take many bytes."""
-        found: list[Batch] = []
-        (some, most), room = READ, ENOUGH
-        while first < end and room > 0 and len(found) < limit:
-            read = self._log.read(topic, first, limit=limit - len(found), rows=min(some, end - first))
-            if not read or read[0].base != first:
-                raise other("the lake was", within(topic, first), tables_of([topic]))
-            found += read
-            taken = sum(len(batch.data) for batch in read)
-            room -= taken
-            some = max(min((read[-1].end - first) * room // taken, most), 1)
-            first = read[-1].end
-        return found
 
 
 def _each(pieces: Iterable[T], rest: Callable[[], None]) -> Iterator[T]:

@@ -16,9 +16,8 @@ from tenfold.store.pieces import asked_at, reads
 from tenfold.store.refused import Refused
 from tenfold.store.spill import hashes
 
-ROWS = 500_000
-"""Records that are read from the log at once."""
-BATCHES = 20_000
+BATCHES, ROWS, BYTES = 20_000, 500_000, 64 << 20
+"""How many batches and records are read from the log at once, at most, and after how many bytes that ends."""
 MARKS = (KNOWN, OFFSET, ARRIVAL)
 
 
@@ -109,7 +108,7 @@ class Held:
     def _pieces(self, after: int, upto: int) -> Iterator[Frame]:
         """Yield what the log holds, some records at a time."""
         while True:
-            read = self._log.read(self._root.name, after, limit=BATCHES, rows=ROWS)
+            read = self._log.read(self._root.name, after, limit=BATCHES, rows=ROWS, size=BYTES)
             batches = [batch for batch in read if batch.end <= upto]
             if not batches:
                 return
