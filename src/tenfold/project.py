@@ -82,6 +82,9 @@ class App(Opened):
     ) -> Ingested:
         """Check rows and append those that fit to the log; the others go to quarantine. Durable when it returns.
 
+        They are appended in parts: where that ends in between, the same call again under its key completes it. Texts of a row
+        may have 200 million characters.
+
         Parameters
         ----------
         data

@@ -1,5 +1,6 @@
 """Nothing is lost and nothing counts twice, wherever a call stops and however often it is repeated."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from tenfold.core.times import to_us
 from tenfold.processing import ingest as module
 from tenfold.processing.batches import read_frame, to_table
 from tenfold.processing.conform import KNOWN
-from tenfold.processing.ingest import Ingested, ingest
+from tenfold.processing.ingest import Call, Ingested, ingest, ingest_all
 from tenfold.processing.quarantine import SCHEMA, Quarantine
 from tenfold.sources.memory import MemoryLog
 from tenfold.sources.sqlite import SQLiteDatabase
@@ -40,6 +41,9 @@ def sale(place, **changed):
 
 ROWS = [sale(place) for place in range(10)]
 BAD = sale(10, amount="x")
+VIEW = FeatureView(
+    "shop", entity=Entity("shop", key="shop"), source=SALES, features={"sales_2d": count(window="2d")}
+)
 
 
 class FailingLog(MemoryLog):
@@ -65,6 +69,9 @@ class Shop:
 
     def ingest(self, data, **options):
         return ingest(SALES, data, log=self.log, quarantine=self.aside, clock=self.clock, **options)
+
+    def together(self, *calls):
+        return ingest_all(calls, log=self.log, quarantine=self.aside, clock=self.clock)
 
     def records(self):
         """Return the rows in the log, in order."""
@@ -165,12 +172,9 @@ def test_without_a_key_equal_ids_count_once_downstream(make, small_parts):
     shop.ingest([*ROWS, BAD])
     assert len(shop.ids()) == 14
     assert shop.rejected() == 2
-    view = FeatureView(
-        "shop", entity=Entity("shop", key="shop"), source=SALES, features={"sales_2d": count(window="2d")}
-    )
     store = MemoryOnlineStore()
-    StateSink(shop.log, store, [view]).advance()
-    answer = lookup(store, [view], {"shop": "a"}, NOW + 1)
+    StateSink(shop.log, store, [VIEW]).advance()
+    answer = lookup(store, [VIEW], {"shop": "a"}, NOW + 1)
     assert answer.features["shop"]["sales_2d"].plain() == [10]
 
 
@@ -192,6 +196,105 @@ def test_a_key_under_which_nothing_fitted_may_be_used_for_the_corrected_rows(mak
     assert shop.ingest([BAD], key="k").stored == 0
     assert shop.ingest([sale(10)], key="k").stored == 1
     assert (shop.ids(), shop.rejected()) == (["s10"], 1)
+
+
+LONG = [sale(place, shop="a" * size) for place, size in enumerate([38, 38, 38, 150, 8, 8, 8, 8, 88, 8])]
+CUT = [2, 1, 1, 4, 2]
+
+
+def whole(shop):
+    """Return what readers and states make of what is in the log."""
+    frame = read_frame(SALES, shop.log.read("sales", 0))
+    store = MemoryOnlineStore()
+    StateSink(shop.log, store, [VIEW]).advance()
+    return {name: item.plain() for name, item in frame.items()}, list(store.items()), store.offsets()
+
+
+@pytest.mark.parametrize("history", [True, False])
+@pytest.mark.parametrize("form", [list, pa.Table.from_pylist])
+def test_long_texts_are_batches_of_few_rows_and_read_as_if_they_were_one(make, monkeypatch, form, history):
+    one, several = make(), make()
+    one.ingest(form(LONG), history=history)
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", 100)
+    assert several.ingest(form(LONG), history=history, key="k").stored == 10
+    assert [batch.count for batch in one.log.read("sales", 0)] == [10]
+    assert [batch.count for batch in several.log.read("sales", 0)] == CUT
+    assert whole(one) == whole(several)
+
+
+@pytest.mark.parametrize(("first", "later"), [(10**9, 100), (100, 60), (100, 100)])
+@pytest.mark.parametrize("fails", range(6))
+def test_a_call_is_completed_as_it_was_cut_at_first(make, monkeypatch, first, later, fails):
+    """A process that repeats it may be of a version whose batches are smaller."""
+    shop, data = make(fails), pa.Table.from_pylist(LONG)
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", first)
+    with suppress(Unavailable):
+        shop.ingest(data, key="k", history=True)
+    held = shop.log.read("sales", 0)
+    assert [batch.count for batch in held] == (CUT if first == 100 else [10])[:fails]
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", later)
+    for _ in range(2):
+        assert shop.ingest(data, key="k").stored == 10
+    assert shop.log.read("sales", 0)[: len(held)] == held
+    assert shop.ids() == [row["sale_id"] for row in LONG]
+
+
+def test_a_call_that_was_cut_otherwise_is_not_completed_by_more_rows(make, monkeypatch):
+    shop = make()
+    shop.ingest(LONG, key="k")
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", 500)
+    with pytest.raises(Conflict):
+        shop.ingest([*LONG, sale(10), sale(11, shop="a" * 400)], key="k")
+    assert shop.ids() == [row["sale_id"] for row in LONG]
+
+
+def others():
+    changed = [*LONG[:9], sale(9, amount=3)]
+    return [
+        LONG[:2],
+        LONG[:3],
+        LONG[:9],
+        [*LONG, sale(10)],
+        [*LONG, *LONG],
+        changed,
+        LONG[::-1] * 2,
+        LONG[1:],
+    ]
+
+
+@pytest.mark.parametrize("other", others())
+@pytest.mark.parametrize("together", [True, False])
+def test_a_key_of_several_batches_that_is_used_for_other_rows_changes_nothing(
+    make, monkeypatch, other, together
+):
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", 100)
+    shop = make()
+    if together:
+        (told,) = shop.together(Call(SALES, LONG, "k"))
+        (again, wrong, fine) = shop.together(
+            Call(SALES, LONG, "k"), Call(SALES, [*other, BAD], "k"), Call(SALES, [sale(11)], "l")
+        )
+        assert (told, again, type(wrong), fine.stored) == (again, told, Conflict, 1)
+    else:
+        shop.ingest(LONG, key="k")
+        with pytest.raises(Conflict):
+            shop.ingest([*other, BAD], key="k")
+    assert shop.ids() == [row["sale_id"] for row in LONG] + ["s11"] * together
+
+
+def test_a_row_that_no_batch_can_hold_is_refused_and_nothing_stored(make, monkeypatch):
+    monkeypatch.setattr(module, "TEXT_PER_BATCH", 100)
+    monkeypatch.setattr(module, "LONGEST", 151)
+    shop = make()
+    with pytest.raises(SchemaError) as error:
+        shop.ingest([*LONG, BAD], key="k")
+    assert str(error.value) == (
+        'a row of source "sales" has texts of 152 characters together. A row may have 151: keep long ones elsewhere and '
+        "their names here. Nothing was stored."
+    )
+    assert (shop.ids(), shop.rejected()) == ([], 0)
+    monkeypatch.setattr(module, "LONGEST", 152)
+    assert shop.ingest([*LONG, BAD], key="k").stored == 10
 
 
 def test_a_table_that_is_wrong_as_a_whole_stores_nothing(make):

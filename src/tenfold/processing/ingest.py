@@ -1,14 +1,15 @@
 """The way in: check rows, append them to the log; from when they were known follows from their arrival there."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict, Unavailable
+from tenfold.core.errors import Conflict, SchemaError, Unavailable
 from tenfold.processing.batches import Marks, declared, encode, marks, to_table
 from tenfold.processing.conform import Reject, complaint, conform
 from tenfold.processing.frame import Frame
@@ -20,7 +21,15 @@ from tenfold.sources.turn import Locked
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_PER_BATCH = 65_536
+ROWS_PER_BATCH, TEXT_PER_BATCH = 65_536, 16_000_000
+"""Rows of a batch, and characters of their texts when they are several, at most: who reads it has all of it in memory.
+
+To become smaller, never larger: a call that is repeated could not be told from another one.
+"""
+LAST = "last"
+"""The last of several batches of a call has a key with this too: no more rows belong to it."""
+LONGEST = 200_000_000
+"""Characters of a row, which are up to four bytes each: SQLite takes a batch of less than a billion bytes."""
 PATIENCE = 0.05
 """Seconds that calls wait for those among them with rows that do not fit: longer than a commit of this process takes."""
 Item = TypeVar("Item")
@@ -78,6 +87,8 @@ def ingest(
     Conflict
         When rows were stored under this key and they are others: the first call counts. A key under which nothing
         could be stored may be used again.
+    SchemaError
+        When a table as a whole does not fit, or a row is longer than a batch may be; nothing is stored then.
     """
     call = Call(source, data, key)
     fits(source)
@@ -86,7 +97,7 @@ def ingest(
         quarantine.add(checked.aside)
     for append in checked.appends():
         held = log.append(append.topic, append.data, append.count, key=append.key)
-        _must_hold(call, append, held)
+        checked.must_hold(append, held, log)
     return checked.told
 
 
@@ -125,16 +136,16 @@ def ingest_all(
         if error is not None:
             found[place] = error
     appends = [
-        (place, append)
+        (place, one, append)
         for place, one in enumerate(found)
         if isinstance(one, _Checked)
         for append in one.appends()
     ]
     store = log.append_all if until is None else partial(_store, log, clock, until)
-    held = _together(store, [append for _, append in appends])
-    for (place, append), batch in zip(appends, held, strict=True):
+    held = _together(store, [append for *_, append in appends])
+    for (place, one, append), batch in zip(appends, held, strict=True):
         try:
-            _must_hold(calls[place], append, batch)
+            one.must_hold(append, batch, log)
         except Locked as error:
             found[place] = _only_aside(calls[place]) if place in bad else error
         except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
@@ -143,7 +154,10 @@ def ingest_all(
 
 
 class _Checked(NamedTuple):
-    """The rows of a call that fit, those that do not, and what it is told when they are stored."""
+    """The rows of a call that fit, those that do not, and what it is told when they are stored.
+
+    `ends` says where each part ends that becomes a batch, and `there` how many of these are stored already.
+    """
 
     call: Call
     frame: Frame
@@ -151,6 +165,8 @@ class _Checked(NamedTuple):
     batch: str
     marks: Marks
     told: Ingested
+    ends: Sequence[int]
+    there: int = 0
 
     @property
     def aside(self) -> Aside:
@@ -159,11 +175,58 @@ class _Checked(NamedTuple):
 
     def appends(self) -> Iterator[Append]:
         """Yield the parts to append."""
-        for part, start in enumerate(range(0, self.told.stored, ROWS_PER_BATCH)):
-            rows = np.arange(start, min(start + ROWS_PER_BATCH, self.told.stored))
-            frame = {name: item.take(rows) for name, item in self.frame.items()}
-            key = None if self.call.key is None else f"{self.call.key}/{part}"
-            yield Append(self.told.source, encode(frame, len(rows), self.marks), len(rows), key)
+        bounds = list(enumerate(pairwise([0, *self.ends])))
+        for part, (start, end) in bounds[self.there :]:
+            yield self._append(part, start, end)
+
+    def _append(self, part: int, start: int, end: int) -> Append:
+        rows = np.arange(start, end)
+        frame = {name: item.take(rows) for name, item in self.frame.items()}
+        key: str | Sequence[str] | None = None if self.call.key is None else self._key(part)
+        if key and part and end == self.told.stored:
+            key = [self._key(part), self._key(LAST)]
+        return Append(self.told.source, encode(frame, len(rows), self.marks), len(rows), key)
+
+    def _key(self, part: int | str) -> str:
+        return f"{self.call.key}/{part}"
+
+    def _held(self, part: int | str, log: Log) -> Batch | None:
+        """Return what the log holds under the key of a part."""
+        return next(iter(log.find(self.told.source, [self._key(part)]).values()), None)
+
+    def going_on(self, log: Log) -> "_Checked":
+        """Return the call without those of its parts that are stored: where it is repeated it is cut as it was at first."""
+        ends, left, full = [0], self.ends, True
+        while held := self._held(len(ends) - 1, log):
+            end = ends[-1] + held.count
+            if end > self.told.stored:
+                raise self._other()
+            self.must_hold(self._append(len(ends) - 1, ends[-1], end), held, log)
+            full = end >= left[0]
+            left = [one for one in left if one > end]
+            ends.append(end)
+        if left and (not full or self._held(LAST, log)):  # the first call had no more rows
+            raise self._other()
+        return self._replace(ends=[*ends[1:], *left], there=len(ends) - 1)
+
+    def must_hold(self, append: Append, held: Batch | Exception, log: Log) -> None:
+        """Raise what went wrong, or Conflict when other rows were first under this key."""
+        if isinstance(held, Exception):
+            raise held
+        if self.call.key is None or held.data is append.data:
+            return
+        if held.data != append.data and not _same_rows(
+            self.call.source, to_table(replace(held, data=append.data, count=append.count)), to_table(held)
+        ):
+            raise self._other()
+        if len(self.ends) == 1 and self._held(1, log):  # there were more of them
+            raise self._other()
+
+    def _other(self) -> Conflict:
+        return Conflict(
+            f'key "{self.call.key}" of source "{self.told.source}" was already used for other rows. Those of the first call '
+            "count; give other rows a new key."
+        )
 
 
 def _check(call: Call, log: Log, clock: Clock, *, history: bool = False) -> _Checked:
@@ -176,7 +239,41 @@ def _check(call: Call, log: Log, clock: Clock, *, history: bool = False) -> _Che
     batch = f"call {clock.now()} {clock.elapsed()}" if key is None else f"key {key}"
     told = Ingested(source.name, conformed.rows, len(conformed.rejects), message)
     marked = Marks(history, 0 if source.lateness is None else judged)
-    return _Checked(call, conformed.frame, conformed.rejects, batch, marked, told)
+    ends = _ends(source, conformed.frame, conformed.rows)
+    checked = _Checked(call, conformed.frame, conformed.rejects, batch, marked, told, ends)
+    return checked.going_on(log) if key is not None and len(ends) > 1 else checked
+
+
+def _ends(source: Events, frame: Frame, rows: int) -> list[int]:
+    """Return where the parts of rows end that become a batch each, which follows from the rows alone."""
+    texts = [item.values for item in frame.values() if item.type == "str"]
+    ends = []
+    for start in range(0, rows, ROWS_PER_BATCH):
+        end = min(start + ROWS_PER_BATCH, rows)
+        some = [values[start:end].tolist() for values in texts]
+        if sum(map(_characters, some)) > TEXT_PER_BATCH:
+            ends += [start + place for place in _cuts(source, map(_characters, zip(*some, strict=True)))]
+        ends.append(end)
+    return ends
+
+
+def _characters(texts: Iterable[str | None]) -> int:
+    return sum(map(len, filter(None, texts)))
+
+
+def _cuts(source: Events, rows: Iterable[int]) -> Iterator[int]:
+    """Yield the rows, of which the characters are given, before which a batch ends."""
+    taken = 0
+    for place, row in enumerate(rows):
+        if row > LONGEST:
+            raise SchemaError(
+                f'a row of source "{source.name}" has texts of {row:,} characters together. A row may have {LONGEST:,}: keep long '
+                "ones elsewhere and their names here. Nothing was stored."
+            )
+        if taken and taken + row > TEXT_PER_BATCH:
+            yield place
+            taken = 0
+        taken += row
 
 
 def _judged(source: Events, log: Log, key: str | None, clock: Clock) -> int:
@@ -229,19 +326,6 @@ def _tried(work: Callable[[], Made]) -> Made | Exception:
         return work()
     except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
         return error
-
-
-def _must_hold(call: Call, append: Append, held: Batch | Exception) -> None:
-    """Raise what went wrong, or Conflict when other rows were first under this key."""
-    if isinstance(held, Exception):
-        raise held
-    if held.data != append.data and not _same_rows(
-        call.source, to_table(replace(held, data=append.data, count=append.count)), to_table(held)
-    ):
-        raise Conflict(
-            f'key "{call.key}" of source "{call.source.name}" was already used for other rows. Those of the first call '
-            "count; give other rows a new key."
-        )
 
 
 def _same_rows(source: Events, one: "pa.Table", two: "pa.Table") -> bool:
