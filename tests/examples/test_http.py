@@ -151,8 +151,13 @@ def test_a_row_that_does_not_fit_says_which_field_and_why(client, changed, reaso
             'the body is not an object. Send the row as {"field": value, ...}. Several rows are sent as {"rows": [{...}, ...]}.',
         ),
         (b"{", "the body is not JSON: Input data was truncated."),
-        (b'{"amount": NaN}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
-        (b'{"amount": Infinity}', "the body is not JSON: JSON is malformed: invalid character (byte 11)."),
+        *(
+            (
+                b'{"amount": %b}' % name,
+                "the body is not JSON: JSON is malformed: invalid character (byte 11). JSON has no NaN and no Infinity: send null.",
+            )
+            for name in (b"NaN", b"Infinity")
+        ),
         (b'{"amount": 1e999}', "the body is not JSON: Number out of range"),
         (b"1" * 5000, "the body is not JSON: Integer value out of range"),
         (b"[" * 500_000, "the body is not JSON: maximum recursion depth exceeded"),
@@ -259,7 +264,8 @@ def test_a_foreign_host_is_refused(client, host):
     assert client.error("GET", "/health", headers={"host": host}) == (
         400,
         "WrongHost",
-        f'host "{host}" is not served here. Ask for one of 127.0.0.1, ::1, localhost.',
+        f'host "{host}" is not served here. Ask for one of 127.0.0.1, ::1, localhost, or start the server '
+        "with --name and the name that is asked for.",
     )
 
 

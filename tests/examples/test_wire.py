@@ -49,8 +49,10 @@ def test_a_host_in_the_request_line_counts_and_the_header_does_not(port, line, b
         port, request(line % named + b" HTTP/1.1", b"host: localhost", CLOSE, body=body)
     )
     foreign = named.rpartition(b"@")[2].decode()
-    said = f'host "{foreign}" is not served here. Ask for one of 127.0.0.1, ::1, localhost.'
-    assert (status, answer) == (400, {"error": {"kind": "WrongHost", "message": said}})
+    assert (status, answer["error"]["kind"]) == (400, "WrongHost")
+    assert answer["error"]["message"].startswith(
+        f'host "{foreign}" is not served here. Ask for one of 127.0.0.1, ::1, localhost, or start'
+    )
 
 
 @pytest.mark.parametrize("named", [b"http://localhost", b"http://127.0.0.1:80", b"HTTP://[::1]:8000"])

@@ -10,7 +10,7 @@ import pytest
 
 from tenfold import Project, Release
 from tenfold.automation.rollback import roll_back
-from tenfold.core.errors import Conflict, GateFailed, NotFound
+from tenfold.core.errors import Conflict, GateFailed, NotFound, SchemaError
 from tenfold.registry.versions import Stage
 from tenfold.sources.blobs import MANIFEST, make_manifest
 from tests.examples import tiny
@@ -122,3 +122,18 @@ def test_what_somebody_promoted_while_files_were_checked_is_not_rolled_back(home
             roll_back(tiny.late_order, *parts, by="ann", why="errors rose")
         assert app.registry.production("late_order").number == moved
         assert [item.decision for item in app.audit.list(kind="rollback")] == []
+
+
+def test_a_version_of_other_features_is_not_judged_by_who_promotes_it_from_elsewhere(home):
+    fewer = Project("tiny", releases=[Release(tiny.model([tiny.this_order]))])
+    with opened(home) as app:
+        third = app.train("late_order").number
+    with (
+        opened(home, fewer) as app,
+        pytest.raises(SchemaError, match="or run the declaration it was trained with"),
+    ):
+        app.promote("late_order", third)
+    with opened(home) as app:
+        assert app.registry.get("late_order", third).stage == Stage.NONE
+        app.promote("late_order", third)
+        assert app.registry.production("late_order").number == third

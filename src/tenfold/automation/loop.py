@@ -106,9 +106,12 @@ class Loop:
             When a gate refuses it; the version is archived and the refusal is in the audit log.
         Conflict
             When it is on its way already, or was judged before. Nothing was changed.
+        SchemaError
+            When it was trained on other features than are declared now. Nothing was changed.
         """
         check_by(by)
         self._check_new(number)
+        self.versions.get(self.release.model, number)  # what is declared elsewhere is no fault of the version
         moment = self.clock.now() if as_of is None else as_of
         split = newest_split(self.release.model, moment, first_row(self.dataset()))
         verdict = self._judge(number, split)

@@ -45,10 +45,7 @@ def worse_slices(model: Model, rows: TrainingSet, worse: np.ndarray, margin: flo
     judged = [(piece, error) for piece, error in zip(found, errors, strict=True) if math.isfinite(error)]
     small = [_name(piece) for piece, error in zip(found, errors, strict=True) if not math.isfinite(error)]
     chances = {_name(piece): _chance(worse[piece.rows], margin, error) for piece, error in judged}
-    told = [
-        f"{name}: worse by more than {margin:.4g} (chance of that if it were not {chances[name]:.2g})"
-        for name in holm(chances)
-    ]
+    told = [f"{name}: worse by more than {margin:.4g} (p = {chances[name]:.2g})" for name in holm(chances)]
     failed = bool(told)
     if judged and not failed:
         least = max(_seen(margin, error, len(judged)) for _, error in judged)

@@ -72,7 +72,7 @@ class _Calls(ABC):
         return self._ask(Call("POST", "/predict", {"model": model, "row": row}, id))
 
     def predict_many(self, model: str, rows: Sequence[Mapping[str, Any]], *, id: str = "") -> Any:  # noqa: A002
-        """Return a list with the answer for each row, all as of the same moment."""
+        """Return a list with the answer for each of up to 1,000 rows, all as of the same moment."""
         return self._ask(Call("POST", "/predict", {"model": model, "rows": rows}, id))
 
     def explain(self, model: str, row: Mapping[str, Any]) -> Any:

@@ -198,8 +198,8 @@ class Groups:
         except TenfoldError as error:  # the states are away, too
             return str(error)
         return (
-            f"too many requests came before this one: it was not answered within {self._wait:g} s. Nothing was stored; "
-            "it is safe to retry in a moment."
+            f"it was not answered within {self._wait:g} s: too many requests came before this one, or what answers is still being "
+            "loaded, as /ready says then. Nothing was stored; it is safe to retry in a moment."
         )
 
     def _refuse(self, waiting: Waiting) -> bool:

@@ -39,7 +39,8 @@ class KnownHosts:
         host = several[0] if several else ""
         if not is_known(host, self._hosts):
             message = (
-                f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}.'
+                f'host "{host[:100]}" is not served here. Ask for one of {", ".join(sorted(self._hosts))}, or start the server '
+                "with --name and the name that is asked for."
             )
             return failed(400, "WrongHost", message)
         if origin is not None and scope["method"] not in _READ_ONLY and not self._own(origin, host):

@@ -1,6 +1,7 @@
 """What every endpoint needs: bodies within limits, answers as JSON, errors with the status that says who must act."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_KEY = 200
 KEY = "idempotency-key"
 JSON = "application/json"
+_NO_NUMBER = re.compile(rb"\b(NaN|Infinity)\b")
 DRAIN = 20_000_000
 """Bytes read and dropped of a body that is too large: a client hears the answer only when it may finish sending."""
 
@@ -108,7 +110,8 @@ def decoded(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SchemaError(f"the body is not JSON: {error}.") from error
+        hint = " JSON has no NaN and no Infinity: send null." if _NO_NUMBER.search(body) else ""
+        raise SchemaError(f"the body is not JSON: {error}.{hint}") from error
 
 
 async def body_of(request: Request, limit: int) -> bytes:
