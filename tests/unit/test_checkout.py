@@ -104,6 +104,16 @@ def test_what_is_loaded_and_what_is_beside_the_project_is_kept_first(committed, 
     assert diff.rstrip().endswith("more new files were not kept")
 
 
+def test_where_loaded_modules_lie_is_looked_for_once_and_only_beside_new_files(committed, monkeypatch):
+    with monkeypatch.context() as nothing_new:
+        nothing_new.setattr("tenfold.tracking.checkout._loaded", None)
+        assert "diff" not in code()
+    write(committed, {"new.py": "y = 3\n"})
+    first = code()
+    monkeypatch.setattr("pathlib.Path.resolve", None)
+    assert code() == first
+
+
 def test_a_link_a_large_file_and_one_that_is_no_text_are_only_named(committed, tmp_path_factory):
     secret = tmp_path_factory.mktemp("elsewhere") / "secret"
     secret.write_text("hunter2")

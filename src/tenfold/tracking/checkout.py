@@ -91,7 +91,8 @@ def _parts(top: Path, folder: Path) -> Iterator[Callable[[], str]]:
     within = {name: of_others(PurePosixPath(name).parent) for name in listed if name}
     new = [name for name, other in within.items() if other is None]
     python = [name for name in new if name.endswith(".py")]
-    for name in sorted(python, key=partial(_order, top, folder, _loaded())):
+    loaded = _loaded() if python else frozenset()
+    for name in sorted(python, key=partial(_order, top, folder, loaded)):
         yield partial(_added, top, name)
     for name in new:
         if not name.endswith(".py"):
@@ -123,7 +124,12 @@ def _loaded() -> frozenset[str]:
     """Return the files of all modules that are loaded."""
     modules = list(sys.modules.values())
     files = [getattr(module, "__dict__", {}).get("__file__") for module in modules]
-    return frozenset(str(Path(file).resolve()) for file in files if isinstance(file, str))
+    return frozenset(_resolved(file) for file in files if isinstance(file, str))
+
+
+@cache  # a process has thousands of modules, and they stay where they are
+def _resolved(file: str) -> str:
+    return str(Path(file).resolve())
 
 
 def _order(top: Path, folder: Path, loaded: frozenset[str], name: str) -> tuple[bool, bool, int, str]:
