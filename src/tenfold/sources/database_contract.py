@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+from tenfold.core.clock import SystemClock
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.sources.database import Database
 from tenfold.sources.turn import Locked
@@ -275,6 +276,7 @@ def writers_take_turns(make: Make) -> None:
         for _ in range(15):
             with database.transaction() as tx:
                 seen = tx.execute(COUNT).fetchone()["count"]
+                SystemClock().sleep(0.001)  # on a disk that is quick, others would seldom come between
                 tx.execute("UPDATE item SET count = ? WHERE name = 'a'", (seen + 1,))
 
     with ThreadPoolExecutor(THREADS) as pool:
