@@ -65,8 +65,9 @@ def test_work_goes_on_after_a_restart_and_is_refused_while_the_server_is_away(ow
 
 @pytest.mark.skipif(sys.platform != "linux", reason="which processes the server has is read from /proc")
 def test_a_server_that_hangs_is_waited_for_once_and_found_again(own):
-    database = states.opened(states.fresh(own.url), TABLES)
-    database._patience = 0.5
+    database = states.state(states.fresh(f"{own.url}&connect_timeout=2"))
+    database._patience = 0.5  # before anything is connected: each connection keeps its own
+    database.prepare(TABLES)
     changes = database.changes()
     assert changes.since_last()
     own.freeze()
