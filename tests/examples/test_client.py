@@ -312,12 +312,10 @@ def test_calls_that_wait_for_others_are_not_late():
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
 
     async def ask():
-        service = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}"
-        async with AsyncClient(url, timeout=2.0, retries=0) as there:
-            found = await asyncio.gather(*(there.predict("m", {"row": place}) for place in range(320)))
-        service.close()
-        return found
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as service:
+            url = f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}"
+            async with AsyncClient(url, timeout=2.0, retries=0) as there:
+                return await asyncio.gather(*(there.predict("m", {"row": place}) for place in range(320)))
 
     assert asyncio.run(ask()) == [{}] * 320
     assert most <= 32

@@ -1,6 +1,7 @@
 """A shop on disk, and its commands called in this process or as processes of their own."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,9 +28,13 @@ ROW = {
 }
 
 
-def folder_with_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder_with_history(shop_with_history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the folder that is made once."""
+    return shutil.copytree(shop_with_history, tmp_path_factory.mktemp("shop") / "copy")
+
+
+def build(folder: Path) -> None:
     """Make a folder with a shop that has history, two versions, batch scores and an online prediction."""
-    folder = tmp_path_factory.mktemp("shop")
     SharedClock(folder / "clock").set(to_us(NOW))
     sources = zip(("orders", "deliveries"), ("placed", "delivered"), shop.history(), strict=True)
     for name, moment, rows in sources:
@@ -41,7 +46,6 @@ def folder_with_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert ask(folder, "promote", "late_delivery", str(number), "--by", "ann")["stage"] == "production"
     ask(folder, "score", "--start", "2024-01-20", "--end", NOW)
     ask(folder, "predict", "late_delivery", json.dumps(ROW), "--key", "k1")
-    return folder
 
 
 def run(place: Path, verb: str, *args: str, text: str | None = None) -> Result:

@@ -1,4 +1,4 @@
-"""What deliveries are tried with: an empty home, and a service that takes answers."""
+"""What deliveries are tried with: an empty home, and a service that takes answers; a shop that commands are tried on."""
 
 import pytest
 
@@ -19,3 +19,12 @@ def downstream():
     yield server
     server.released.set()
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def shop_with_history(tmp_path_factory):
+    from tests.unit import cli_project  # here, as it loads LightGBM
+
+    folder = tmp_path_factory.mktemp("shop")
+    cli_project.build(folder)
+    return folder

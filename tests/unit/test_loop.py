@@ -159,10 +159,7 @@ def test_a_candidate_is_not_judged_on_rows_it_learned_from(opened):
 
 def test_one_outcome_only_is_recorded_and_refused(opened, tmp_path):
     app = opened(gates=[checks.at_least("roc_auc", 0.5)], now=NOW)
-    late = [
-        {"order_id": f"o-{place}", "late": 1.0, "at": tiny.history()["orders"][place]["due"]}
-        for place in range(228)
-    ]
+    late = [row | {"late": 1.0} for row in tiny.history()["outcomes"]]
     app.ingest("outcomes", late, history=True)  # a correction: all of them were late
     app.process()
     number = app.train("late_order").number
