@@ -82,8 +82,7 @@ class App(Opened):
     ) -> Ingested:
         """Check rows and append those that fit to the log; the others go to quarantine. Durable when it returns.
 
-        They are appended in parts: where that ends in between, the same call again under its key completes it. Texts of a row
-        may have 200 million characters.
+        Where that ends between two parts, the same call under its key completes it. A row may have 200 million characters.
 
         Parameters
         ----------
@@ -339,7 +338,7 @@ class App(Opened):
         wait
             Seconds a request waits for the worker to reach the newest event, 0.1 to 3,600.
         hosts
-            Answer only requests for these Host names; all when empty.
+            The Host names to answer for; all when empty.
         rate
             How often a token, or without tokens an address, may ask: such as "100/s".
         always
@@ -377,10 +376,8 @@ class App(Opened):
 
         Parameters
         ----------
-        names
-            Further Host names to answer for, such as those a proxy passes on.
-        listening
-            A socket that listens on the address already.
+        names, listening
+            Further Host names to answer for, and a socket that listens on the address already.
         announce
             Called when connections are accepted.
         bounds

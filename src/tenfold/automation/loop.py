@@ -104,10 +104,8 @@ class Loop:
         ------
         GateFailed
             When a gate refuses it; the version is archived and the refusal is in the audit log.
-        Conflict
-            When it is on its way already, or was judged before. Nothing was changed.
-        SchemaError
-            When it was trained on other features than are declared now. Nothing was changed.
+        Conflict, SchemaError
+            When it is on its way already, or was judged before; when its features are not declared now. Nothing was changed.
         """
         check_by(by)
         self._check_new(number)

@@ -18,8 +18,7 @@ from tenfold.sources.turn import Locked
 
 T = TypeVar("T")
 THREADS = 4
-PATIENCE = 30.0
-"""Seconds."""
+PATIENCE = 30.0  # seconds
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS item (
