@@ -60,7 +60,7 @@ def test_versions_that_are_not_worse_are_seldom_refused_however_many_slices_ther
 def test_the_slice_that_is_worse_is_named_and_small_ones_are_not_judged():
     found = judged(np.random.default_rng(2), broken=0.05)
     assert found.failed
-    assert found.told[0].startswith("this_order.hour s3: worse by more than 0.01 (chance")
+    assert found.told[0].startswith("this_order.hour s3: worse by more than 0.01 (p = ")
     assert (
         found.told[-1]
         == "not judged, too few rows (100 are needed, 10 of either outcome): this_order.hour s19"
