@@ -112,6 +112,18 @@ def test_who_has_all_on_disk_writes_nothing_twice(tmp_path):
     assert failing(SYNC, append(lake, 24)) is False
 
 
+def test_commits_that_another_engine_cleared_away_behind_a_checkpoint_are_not_missed(tmp_path):
+    lake, log = DeltaLake(tmp_path), tmp_path / "t/_delta_log"
+    for upto in range(1, 25):
+        append(lake, upto)()
+    newest = max(log.glob("*.checkpoint.parquet"))
+    for commit in log.glob("*.json"):
+        if commit.name[:20] < newest.name[:20]:
+            commit.unlink()
+    assert append(DeltaLake(tmp_path), 25)()
+    assert offsets(DeltaLake(tmp_path)) == list(range(1, 26))
+
+
 def test_a_checkpoint_that_could_not_be_synced_is_taken_away(tmp_path, caplog):
     lake, log = DeltaLake(tmp_path), tmp_path / "t/_delta_log"
     for upto in range(1, 25):

@@ -88,8 +88,10 @@ class Tables:
         known = self._stored.get(path, -1)
         if known == delta.version():
             return
-        for version in range(max(known, delta.version() - CHECKPOINTS) + 1, delta.version() + 1):
-            rewrite(_commit(path, version))
+        newest = range(max(known, delta.version() - CHECKPOINTS) + 1, delta.version() + 1)
+        for commit in (_commit(path, version) for version in newest):
+            if commit.exists():  # else somebody cleared it away behind a checkpoint
+                rewrite(commit)
         for folder in (path / "_delta_log", *(() if path in self._stored else (path, path.parent))):
             flush(folder)
         self._stored[path] = delta.version()
