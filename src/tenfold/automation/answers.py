@@ -1,13 +1,12 @@
 """The answers of the prediction log in their order, a part at a time."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenfold.features.records import OFFSET
 from tenfold.processing.batches import joined, to_tables
 from tenfold.serving.answer.predictions import SHADOW, TOPIC
-from tenfold.sources.base import Batch, Log
+from tenfold.sources.base import Log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +31,7 @@ COLUMNS = (
 BATCHES, ROWS = 500, 20_000
 """How much of the log is kept at a time."""
 READ, OPENED = 100, 1 << 17
-"""How many batches are read together, and bytes of them opened: with all that was asked and answered, which is not kept."""
+"""How many batches are read and opened together, and after how many bytes: with all that was asked and answered, which is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +102,13 @@ class Answers:
         tables: list[pa.Table] = []
         enough = max(base + ROWS, wanted)
         while base < wanted or (len(bounds) < BATCHES and base < enough):
-            found = self._log.read(TOPIC, base, limit=READ, rows=enough - base)
+            found = self._log.read(TOPIC, base, limit=READ, rows=enough - base, size=OPENED)
             if not found:
                 break
             bounds += [(batch.base, batch.end) for batch in found]
-            tables += [to_tables(some).select(COLUMNS) for some in _portions(found)]
+            tables.append(to_tables(found).select(COLUMNS))
             base = found[-1].end
         if base < wanted:
             return False
         self._bounds, self._rows = bounds, joined(tables, TOPIC)
         return True
-
-
-def _portions(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
-    """Yield batches that are opened together, one at least."""
-    first = size = 0
-    for place, batch in enumerate(batches):
-        size += len(batch.data)
-        if size > OPENED or place == len(batches) - 1:
-            yield batches[first : place + 1]
-            first, size = place + 1, 0
