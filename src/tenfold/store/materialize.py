@@ -276,6 +276,7 @@ class LakeSink:
                 moved += self._flush(topic, ends.get(topic, 0), rest, over)
             except SchemaError as error:
                 wrong.append(error)
+        _release()
         if wrong:
             raise wrong[0]
         return moved
@@ -317,6 +318,13 @@ class LakeSink:
                 rest()
         alike = all(table.schema.equals(tables[0].schema) for table in tables)
         return (_each(tables, rest) if rest and alike and len(tables) > 1 else joined(tables, topic)), upto
+
+
+def _release() -> None:
+    """Give back what Arrow keeps of this thread's tables: between two commits it is needed by nobody, and grew for minutes."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _each(pieces: Iterable[T], rest: Callable[[], None]) -> Iterator[T]:
