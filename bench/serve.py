@@ -19,8 +19,10 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import floor, serve_peers
@@ -32,6 +34,8 @@ FULL, TREES = 1_000_000, 200
 CONNECTIONS, WANTED = 64, 6_000
 EVENTS = 200
 """Events a second, beside which it is asked."""
+TURNS = 5
+"""How often one process and two are each asked, after a first time that does not count."""
 ENOUGH = 200
 """Answers of the version before, after which it is rolled back."""
 HERE = "bench.serve"
@@ -85,11 +89,11 @@ def main(bench: Bench) -> list[Entry]:
         ),
         Entry(
             "serve/processes",
-            2e6 / two["cpu"],
+            two["two"],
             "requests/s",
             rows,
             "one process",
-            1e6 / ours["cpu"],
+            two["one"],
             "1.7x",
             f"of two processors, by what a request takes of them; {two['rate']:,.0f} by the clock, the load beside them",
         ),
@@ -109,15 +113,16 @@ def fill(rows: int, folder: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def served(folder: str, processes: int = 1) -> Iterator[tuple[int, int]]:
-    """Start a server and a worker; yields the port, and the id of the server's first process."""
+def served(folder: str, processes: int = 1, *, worker: bool = True) -> Iterator[tuple[int, int]]:
+    """Start a server, and a worker unless there is one; yields the port, and the id of the server's first process."""
     home, port = Path(folder), free_port()
     given = ["bench/project.py", "--home", str(home), "--clock", str(home / "clock")]
     asked = [*given, "--port", str(port), "--wait", "30"]
     more = ["--processes", str(processes)] if processes > 1 else []
+    commands = {"serve": [*asked, *more]} | ({"worker": given} if worker else {})
     running = []
-    with (home / "output.txt").open("wb") as output:
-        for name, options in (("serve", [*asked, *more]), ("worker", given)):
+    with (home / "output.txt").open("ab") as output:
+        for name, options in commands.items():
             command = [sys.executable, "-m", "tenfold.cli", name, *options]
             running.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output))
         try:
@@ -178,14 +183,19 @@ def ours(rows: int, folder: str, seconds: float) -> dict[str, Any]:
 
 
 def two(rows: int, folder: str, seconds: float) -> dict[str, Any]:
-    """Ask two server processes that share a port."""
+    """Ask one server process and two that share a port by turns, so that both have the same minutes of the machine."""
     from bench.load import measure
 
-    with served(folder, processes=2) as (port, pid):
-        measure(port, "/predict", pid, asked_of(20, rows), 4, seconds / 4)
-        return measure(port, "/predict", pid, asked_of(21, rows), 2 * CONNECTIONS, seconds) | {
-            "seconds": seconds
-        }
+    turns = product(range(TURNS + 1), (1, 2))
+    found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    with served(folder) as one, served(folder, processes=2, worker=False) as both:
+        for place, (turn, count) in enumerate(turns):
+            port, pid = one if count == 1 else both
+            asked, long = asked_of(50 + place, rows), seconds / (2 if turn else 4)
+            found[count].append(measure(port, "/predict", pid, asked, count * CONNECTIONS, long))
+    cpu = {count: median(each["cpu"] for each in runs[1:]) for count, runs in found.items()}
+    rate = median(each["rate"] for each in found[2][1:])
+    return {"one": 1e6 / cpu[1], "two": 2e6 / cpu[2], "rate": rate, "seconds": seconds}
 
 
 def fresh(folder: str, seconds: float) -> dict[str, Any]:
