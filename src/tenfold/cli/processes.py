@@ -16,6 +16,7 @@ import click
 from tenfold.cli.options import Function, Where, on_hangup, on_project, on_signals
 from tenfold.cli.output import tell
 from tenfold.cli.serving import Serving, served
+from tenfold.core.threads import short_turns
 from tenfold.serving.door.listening import listen
 
 if TYPE_CHECKING:
@@ -244,7 +245,8 @@ def worker(where: Where) -> None:
         tell(f"processing {app.project.name}")
         work = app.worker()
         ready()
-        work.run(stopped.is_set)
+        with short_turns():
+            work.run(stopped.is_set)
 
 
 @click.command()

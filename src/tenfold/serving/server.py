@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn  # noqa: TID253 - this module is imported by who serves
 from starlette.types import ASGIApp
 
+from tenfold.core.threads import short_turns
 from tenfold.serving.door.listening import BACKLOG
 from tenfold.serving.door.ready import Ready, released, settled
 from tenfold.serving.http.connection import IDLE, Connection, Open
@@ -132,7 +133,8 @@ def run(
         timeout_graceful_shutdown=GRACE,
     )
     try:
-        Server(config, bounds, ready, door, announce).run(sockets=[listening])
+        with short_turns():
+            Server(config, bounds, ready, door, announce).run(sockets=[listening])
     finally:
         released()
 
