@@ -276,7 +276,8 @@ class LakeSink:
                 moved += self._flush(topic, ends.get(topic, 0), rest, over)
             except SchemaError as error:
                 wrong.append(error)
-        _release()
+        if moved:
+            _release()
         if wrong:
             raise wrong[0]
         return moved
@@ -321,7 +322,7 @@ class LakeSink:
 
 
 def _release() -> None:
-    """Give back what Arrow keeps of this thread's tables: between two commits it is needed by nobody, and grew for minutes."""
+    """Give back what Arrow keeps of this thread's tables: between two commits nobody needs it, and it grows for minutes."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
