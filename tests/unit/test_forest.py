@@ -19,13 +19,14 @@ LARGE = 10**12
 
 
 def learned(estimator, *, missing=True, seed=3):
-    """Return the text of a booster that learned from rows of which some values are missing."""
+    """Return the text of a booster that learned from rows of which some values are missing, which says something."""
     made = np.random.default_rng(seed)
     X = np.round(made.normal(size=(3_000, WIDTH)), 1)
     X[:, 4] = np.where(X[:, 4] > 0, X[:, 4], 0.0)
     if missing:
         X[made.random(X.shape) < 0.1] = np.nan
     y = np.nan_to_num(X[:, 0]) + np.nan_to_num(X[:, 4] * X[:, 1]) + made.normal(size=len(X))
+    y += 3 * np.isnan(X[:, 2])
     y = y > 0 if isinstance(estimator, LGBMClassifier) else np.abs(y)
     estimator.set_params(n_estimators=25, num_leaves=17, n_jobs=1, verbosity=-1, random_state=1)
     return estimator.fit(X, y).booster_.model_to_string()
@@ -33,16 +34,16 @@ def learned(estimator, *, missing=True, seed=3):
 
 def asked(text):
     """Return rows with every kind of value: those of the bounds, between them, missing, infinite, tiny, and both zeros."""
-    made = np.random.default_rng(5)
-    bounds = [
-        float(item)
-        for line in text.split("\n")
-        if line.startswith("threshold=")
-        for item in line[10:].split()
-    ]
-    others = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-35, 2e-35, 1e300]
-    values = np.array([*bounds, *np.nextafter(bounds, np.inf), *np.nextafter(bounds, -np.inf), *others])
-    return made.choice(values, size=(1_003, WIDTH))
+    made, size = np.random.default_rng(5), (1_003, WIDTH)
+    near, others = bounds(text), [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-35, 2e-35, 1e300]
+    near = np.concatenate([near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf), [0.0]])
+    return np.where(made.random(size) < 0.3, made.choice(others, size), made.choice(near, size))
+
+
+def bounds(text):
+    """Return what values are compared with."""
+    lines = [line[10:] for line in text.split("\n") if line.startswith("threshold=")]
+    return np.array([float(item) for line in lines for item in line.split()])
 
 
 @pytest.mark.parametrize("missing", [True, False])
@@ -68,7 +69,10 @@ def test_scores_are_those_of_the_booster_to_the_bit(estimator, missing):
     forest, booster = Forest.of(text), LightGBM(text)._booster
     found = forest.predict(X, LARGE)
     assert found.tobytes() == booster.predict(X, num_threads=1).tobytes()
-    assert len(np.unique(found)) > 100 or estimator.min_child_samples > 3_000
+    stump = estimator.min_child_samples > 3_000
+    assert len(np.unique(found)) > 100 or stump
+    decides = missing and not stump and estimator.get_params().get("use_missing", True)
+    assert np.isinf(bounds(text)).any() == decides, "somewhere only whether a value is missing decides"
     for count in (1, 7, 8, 33):
         assert forest.predict(X[:count], LARGE).tobytes() == found[:count].tobytes()
 
@@ -86,6 +90,12 @@ def test_scores_are_those_of_the_booster_to_the_bit(estimator, missing):
 )
 def test_what_is_not_known_is_left_to_the_booster(estimator):
     assert Forest.of(learned(estimator)) is None
+
+
+def test_a_bound_that_stands_for_infinity_is_left_to_the_booster():
+    text = learned(LGBMClassifier())
+    assert Forest.of(text) is not None
+    assert Forest.of(text.replace(" inf", f" {sys.float_info.max!r}")) is None
 
 
 def test_sets_of_codes_and_several_classes_are_left_to_the_booster():

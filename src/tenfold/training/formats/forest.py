@@ -30,6 +30,8 @@ SAME = ("regression", "regression_l1", "huber", "quantile")
 CATEGORICAL, LEFT = 1, 2
 NEVER, ZERO, IS_NAN = 0, 4, 8
 """Bits of a node's `decision_type`: whether it is a set of codes, where what is missing goes, and what counts as missing."""
+LARGEST = sys.float_info.max
+"""Stands for infinity where NaN is larger than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,9 @@ class _Inner:
         features = [int(text) for text in tree["split_feature"].split()]
         sides = ([int(text) for text in tree[name].split()] for name in ("left_child", "right_child"))
         right = [_right(*each) for each in zip(kinds, bounds, strict=True)]
+        if any(large and bound == LARGEST for large, bound in zip(right, bounds, strict=True)):
+            return None  # as infinity is laid there
+        bounds = [min(bound, LARGEST) if large else bound for large, bound in zip(right, bounds, strict=True)]
         features = [feature + width * large for feature, large in zip(features, right, strict=True)]
         return cls(features, bounds, list(zip(*sides, strict=True)), leaves)
 

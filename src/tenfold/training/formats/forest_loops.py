@@ -12,6 +12,7 @@ BLOCK = 32
 """Rows that go through all trees together, a multiple of 8: few enough that they stay in the nearest cache."""
 _TINY = np.float64(np.float32(1e-35))
 """What is no larger LightGBM takes for 0."""
+_LARGEST = np.finfo(np.float64).max
 _U = np.uint64  # an index that cannot be negative needs no look at its sign
 _ONE, _TWO = (types.Array(float64, size, "C", readonly=True) for size in (1, 2))
 _INDEX, _OUT = types.Array(uint32, 1, "C", readonly=True), float64[::1]
@@ -19,7 +20,7 @@ _INDEX, _OUT = types.Array(uint32, 1, "C", readonly=True), float64[::1]
 
 @inner
 def _lay(rows: np.ndarray, first: int, count: int, laid: np.ndarray) -> None:
-    """Lay rows twice, side by side: NaN is smaller than anything in the first copy, and larger in the second."""
+    """Lay rows twice, side by side: NaN is no larger than anything in the first copy, and larger than infinity in the second."""
     width = _U(rows.shape[1])
     for row in range(count):
         for place in range(width):
@@ -29,6 +30,8 @@ def _lay(rows: np.ndarray, first: int, count: int, laid: np.ndarray) -> None:
                 low, high = -np.inf, np.inf
             elif abs(value) <= _TINY:
                 low = high = 0.0
+            elif value == np.inf:
+                high = _LARGEST
             at = row * _U(2) * width + place
             laid[at], laid[at + width] = low, high
 
