@@ -1,7 +1,9 @@
 """What versions do, counted per minute: how often one was asked, raised, answered no number, and how long it took."""
 
+import threading
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tenfold.core.clock import Clock
@@ -35,6 +37,9 @@ ASKED, RAISED, NO_NUMBER, DROPPED = "asked", "raised", "no number", "dropped"
 BOUND, OVER = "bound ", "beyond "
 """How the names begin under which rows are counted that may take so many microseconds, and those of them that took longer."""
 MINUTE = UNITS["m"]
+
+_Asked = tuple[str, int, int, int, int | None, bool]
+"""Model, version, minute, edge, budget, and whether they took longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Counters:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
         self._counts = Counts(database, ADD)
+        self._lock, self._asked = threading.Lock(), Counter[_Asked]()
 
     def add(
         self,
@@ -103,14 +109,12 @@ class Counters:
             How long each may take; they are counted by it too, and those that took longer.
         """
         edge = EDGES[min(bisect_left(EDGES, took / max(rows, 1)), len(EDGES) - 1)]
-        counts = {ASKED: rows, str(edge): rows}
-        if raised:
-            counts[RAISED] = raised
-        if no_number:
-            counts[NO_NUMBER] = no_number
-        if budget is not None:
-            counts |= {f"{BOUND}{budget}": rows} | ({f"{OVER}{budget}": rows} if took > budget * rows else {})
-        self._see(model, version, counts)
+        over = budget is not None and took > budget * rows
+        asked = model, version, self._clock.now() // MINUTE, edge, budget, over
+        with self._lock:  # once per group of requests, so what is counted by it is worked out later
+            self._asked[asked] += rows
+        if raised or no_number:
+            self._see(model, version, {RAISED: raised, NO_NUMBER: no_number})
 
     def slow(self, model: str, version: int, rows: int, budget: int) -> None:
         """Count rows that were added already as slower than a budget, in microseconds."""
@@ -122,10 +126,14 @@ class Counters:
 
     def _see(self, model: str, version: int, counts: Mapping[str, int]) -> None:
         minute = self._clock.now() // MINUTE
-        self._counts.add(((model, version, minute, what), n) for what, n in counts.items())
+        self._counts.add(((model, version, minute, what), n) for what, n in counts.items() if n)
 
     def flush(self) -> None:
         """Add what was counted to the database; when that fails it is kept for the next time."""
+        with self._lock:
+            held, self._asked = self._asked, Counter()
+        for asked, n in held.items():
+            self._counts.add((place, n) for place in _places(*asked))
         self._counts.flush()
 
     def total(self, model: str, version: int, since: int = 0) -> Served:
@@ -141,6 +149,17 @@ class Counters:
         """Return model, version, what and how often, of the minutes from one to another, in all processes, as far as flushed."""
         rows = self._database.query(EACH, since, until)
         return [(row["model"], int(row["version"]), row["what"], int(row["n"])) for row in rows]
+
+
+def _places(
+    model: str, version: int, minute: int, edge: int, budget: int | None, over: bool
+) -> Iterator[tuple[str, int, int, str]]:
+    """Yield where rows are counted that took as long as an edge allows."""
+    for what in (ASKED, str(edge)):
+        yield model, version, minute, what
+    if budget is not None:
+        for begins in (BOUND, OVER) if over else (BOUND,):
+            yield model, version, minute, f"{begins}{budget}"
 
 
 def _by_budget(found: Mapping[str, int], begins: str) -> dict[int, int]:
