@@ -153,7 +153,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
 
     def _is_there(self) -> bool:
         try:
-            return os.path.samestat(os.stat(self._path), self._opened)
+            return os.path.samestat(os.stat(self._name), self._opened)
         except FileNotFoundError:
             return False
 

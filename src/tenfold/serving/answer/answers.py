@@ -12,6 +12,7 @@ import numpy as np
 
 from tenfold.core.times import iso
 from tenfold.serving.answer.predictions import NO_CLASSES, Predictions
+from tenfold.serving.rows.many import FEW
 from tenfold.training.package import Manifest
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -61,10 +62,16 @@ def said(manifest: Manifest, found: np.ndarray) -> Said:
     if manifest.threshold is None:
         return Said(found, _undecided(len(found)), NO_CLASSES, ())
     decision = found >= manifest.threshold
-    if not isfinite(found.sum()):  # what is no number decides nothing
+    if not all_numbers(found):  # what is no number decides nothing
         decision = decision.astype(object)
         decision[~np.isfinite(found)] = None
     return Said(found, decision, NO_CLASSES, ())
+
+
+def all_numbers(scores: np.ndarray) -> bool:
+    """Return False when a score is no number, or all together are too large for one: a sum costs less than to look at each."""
+    # numpy takes longer to begin than a few take
+    return isfinite(sum(scores.tolist()) if len(scores) <= FEW else scores.sum())
 
 
 def _undecided(rows: int) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import SchemaError, Unavailable
 from tenfold.core.times import UNITS
 from tenfold.registry.rollouts import CANARY
-from tenfold.serving.answer.answers import Said, said
+from tenfold.serving.answer.answers import Said, all_numbers, said
 from tenfold.serving.answer.limited import Call, Late, Limited
 from tenfold.serving.answer.route import Route
 from tenfold.serving.answer.versions import Loaded, Versions
@@ -339,8 +338,8 @@ class Asking:
 
 
 def _missing(score: np.ndarray) -> int:
-    """Return how many scores are no numbers: a sum is one only if all are, and costs half as much as to look at each."""
-    return 0 if isfinite(score.sum()) else len(score) - int(np.isfinite(score).sum())
+    """Return how many scores are no numbers."""
+    return 0 if all_numbers(score) else len(score) - int(np.isfinite(score).sum())
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -377,6 +376,8 @@ def some(parts: Sequence[Part], rows: Sequence[int]) -> list[Part]:
 
 def numbers(parts: Sequence[Part]) -> np.ndarray:
     """Return the number of the version that answered each of all rows: (n,) int64."""
+    if len(parts) == 1:
+        return np.full(len(parts[0].rows), parts[0].version.number)
     found = np.empty(sum(len(part.rows) for part in parts), dtype=np.int64)
     for part in parts:
         found[part.rows] = part.version.number

@@ -339,9 +339,8 @@ class Service:
         while left := [
             place for place, name in enumerate(answers.id) if name not in told and wanted(asks.of[place])
         ]:
-            mine = self._predictions.answer(
-                apart(answers.take(np.array(left)), manifests), texts, self._place, still=still
-            )
+            some_left = answers if len(left) == len(answers) else answers.take(np.array(left))
+            mine = self._predictions.answer(apart(some_left, manifests), texts, self._place, still=still)
             if not mine:
                 stored = self._stored(answers.id[place] for place in left)
                 if again.of_lists(questions, asks, stored):
@@ -372,15 +371,16 @@ class Service:
                 frame = self._questions.many(rows)
                 return self._columns(frame, self._questions.moments(frame, at))
         each = self._questions.few(rows, at)
-        return self._rows([values for values, _ in each], [moment for _, moment in each])
+        return self._rows([values for values, _ in each], np.array([at for _, at in each], dtype=np.int64))
 
     def _known_of(self, asks: Asks) -> KnownMany | KnownRows:
         if asks.frame is not None:
             return self._columns(asks.frame, asks.at)
-        return self._rows(asks.values, asks.at.tolist())
+        return self._rows(asks.values, asks.at)
 
-    def _rows(self, values: Sequence[Mapping[str, Any]], at: Sequence[int]) -> KnownRows:
-        return of_rows(self.model, self._plan.each(self._store, values, at, list(map(self._own, values))))
+    def _rows(self, values: Sequence[Mapping[str, Any]], at: np.ndarray) -> KnownRows:
+        found = self._plan.each(self._store, values, at.tolist(), list(map(self._own, values)))
+        return of_rows(self.model, found, at)
 
     def _columns(self, frame: Frame, at: np.ndarray) -> KnownMany:
         return self._plan_many(self._store, frame, at, frame if self._includes_self else None)

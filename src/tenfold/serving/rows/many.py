@@ -103,9 +103,8 @@ def _units(value: Any, kind: str) -> Any:
     return value if value is None or kind not in PLACES else units_of(value, PLACES[kind])
 
 
-def of_rows(model: Model, rows: Sequence[Known]) -> KnownRows:
-    """Return the features of rows that were read one after the other."""
-    at = np.array([known.at for known in rows], dtype=np.int64)
+def of_rows(model: Model, rows: Sequence[Known], at: np.ndarray) -> KnownRows:
+    """Return the features of rows that were read one after the other, each as of its moment: (n,) int64."""
     newest = np.array([known.newest for known in rows], dtype=np.float64)
     ages = at[:, None] - newest.reshape(len(rows), len(model.stored))
     return KnownRows(at, ages, model.columns, rows)
