@@ -168,6 +168,17 @@ def test_loops_that_cannot_be_loaded_leave_the_rows_to_the_booster(monkeypatch, 
     assert caplog.text.count("could not be loaded") == 1
 
 
+@pytest.mark.parametrize("count", [7, MANY])
+def test_should_a_score_differ_the_booster_goes_on_alone(count, monkeypatch, caplog):
+    text = learned(LGBMClassifier())
+    monkeypatch.setenv(SETTING, "on")
+    monkeypatch.setattr("tenfold.training.formats.forest._right", lambda kind, bound: False)
+    version, X = LightGBM(text), np.tile(asked(text), (2, 1))
+    assert answers(version, X, count).tobytes() == version._booster.predict(X, num_threads=1).tobytes()
+    assert version.predict(X).tobytes() == version._booster.predict(X, num_threads=1).tobytes()
+    assert caplog.text.count("give other scores") == 1
+
+
 def test_a_process_that_others_wait_for_has_the_loops_compiled_by_another_one(tmp_path):
     code = """
 import logging, sys
@@ -193,6 +204,8 @@ def test_a_version_takes_the_loops_where_they_are_worth_it(monkeypatch):
     assert Forest.of(text).predict(X, LARGE) is None
     want = LightGBM(text).predict(X)
     monkeypatch.setenv(SETTING, "on")
+    version = LightGBM(text)
+    assert version.predict(X).tobytes() == want.tobytes()
     monkeypatch.setattr("lightgbm.Booster.predict", None)
-    assert LightGBM(text).predict(X).tobytes() == want.tobytes()
-    assert LightGBM(text).predict(X[: MANY - 1]).tobytes() == want[: MANY - 1].tobytes()
+    assert version.predict(X).tobytes() == want.tobytes()
+    assert version.predict(X[: MANY - 1]).tobytes() == want[: MANY - 1].tobytes()

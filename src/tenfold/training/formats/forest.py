@@ -30,6 +30,8 @@ SAME = ("regression", "regression_l1", "huber", "quantile")
 CATEGORICAL, LEFT = 1, 2
 NEVER, ZERO, IS_NAN = 0, 4, 8
 """Bits of a node's `decision_type`: whether it is a set of codes, where what is missing goes, and what counts as missing."""
+PROBES = 256
+"""Rows whose scores are compared before the loops are used."""
 LARGEST = sys.float_info.max
 """Stands for infinity where NaN is larger than that."""
 
@@ -77,6 +79,15 @@ class Forest:
         loops = compiled(LOOPS, "walk", asked * len(self.root), BOUNDS)
         return None if loops is None else self.scores(rows, loops)
 
+    def probes(self) -> np.ndarray:
+        """Return rows of values at the bounds and beside them, missing and infinite: (PROBES, width) float64."""
+        made, rows = np.random.default_rng(0), np.empty((PROBES, self.width))
+        for place in range(self.width):
+            own = self.bound[(self.feature % self.width == place) & (self.bound < LARGEST)]
+            values = np.concatenate([own, np.nextafter(own, np.inf), [0.0, LARGEST, np.inf, -np.inf]])
+            rows[:, place] = np.where(made.random(PROBES) < 0.2, np.nan, made.choice(values, PROBES))
+        return rows
+
     def scores(self, rows: np.ndarray, loops: Any) -> np.ndarray:
         """Return the scores of rows that lie in memory as the loops read them."""
         out = np.zeros(len(rows))
@@ -87,10 +98,10 @@ class Forest:
 
 
 class Walks:
-    """The trees of a booster as a forest, where that pays."""
+    """The trees of a booster as a forest, where that pays and some rows have the scores that the booster itself gives them."""
 
-    def __init__(self, text: str, trees: int) -> None:
-        self._text, self._trees = text, trees
+    def __init__(self, text: str, trees: int, booster: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._text, self._trees, self._booster = text, trees, booster
         self._many = self._few = 0
         self._scores: Callable[[np.ndarray], np.ndarray] | None = None
         self._thread: threading.Thread | None = None
@@ -103,7 +114,8 @@ class Walks:
     def many(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the scores; None where the booster is the better way."""
         self._many += len(rows)
-        return None if self.forest is None else self.forest.predict(rows, self._many)
+        found = None if self.forest is None else self.forest.predict(rows, self._many)
+        return found if found is not None and self._same else None
 
     def warm(self) -> None:
         """Load what few rows take: before anybody waits, as it takes a second in which no other thread gets far."""
@@ -134,8 +146,19 @@ class Walks:
         except Exception:  # the booster goes on
             logger.exception("the loops for trees could not be loaded")
             return
-        if self.forest is not None and loops is not None:
+        if self.forest is not None and loops is not None and self._same:
             self._scores = partial(self.forest.scores, loops=loops)
+
+    @cached_property
+    def _same(self) -> bool:
+        """Whether some rows have the booster's scores, to the bit; to be asked once the loops are there."""
+        if self.forest is None:
+            return False
+        rows = self.forest.probes()
+        same = self.forest.scores(rows, sys.modules[LOOPS]).tobytes() == self._booster(rows).tobytes()
+        if not same:
+            logger.error("the loops for trees give other scores than LightGBM, which goes on without them")
+        return same
 
 
 class _Nodes:

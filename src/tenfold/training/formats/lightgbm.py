@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class LightGBM:
         self.text = text
         self._booster = lightgbm.Booster(model_str=text)
         self._few = _Few(self._booster)
-        self._walks = Walks(text, self.trees)
+        self._walks = Walks(text, self.trees, partial(_scores, self._booster))
 
     @classmethod
     def of(cls, fitted: Any, context: Context) -> Self | None:  # noqa: ARG003 - a booster says it all
@@ -54,7 +55,7 @@ class LightGBM:
         if len(rows) >= MANY and (found := self._walks.many(rows)) is not None:
             return found
         threads = 1 if len(rows) < MANY else 2  # waiting for a second thread costs more than a few rows
-        return np.asarray(self._booster.predict(rows, num_threads=threads))
+        return _scores(self._booster, rows, threads)
 
     def warm(self) -> None:
         """Make ready what rows take that are few at a time."""
@@ -95,6 +96,10 @@ class LightGBM:
     def importance(self) -> np.ndarray:
         gain = self._booster.feature_importance("gain")
         return gain / max(gain.sum(), 1e-300)
+
+
+def _scores(booster: Any, rows: np.ndarray, threads: int = 1) -> np.ndarray:
+    return np.asarray(booster.predict(rows, num_threads=threads))
 
 
 class _Few:
