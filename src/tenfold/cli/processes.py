@@ -159,7 +159,7 @@ class Alone:
 
     def __init__(self, where: Where, serving: Serving, listening: socket.socket, asked: Asked) -> None:
         self._where, self._serving, self._listening = where, serving, listening
-        self._supervisor = _supervisor(where, serving, listening, {})
+        self._supervisor: Supervisor | None = None
         self._asked, self._answers = asked, threading.Event()
         self._taken, self._ending = threading.Event(), threading.Event()
 
@@ -169,14 +169,15 @@ class Alone:
         taking.start()
         try:
             with on_signals(sys.exit), on_signals(self._interrupted, [signal.SIGINT]):
-                _answer(self._where, self._serving, self._listening.dup(), announce=self._accepts)
+                # the very socket, which the server closes when it ends: who connects later is refused and waits for nobody
+                _answer(self._where, self._serving, self._listening, announce=self._accepts)
         finally:
             self._ending.set()
             self._answers.set()
             if not self._taken.is_set():
                 self._asked.put(None)
             taking.join()
-        if self._taken.is_set():
+        if self._supervisor is not None:
             _look_after(self._supervisor, self._asked)
 
     def _accepts(self) -> None:
@@ -193,11 +194,19 @@ class Alone:
             again()
             if self._ending.is_set():
                 return
-            if self._supervisor.take_over(self._ending.is_set, again):
-                self._taken.set()
-                tell("the new server has taken over; this process looks after it")
-                os.kill(os.getpid(), signal.SIGINT)  # which ends the server at once, without --drain
-        self._supervisor.watch(self._ending.is_set)
+            try:
+                listening = self._listening.dup()
+            except OSError:  # the server is about to end, and has closed it
+                return
+            supervisor = _supervisor(self._where, self._serving, listening, {})
+            if not supervisor.take_over(self._ending.is_set, again):
+                listening.close()
+                continue
+            self._supervisor = supervisor
+            self._taken.set()
+            tell("the new server has taken over; this process looks after it")
+            os.kill(os.getpid(), signal.SIGINT)  # which ends the server at once, without --drain
+            supervisor.watch(self._ending.is_set)
 
     def _interrupted(self) -> None:
         if not self._taken.is_set():
