@@ -51,5 +51,6 @@ def test_it_is_told_with_what_to_do(home, verb, name):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        f'error: this user may not write "{home}/{name}". Be the user it belongs to, or choose another home: --home PATH.'
+        f'error: this user may not write "{home}/{name}", which belongs to {home.owner()}. Be that user, have all of the home given '
+        "to this one (chown -R), or choose another home: --home PATH."
     )

@@ -8,6 +8,7 @@ import json
 import shlex
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -91,9 +92,21 @@ def told(error: Exception) -> tuple[int, str]:
         return _CODES[Unavailable], no_room(error.filename or "a file", trouble)
     if isinstance(error, PermissionError) and error.filename is not None:
         return USAGE, (
-            f'this user may not write "{error.filename}". Be the user it belongs to, or choose another home: --home PATH.'
+            f'this user may not write "{error.filename}", which belongs to {_owner(error.filename)}. Be that user, have all of the home '
+            "given to this one (chown -R), or choose another home: --home PATH."
         )
     return DEFECT, f"internal error, {type(error).__name__}: {error}. Run it again with -v to see where."
+
+
+def _owner(name: str) -> str:
+    """Return the user a file belongs to, or its folder where it is not there."""
+    path = Path(name)
+    try:
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return path.owner()
+    except (KeyError, OSError, NotImplementedError):  # of another machine, or none that may be asked
+        return "another one"
 
 
 def _notes(error: Exception) -> list[str]:
