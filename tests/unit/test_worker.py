@@ -29,11 +29,11 @@ VIEW = FeatureView("shops", entity=SHOP, source=sales, features={"spent": col("p
 
 
 class StandingLake(MemoryLake):
-    """A lake whose appends begin and wait until it is let go; then they fail, if they are to."""
+    """A lake whose appends begin and wait until it is let go; then they fail, if they are to, with an error."""
 
     def __init__(self):
         super().__init__()
-        self.begun, self.go, self.fails = threading.Event(), threading.Event(), False
+        self.begun, self.go, self.fails = threading.Event(), threading.Event(), None
         self.priority = None
 
     def append(self, *args, **kwargs):
@@ -42,7 +42,7 @@ class StandingLake(MemoryLake):
         self.begun.set()
         assert self.go.wait(SECONDS)
         if self.fails:
-            raise Unavailable("the disk is full")
+            raise self.fails
         return super().append(*args, **kwargs)
 
 
@@ -110,11 +110,11 @@ def test_only_who_writes_the_lake_lets_others_go_first(running):
 
 
 def test_what_the_lake_refuses_ends_the_worker(running):
-    running.lake.fails = True
+    running.lake.fails = Unavailable("the lake does not answer")
     running.lake.go.set()
     running.sell(0)
     running.thread.join(SECONDS)
-    assert running.raised == ["the disk is full"]
+    assert running.raised == ["the lake does not answer"]
 
 
 def test_what_no_view_counts_goes_to_the_lake_too(running):

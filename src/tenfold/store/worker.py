@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import SchemaError
+from tenfold.core.errors import DiskFailed, SchemaError
 from tenfold.core.times import FOREVER, UNITS
 from tenfold.sources.base import Batch
 from tenfold.sources.turn import Locked
@@ -20,6 +20,10 @@ IDLE, LONG_IDLE = 0.001, 0.01
 """Seconds to wait when there is nothing new, and when there was nothing for a second."""
 PAUSE = 0.1
 """Seconds before another try where somebody else kept a database for too long."""
+FAILED = 1.0
+"""The same where the disk does not take what is to be written."""
+AGAIN = 10 * UNITS["s"]
+"""After how long without that, in microseconds, it is told once more."""
 REST, LONGEST = 3, 1.0
 """How many times as long as a piece of the lake took nothing is done for it, and seconds at most: requests go first."""
 LAST = 5 * UNITS["s"]
@@ -33,7 +37,8 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Runs until told to stop; may be killed at any moment and started again, or run twice: every record counts once.
 
-    It goes on when another writer has kept a database for longer than one waits.
+    It goes on when another writer has kept a database for longer than one waits, and when there is room again on a disk that
+    was full; while only the lake has none, the states go on.
 
     Parameters
     ----------
@@ -58,7 +63,7 @@ class Worker:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Process until `stopped`, then what is left and may be moved in a few seconds; the next one goes on behind it."""
-        over = self._ending(stopped)
+        over, failed = self._ending(stopped), -AGAIN
         while not stopped():
             try:
                 self._lake.check()  # first: what is to be done for it is all that may have to be done
@@ -69,13 +74,19 @@ class Worker:
             except Locked as error:
                 logger.warning("the worker goes on: %s", error)
                 self._clock.sleep(PAUSE)
+            except DiskFailed as error:
+                self._states.check()  # raises where this process cannot use them any more
+                if self._clock.elapsed() - failed >= AGAIN:
+                    logger.warning("the worker waits for the disk: %s", error)
+                failed = self._clock.elapsed()
+                self._clock.sleep(FAILED)
             except SchemaError:
                 self._flush_others(over)
                 raise
         self.drain(over)
 
     def _run(self, stopped: Callable[[], bool], over: Callable[[], bool], aside: ThreadPoolExecutor) -> None:
-        waiting = 0
+        waiting, stands = 0, False
         flushed = busy = self._clock.elapsed()
         moving: Future[int] | None = None
         while not stopped():
@@ -89,9 +100,9 @@ class Worker:
             if moving is not None:
                 if not moving.done():
                     continue
-                moving.result()  # raises what went wrong
+                stands = _stands(moving, stands)
                 moving, flushed = None, self._clock.elapsed()
-            if waiting >= self._rows or self._clock.elapsed() - flushed > self._pause:
+            if (waiting >= self._rows and not stands) or self._clock.elapsed() - flushed > self._pause:
                 waiting, moving = 0, aside.submit(self._lake.flush, self._rest(stopped), over)
         over()  # from now on
 
@@ -141,6 +152,19 @@ class Worker:
         """Move into the lake what fits, where some records of a source do not."""
         with suppress(SchemaError):
             self._lake.flush(over=over)
+
+
+def _stands(moved: "Future[int]", stood: bool) -> bool:
+    """Return whether the disk took none of what was to go to the lake, and say so once; raise what else went wrong."""
+    try:
+        moved.result()
+    except DiskFailed as error:
+        if not stood:
+            logger.warning("the lake stands still, and the states go on: %s", error)
+        return True
+    if stood:
+        logger.warning("the lake goes on")
+    return False
 
 
 def _go_last() -> None:
