@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 import shlex
 import traceback
 from dataclasses import dataclass
@@ -99,14 +100,15 @@ def told(error: Exception) -> tuple[int, str]:
 
 
 def _owner(name: str) -> str:
-    """Return the user a file belongs to, or its folder where it is not there."""
-    path = Path(name)
+    """Return the user that a file belongs to, or the nearest folder above it that may be seen; a number where he has no name here."""
+    place = Path(name).absolute()
+    found = next(
+        one for one in (place, *place.parents) if os.path.exists(one)
+    )  # False where it may not be asked
     try:
-        while not path.exists() and path != path.parent:
-            path = path.parent
-        return path.owner()
-    except (KeyError, OSError, NotImplementedError):  # of another machine, or none that may be asked
-        return "another one"
+        return found.owner()
+    except KeyError:  # as in a container
+        return f"user {found.stat().st_uid}"
 
 
 def _notes(error: Exception) -> list[str]:
