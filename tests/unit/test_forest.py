@@ -40,6 +40,12 @@ def asked(text):
     return np.where(made.random(size) < 0.3, made.choice(others, size), made.choice(near, size))
 
 
+def predicted(forest, X):
+    """Return the scores of rows, None where they are left to the booster."""
+    loops = forest.loops(X, LARGE)
+    return None if loops is None else forest.scores(X, loops)
+
+
 def bounds(text):
     """Return what values are compared with."""
     lines = [line[10:] for line in text.split("\n") if line.startswith("threshold=")]
@@ -67,14 +73,14 @@ def test_scores_are_those_of_the_booster_to_the_bit(estimator, missing):
     text = learned(estimator, missing=missing)
     X = asked(text)
     forest, booster = Forest.of(text), LightGBM(text)._booster
-    found = forest.predict(X, LARGE)
+    found = predicted(forest, X)
     assert found.tobytes() == booster.predict(X, num_threads=1).tobytes()
     stump = estimator.min_child_samples > 3_000
     assert len(np.unique(found)) > 100 or stump
     decides = missing and not stump and estimator.get_params().get("use_missing", True)
     assert np.isinf(bounds(text)).any() == decides, "somewhere only whether a value is missing decides"
     for count in (1, 7, 8, 33):
-        assert forest.predict(X[:count], LARGE).tobytes() == found[:count].tobytes()
+        assert predicted(forest, X[:count]).tobytes() == found[:count].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -110,10 +116,10 @@ def test_sets_of_codes_and_several_classes_are_left_to_the_booster():
 def test_rows_of_another_layout_are_left_to_the_booster():
     text = learned(LGBMClassifier())
     forest, X = Forest.of(text), np.ones((9, WIDTH))
-    assert forest.predict(X, LARGE) is not None
-    assert forest.predict(X.astype(np.float32), LARGE) is None
-    assert forest.predict(np.asfortranarray(X), LARGE) is None
-    assert forest.predict(X[:, :5].copy(), LARGE) is None
+    assert predicted(forest, X) is not None
+    assert predicted(forest, X.astype(np.float32)) is None
+    assert predicted(forest, np.asfortranarray(X)) is None
+    assert predicted(forest, X[:, :5].copy()) is None
 
 
 def answers(version, X, count):
@@ -201,7 +207,7 @@ def test_a_version_takes_the_loops_where_they_are_worth_it(monkeypatch):
     text = learned(LGBMClassifier())
     X = np.tile(asked(text), (3, 1))
     monkeypatch.setenv(SETTING, "off")
-    assert Forest.of(text).predict(X, LARGE) is None
+    assert predicted(Forest.of(text), X) is None
     want = LightGBM(text).predict(X)
     monkeypatch.setenv(SETTING, "on")
     version = LightGBM(text)

@@ -72,12 +72,11 @@ class Forest:
         known = all(nodes.add(_lines(part)) for part in parts)
         return nodes.forest(sigmoid) if known and parts else None
 
-    def predict(self, rows: np.ndarray, asked: int) -> np.ndarray | None:
-        """Return the scores, None where the booster is the better way; `asked` says how many rows there were so far."""
+    def loops(self, rows: np.ndarray, asked: int) -> Any:
+        """Return the loops that score rows, None where the booster is the better way; `asked` says how many rows there were so far."""
         if rows.dtype != np.float64 or rows.shape[1] != self.width or not rows.flags.c_contiguous:
             return None
-        loops = compiled(LOOPS, "walk", asked * len(self.root), BOUNDS)
-        return None if loops is None else self.scores(rows, loops)
+        return compiled(LOOPS, "walk", asked * len(self.root), BOUNDS)
 
     def probes(self) -> np.ndarray:
         """Return rows of values at the bounds and beside them, missing and infinite: (PROBES, width) float64."""
@@ -114,8 +113,12 @@ class Walks:
     def many(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the scores; None where the booster is the better way."""
         self._many += len(rows)
-        found = None if self.forest is None else self.forest.predict(rows, self._many)
-        return found if found is not None and self._same else None
+        loops = None if self.forest is None else self.forest.loops(rows, self._many)
+        return (
+            self.forest.scores(rows, loops)
+            if self.forest is not None and loops is not None and self._same
+            else None
+        )
 
     def warm(self) -> None:
         """Load what few rows take: before anybody waits, as it takes a second in which no other thread gets far."""
