@@ -1,6 +1,7 @@
 """A worker on a disk that is full: what has room goes on, and all of it when there is room again."""
 
 from tenfold.core.errors import DiskFailed
+from tenfold.sources.turn import Locked
 from tenfold.store.base import SINK
 from tests.unit.test_worker import SECONDS, comes, running  # noqa: F401 - a fixture
 
@@ -53,3 +54,26 @@ def test_a_worker_that_cannot_use_its_states_any_more_ends(running, monkeypatch)
     monkeypatch.setattr(running.store, "offsets", refuse)
     running.thread.join(SECONDS)
     assert running.raised == ["the disk is full"]
+
+
+def test_a_worker_goes_on_that_finds_its_states_locked_behind_a_full_disk(running, monkeypatch):  # noqa: F811
+    running.lake.go.set()
+    offsets, refused = running.store.offsets, []
+
+    def refuse(*given, **how):
+        refused.append("full")
+        raise FULL
+
+    def look(*given, **how):
+        if refused[-1:] == ["full"]:
+            refused.append("locked")
+            raise Locked("somebody keeps them")
+        return offsets(*given, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.store, "write", refuse)
+        patched.setattr(running.store, "offsets", look)
+        running.sell(0)
+        assert comes(lambda: refused.count("locked") > 1)
+    assert comes(lambda: not running.states.behind())
+    assert running.thread.is_alive()

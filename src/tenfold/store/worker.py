@@ -75,7 +75,8 @@ class Worker:
                 logger.warning("the worker goes on: %s", error)
                 self._clock.sleep(PAUSE)
             except DiskFailed as error:
-                self._states.check()  # raises where this process cannot use them any more
+                with suppress(Locked):  # which the next try meets too, and waits for
+                    self._states.check()  # raises where this process cannot use them any more
                 if self._clock.elapsed() - failed >= AGAIN:
                     logger.warning("the worker waits for the disk: %s", error)
                 failed = self._clock.elapsed()
