@@ -113,12 +113,9 @@ class Walks:
     def many(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the scores; None where the booster is the better way."""
         self._many += len(rows)
-        loops = None if self.forest is None else self.forest.loops(rows, self._many)
-        return (
-            self.forest.scores(rows, loops)
-            if self.forest is not None and loops is not None and self._same
-            else None
-        )
+        if self.forest is None or (loops := self.forest.loops(rows, self._many)) is None or not self._same:
+            return None
+        return self.forest.scores(rows, loops)
 
     def warm(self) -> None:
         """Load what few rows take: before anybody waits, as it takes a second in which no other thread gets far."""
