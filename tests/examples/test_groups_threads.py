@@ -122,6 +122,26 @@ def test_the_event_loop_is_tried_again_after_pauses_that_grow_while_it_is_slow(a
     assert names == ["MainThread"] * 3
 
 
+@pytest.mark.parametrize(("clock", "by"), [(Still, "MainThread"), (Slow, "groups")])
+def test_the_log_is_settled_behind_the_answers_so_that_none_waits_for_that(app, monkeypatch, clock, by):
+    answering = quick(app, clock())
+    asyncio.run(answering.one(ROWS[0]))
+    names, told = threads_of(app, monkeypatch, "settle"), []
+
+    async def ask():
+        def done(_):
+            told.append(by == "groups" or not names)
+            asyncio.get_running_loop().call_soon(over.set)
+
+        over = asyncio.Event()
+        answering.groups.ask(Question([ROWS[1]], alone=True), done)
+        await over.wait()
+
+    asyncio.run(ask())
+    answering.service.close()
+    assert (names, told) == ([by], [True])
+
+
 def test_what_has_to_wait_is_left_to_the_thread_until_there_is_nothing_to_wait_for(app, monkeypatch):
     answering, names = quick(app), threads_of(app, monkeypatch)
     late(app)

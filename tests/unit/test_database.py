@@ -1,10 +1,12 @@
 """SQLite as tenfold opens it: durable settings, whole transactions, many threads, many processes at the first opening."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -48,6 +50,28 @@ def test_settings_are_the_durable_ones(database):
     assert database.query("PRAGMA foreign_keys")[0][0] == 1
     assert database.query("PRAGMA recursive_triggers")[0][0] == 1
     assert database.query("PRAGMA busy_timeout")[0][0] == 30_000
+
+
+def test_what_is_settled_is_in_the_file_itself_once_it_is_enough(database, tmp_path):
+    def alone(place):
+        """Return the ids in the file without its write-ahead log."""
+        copied = shutil.copy(tmp_path / "deep" / "a.db", tmp_path / place)
+        with closing(sqlite3.connect(copied)) as connection:
+            return [number for (number,) in connection.execute("SELECT id FROM parents ORDER BY id")]
+
+    for number in range(3):
+        database.execute("INSERT INTO parents VALUES (?)", number)
+    with closing(sqlite3.connect(tmp_path / "deep" / "a.db", isolation_level=None)) as other:
+        other.execute("PRAGMA wal_checkpoint").fetchall()  # the tables themselves, and those three
+    for number in range(3, 6):
+        database.execute("INSERT INTO parents VALUES (?)", number)
+    database.settle(100)
+    assert alone("before") == [0, 1, 2]
+    database.settle(6)
+    assert alone("after") == ids(database) == [0, 1, 2, 3, 4, 5]
+    database.execute("INSERT INTO parents VALUES (6)")
+    database.settle(6)  # it counts anew
+    assert alone("later") == [0, 1, 2, 3, 4, 5]
 
 
 def insert(database, *numbers, then=None):

@@ -90,6 +90,15 @@ def test_what_comes_next_takes_the_place_of_what_was_not_synced(log, tmp_path):
     found.close()
 
 
+@pytest.mark.parametrize("call", [WRITE, SYNC])
+def test_what_cannot_be_settled_is_as_before_and_nobody_is_told(call, log, monkeypatch):
+    monkeypatch.setattr("tenfold.sources.log.SETTLED", 1)
+    append(log)()
+    failing(call, log.settle)
+    assert stored(log) == [b"before", b"new"]
+    assert log.append("sales", b"later", 1).base == 2
+
+
 def test_what_was_opened_while_the_disk_might_only_be_read_is_opened_again(tmp_path):
     first = SQLiteDatabase(tmp_path / "a.db", "CREATE TABLE IF NOT EXISTS t (a INTEGER)")
     database = first.hurried(1_000)

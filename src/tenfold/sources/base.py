@@ -116,6 +116,10 @@ class Log(Protocol):
         """Raise what an append would where nothing can be stored now; write and sync as one does, and change nothing."""
         ...
 
+    def settle(self) -> None:
+        """Do now what a later append would have to do besides: for who keeps nobody waiting. It changes nothing and never raises."""
+        ...
+
     def prompt(self, seconds: float = PROMPT) -> "Log":
         """Return the same log for who keeps others waiting: it raises `Locked` rather than to wait longer for a writer; closed with it."""
         ...

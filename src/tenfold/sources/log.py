@@ -40,6 +40,8 @@ SAME = f"PRAGMA user_version = {LAYOUT}"
 """Has the next commit write a page and sync it although nothing changes: a commit that writes none proves nothing of the disk."""
 PAGE, CHECKPOINT = 8_192, 1_600
 """Bytes of a page, and pages between two checkpoints: a batch changes a few pages, and most checkpoints write a page once."""
+SETTLED = 64
+"""Appends after which `settle` makes a checkpoint: mostly before one is due that makes an append, and whom it answers, wait."""
 INSERT, ROW = f"INSERT INTO batches ({COLUMNS}) VALUES ", "(?, ?, ?, ?, ?, ?)"
 TOGETHER = 256
 """Batches of one statement: between two of them, other threads take their turn at Python."""
@@ -126,6 +128,9 @@ class SQLiteLog:
     def check(self) -> None:
         with self._turn, self._database.transaction() as connection:
             connection.execute(SAME)
+
+    def settle(self) -> None:
+        self._database.settle(SETTLED)
 
     def prompt(self, seconds: float = PROMPT) -> "SQLiteLog":
         if seconds not in self._prompts:

@@ -72,6 +72,9 @@ class MemoryLog:
     def check(self) -> None:
         """Do nothing: memory takes what comes."""
 
+    def settle(self) -> None:
+        """Do nothing: no append leaves work behind."""
+
     def prompt(self, seconds: float = PROMPT) -> "MemoryLog":  # noqa: ARG002 - nothing takes long in memory
         return self
 

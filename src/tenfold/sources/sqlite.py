@@ -4,7 +4,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -72,7 +72,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         self._path = path
         self._page, self._checkpoint = page, checkpoint
         self._watches: list[SQLiteChanges] = []
-        self._only_read = False
+        self._only_read, self._commits = False, 0
         self.prepare(schema, layout=layout)
 
     def prepare(self, schema: str, *, layout: int = 0) -> None:
@@ -102,6 +102,16 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
         found = SQLiteChanges(self._open())
         self._watches.append(found)
         return found
+
+    def settle(self, commits: int) -> None:
+        """Put what so many commits appended to the write-ahead log into the file: else a later commit does, for which somebody waits.
+
+        Where it cannot be done, one of them will.
+        """
+        if self._commits >= commits:
+            self._commits = 0
+            with suppress(Unavailable, OSError, sqlite3.Error), self._connection() as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def hurried(self, busy_ms: int) -> Self:
         """Return the same file for writers who get `Locked` after that many milliseconds; it is to be closed too."""
@@ -158,6 +168,7 @@ class SQLiteDatabase(Pooled[sqlite3.Connection]):
             return False
 
     def _commit(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
         try:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:

@@ -159,6 +159,7 @@ class Groups:
         else:
             self._pause = 0
         self._hand_over(group, told, loop)
+        loop.call_soon(self._prompt.log.settle)  # behind what was told now
         with self._lock:
             if self._small or self._large:
                 self._look(loop, loop.call_soon)
@@ -221,6 +222,7 @@ class Groups:
             if took <= QUICK + A_ROW * group.rows:
                 self._again = 0
             self._hand_over(group, told)
+            self.service.log.settle()
             del group  # nothing of it is kept while the next one is waited for
 
     def _timed(self, answer: Answer, group: Group) -> tuple[Sequence[Told | None], int]:

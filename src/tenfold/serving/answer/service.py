@@ -62,7 +62,7 @@ class Service:
         self.model = model
         self._stale, self.instead = degraded is True, None if isinstance(degraded, bool) else degraded
         self._patience = Patience()
-        self._store, self._log, self._versions = store, log, versions
+        self._store, self.log, self._versions = store, log, versions
         self._predictions, self.traffic = predictions, traffic
         self._asking, self._questions = traffic.asking(model), Questions(model)
         self._plan, self._plan_many = ServingPlan(model), ManyPlan(model)
@@ -85,8 +85,8 @@ class Service:
     def prompt(self) -> "Service":
         """Return the same for who keeps others waiting: it raises `Locked` rather than to wait for another writer or a candidate."""
         found = copy(self)
-        found._hurried, found._log = True, self._log.prompt()
-        found._predictions, found._marks = PredictionLog(found._log), self._marks.of(found._log)
+        found._hurried, found.log = True, self.log.prompt()
+        found._predictions, found._marks = PredictionLog(found.log), self._marks.of(found.log)
         return found
 
     def close(self) -> None:
@@ -123,14 +123,14 @@ class Service:
         """Return what a stale answer says of states that have not reached a mark; raises what there is instead of an answer."""
         if self.instead is not None:
             self.instead._versions.production(self.instead.model)
-        return stale(self._topics, self._store.offsets(), mark, self._log) if self._stale else {}
+        return stale(self._topics, self._store.offsets(), mark, self.log) if self._stale else {}
 
     def lag(self) -> dict[str, dict[str, float]]:
         """Return how far states lag behind the log as it is now, of the views that do, in records and in seconds.
 
         Locked when somebody else keeps the log: who watches is not to wait for that.
         """
-        log = self._log.prompt(WATCH)
+        log = self.log.prompt(WATCH)
         return behind(self._topics, self._store.offsets(), log.ends(), log)
 
     def version(self) -> int | None:
