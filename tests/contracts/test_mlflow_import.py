@@ -128,6 +128,7 @@ def test_what_was_shown_from_here_is_not_taken_back(trained, url, name):
         assert taken.known == len(app.runs.list())
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_import_goes_on(url, name, tmp_path, monkeypatch):
     made, *_ = make_legacy(url, name, tmp_path)
 
