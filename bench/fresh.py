@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,16 +105,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def processes(home: Path) -> Iterator[int]:
-    """Start a server and a worker, wait until a request is answered, and end both by their ids; yields the port."""
+def processes(home: Path, worker: Sequence[str] = ()) -> Iterator[int]:
+    """Start a server and a worker, that of the command line unless another module is given with what it gets.
+
+    Waits until a request is answered, yields the port, and ends both by their ids.
+    """
     port = free_port()
     given = ["bench/project.py", "--home", str(home), "--clock", str(home / "clock")]
-    commands = {"worker": given, "serve": [*given, "--port", str(port), "--wait", "30"]}
+    commands = [
+        worker or ["tenfold.cli", "worker", *given],
+        ["tenfold.cli", "serve", *given, "--port", str(port), "--wait", "30"],
+    ]
     running = []
     with (home / "output.txt").open("wb") as output:
-        for name, options in commands.items():
-            command = [sys.executable, "-m", "tenfold.cli", name, *options]
-            running.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output))
+        for command in commands:
+            module = [sys.executable, "-m", *command]
+            running.append(subprocess.Popen(module, cwd=ROOT, stdout=output, stderr=output))
         try:
             wait_for(port, running, home)
             yield port
